@@ -1,0 +1,71 @@
+# How every library of cskd is compiled, and the one place where its dependencies are declared.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_RUNTIME_OUTPUT_DIRECTORY "${CMAKE_BINARY_DIR}")
+set(CMAKE_C_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
+set(CMAKE_CXX_FLAGS_RELWITHDEBINFO "-O2 -g1 -DNDEBUG")
+
+find_program(CSKD_CCACHE ccache)
+if(CSKD_CCACHE)
+  # pch_defines, time_macros: required for ccache to reuse objects built with a precompiled header.
+  set(CMAKE_CXX_COMPILER_LAUNCHER "${CMAKE_COMMAND};-E;env;CCACHE_SLOPPINESS=pch_defines,time_macros;${CSKD_CCACHE}")
+  set(CMAKE_C_COMPILER_LAUNCHER "${CMAKE_CXX_COMPILER_LAUNCHER}")
+endif()
+
+add_library(cskd_flags INTERFACE)
+# No -ffast-math and no contraction into fused multiply-add: results must not depend on the processor that compiled or ran.
+target_compile_options(cskd_flags INTERFACE
+  -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Woverloaded-virtual
+  -ffp-contract=off $<$<BOOL:${CSKD_WARNINGS_AS_ERRORS}>:-Werror> $<$<CONFIG:Debug>:-D_GLIBCXX_ASSERTIONS>)
+if(CSKD_SANITIZER STREQUAL "address")
+  add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)
+  add_link_options(-fsanitize=address,undefined)
+elseif(CSKD_SANITIZER STREQUAL "thread")
+  add_compile_options(-fsanitize=thread -fno-omit-frame-pointer)
+  add_link_options(-fsanitize=thread)
+elseif(CSKD_SANITIZER)
+  message(FATAL_ERROR "CSKD_SANITIZER is '${CSKD_SANITIZER}'; it can be empty, address or thread")
+endif()
+
+# cskd_library(<name> SOURCES <file>... [DEPENDS <cskd library>...] [LINK <outside target>...] [TORCH])
+#
+# A static library cskd_<name> of the folder it is called in. DEPENDS is what its files may include; tests/architecture
+# compares it with the include lines. TORCH links LibTorch and uses the shared precompiled torch/torch.h.
+function(cskd_library name)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;DEPENDS;LINK")
+  add_library(cskd_${name} STATIC ${arg_SOURCES})
+  target_include_directories(cskd_${name} PUBLIC "${CMAKE_SOURCE_DIR}/src")
+  list(TRANSFORM arg_DEPENDS PREPEND cskd_ OUTPUT_VARIABLE libraries)
+  target_link_libraries(cskd_${name} PUBLIC ${libraries} ${arg_LINK} PRIVATE cskd_flags)
+  if(arg_TORCH)
+    cskd_use_torch(cskd_${name})
+  endif()
+  file(RELATIVE_PATH folder "${CMAKE_SOURCE_DIR}" "${CMAKE_CURRENT_SOURCE_DIR}")
+  list(JOIN arg_DEPENDS "\", \"" depends)
+  if(depends)
+    set(depends "\"${depends}\"")
+  endif()
+  set_property(GLOBAL APPEND_STRING PROPERTY CSKD_DEPENDENCIES
+    "  {\"library\": \"${name}\", \"folder\": \"${folder}\", \"depends\": [${depends}]},\n")
+endfunction()
+
+# cskd_use_torch(<target>): LibTorch with the one precompiled torch/torch.h of the build.
+function(cskd_use_torch target)
+  target_link_libraries(${target} PUBLIC LibTorch::LibTorch)
+  if(NOT TARGET cskd_torch_header)
+    file(WRITE "${CMAKE_BINARY_DIR}/torch_header.cpp" "// Carries the precompiled torch/torch.h.\n")
+    add_library(cskd_torch_header OBJECT "${CMAKE_BINARY_DIR}/torch_header.cpp")
+    target_link_libraries(cskd_torch_header PRIVATE LibTorch::LibTorch cskd_flags)
+    target_precompile_headers(cskd_torch_header PRIVATE <torch/torch.h>)
+  endif()
+  target_precompile_headers(${target} REUSE_FROM cskd_torch_header)
+endfunction()
+
+# cskd_write_dependencies(<file>): the declared dependencies as JSON, for the architecture test and docs.
+function(cskd_write_dependencies file)
+  get_property(entries GLOBAL PROPERTY CSKD_DEPENDENCIES)
+  string(REGEX REPLACE ",\n$" "\n" entries "${entries}")
+  file(CONFIGURE OUTPUT "${file}" CONTENT "[\n${entries}]\n" @ONLY)
+endfunction()

@@ -1,0 +1,47 @@
+#include <cstdint>
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "doctor/diagnosis.h"
+#include "launch/commands/commands.h"
+#include "runtime/terminal.h"
+
+namespace cskd::launch {
+namespace {
+
+struct DoctorArguments {
+  std::string config;
+  std::vector<std::string> overrides;
+  std::string run_folder;
+  bool json = false;
+};
+
+}  // namespace
+
+void add_doctor(Program& program) {
+  CLI::App& command = program.add_command(
+      "doctor", "Look at hosts, ranks, GPUs, MPI, disks and sources: say what is slow or wrong",
+      "  cskd doctor\n"
+      "  mpirun -n 2 cskd doctor configs/demo.toml\n"
+      "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
+  const auto arguments = std::make_shared<DoctorArguments>();
+  command.add_option("CONFIG", arguments->config, "Configuration whose run folder and sources are looked at");
+  command.add_option("--set", arguments->overrides, "Change a key of the configuration: --set run.folder=/data/run")
+      ->type_name("KEY=VALUE");
+  command.add_option("--run-folder", arguments->run_folder, "Folder to measure instead of the configuration's, or of .");
+  command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
+  program.run_in_world(command, [arguments](runtime::World& world) {
+    doctor::DiagnosisOptions options;
+    if (!arguments->run_folder.empty()) options.run_folder = arguments->run_folder;
+    const doctor::Diagnosis diagnosis = doctor::diagnose(options, world);
+    if (world.rank() == 0) {
+      std::puts((arguments->json ? to_json(diagnosis) : to_text(diagnosis, runtime::wants_colours(runtime::Stream::kOutput))).c_str());
+    }
+    const bool wrong = overall(diagnosis.checks) == doctor::Verdict::kWrong;
+    return wrong ? runtime::ExitCode::kFailure : runtime::ExitCode::kDone;
+  });
+}
+
+}  // namespace cskd::launch

@@ -1,0 +1,92 @@
+#include "report/progress.h"
+
+#include <algorithm>
+#include <cmath>
+#include <cstdio>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "runtime/terminal.h"
+
+namespace cskd::report {
+namespace {
+
+std::string with_commas(std::int64_t number) {
+  std::string digits = std::to_string(number);
+  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<size_t>(i), ",");
+  return digits;
+}
+
+std::string duration_text(double seconds) {
+  const auto whole = static_cast<std::int64_t>(std::ceil(seconds));
+  if (whole < 60) return fmt::format("{} s", whole);
+  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
+  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+}
+
+std::string bar(double fraction, int width) {
+  const int full = static_cast<int>(std::lround(fraction * width));
+  std::string text;
+  for (int i = 0; i < width; ++i) text += i < full ? "█" : "░";
+  return text;
+}
+
+Progress::Terminal standard_error() {
+  Progress::Terminal terminal;
+  terminal.is_terminal = runtime::is_terminal(runtime::Stream::kError);
+  terminal.columns = runtime::terminal_columns(runtime::Stream::kError);
+  terminal.write = [](const std::string& text) {
+    std::fwrite(text.data(), 1, text.size(), stderr);
+    std::fflush(stderr);
+  };
+  return terminal;
+}
+
+}  // namespace
+
+std::string progress_line(const std::string& label, const std::string& unit, std::int64_t done, std::int64_t total,
+                          std::chrono::duration<double> elapsed) {
+  const double fraction = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1.0;
+  std::string line = fmt::format("{}   {} of {} {}   {:.0f} %", label, with_commas(done), with_commas(total), unit,
+                                 std::floor(fraction * 100));
+  const double rate = elapsed.count() > 0 ? static_cast<double>(done) / elapsed.count() : 0;
+  if (rate <= 0) return line;
+  line += fmt::format("   {} {}/s", rate >= 10 ? with_commas(std::lround(rate)) : fmt::format("{:.1f}", rate), unit);
+  if (done < total) return line + fmt::format("   {} left", duration_text(static_cast<double>(total - done) / rate));
+  return line + fmt::format("   in {}", duration_text(elapsed.count()));
+}
+
+Progress::Progress(std::string label, std::string unit) : Progress(std::move(label), std::move(unit), standard_error()) {}
+
+Progress::Progress(std::string label, std::string unit, Terminal terminal, std::chrono::milliseconds plain_interval)
+    : label_(std::move(label)),
+      unit_(std::move(unit)),
+      terminal_(std::move(terminal)),
+      plain_interval_(plain_interval),
+      start_(std::chrono::steady_clock::now()) {}
+
+Progress::~Progress() {
+  if (bar_drawn_) terminal_.write("\n");
+}
+
+void Progress::update(std::int64_t done, std::int64_t total) {
+  const auto now = std::chrono::steady_clock::now();
+  const std::chrono::milliseconds interval =
+      terminal_.is_terminal ? std::chrono::milliseconds(100) : plain_interval_;
+  if (last_ && done < total && now - *last_ < interval) return;
+  if (!last_ && !terminal_.is_terminal && done < total && now - start_ < interval) return;
+  last_ = now;
+  const std::string line = progress_line(label_, unit_, done, total, now - start_);
+  if (!terminal_.is_terminal) {
+    terminal_.write(line + "\n");
+    return;
+  }
+  const int bar_width = std::min(30, terminal_.columns - static_cast<int>(line.size()) - 4);
+  const double fraction = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1.0;
+  const std::string drawn = bar_width >= 5 ? bar(fraction, bar_width) + "  " + line : line;
+  terminal_.write("\r\x1b[K" + drawn);
+  bar_drawn_ = true;
+}
+
+}  // namespace cskd::report

@@ -1,0 +1,45 @@
+// Files that exist whole or not at all.
+//
+// Note [Atomic files]
+// Bytes go to `<path>.tmp`. commit() then, in this order: fsync and close, reopen and compare size and XXH3-64 with what was
+// written, rename to `path`, fsync the folder. A process killed anywhere leaves the old file or the new one, and at most a
+// `.tmp` that the next AtomicFile for the same path overwrites. One process writes a given path at a time.
+// Failure points: atomic_file.{open,write,fsync,verify,rename,fsync_folder}.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <memory>
+#include <span>
+#include <string_view>
+
+namespace cskd::runtime {
+
+class AtomicFile {
+ public:
+  // Opens `<path>.tmp`; its folder must exist. Throws Error.
+  explicit AtomicFile(std::filesystem::path path);
+  // Removes `<path>.tmp` unless committed.
+  ~AtomicFile();
+  AtomicFile(const AtomicFile&) = delete;
+  AtomicFile& operator=(const AtomicFile&) = delete;
+
+  // Throws Error, e.g. when the disk is full.
+  void write(std::span<const std::byte> bytes);
+  void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
+
+  // Makes the file visible under its path. Call once, last. Throws Error; before the rename the old file is then untouched.
+  void commit();
+
+ private:
+  struct State;
+  std::unique_ptr<State> state_;
+};
+
+// AtomicFile, write, commit.
+void write_file_atomically(const std::filesystem::path& path, std::string_view contents);
+
+// fsync of a folder, so that a rename or a new name in it survives a power cut. Throws Error.
+void sync_folder(const std::filesystem::path& folder);
+
+}  // namespace cskd::runtime

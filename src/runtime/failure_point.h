@@ -1,0 +1,30 @@
+// Named places where a test makes the program fail, to prove that nothing is lost or half-written there.
+//
+// Armed by the environment, in the form  CSKD_FAIL_AT=<name>[:<nth>[:<action>]]
+//   nth     which passage fails, counted from 1 (default 1)
+//   action  error   throw an Error as if the system call had failed with EIO (default)
+//           full    the same with ENOSPC
+//           kill    end the process with SIGKILL, as a power cut would
+//           term    raise SIGTERM and go on, as a scheduler would
+// or from a test in the same process by arm_failure(). Not armed, a passage costs one relaxed atomic load.
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+namespace cskd::runtime {
+
+enum class FailureAction { kError, kFull, kKill, kTerm };
+
+// Passes the place `name` of the file or object `what`. Thread-safe.
+void failure_point(std::string_view name, std::string_view what);
+
+// Replaces whatever was armed. REQUIRES: nth >= 1
+void arm_failure(std::string_view name, int nth, FailureAction action);
+void disarm_failure() noexcept;
+
+// Reads CSKD_FAIL_AT. Throws UsageError when it is set and malformed.
+void arm_failure_from_environment();
+
+}  // namespace cskd::runtime

@@ -1,0 +1,62 @@
+#include "runtime/launch_check.h"
+
+#include <charconv>
+#include <cstdlib>
+
+#include <fmt/format.h>
+
+#include "runtime/error.h"
+
+namespace cskd::runtime {
+namespace {
+
+std::optional<int> whole_number(const std::optional<std::string>& text) {
+  if (!text) return std::nullopt;
+  int value = 0;
+  const auto [end, status] = std::from_chars(text->data(), text->data() + text->size(), value);
+  if (status != std::errc() || end != text->data() + text->size()) return std::nullopt;
+  return value;
+}
+
+}  // namespace
+
+Environment process_environment() {
+  return [](const char* name) -> std::optional<std::string> {
+    const char* value = std::getenv(name);
+    if (value == nullptr) return std::nullopt;
+    return value;
+  };
+}
+
+int launcher_rank(const Environment& environment) {
+  for (const char* name : {"OMPI_COMM_WORLD_RANK", "PMIX_RANK", "SLURM_PROCID"}) {
+    if (const auto rank = whole_number(environment(name))) return *rank;
+  }
+  return 0;
+}
+
+std::string launcher_name(const Environment& environment) {
+  if (environment("OMPI_COMM_WORLD_SIZE")) return "mpirun";
+  if (environment("SLURM_STEP_ID") || environment("SLURM_NTASKS")) return "srun";
+  return "none";
+}
+
+void check_launch(const Environment& environment, int mpi_size) {
+  if (const auto promised = whole_number(environment("OMPI_COMM_WORLD_SIZE"))) {
+    if (*promised == mpi_size) return;
+    throw UsageError(
+        fmt::format("mpirun started {} processes, but MPI reports a world of {}: mpirun belongs to another MPI than the one "
+                    "cskd was built with. Put the mpirun of cskd's MPI first in PATH (cskd --version names it)",
+                    *promised, mpi_size));
+  }
+  if (const auto promised = whole_number(environment("SLURM_NTASKS"))) {
+    if (*promised == mpi_size) return;
+    throw UsageError(
+        fmt::format("SLURM_NTASKS is {}, but MPI reports a world of {}. Inside a job, start with 'srun --mpi=pmix cskd ...' "
+                    "(srun --mpi=list shows what this Slurm offers) or 'mpirun cskd ...'; for one process use "
+                    "'srun -n 1 cskd ...'",
+                    *promised, mpi_size));
+  }
+}
+
+}  // namespace cskd::runtime

@@ -1,0 +1,30 @@
+// Finds launches that are not what they seem.
+//
+// Note [Silent singletons]
+// When srun and MPI do not share a process-management interface, srun -n 4 starts four worlds of one, each of which believes
+// it is rank 0 of 1: four jobs would then write the same files. So the size that MPI reports is held against what the
+// launcher promised in the environment.
+#pragma once
+
+#include <functional>
+#include <optional>
+#include <string>
+
+namespace cskd::runtime {
+
+// Value of an environment variable, none when unset.
+using Environment = std::function<std::optional<std::string>(const char*)>;
+
+Environment process_environment();
+
+// Throws UsageError with the remedy when `mpi_size` contradicts OMPI_COMM_WORLD_SIZE or, where mpirun did not start the process,
+// SLURM_NTASKS.
+void check_launch(const Environment& environment, int mpi_size);
+
+// Rank that the launcher gave this process, known before MPI starts; 0 without a launcher.
+int launcher_rank(const Environment& environment);
+
+// "mpirun", "srun" or "none": who started this process.
+std::string launcher_name(const Environment& environment);
+
+}  // namespace cskd::runtime

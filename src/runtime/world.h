@@ -1,0 +1,74 @@
+// The processes of one job: MPI start and end, ranks, nodes, and small host-side exchanges. A world of one is the smallest
+// world, and every call works in it.
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+namespace cskd::runtime {
+
+class World {
+ public:
+  // Starts MPI with MPI_THREAD_MULTIPLE, under mpirun, under srun or without any launcher. Once per process. Throws
+  // UsageError when the launcher's environment contradicts the size that MPI reports (see launch_check.h), Error when MPI
+  // cannot start. All ranks must call.
+  World(int* argc, char*** argv);
+  // Ends MPI; waits for the other ranks. A rank that fails alone calls abort() before it comes here.
+  ~World();
+  World(const World&) = delete;
+  World& operator=(const World&) = delete;
+
+  int rank() const noexcept { return rank_; }
+  int size() const noexcept { return size_; }
+  int local_rank() const noexcept { return local_rank_; }  // among the ranks of this node
+  int local_size() const noexcept { return local_size_; }
+  int node() const noexcept { return node_; }  // 0..nodes()-1, in order of their lowest rank
+  int nodes() const noexcept { return nodes_; }
+  const std::string& host() const noexcept { return host_; }
+
+  // Collective calls: every rank, same order, one thread. Each throws Error, naming itself, when it is not done within
+  // timeout(); the world is then broken and only abort() is left.
+  void barrier();
+  std::vector<std::string> all_gather(const std::string& text);  // entry r is rank r's; any bytes, < 2 GiB in all
+  std::string broadcast(const std::string& text);                // rank 0's text
+  bool any(bool value);                                          // true on every rank when true on one
+
+  // True after a collective call of this rank timed out: MPI can then not be ended in the ordinary way.
+  bool broken() const noexcept { return broken_; }
+
+  // How long a collective call waits for the slowest rank. Default 10 minutes.
+  std::chrono::milliseconds timeout() const noexcept { return timeout_; }
+  void set_timeout(std::chrono::milliseconds timeout) noexcept { timeout_ = timeout; }
+
+  // For a rank that failed: tells the others and hears theirs, over a channel of its own, so that it may be called wherever
+  // the others are. Entry r is rank r's text when all ranks failed and called within `wait`; none otherwise.
+  std::optional<std::vector<std::string>> exchange_failures(const std::string& text, std::chrono::milliseconds wait);
+
+  // Ends every process of the job with `exit_code`; for a rank that cannot go on.
+  [[noreturn]] void abort(int exit_code) const;
+
+ private:
+  struct Channels;
+
+  [[noreturn]] void fail(const char* call);  // a time-out
+
+  std::unique_ptr<Channels> channels_;
+  bool broken_ = false;
+  int rank_ = 0;
+  int size_ = 1;
+  int local_rank_ = 0;
+  int local_size_ = 1;
+  int node_ = 0;
+  int nodes_ = 1;
+  std::string host_;
+  std::chrono::milliseconds timeout_{std::chrono::minutes(10)};
+};
+
+// What MPI says of itself; valid while a World lives.
+std::string mpi_library_version();  // e.g. "Open MPI v4.1.4"
+std::string mpi_thread_level();     // e.g. "MPI_THREAD_MULTIPLE"
+
+}  // namespace cskd::runtime

@@ -1,0 +1,169 @@
+"""Runs clang-tidy on the files of build/release/compile_commands.json and remembers each file's result in build/lint.
+
+A result counts for as long as the file, every header of ours that it includes, the schema, .clang-tidy, the compile
+command and the tool are the same. Called by tests/lint.sh.
+
+The static analyzer (clang-analyzer-*) leaves out tests/: inside GoogleTest's macros it takes four times as long as all other
+checks together and finds nothing.
+"""
+
+import argparse
+import hashlib
+import json
+import os
+import re
+import shlex
+import subprocess
+import sys
+import time
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+
+ROOT = Path(__file__).resolve().parent.parent
+BUILD = ROOT / "build" / "release"
+CACHE = ROOT / "build" / "lint"
+NOT_OURS = [ROOT / "build", ROOT / ".venv"]
+INCLUDE = re.compile(rb'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE)
+TORCH = re.compile(r"^(torch|c10|ATen|caffe2)/")
+FINDING = re.compile(r"^(?P<file>/[^:]+):(?P<place>\d+:\d+): (?P<kind>warning|error): (?P<text>.*)$")
+TIMEOUT_SECONDS = 600
+
+
+def is_ours(path: Path) -> bool:
+    return path.is_relative_to(ROOT) and not any(path.is_relative_to(other) for other in NOT_OURS)
+
+
+def clang_arguments(command: list[str]) -> list[str]:
+    """The compiler's arguments as clang 14 takes them: no launcher, compiler, outputs, precompiled header or -Werror."""
+    compiler = next(i for i, word in enumerate(command) if re.fullmatch(r"(.*/)?(c|g|clang)\+\+(-[\d.]+)?", word))
+    kept = ["-Wno-unknown-warning-option"]
+    words = iter(command[compiler + 1 :])
+    for word in words:
+        if word in ("-o", "-MF", "-MT", "-MQ"):
+            next(words)
+        elif word == "-include":
+            header = next(words)
+            if "cmake_pch" not in header:
+                kept += [word, header]
+        elif word not in ("-c", "-MD", "-MMD", "-Winvalid-pch", "-fpch-preprocess") and not word.startswith("-Werror"):
+            kept.append(word)
+    return kept
+
+
+class Includes:
+    """What a file includes, directly and through headers of ours."""
+
+    def __init__(self) -> None:
+        self.direct: dict[Path, tuple[list[Path], bool]] = {}
+
+    def _read(self, path: Path) -> tuple[list[Path], bool]:
+        if path not in self.direct:
+            headers, torch = [], False
+            for quoted, angled in INCLUDE.findall(path.read_bytes()):
+                name = (quoted or angled).decode("utf-8", "replace")
+                torch = torch or bool(TORCH.match(name))
+                for folder in (path.parent, ROOT / "src", ROOT):
+                    header = Path(os.path.normpath(folder / name))
+                    if is_ours(header) and header.is_file():
+                        headers.append(header)
+                        break
+            self.direct[path] = (headers, torch)
+        return self.direct[path]
+
+    def closure(self, path: Path) -> tuple[list[Path], bool]:
+        """All our files that `path` consists of, sorted, and whether LibTorch is among what they include."""
+        seen, todo, torch = {path}, [path], False
+        while todo:
+            headers, direct_torch = self._read(todo.pop())
+            torch = torch or direct_torch
+            todo += [header for header in headers if header not in seen]
+            seen.update(headers)
+        return sorted(seen), torch
+
+
+def examine(tool: str, entry: dict, arguments: list[str], key: str) -> tuple[list[str], bool]:
+    """The findings in one file, and whether they were remembered."""
+    path = entry["file"]
+    remembered = CACHE / (hashlib.sha256(path.encode()).hexdigest()[:24] + ".json")
+    try:
+        result = json.loads(remembered.read_text(encoding="utf-8"))
+        if result["key"] == key:
+            return result["findings"], True
+    except (OSError, ValueError, KeyError):
+        pass
+
+    checks = ["--checks=-clang-analyzer-*"] if Path(path).is_relative_to(ROOT / "tests") else []
+    try:
+        run = subprocess.run([tool, "--quiet", *checks, path, "--", *arguments], cwd=entry["directory"], capture_output=True,
+                             stdin=subprocess.DEVNULL, text=True, errors="replace", timeout=TIMEOUT_SECONDS, check=False)
+    except subprocess.TimeoutExpired:
+        return [f"{os.path.relpath(path, ROOT)}: clang-tidy did not end within {TIMEOUT_SECONDS} s"], False
+    findings, anywhere = set(), False
+    for line in run.stdout.splitlines():
+        if match := FINDING.match(line):
+            anywhere = True
+            file = Path(os.path.normpath(match["file"]))
+            if is_ours(file) or match["text"].endswith("[clang-diagnostic-error]"):
+                findings.add(f"{os.path.relpath(file, ROOT)}:{match['place']}: {match['text']}")
+    if run.returncode < 0 or (run.returncode and not anywhere):
+        lines = (run.stdout + run.stderr).strip().splitlines()[:5]
+        return [f"{os.path.relpath(path, ROOT)}: clang-tidy failed ({run.returncode}): " + " / ".join(lines)], False
+
+    CACHE.mkdir(parents=True, exist_ok=True)
+    temporary = remembered.with_suffix(f".{os.getpid()}.tmp")
+    temporary.write_text(json.dumps({"file": path, "key": key, "findings": sorted(findings)}), encoding="utf-8")
+    temporary.replace(remembered)
+    return sorted(findings), False
+
+
+def main() -> int:
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--tool", default="clang-tidy-14")
+    parser.add_argument("--all", action="store_true", help="also files that include LibTorch")
+    options = parser.parse_args()
+
+    start = time.monotonic()
+    database = BUILD / "compile_commands.json"
+    if not database.is_file():
+        print(f"[failed] clang-tidy: {database.relative_to(ROOT)} is missing; launch/setup.sh --tests makes it")
+        return 1
+    version = subprocess.run([options.tool, "--version"], capture_output=True, text=True, check=True).stdout
+    common = hashlib.sha256((version + (ROOT / ".clang-tidy").read_text(encoding="utf-8")).encode())
+    common.update(Path(__file__).read_bytes())
+    for proto in sorted(ROOT.glob("src/**/*.proto")) + sorted(ROOT.glob("shards/**/*.proto")):
+        common.update(proto.read_bytes())
+
+    includes, jobs, with_torch = Includes(), {}, 0
+    for entry in json.loads(database.read_text(encoding="utf-8")):
+        path = Path(os.path.normpath(Path(entry["directory"]) / entry["file"]))
+        if not is_ours(path) or not path.is_file() or path in jobs:
+            continue
+        files, torch = includes.closure(path)
+        if torch and not options.all:
+            with_torch += 1
+            continue
+        arguments = clang_arguments(entry.get("arguments") or shlex.split(entry["command"]))
+        key = common.copy()
+        key.update("\0".join(arguments).encode())
+        for file in files:
+            key.update(f"\0{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
+        jobs[path] = ({"file": str(path), "directory": entry["directory"]}, arguments, key.hexdigest())
+
+    findings, remembered = set(), 0
+    with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
+        for found, was_remembered in pool.map(lambda job: examine(options.tool, *job), jobs.values()):
+            findings.update(found)
+            remembered += was_remembered
+    for line in sorted(findings):
+        print(line)
+    left = f", {with_torch} that include LibTorch left to --all" if with_torch else ""
+    what = f"{len(jobs)} files ({remembered} unchanged{left}), {time.monotonic() - start:.1f} s"
+    if findings:
+        print(f"[failed] clang-tidy {len(findings)} findings in {what}")
+        return 1
+    print(f"[ok] clang-tidy    {what}")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

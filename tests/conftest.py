@@ -1,0 +1,6 @@
+"""Tests import their neighbours; without pytest's own folder tricks a file in tests/launch is found from anywhere."""
+
+import pathlib
+import sys
+
+sys.path.insert(0, str(pathlib.Path(__file__).parent / "launch"))

@@ -1,0 +1,102 @@
+"""Exit codes and messages of the command line itself."""
+
+import os
+import pty
+import re
+import subprocess
+
+import pytest
+
+from cskd_program import CSKD, errors, mpirun, run
+
+
+def test_help_lists_every_command_with_a_description():
+    result = run("--help")
+    assert result.returncode == 0
+    for command in ("demo", "doctor", "config", "completion"):
+        assert re.search(rf"^  {command}  +[A-Z].{{20,}}$", result.stdout, re.MULTILINE), command
+
+
+@pytest.mark.parametrize("command", ["demo", "doctor", "config", "completion"])
+def test_each_command_has_help_with_examples(command):
+    result = run(command, "--help")
+    assert result.returncode == 0
+    assert "Examples:" in result.stdout and f"cskd {command}" in result.stdout
+
+
+def test_help_lines_fit_a_screen():
+    for arguments in (["--help"], ["demo", "--help"], ["doctor", "--help"], ["config", "--help"]):
+        longest = max(run(*arguments).stdout.splitlines(), key=len)
+        assert len(longest) <= 120, longest
+
+
+def test_version_names_every_library():
+    result = run("--version")
+    assert result.returncode == 0
+    lines = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", result.stdout, re.MULTILINE))
+    assert re.fullmatch(r"2\.11\.0", lines["LibTorch"])
+    for library in ("CUDA runtime", "NCCL", "MPI", "HDF5", "protobuf", "toml++", "CLI11", "spdlog", "fmt", "libjpeg-turbo",
+                    "libspng", "libwebp", "xxHash", "nlohmann/json"):
+        assert re.match(r"(Open MPI v)?\d+\.\d+|none", lines[library]), library
+
+
+USAGE_ERRORS = [
+    ([], "A subcommand is required; see 'cskd --help'"),
+    (["docotr"], "unknown command 'docotr', did you mean 'doctor'?; 'cskd --help' lists the commands"),
+    (["xyzzy"], "unknown command 'xyzzy'; 'cskd --help' lists the commands"),
+    (["doctor", "--jsn"], "unknown option '--jsn', did you mean '--json'?; see 'cskd doctor --help'"),
+    (["doctor", "a.toml", "b.toml"], "unexpected argument 'b.toml'; see 'cskd doctor --help'"),
+    (["demo"], "DIR is required; see 'cskd demo --help'"),
+    (["demo", "x", "--images", "many"], "Could not convert: --images = many; see 'cskd demo --help'"),
+    (["demo", "x", "--seed", "-1"], "Could not convert: --seed = -1; see 'cskd demo --help'"),
+    (["completion", "fish"], "SHELL: fish not in {bash}; see 'cskd completion --help'"),
+    (["doctor", "--log-level", "loud"],
+     "--log-level: loud not in {trace,debug,info,warning,error,off}; see 'cskd doctor --help'"),
+]
+
+
+@pytest.mark.parametrize("arguments,message", USAGE_ERRORS)
+def test_usage_errors_exit_with_2_and_one_line(arguments, message):
+    result = run(*arguments)
+    assert result.returncode == 2
+    assert result.stdout == ""
+    assert result.stderr == f"cskd: error: {message}\n"
+
+
+def test_usage_errors_of_many_ranks_are_printed_once():
+    result = mpirun(2, "doctor", "--jsn")
+    assert result.returncode == 2
+    assert len(errors(result)) == 1
+
+
+def test_malformed_failure_injection_is_refused():
+    result = run("doctor", env={"CSKD_FAIL_AT": "a.b:never"})
+    assert result.returncode == 2
+    assert "CSKD_FAIL_AT: passage is 'never'" in result.stderr
+
+
+def output_on_a_terminal(*arguments, env=None):
+    """What the program writes to its standard output when that is a pseudo-terminal."""
+    leader, follower = pty.openpty()
+    process = subprocess.Popen([CSKD, *arguments], stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE,
+                               env={**os.environ, **(env or {})})
+    os.close(follower)
+    chunks = []
+    try:
+        while chunk := os.read(leader, 4096):
+            chunks.append(chunk)
+    except OSError:  # Linux reports the closed terminal as an input/output error
+        pass
+    os.close(leader)
+    process.communicate(timeout=60)
+    return b"".join(chunks).decode()
+
+
+def test_colours_appear_on_a_terminal_only():
+    assert "\x1b[32mfine" in output_on_a_terminal("doctor")
+    assert "\x1b" not in output_on_a_terminal("doctor", env={"NO_COLOR": "1"})
+    assert "\x1b" not in run("doctor").stdout
+
+
+def test_no_colours_when_the_output_of_mpirun_is_a_pipe():
+    assert "\x1b" not in mpirun(2, "doctor").stdout

@@ -1,0 +1,110 @@
+#!/usr/bin/env bash
+# clang-format, shellcheck and clang-tidy over this checkout; what is unchanged since the last run is not examined again.
+set -euo pipefail
+export LC_ALL=C.UTF-8
+
+usage() {
+  cat <<'END'
+usage: tests/lint.sh [--all] [--fix]
+
+Checks C++ with clang-format 14 and clang-tidy 14, and shell scripts with shellcheck. One line per finding; exit 1 if there
+is any. clang-tidy reads build/release/compile_commands.json (launch/setup.sh --tests makes it) and remembers each file's
+result in build/lint.
+
+  --all   clang-tidy on files that include LibTorch too (half a minute each)
+  --fix   formats the C++ files, checks nothing
+END
+}
+
+tidy=()
+fix=false
+for argument in "$@"; do
+  case $argument in
+    --all) tidy+=(--all) ;;
+    --fix) fix=true ;;
+    -h | --help)
+      usage
+      exit 0
+      ;;
+    *)
+      printf "lint.sh: unknown argument '%s'\n" "$argument" >&2
+      usage >&2
+      exit 2
+      ;;
+  esac
+done
+
+cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
+failed=false
+
+list_files() { # tracked and new files, without what git ignores; in a source archive, all but the usual outputs
+  if [[ $(git rev-parse --show-prefix 2>/dev/null && echo top) == $'\ntop' ]]; then
+    git ls-files -z --cached --others --exclude-standard --deduplicate
+  else
+    find . \( -path ./build -o -path ./.venv -o -path ./runs -o -name .git \) -prune -o -type f -printf '%P\0'
+  fi
+}
+
+tool() { # NAME: version 14, since another version formats differently
+  if command -v "$1-14"; then return; fi
+  if [[ $("$1" --version 2>/dev/null) == *'version 14.'* ]]; then
+    printf '%s' "$1"
+    return
+  fi
+  printf 'lint.sh: %s 14 is missing: launch/setup.sh --tests installs it\n' "$1" >&2
+  exit 1
+}
+
+report() { # NAME FILES FINDINGS REMEDY
+  if [[ -z $3 ]]; then
+    printf '[ok] %-13s %s files\n' "$1" "$2"
+    return
+  fi
+  failed=true
+  printf '%s\n' "$3"
+  printf '[failed] %-9s %s findings in %s files%s\n' "$1" "$(wc -l <<<"$3")" "$2" "$4"
+}
+
+sources=()
+scripts=()
+while IFS= read -r -d '' file; do
+  [[ -f $file ]] || continue
+  case $file in
+    *.h | *.cpp) sources+=("$file") ;;
+    *.h5 | *.png | *.jpg | *.md | *.py | *.toml | *.proto) ;;
+    *)
+      first=
+      IFS= LC_ALL=C read -r -n 40 first <"$file" 2>/dev/null || true
+      if [[ $file == *.sh || $first =~ ^'#!'.*[/\ ](ba)?sh ]]; then scripts+=("$file"); fi
+      ;;
+  esac
+done < <(list_files | sort -z)
+
+clang_format=$(tool clang-format)
+if $fix; then
+  if ((${#sources[@]})); then "$clang_format" -i -- "${sources[@]}"; fi
+  printf '[ok] formatted %d files\n' "${#sources[@]}"
+  exit 0
+fi
+
+findings=
+if ((${#sources[@]})); then
+  findings=$("$clang_format" --dry-run -Werror -- "${sources[@]}" 2>&1 | awk -F: '
+    / code should be clang-formatted/ {if (!places[$1]++) {order[++files] = $1; line[$1] = $2} next}
+    /^[^: ]+:[0-9]+:[0-9]+: (fatal )?error:|^[Ee]rror / {print}
+    END {for (i = 1; i <= files; i++) printf "%s:%s: not formatted (%d places)\n", order[i], line[order[i]], places[order[i]]}' || true)
+fi
+report clang-format "${#sources[@]}" "$findings" '; to format them: tests/lint.sh --fix'
+
+if ! command -v shellcheck >/dev/null; then
+  printf 'lint.sh: shellcheck is missing: launch/setup.sh --tests installs it\n' >&2
+  exit 1
+fi
+findings=
+if ((${#scripts[@]})); then findings=$(shellcheck --format=gcc -- "${scripts[@]}" || true); fi
+report shellcheck "${#scripts[@]}" "$findings" '; each code is explained by: shellcheck FILE'
+
+clang_tidy=$(tool clang-tidy)
+python3 -B tests/clang_tidy.py --tool "$clang_tidy" ${tidy[@]+"${tidy[@]}"} || failed=true
+
+if $failed; then exit 1; fi

@@ -1,0 +1,61 @@
+#include "runtime/launch_check.h"
+
+#include <map>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/error.h"
+
+namespace cskd::runtime {
+namespace {
+
+Environment environment(std::map<std::string, std::string> variables) {
+  return [variables = std::move(variables)](const char* name) -> std::optional<std::string> {
+    const auto found = variables.find(name);
+    if (found == variables.end()) return std::nullopt;
+    return found->second;
+  };
+}
+
+TEST(LaunchCheck, AcceptsLaunchesThatAgree) {
+  EXPECT_NO_THROW(check_launch(environment({}), 1));
+  EXPECT_NO_THROW(check_launch(environment({{"OMPI_COMM_WORLD_SIZE", "4"}}), 4));
+  EXPECT_NO_THROW(check_launch(environment({{"SLURM_NTASKS", "8"}}), 8));
+}
+
+TEST(LaunchCheck, MpirunInsideAnAllocationCountsByMpirun) {
+  EXPECT_NO_THROW(check_launch(environment({{"OMPI_COMM_WORLD_SIZE", "2"}, {"SLURM_NTASKS", "8"}}), 2));
+}
+
+TEST(LaunchCheck, RefusesSilentSingletonsUnderSrun) {
+  EXPECT_THAT([] { check_launch(environment({{"SLURM_NTASKS", "4"}}), 1); },
+              testing::ThrowsMessage<UsageError>(
+                  testing::AllOf(testing::StartsWith("SLURM_NTASKS is 4, but MPI reports a world of 1."),
+                                 testing::HasSubstr("srun --mpi=pmix"))));
+}
+
+TEST(LaunchCheck, RefusesTheMpirunOfAnotherMpi) {
+  EXPECT_THAT([] { check_launch(environment({{"OMPI_COMM_WORLD_SIZE", "2"}}), 1); },
+              testing::ThrowsMessage<UsageError>(
+                  testing::StartsWith("mpirun started 2 processes, but MPI reports a world of 1")));
+}
+
+TEST(LaunchCheck, IgnoresValuesThatAreNotNumbers) {
+  EXPECT_NO_THROW(check_launch(environment({{"SLURM_NTASKS", "many"}}), 1));
+}
+
+TEST(LaunchCheck, KnowsTheRankBeforeMpiStarts) {
+  EXPECT_EQ(launcher_rank(environment({})), 0);
+  EXPECT_EQ(launcher_rank(environment({{"OMPI_COMM_WORLD_RANK", "3"}, {"SLURM_PROCID", "0"}})), 3);
+  EXPECT_EQ(launcher_rank(environment({{"SLURM_PROCID", "5"}})), 5);
+}
+
+TEST(LaunchCheck, NamesTheLauncher) {
+  EXPECT_EQ(launcher_name(environment({})), "none");
+  EXPECT_EQ(launcher_name(environment({{"SLURM_NTASKS", "2"}})), "srun");
+  EXPECT_EQ(launcher_name(environment({{"SLURM_NTASKS", "2"}, {"OMPI_COMM_WORLD_SIZE", "2"}})), "mpirun");
+}
+
+}  // namespace
+}  // namespace cskd::runtime

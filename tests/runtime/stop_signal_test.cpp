@@ -1,0 +1,48 @@
+#include "runtime/stop_signal.h"
+
+#include <csignal>
+
+#include <gtest/gtest.h>
+
+#include "runtime/check.h"
+
+namespace cskd::runtime {
+namespace {
+
+TEST(StopSignal, RemembersTheFirstSignal) {
+  const StopSignal stop;
+  EXPECT_EQ(StopSignal::received(), 0);
+  std::raise(SIGUSR1);
+  EXPECT_EQ(StopSignal::received(), SIGUSR1);
+}
+
+TEST(StopSignal, StartsAfreshAndRestoresWhatWasThere) {
+  std::signal(SIGUSR1, SIG_IGN);
+  {
+    const StopSignal stop;
+    EXPECT_EQ(StopSignal::received(), 0);
+  }
+  struct sigaction now {};
+  ::sigaction(SIGUSR1, nullptr, &now);
+  EXPECT_EQ(now.sa_handler, SIG_IGN);
+  std::signal(SIGUSR1, SIG_DFL);
+}
+
+TEST(StopSignalDeathTest, ASecondSignalEndsTheProcessAtOnce) {
+  EXPECT_EXIT(
+      {
+        const StopSignal stop;
+        std::raise(SIGTERM);
+        std::raise(SIGTERM);
+        std::_Exit(0);
+      },
+      testing::KilledBySignal(SIGTERM), "");
+}
+
+TEST(StopSignal, OnlyOneAtATime) {
+  const StopSignal first;
+  EXPECT_THROW(StopSignal(), CheckFailure);
+}
+
+}  // namespace
+}  // namespace cskd::runtime
