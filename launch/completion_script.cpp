@@ -16,7 +16,8 @@ std::string option_names(const CLI::App& app) {
   return words;
 }
 
-// The words of a fixed set of values, empty when the option has none. CLI11 names the type of such an option "TEXT:{a,b,c}".
+// The words of a fixed set of values, empty when the option has none. CLI11 names the type of such an option
+// "TEXT:{a,b,c}".
 std::string fixed_values(const CLI::Option& option) {
   const std::string type = option.get_type_name();
   const size_t open = type.find('{');

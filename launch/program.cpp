@@ -22,10 +22,10 @@ namespace {
 using runtime::ExitCode;
 
 // Note [Failing together]
-// A rank whose command throws cannot know whether the others failed as well (a bad option, a missing file: all do) or wait for
-// it in a collective call (one disk is full: only it does). So it offers its error to all for this long. When every rank
-// failed, rank 0 prints each different error once, the root cause last, and all end in the ordinary way. Otherwise the rank
-// prints its own error and aborts the job.
+// A rank whose command throws cannot know whether the others failed as well (a bad option, a missing file: all do) or
+// wait for it in a collective call (one disk is full: only it does). So it offers its error to all for this long. When
+// every rank failed, rank 0 prints each different error once, the root cause last, and all end in the ordinary way.
+// Otherwise the rank prints its own error and aborts the job.
 constexpr std::chrono::seconds kWaitForOtherFailures{3};
 
 void print_error(const std::string& text) {
@@ -69,7 +69,8 @@ std::pair<ExitCode, std::vector<std::string>> unpack(const std::string& text) {
 
 // Prints what all ranks failed with and returns the exit code of the one whose error is printed last. Rank 0 prints.
 ExitCode report_agreed_failure(const std::vector<std::string>& packed, const runtime::World& world) {
-  // An error that only says that another rank failed is no cause: it has the lowest place, and is left out beside a cause.
+  // An error that only says that another rank failed is no cause: it has the lowest place, and is left out beside a
+  // cause.
   const auto is_echo = [](const std::string& text) { return unpack(text).second.front().starts_with("rank "); };
   std::vector<std::string> causes;
   for (const std::string& text : packed) {
@@ -143,8 +144,9 @@ std::string Program::usage_error_text(const CLI::ParseError& error) const {
   const std::vector<std::string> extras = app_.remaining(true);
   const std::string word = extras.empty() ? "" : extras.front();
   const std::string near = runtime::nearest(word.substr(0, word.find('=')), options);
-  return fmt::format("{} '{}'{}; see '{} --help'", word.starts_with("-") ? "unknown option" : "unexpected argument", word,
-                     near.empty() || !word.starts_with("-") ? "" : fmt::format(", did you mean '{}'?", near), called);
+  return fmt::format("{} '{}'{}; see '{} --help'", word.starts_with("-") ? "unknown option" : "unexpected argument",
+                     word, near.empty() || !word.starts_with("-") ? "" : fmt::format(", did you mean '{}'?", near),
+                     called);
 }
 
 int Program::run(int argc, char** argv) {

@@ -20,13 +20,15 @@ class Program {
   // A command with its one-line description and its examples, one a line; add options to what is returned.
   CLI::App& add_command(const std::string& name, const std::string& description, const std::string& examples);
 
-  // What a command does: in one process without MPI, or on every rank of the world. Choose one of the two for each command.
+  // What a command does: in one process without MPI, or on every rank of the world. Choose one of the two for each
+  // command.
   void run_alone(CLI::App& command, std::function<runtime::ExitCode()> action);
   void run_in_world(CLI::App& command, std::function<runtime::ExitCode(runtime::World&)> action);
 
   const CLI::App& app() const { return app_; }
 
-  // Parses, runs the chosen command and reports errors. Returns the exit code of the process; see Note [Failing together].
+  // Parses, runs the chosen command and reports errors. Returns the exit code of the process; see Note [Failing
+  // together].
   int run(int argc, char** argv);
 
  private:

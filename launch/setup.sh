@@ -34,6 +34,7 @@ preset=release
 child=        # process group of the step that is running
 phase=        # its name, while it runs
 phase_start=0
+phase_offset=0 # where its part of the log begins
 setup_start=${EPOCHREALTIME/[.,]/}
 
 # ---- what a person sees -------------------------------------------------------------------------------------------------
@@ -46,6 +47,7 @@ seconds_since() { # START: microseconds
 begin() { # NAME
   phase=$1 phase_start=${EPOCHREALTIME/[.,]/}
   printf '\n==== %s, %(%F %T)T\n' "$phase" -1 >>"$log"
+  phase_offset=$(stat -c %s -- "$log")
   if [[ -t 1 ]]; then printf '[..] %-20s' "$phase"; fi
 }
 
@@ -67,16 +69,18 @@ fail() { # WHAT REMEDY...
   exit 1
 }
 
-# The part of this phase's log that tells what went wrong: from ninja's first FAILED, or else the end.
+phase_log() { tail -c "+$((phase_offset + 1))" -- "$log"; }
+
+# The part of this phase's log that tells what went wrong: from ninja's or CMake's first error, or else the end.
 show_log() {
-  awk '/^==== /{n = 0; found = 0; next} /^(FAILED:|CMake Error)/{if (!found) {n = 0; found = 1}} {line[++n] = substr($0, 1, 300)}
+  phase_log | awk '/^(FAILED:|CMake Error)/ && !found {n = 0; found = 1} {line[++n] = substr($0, 1, 300)}
        END {from = (found || n <= 15) ? 1 : n - 14; to = (n - from < 40) ? n : from + 39
-            for (i = from; i <= to; i++) print "  | " line[i]}' "$log" >&2
+            for (i = from; i <= to; i++) print "  | " line[i]}' >&2
   printf '  (all of it: %s)\n' "$log" >&2
 }
 
 phase_log_has() { # REGEX
-  awk '/^==== /{text = ""; next} {text = text $0 "\n"} END {printf "%s", text}' "$log" | grep -qE -- "$1"
+  phase_log | grep -E -- "$1" >/dev/null # not -q, which stops reading: pipefail would make a failure of that
 }
 
 # ---- running steps ------------------------------------------------------------------------------------------------------
@@ -173,7 +177,7 @@ check() {
 
   if ! is_stamped "$venv/.setup-launch" "$(environment_hash "$root/launch/requirements.txt")"; then
     local have=0
-    if [[ -d $venv ]]; then have=$(du -sLm -- "$venv" | cut -f 1); fi
+    if [[ -d $venv ]]; then have=$(du -sm -- "$venv/" | cut -f 1); fi
     need_disk "$root" $((have < 6000 ? 8000 - have : 2000)) "set-up (LibTorch with CUDA in .venv, the build)"
   elif [[ ! -x $root/build/$preset/cskd ]]; then
     need_disk "$root" 2000 "the build"
@@ -297,7 +301,7 @@ pip_install() { # REQUIREMENTS...
         "check the network; a proxy (https_proxy) or a mirror of your own (PIP_INDEX_URL, pip config) is used when it is set" \
         "up. Then run launch/setup.sh again: what was downloaded whole is kept"
     elif phase_log_has 'No matching distribution found'; then
-      fail "the Python package index in use lacks a version that cskd needs (above)" \
+      fail "the Python package index in use lacks a version that cskd needs (above), or gave no answer" \
         "a mirror of your own must carry the versions in $*"
     fi
     fail "pip could not install the Python packages" "the cause is above; an environment beyond repair is removed by: rm -r '$venv'"

@@ -3,8 +3,8 @@
 A result counts for as long as the file, every header of ours that it includes, the schema, .clang-tidy, the compile
 command and the tool are the same. Called by tests/lint.sh.
 
-The static analyzer (clang-analyzer-*) leaves out tests/: inside GoogleTest's macros it takes four times as long as all other
-checks together and finds nothing.
+The static analyzer (clang-analyzer-*) takes longer than all other checks together, in GoogleTest's macros four times as long:
+it is part of --all only, and leaves out tests/.
 """
 
 import argparse
@@ -27,6 +27,7 @@ INCLUDE = re.compile(rb'^\s*#\s*include\s+(?:"([^"]+)"|<([^>]+)>)', re.MULTILINE
 TORCH = re.compile(r"^(torch|c10|ATen|caffe2)/")
 FINDING = re.compile(r"^(?P<file>/[^:]+):(?P<place>\d+:\d+): (?P<kind>warning|error): (?P<text>.*)$")
 TIMEOUT_SECONDS = 600
+KEEP_DAYS = 14
 
 
 def is_ours(path: Path) -> bool:
@@ -81,45 +82,49 @@ class Includes:
         return sorted(seen), torch
 
 
-def examine(tool: str, entry: dict, arguments: list[str], key: str) -> tuple[list[str], bool]:
-    """The findings in one file, and whether they were remembered."""
-    path = entry["file"]
-    remembered = CACHE / (hashlib.sha256(path.encode()).hexdigest()[:24] + ".json")
+def examine(command: list[str], path: Path, directory: str, key: str) -> tuple[list[str], bool]:
+    """The findings of `command` in one file, and whether they were remembered."""
+    remembered = CACHE / f"{key}.json"
     try:
-        result = json.loads(remembered.read_text(encoding="utf-8"))
-        if result["key"] == key:
-            return result["findings"], True
+        findings = json.loads(remembered.read_text(encoding="utf-8"))["findings"]
+        os.utime(remembered)
+        return findings, True
     except (OSError, ValueError, KeyError):
         pass
 
-    checks = ["--checks=-clang-analyzer-*"] if Path(path).is_relative_to(ROOT / "tests") else []
     try:
-        run = subprocess.run([tool, "--quiet", *checks, path, "--", *arguments], cwd=entry["directory"], capture_output=True,
-                             stdin=subprocess.DEVNULL, text=True, errors="replace", timeout=TIMEOUT_SECONDS, check=False)
+        run = subprocess.run(command, cwd=directory, capture_output=True, stdin=subprocess.DEVNULL, text=True,
+                             errors="replace", timeout=TIMEOUT_SECONDS, check=False)
     except subprocess.TimeoutExpired:
-        return [f"{os.path.relpath(path, ROOT)}: clang-tidy did not end within {TIMEOUT_SECONDS} s"], False
+        return [f"{path.relative_to(ROOT)}: clang-tidy did not end within {TIMEOUT_SECONDS} s"], False
     findings, anywhere = set(), False
     for line in run.stdout.splitlines():
         if match := FINDING.match(line):
             anywhere = True
             file = Path(os.path.normpath(match["file"]))
-            if is_ours(file) or match["text"].endswith("[clang-diagnostic-error]"):
-                findings.add(f"{os.path.relpath(file, ROOT)}:{match['place']}: {match['text']}")
+            if is_ours(file) or "[clang-diagnostic-error" in match["text"]:
+                text = match["text"].replace(",-warnings-as-errors]", "]")
+                findings.add(f"{os.path.relpath(file, ROOT)}:{match['place']}: {text}")
     if run.returncode < 0 or (run.returncode and not anywhere):
         lines = (run.stdout + run.stderr).strip().splitlines()[:5]
-        return [f"{os.path.relpath(path, ROOT)}: clang-tidy failed ({run.returncode}): " + " / ".join(lines)], False
+        return [f"{path.relative_to(ROOT)}: clang-tidy failed ({run.returncode}): " + " / ".join(lines)], False
 
-    CACHE.mkdir(parents=True, exist_ok=True)
     temporary = remembered.with_suffix(f".{os.getpid()}.tmp")
-    temporary.write_text(json.dumps({"file": path, "key": key, "findings": sorted(findings)}), encoding="utf-8")
+    temporary.write_text(json.dumps({"file": str(path), "findings": sorted(findings)}), encoding="utf-8")
     temporary.replace(remembered)
     return sorted(findings), False
+
+
+def forget_old_results() -> None:
+    for result in CACHE.iterdir():
+        if time.time() - result.stat().st_mtime > KEEP_DAYS * 86400:
+            result.unlink(missing_ok=True)
 
 
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tool", default="clang-tidy-14")
-    parser.add_argument("--all", action="store_true", help="also files that include LibTorch")
+    parser.add_argument("--all", action="store_true", help="also files that include LibTorch, also the static analyzer")
     options = parser.parse_args()
 
     start = time.monotonic()
@@ -127,6 +132,8 @@ def main() -> int:
     if not database.is_file():
         print(f"[failed] clang-tidy: {database.relative_to(ROOT)} is missing; launch/setup.sh --tests makes it")
         return 1
+    CACHE.mkdir(parents=True, exist_ok=True)
+    forget_old_results()
     version = subprocess.run([options.tool, "--version"], capture_output=True, text=True, check=True).stdout
     common = hashlib.sha256((version + (ROOT / ".clang-tidy").read_text(encoding="utf-8")).encode())
     common.update(Path(__file__).read_bytes())
@@ -136,22 +143,25 @@ def main() -> int:
     includes, jobs, with_torch = Includes(), {}, 0
     for entry in json.loads(database.read_text(encoding="utf-8")):
         path = Path(os.path.normpath(Path(entry["directory"]) / entry["file"]))
-        if not is_ours(path) or not path.is_file() or path in jobs:
+        if path.suffix != ".cpp" or not is_ours(path) or not path.is_file() or path in jobs:
             continue
         files, torch = includes.closure(path)
         if torch and not options.all:
             with_torch += 1
             continue
-        arguments = clang_arguments(entry.get("arguments") or shlex.split(entry["command"]))
+        analyzer = options.all and not path.is_relative_to(ROOT / "tests")
+        checks = [] if analyzer else ["--checks=-clang-analyzer-*"]
+        compiler = entry.get("arguments") or shlex.split(entry["command"])
+        command = [options.tool, "--quiet", *checks, str(path), "--", *clang_arguments(compiler)]
         key = common.copy()
-        key.update("\0".join(arguments).encode())
+        key.update("\0".join(command).encode())
         for file in files:
             key.update(f"\0{file.relative_to(ROOT)}\0".encode() + file.read_bytes())
-        jobs[path] = ({"file": str(path), "directory": entry["directory"]}, arguments, key.hexdigest())
+        jobs[path] = (command, path, entry["directory"], key.hexdigest())
 
     findings, remembered = set(), 0
     with ThreadPoolExecutor(max_workers=len(os.sched_getaffinity(0))) as pool:
-        for found, was_remembered in pool.map(lambda job: examine(options.tool, *job), jobs.values()):
+        for found, was_remembered in pool.map(lambda job: examine(*job), jobs.values()):
             findings.update(found)
             remembered += was_remembered
     for line in sorted(findings):

@@ -1,8 +1,8 @@
-#include "launch/commands/commands.h"
-#include "launch/completion_script.h"
-
 #include <cstdio>
 #include <memory>
+
+#include "launch/commands/commands.h"
+#include "launch/completion_script.h"
 
 namespace cskd::launch {
 

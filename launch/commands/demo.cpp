@@ -19,11 +19,11 @@ void print_summary(const demo::CorpusOptions& options, const demo::CorpusSummary
 }  // namespace
 
 void add_demo(Program& program) {
-  CLI::App& command = program.add_command(
-      "demo", "Write the demo corpus: rendered photos in five sources, one of them rated",
-      "  cskd demo runs/demo/corpus\n"
-      "  cskd demo /data/demo --images 100000 --seed 7\n"
-      "  mpirun -n 4 cskd demo /data/demo --images 100000");
+  CLI::App& command =
+      program.add_command("demo", "Write the demo corpus: rendered photos in five sources, one of them rated",
+                          "  cskd demo runs/demo/corpus\n"
+                          "  cskd demo /data/demo --images 100000 --seed 7\n"
+                          "  mpirun -n 4 cskd demo /data/demo --images 100000");
   const auto options = std::make_shared<demo::CorpusOptions>();
   command.add_option("DIR", options->folder, "Folder to create")->required();
   command.add_option("--images", options->images, "Images in all; a fifth of them rated")->capture_default_str();
@@ -34,8 +34,8 @@ void add_demo(Program& program) {
     const runtime::StopSignal stop;
     std::optional<report::Progress> progress;
     if (world.rank() == 0) progress.emplace("rendering", "images");
-    const demo::CorpusSummary summary =
-        demo::write_corpus(*options, world, [&](std::int64_t done, std::int64_t total) { progress->update(done, total); });
+    const demo::CorpusSummary summary = demo::write_corpus(
+        *options, world, [&](std::int64_t done, std::int64_t total) { progress->update(done, total); });
     progress.reset();
     if (world.rank() == 0) print_summary(*options, summary);
     return runtime::ExitCode::kDone;

@@ -4,6 +4,7 @@
 #include <string>
 #include <vector>
 
+#include "config/reader.h"
 #include "doctor/diagnosis.h"
 #include "launch/commands/commands.h"
 #include "runtime/terminal.h"
@@ -18,26 +19,45 @@ struct DoctorArguments {
   bool json = false;
 };
 
+doctor::DiagnosisOptions options_from(const DoctorArguments& arguments) {
+  doctor::DiagnosisOptions options;
+  if (!arguments.config.empty()) {
+    const config::Config config = config::load_config(arguments.config, arguments.overrides);
+    options.run_folder = config.run().folder();
+    options.free_bytes_needed = static_cast<std::uint64_t>(config.run().min_free() * 0x1.0p30);
+    for (const config::Source& source : config.sources()) {
+      options.sources.push_back({source.name(), config::Source::Kind_Name(source.kind()), source.path()});
+    }
+  } else if (!arguments.overrides.empty()) {
+    throw runtime::UsageError("--set changes keys of a configuration: name one, or use --run-folder");
+  }
+  if (!arguments.run_folder.empty()) options.run_folder = arguments.run_folder;
+  return options;
+}
+
 }  // namespace
 
 void add_doctor(Program& program) {
-  CLI::App& command = program.add_command(
-      "doctor", "Look at hosts, ranks, GPUs, MPI, disks and sources: say what is slow or wrong",
-      "  cskd doctor\n"
-      "  mpirun -n 2 cskd doctor configs/demo.toml\n"
-      "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
+  CLI::App& command =
+      program.add_command("doctor", "Look at hosts, ranks, GPUs, MPI, disks and sources: say what is slow or wrong",
+                          "  cskd doctor\n"
+                          "  mpirun -n 2 cskd doctor configs/demo.toml\n"
+                          "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
   const auto arguments = std::make_shared<DoctorArguments>();
   command.add_option("CONFIG", arguments->config, "Configuration whose run folder and sources are looked at");
   command.add_option("--set", arguments->overrides, "Change a key of the configuration: --set run.folder=/data/run")
-      ->type_name("KEY=VALUE");
-  command.add_option("--run-folder", arguments->run_folder, "Folder to measure instead of the configuration's, or of .");
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command.add_option("--run-folder", arguments->run_folder,
+                     "Folder to measure instead of the configuration's, or of .");
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
   program.run_in_world(command, [arguments](runtime::World& world) {
-    doctor::DiagnosisOptions options;
-    if (!arguments->run_folder.empty()) options.run_folder = arguments->run_folder;
+    const doctor::DiagnosisOptions options = options_from(*arguments);
     const doctor::Diagnosis diagnosis = doctor::diagnose(options, world);
     if (world.rank() == 0) {
-      std::puts((arguments->json ? to_json(diagnosis) : to_text(diagnosis, runtime::wants_colours(runtime::Stream::kOutput))).c_str());
+      std::puts(
+          (arguments->json ? to_json(diagnosis) : to_text(diagnosis, runtime::wants_colours(runtime::Stream::kOutput)))
+              .c_str());
     }
     const bool wrong = overall(diagnosis.checks) == doctor::Verdict::kWrong;
     return wrong ? runtime::ExitCode::kFailure : runtime::ExitCode::kDone;

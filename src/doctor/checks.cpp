@@ -68,16 +68,18 @@ Check check_cores(const WorldFacts& world) {
     notes.push_back(fmt::format("{} {} for {} {} on {}", cores, cores == 1 ? "core" : "cores", ranks,
                                 ranks == 1 ? "rank" : "ranks", first.host));
   }
-  return {"cores", Verdict::kFine, notes.size() > 4 ? fmt::format("{} nodes, none oversubscribed", notes.size())
-                                                    : fmt::format("{}", fmt::join(notes, "; ")), ""};
+  return {"cores", Verdict::kFine,
+          notes.size() > 4 ? fmt::format("{} nodes, none oversubscribed", notes.size())
+                           : fmt::format("{}", fmt::join(notes, "; ")),
+          ""};
 }
 
 Check check_compute(const WorldFacts& world) {
   const auto slower = [](const RankFacts& a, const RankFacts& b) { return a.compute.gflops < b.compute.gflops; };
   const auto [low, high] = std::minmax_element(world.ranks.begin(), world.ranks.end(), slower);
-  const std::string found = fmt::format("{:.0f} GFLOP/s float32 a rank ({}, {} {})", low->compute.gflops,
-                                        low->compute.capability, low->compute.threads,
-                                        low->compute.threads == 1 ? "thread" : "threads");
+  const std::string found =
+      fmt::format("{:.0f} GFLOP/s float32 a rank ({}, {} {})", low->compute.gflops, low->compute.capability,
+                  low->compute.threads, low->compute.threads == 1 ? "thread" : "threads");
   if (low->compute.capability == "DEFAULT") {
     return {"compute", Verdict::kSlow, found, "this processor has no AVX2; LibTorch runs its slowest kernels on it"};
   }
@@ -120,10 +122,10 @@ Check check_limits(const WorldFacts& world) {
     }
   }
   const RankFacts& first = world.ranks.front();
-  return {"limits", Verdict::kFine,
-          fmt::format("{} open files, {} free in /dev/shm", first.open_files_limit,
-                      format_bytes(first.shared_memory_free)),
-          ""};
+  return {
+      "limits", Verdict::kFine,
+      fmt::format("{} open files, {} free in /dev/shm", first.open_files_limit, format_bytes(first.shared_memory_free)),
+      ""};
 }
 
 Check check_gpus(const WorldFacts& world) {
@@ -185,9 +187,10 @@ Check check_mpi(const WorldFacts& world) {
   }
   if (world.mpi.bus_gb_per_second < kSlowBusGbPerSecond) {
     return {"MPI", Verdict::kSlow, found,
-            several_nodes ? "use an MPI with the transport of your network (UCX, OFI), or choose the fast interface with "
-                            "OMPI_MCA_btl_tcp_if_include"
-                          : "ranks of one node should use shared memory (vader); look at OMPI_MCA_btl"};
+            several_nodes
+                ? "use an MPI with the transport of your network (UCX, OFI), or choose the fast interface with "
+                  "OMPI_MCA_btl_tcp_if_include"
+                : "ranks of one node should use shared memory (vader); look at OMPI_MCA_btl"};
   }
   return {"MPI", Verdict::kFine, found, ""};
 }
@@ -262,7 +265,8 @@ std::vector<Check> check_sources(const WorldFacts& world) {
       if (rank.sources[i].problem.empty()) continue;
       check.verdict = Verdict::kWrong;
       check.found = fmt::format("{} on {}: {}", source.path, rank.host, rank.sources[i].problem);
-      check.remedy = fmt::format("correct the path of source {} in the configuration, or mount it on every node", source.name);
+      check.remedy =
+          fmt::format("correct the path of source {} in the configuration, or mount it on every node", source.name);
       break;
     }
     checks.push_back(check);
@@ -274,8 +278,8 @@ std::vector<Check> check_sources(const WorldFacts& world) {
 
 std::vector<Check> judge(const WorldFacts& world) {
   CSKD_CHECK(!world.ranks.empty(), "facts of no rank at all");
-  std::vector<Check> checks{check_programs(world), check_cores(world), check_compute(world),    check_memory(world),
-                            check_limits(world),   check_gpus(world),  check_mpi(world),        check_clocks(world),
+  std::vector<Check> checks{check_programs(world),   check_cores(world), check_compute(world), check_memory(world),
+                            check_limits(world),     check_gpus(world),  check_mpi(world),     check_clocks(world),
                             check_run_folder(world), check_disk(world)};
   for (Check& check : check_sources(world)) checks.push_back(std::move(check));
   for (Check& check : check_environment(world)) checks.push_back(std::move(check));

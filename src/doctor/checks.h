@@ -27,7 +27,8 @@ struct WorldFacts {
   std::uint64_t free_bytes_needed = 0;
 };
 
-// In the order of reading: launch, processor, memory, GPUs, MPI, disk, sources, environment. REQUIRES: at least one rank
+// In the order of reading: launch, processor, memory, GPUs, MPI, disk, sources, environment. REQUIRES: at least one
+// rank
 std::vector<Check> judge(const WorldFacts& world);
 
 // The worst of all.

@@ -76,10 +76,10 @@ Diagnosis diagnose(const DiagnosisOptions& options, runtime::World& world) {
 std::string to_text(const Diagnosis& diagnosis, bool colours) {
   const std::vector<RankFacts>& ranks = diagnosis.world.ranks;
   const int nodes = ranks.back().node + 1;
-  std::string text = fmt::format("cskd {}: {} {} on {} {}, {}\n\n", program_version(), ranks.size(),
-                                 ranks.size() == 1 ? "rank" : "ranks", nodes, nodes == 1 ? "node" : "nodes",
-                                 diagnosis.world.launcher == "none" ? "started without a launcher"
-                                                                    : "started by " + diagnosis.world.launcher);
+  std::string text = fmt::format(
+      "cskd {}: {} {} on {} {}, {}\n\n", program_version(), ranks.size(), ranks.size() == 1 ? "rank" : "ranks", nodes,
+      nodes == 1 ? "node" : "nodes",
+      diagnosis.world.launcher == "none" ? "started without a launcher" : "started by " + diagnosis.world.launcher);
   for (int node = 0; node < nodes; ++node) {
     std::vector<int> of_node;
     const RankFacts* first = nullptr;
@@ -92,9 +92,9 @@ std::string to_text(const Diagnosis& diagnosis, bool colours) {
     text += fmt::format("  {}: {} {}, {} ({} cores), {} of {} memory available, {}\n", first->host,
                         of_node.size() == 1 ? "rank" : "ranks", ranges(of_node), first->cpu, first->cores_online,
                         runtime::format_bytes(first->memory_available), runtime::format_bytes(first->memory_total),
-                        first->accelerators.gpus.empty()
-                            ? "no GPU"
-                            : fmt::format("{} x {}", first->accelerators.gpus.size(), first->accelerators.gpus[0].name));
+                        first->accelerators.gpus.empty() ? "no GPU"
+                                                         : fmt::format("{} x {}", first->accelerators.gpus.size(),
+                                                                       first->accelerators.gpus[0].name));
   }
   text += "\n";
   for (const Check& check : diagnosis.checks) {
@@ -104,8 +104,7 @@ std::string to_text(const Diagnosis& diagnosis, bool colours) {
   const Verdict verdict = overall(diagnosis.checks);
   constexpr const char* kMeaning[] = {"nothing stands in the way", "it will work, more slowly than it could",
                                       "something will fail; see above"};
-  return text + fmt::format("\nverdict: {} ({})\n", painted(verdict, colours, 0),
-                            kMeaning[static_cast<int>(verdict)]);
+  return text + fmt::format("\nverdict: {} ({})\n", painted(verdict, colours, 0), kMeaning[static_cast<int>(verdict)]);
 }
 
 std::string to_json(const Diagnosis& diagnosis) {

@@ -7,7 +7,8 @@
 
 namespace cskd::doctor {
 
-// Where a run would write: `run_folder` or, while it does not exist, its nearest existing ancestor. Looks, writes nothing.
+// Where a run would write: `run_folder` or, while it does not exist, its nearest existing ancestor. Looks, writes
+// nothing.
 FolderFacts look_at_folder(const std::filesystem::path& run_folder);
 
 // Writes, reads back and removes a temporary file of `bytes` (fewer when less than ten times that is free), and commits

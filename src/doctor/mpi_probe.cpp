@@ -17,7 +17,8 @@ double median_seconds(int count, int repetitions) {
     MPI_Barrier(MPI_COMM_WORLD);
     const Clock::time_point start = Clock::now();
     MPI_Allreduce(MPI_IN_PLACE, values.data(), count, MPI_FLOAT, MPI_MAX, MPI_COMM_WORLD);
-    if (i > 0) samples.push_back(std::chrono::duration<double>(Clock::now() - start).count());  // the first is a warm-up
+    if (i > 0)
+      samples.push_back(std::chrono::duration<double>(Clock::now() - start).count());  // the first is a warm-up
   }
   std::sort(samples.begin(), samples.end());
   return samples[samples.size() / 2];

@@ -7,7 +7,8 @@ namespace cskd::doctor {
 
 struct MpiSpeed {
   double latency_microseconds = 0;  // all-reduce of 4 bytes, median
-  // All-reduce of 25 MiB of float32, as nccl-tests defines bus bandwidth: 2 (n-1)/n x bytes / seconds. 0 in a world of one.
+  // All-reduce of 25 MiB of float32, as nccl-tests defines bus bandwidth: 2 (n-1)/n x bytes / seconds. 0 in a world of
+  // one.
   double bus_gb_per_second = 0;
 };
 

@@ -38,9 +38,9 @@ std::uint64_t meminfo_bytes(const std::string& key) {
 
 // The memory limit of this process's control group (version 2, then 1); the largest number when there is none.
 std::uint64_t control_group_bytes(const std::string& version2, const std::string& version1) {
-  std::string group = first_value("/proc/self/cgroup", "0::");
-  for (const std::string& file :
-       {"/sys/fs/cgroup" + group + "/" + version2, "/sys/fs/cgroup/" + version2, "/sys/fs/cgroup/memory/" + version1}) {
+  const std::filesystem::path root = "/sys/fs/cgroup";
+  const std::filesystem::path group = std::filesystem::path(first_value("/proc/self/cgroup", "0::")).relative_path();
+  for (const std::filesystem::path& file : {root / group / version2, root / version2, root / "memory" / version1}) {
     std::ifstream stream(file);
     std::uint64_t bytes = 0;
     if (stream >> bytes) return bytes;
@@ -59,8 +59,8 @@ std::vector<int> usable_cores() {
   return cores;
 }
 
-// Open MPI loads its transports as libraries mca_btl_*.so and mca_mtl_*.so and unloads those it does not choose. `self` only
-// carries messages of a rank to itself.
+// Open MPI loads its transports as libraries mca_btl_*.so and mca_mtl_*.so and unloads those it does not choose. `self`
+// only carries messages of a rank to itself.
 std::vector<std::string> loaded_transports() {
   std::set<std::string> names;
   std::ifstream maps("/proc/self/maps");
@@ -78,11 +78,12 @@ std::vector<std::string> loaded_transports() {
 }
 
 std::map<std::string, std::string> relevant_environment() {
-  constexpr const char* kPrefixes[] = {"CUDA_",  "HDF5_",  "MALLOC_", "NCCL_", "OMPI_MCA_", "OMP_",
+  constexpr const char* kPrefixes[] = {"CUDA_",    "HDF5_",  "MALLOC_", "NCCL_", "OMPI_MCA_", "OMP_",
                                        "PYTORCH_", "SLURM_", "TORCH_",  "UCX_",  "CSKD_"};
   constexpr const char* kNames[] = {"LD_PRELOAD", "LD_LIBRARY_PATH", "OMPI_COMM_WORLD_SIZE", "TMPDIR", "NO_COLOR"};
   // What mpirun sets for itself, and what describes the job rather than steers cskd.
-  constexpr const char* kNoise[] = {"OMPI_MCA_orte_", "OMPI_MCA_ess", "OMPI_MCA_initial_wdir", "OMPI_MCA_shmem_RUNTIME"};
+  constexpr const char* kNoise[] = {"OMPI_MCA_orte_", "OMPI_MCA_ess", "OMPI_MCA_initial_wdir",
+                                    "OMPI_MCA_shmem_RUNTIME"};
   std::map<std::string, std::string> found;
   for (char** entry = environ; *entry != nullptr; ++entry) {
     const std::string_view text(*entry);
@@ -143,8 +144,9 @@ RankFacts rank_facts_from_json(const std::string& text) {
   try {
     return nlohmann::json::parse(text).get<RankFacts>();
   } catch (const nlohmann::json::exception&) {
-    runtime::rethrow_with_context("the facts of a rank are not what this version of cskd writes; all ranks must run the "
-                                  "same program");
+    runtime::rethrow_with_context(
+        "the facts of a rank are not what this version of cskd writes; all ranks must run the "
+        "same program");
   }
 }
 

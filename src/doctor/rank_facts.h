@@ -20,11 +20,11 @@ struct SourceFacts {
 };
 
 struct FolderFacts {
-  std::string path;               // the nearest existing ancestor of the run folder: where a run would write
-  std::string file_system;        // "ext4", "nfs", "lustre", ..., or its magic number
+  std::string path;         // the nearest existing ancestor of the run folder: where a run would write
+  std::string file_system;  // "ext4", "nfs", "lustre", ..., or its magic number
   std::uint64_t free_bytes = 0;
-  std::string problem;            // why it cannot be written, empty when it can
-  bool sees_rank_zero = false;    // this rank sees the file that rank 0 made there
+  std::string problem;          // why it cannot be written, empty when it can
+  bool sees_rank_zero = false;  // this rank sees the file that rank 0 made there
 };
 
 // Measured by one rank of each node, the others leave it zero.
@@ -40,17 +40,17 @@ struct RankFacts {
   int node = 0;
   std::string host;
   std::string cpu;
-  std::vector<int> cores;                    // this rank may run on
-  int cores_online = 0;                      // of the node
-  std::uint64_t memory_total = 0;            // bytes, of the node or of this rank's control group, whichever is less
+  std::vector<int> cores;          // this rank may run on
+  int cores_online = 0;            // of the node
+  std::uint64_t memory_total = 0;  // bytes, of the node or of this rank's control group, whichever is less
   std::uint64_t memory_available = 0;
-  std::uint64_t shared_memory_free = 0;      // of /dev/shm
+  std::uint64_t shared_memory_free = 0;  // of /dev/shm
   std::uint64_t open_files_limit = 0;
-  double clock = 0;                          // seconds since 1970, taken right after a barrier
+  double clock = 0;  // seconds since 1970, taken right after a barrier
   std::string program_version;
   std::map<std::string, std::string> libraries;
   std::string mpi_thread_level;
-  std::vector<std::string> mpi_transports;   // Open MPI components that moved data: "vader", "tcp", ...
+  std::vector<std::string> mpi_transports;  // Open MPI components that moved data: "vader", "tcp", ...
   std::map<std::string, std::string> environment;
   distributed::CpuCompute compute;
   distributed::Accelerators accelerators;

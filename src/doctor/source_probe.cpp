@@ -19,7 +19,8 @@ bool has_tar_file(const fs::path& folder) {
 std::string problem_of(const SourceToCheck& source) {
   std::error_code error;
   const fs::file_status status = fs::status(source.path, error);
-  if (!fs::exists(status)) return error && error != std::errc::no_such_file_or_directory ? error.message() : "does not exist";
+  if (!fs::exists(status))
+    return error && error != std::errc::no_such_file_or_directory ? error.message() : "does not exist";
   if (!fs::is_directory(status)) {
     const bool single_tar = source.kind == "webdataset" && fs::is_regular_file(status);
     if (!single_tar) return "is not a folder";

@@ -11,8 +11,8 @@ struct LibraryVersion {
   std::string version;
 };
 
-// One entry a library, the version of the loaded library where it can be asked, of its headers elsewhere. Works before MPI
-// has started.
+// One entry a library, the version of the loaded library where it can be asked, of its headers elsewhere. Works before
+// MPI has started.
 std::vector<LibraryVersion> library_versions();
 
 // "0.1.0"

@@ -57,7 +57,8 @@ std::string progress_line(const std::string& label, const std::string& unit, std
   return line + fmt::format("   in {}", duration_text(elapsed.count()));
 }
 
-Progress::Progress(std::string label, std::string unit) : Progress(std::move(label), std::move(unit), standard_error()) {}
+Progress::Progress(std::string label, std::string unit)
+    : Progress(std::move(label), std::move(unit), standard_error()) {}
 
 Progress::Progress(std::string label, std::string unit, Terminal terminal, std::chrono::milliseconds plain_interval)
     : label_(std::move(label)),
@@ -72,8 +73,7 @@ Progress::~Progress() {
 
 void Progress::update(std::int64_t done, std::int64_t total) {
   const auto now = std::chrono::steady_clock::now();
-  const std::chrono::milliseconds interval =
-      terminal_.is_terminal ? std::chrono::milliseconds(100) : plain_interval_;
+  const std::chrono::milliseconds interval = terminal_.is_terminal ? std::chrono::milliseconds(100) : plain_interval_;
   if (last_ && done < total && now - *last_ < interval) return;
   if (!last_ && !terminal_.is_terminal && done < total && now - start_ < interval) return;
   last_ = now;

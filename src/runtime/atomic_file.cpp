@@ -127,7 +127,8 @@ void AtomicFile::commit() {
   State& state = *state_;
   CSKD_CHECK(state.file.get() >= 0, "{} was committed twice", state.path.native());
   failure_point("atomic_file.fsync", state.temporary.native());
-  if (::fsync(state.file.get()) != 0) throw_system_error(fmt::format("cannot fsync {}", state.temporary.native()), errno);
+  if (::fsync(state.file.get()) != 0)
+    throw_system_error(fmt::format("cannot fsync {}", state.temporary.native()), errno);
   if (::close(state.file.release()) != 0) {
     throw_system_error(fmt::format("cannot close {}", state.temporary.native()), errno);
   }

@@ -1,8 +1,9 @@
 // Files that exist whole or not at all.
 //
 // Note [Atomic files]
-// Bytes go to `<path>.tmp`. commit() then, in this order: fsync and close, reopen and compare size and XXH3-64 with what was
-// written, rename to `path`, fsync the folder. A process killed anywhere leaves the old file or the new one, and at most a
+// Bytes go to `<path>.tmp`. commit() then, in this order: fsync and close, reopen and compare size and XXH3-64 with
+// what was written, rename to `path`, fsync the folder. A process killed anywhere leaves the old file or the new one,
+// and at most a
 // `.tmp` that the next AtomicFile for the same path overwrites. One process writes a given path at a time.
 // Failure points: atomic_file.{open,write,fsync,verify,rename,fsync_folder}.
 #pragma once
@@ -28,7 +29,8 @@ class AtomicFile {
   void write(std::span<const std::byte> bytes);
   void write(std::string_view text) { write(std::as_bytes(std::span(text))); }
 
-  // Makes the file visible under its path. Call once, last. Throws Error; before the rename the old file is then untouched.
+  // Makes the file visible under its path. Call once, last. Throws Error; before the rename the old file is then
+  // untouched.
   void commit();
 
  private:

@@ -1,4 +1,5 @@
-// CSKD_CHECK(condition, "format", args...): for our own bugs, in every build type. Throws CheckFailure with file and line.
+// CSKD_CHECK(condition, "format", args...): for our own bugs, in every build type. Throws CheckFailure with file and
+// line.
 #pragma once
 
 #include <stdexcept>
@@ -18,8 +19,8 @@ class CheckFailure : public std::logic_error {
 
 }  // namespace cskd::runtime
 
-#define CSKD_CHECK(condition, ...)                                                                     \
-  do {                                                                                                 \
-    if (!(condition)) [[unlikely]]                                                                     \
-      ::cskd::runtime::fail_check(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__));         \
+#define CSKD_CHECK(condition, ...)                                                             \
+  do {                                                                                         \
+    if (!(condition)) [[unlikely]]                                                             \
+      ::cskd::runtime::fail_check(__FILE__, __LINE__, #condition, ::fmt::format(__VA_ARGS__)); \
   } while (false)

@@ -1,7 +1,8 @@
 // Errors of the environment and of bad input, with their causes.
 //
 // A message says what failed, what was expected and found, and where (path, place). A lower error is wrapped with
-// rethrow_with_context(), never replaced, so that the chain reads outermost to root. Our own bugs are CSKD_CHECK's business.
+// rethrow_with_context(), never replaced, so that the chain reads outermost to root. Our own bugs are CSKD_CHECK's
+// business.
 #pragma once
 
 #include <exception>
@@ -55,7 +56,8 @@ std::vector<std::string> messages(const std::exception& error);
 // Exit code of the outermost Error; kFailure for any other exception.
 ExitCode exit_code_of(const std::exception& error) noexcept;
 
-// The chain as console text, one line per message, the root cause last. With more than one rank every line names the rank.
+// The chain as console text, one line per message, the root cause last. With more than one rank every line names the
+// rank.
 //   cskd: error: cannot write the demo corpus to /data/demo
 //   cskd:   because: cannot create /data/demo.partial: Read-only file system
 std::string describe(const std::exception& error, int rank, int world_size);

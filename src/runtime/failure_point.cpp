@@ -79,8 +79,7 @@ void arm_failure_from_environment() {
       throw UsageError(fmt::format("CSKD_FAIL_AT: passage is '{}', expected a whole number from 1", number));
     }
   }
-  const auto action =
-      second == std::string_view::npos ? FailureAction::kError : parse_action(text.substr(second + 1));
+  const auto action = second == std::string_view::npos ? FailureAction::kError : parse_action(text.substr(second + 1));
   arm_failure(text.substr(0, first), nth, action);
 }
 

@@ -8,7 +8,8 @@
 
 namespace cskd::runtime {
 
-// Bytes an unprivileged writer can still use on the file system of `path`, or of its nearest existing ancestor. Throws Error.
+// Bytes an unprivileged writer can still use on the file system of `path`, or of its nearest existing ancestor. Throws
+// Error.
 std::uint64_t free_space(const std::filesystem::path& path);
 
 // Throws Error that names `what`, the need, what is free and the path, unless `bytes` are free there.

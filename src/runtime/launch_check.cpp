@@ -44,18 +44,18 @@ std::string launcher_name(const Environment& environment) {
 void check_launch(const Environment& environment, int mpi_size) {
   if (const auto promised = whole_number(environment("OMPI_COMM_WORLD_SIZE"))) {
     if (*promised == mpi_size) return;
-    throw UsageError(
-        fmt::format("mpirun started {} processes, but MPI reports a world of {}: mpirun belongs to another MPI than the one "
-                    "cskd was built with. Put the mpirun of cskd's MPI first in PATH (cskd --version names it)",
-                    *promised, mpi_size));
+    throw UsageError(fmt::format(
+        "mpirun started {} processes, but MPI reports a world of {}: mpirun belongs to another MPI than the one "
+        "cskd was built with. Put the mpirun of cskd's MPI first in PATH (cskd --version names it)",
+        *promised, mpi_size));
   }
   if (const auto promised = whole_number(environment("SLURM_NTASKS"))) {
     if (*promised == mpi_size) return;
-    throw UsageError(
-        fmt::format("SLURM_NTASKS is {}, but MPI reports a world of {}. Inside a job, start with 'srun --mpi=pmix cskd ...' "
-                    "(srun --mpi=list shows what this Slurm offers) or 'mpirun cskd ...'; for one process use "
-                    "'srun -n 1 cskd ...'",
-                    *promised, mpi_size));
+    throw UsageError(fmt::format(
+        "SLURM_NTASKS is {}, but MPI reports a world of {}. Inside a job, start with 'srun --mpi=pmix cskd ...' "
+        "(srun --mpi=list shows what this Slurm offers) or 'mpirun cskd ...'; for one process use "
+        "'srun -n 1 cskd ...'",
+        *promised, mpi_size));
   }
 }
 

@@ -1,9 +1,9 @@
 // Finds launches that are not what they seem.
 //
 // Note [Silent singletons]
-// When srun and MPI do not share a process-management interface, srun -n 4 starts four worlds of one, each of which believes
-// it is rank 0 of 1: four jobs would then write the same files. So the size that MPI reports is held against what the
-// launcher promised in the environment.
+// When srun and MPI do not share a process-management interface, srun -n 4 starts four worlds of one, each of which
+// believes it is rank 0 of 1: four jobs would then write the same files. So the size that MPI reports is held against
+// what the launcher promised in the environment.
 #pragma once
 
 #include <functional>
@@ -17,8 +17,8 @@ using Environment = std::function<std::optional<std::string>(const char*)>;
 
 Environment process_environment();
 
-// Throws UsageError with the remedy when `mpi_size` contradicts OMPI_COMM_WORLD_SIZE or, where mpirun did not start the process,
-// SLURM_NTASKS.
+// Throws UsageError with the remedy when `mpi_size` contradicts OMPI_COMM_WORLD_SIZE or, where mpirun did not start the
+// process, SLURM_NTASKS.
 void check_launch(const Environment& environment, int mpi_size);
 
 // Rank that the launcher gave this process, known before MPI starts; 0 without a launcher.

@@ -28,8 +28,8 @@ spdlog::level::level_enum parse_level(const std::string& text) {
 
 void start_logging(const LogOptions& options) {
   const spdlog::level::level_enum level = parse_level(options.level);
-  auto console = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(wants_colours(Stream::kError) ? spdlog::color_mode::always
-                                                                                        : spdlog::color_mode::never);
+  auto console = std::make_shared<spdlog::sinks::stderr_color_sink_mt>(
+      wants_colours(Stream::kError) ? spdlog::color_mode::always : spdlog::color_mode::never);
   console->set_level(options.rank == 0 ? level : std::max(level, spdlog::level::err));
   const std::string rank = options.world_size > 1 ? fmt::format(" [rank {}]", options.rank) : std::string();
   console->set_pattern(fmt::format("%H:%M:%S{} %^%l%$ %v", rank));

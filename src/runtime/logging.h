@@ -13,11 +13,12 @@ struct LogOptions {
   std::string level = "info";  // trace, debug, info, warning, error or off
   int rank = 0;                // ranks above 0 write only errors to the console
   int world_size = 1;          // with more than one rank each console line names its rank
-  std::optional<std::filesystem::path> folder = std::nullopt;  // adds `<folder>/rank-<rank>.log` at that level, appended
+  std::optional<std::filesystem::path> folder =
+      std::nullopt;  // adds `<folder>/rank-<rank>.log` at that level, appended
 };
 
-// Replaces spdlog's default logger. Console lines go to stderr, coloured only on a terminal and never with NO_COLOR set.
-// Throws UsageError for an unknown level, Error when the log file cannot be opened.
+// Replaces spdlog's default logger. Console lines go to stderr, coloured only on a terminal and never with NO_COLOR
+// set. Throws UsageError for an unknown level, Error when the log file cannot be opened.
 void start_logging(const LogOptions& options);
 
 }  // namespace cskd::runtime

@@ -1,5 +1,6 @@
 // Counter-based random numbers: Philox4x32-10 of Salmon, Moraes, Dror and Shaw, "Parallel Random Numbers: As Easy as
-// 1, 2, 3", SC 2011. A number is a pure function of its counter and key, never of a thread, a rank or what was drawn before.
+// 1, 2, 3", SC 2011. A number is a pure function of its counter and key, never of a thread, a rank or what was drawn
+// before.
 #pragma once
 
 #include <array>
@@ -23,11 +24,11 @@ constexpr PhiloxCounter philox4x32_10(PhiloxCounter counter, PhiloxKey key) noex
   return counter;
 }
 
-// The numbers of one item: key = seed, counter = (position in the item, stream, 64-bit item). Two generators with the same
-// (seed, stream, item) give the same numbers; any other pair is independent. Up to 2^34 32-bit numbers an item.
+// The numbers of one item: key = seed, counter = (position in the item, stream, 64-bit item). Two generators with the
+// same (seed, stream, item) give the same numbers; any other pair is independent. Up to 2^34 32-bit numbers an item.
 //
-// `stream` separates purposes (augmentation, shuffling, ...) and `item` is whatever identifies the thing that randomness is
-// for, e.g. a sample index or a hash of (epoch, sample, view).
+// `stream` separates purposes (augmentation, shuffling, ...) and `item` is whatever identifies the thing that
+// randomness is for, e.g. a sample index or a hash of (epoch, sample, view).
 class Philox {
  public:
   using result_type = std::uint32_t;
@@ -60,7 +61,8 @@ class Philox {
   // Uniform in [low, high).
   double uniform(double low, double high) noexcept { return low + (high - low) * uniform(); }
 
-  // Uniform in [0, bound), without bias (Lemire, "Fast Random Integer Generation in an Interval", 2019). REQUIRES: bound > 0
+  // Uniform in [0, bound), without bias (Lemire, "Fast Random Integer Generation in an Interval", 2019). REQUIRES:
+  // bound > 0
   std::uint32_t below(std::uint32_t bound) noexcept {
     std::uint64_t product = std::uint64_t{(*this)()} * bound;
     if (static_cast<std::uint32_t>(product) < bound) {

@@ -3,8 +3,8 @@
 
 namespace cskd::runtime {
 
-// While it lives, the first SIGUSR1, SIGTERM or SIGINT sets the flag, and a second one ends the process at once with the
-// signal's default action. Restores the previous handlers. At most one at a time (CheckFailure).
+// While it lives, the first SIGUSR1, SIGTERM or SIGINT sets the flag, and a second one ends the process at once with
+// the signal's default action. Restores the previous handlers. At most one at a time (CheckFailure).
 class StopSignal {
  public:
   StopSignal();

@@ -1,8 +1,8 @@
 // Whether somebody is looking: colours and progress bars belong on a terminal only.
 //
 // Note [Terminals behind a launcher]
-// mpirun gives every rank a pseudo-terminal of its own for standard output, so isatty() says yes even when mpirun's output goes
-// to a file. For a process that a launcher started, the launcher's own stream is asked instead.
+// mpirun gives every rank a pseudo-terminal of its own for standard output, so isatty() says yes even when mpirun's
+// output goes to a file. For a process that a launcher started, the launcher's own stream is asked instead.
 #pragma once
 
 namespace cskd::runtime {

@@ -37,7 +37,8 @@ struct Buffers {
   std::vector<int> offsets;
 };
 
-// Polls, because MPI has no wait with a time limit. True when the request is done; otherwise `buffers` are leaked on purpose.
+// Polls, because MPI has no wait with a time limit. True when the request is done; otherwise `buffers` are leaked on
+// purpose.
 bool wait_until(MPI_Request request, Clock::time_point deadline, std::unique_ptr<Buffers>& buffers) {
   std::chrono::microseconds pause{1};
   for (;;) {
@@ -61,8 +62,8 @@ std::optional<std::vector<std::string>> gather_texts(MPI_Comm channel, int size,
   buffers->numbers.assign(static_cast<size_t>(size) + 1, 0);  // [0] is sent, [1 + r] is what rank r sent
   buffers->numbers[0] = static_cast<std::int64_t>(text.size());
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallgather(buffers->numbers.data(), 1, MPI_INT64_T, buffers->numbers.data() + 1, 1, MPI_INT64_T, channel,
-                           &request),
+  check_mpi(MPI_Iallgather(buffers->numbers.data(), 1, MPI_INT64_T, buffers->numbers.data() + 1, 1, MPI_INT64_T,
+                           channel, &request),
             "MPI_Iallgather");
   if (!wait_until(request, Clock::now() + timeout, buffers)) return std::nullopt;
 
@@ -89,9 +90,9 @@ std::optional<std::vector<std::string>> gather_texts(MPI_Comm channel, int size,
 }
 
 // Note [Yield when idle]
-// Open MPI spins while it waits. With more ranks than cores on a node the spinning rank keeps the core from the one it waits
-// for: a small all-reduce on 8 ranks and 2 cores then takes 32 ms instead of 21 us. mpirun notices, srun does not, so the
-// setting is made here, unless the user made it.
+// Open MPI spins while it waits. With more ranks than cores on a node the spinning rank keeps the core from the one it
+// waits for: a small all-reduce on 8 ranks and 2 cores then takes 32 ms instead of 21 us. mpirun notices, srun does
+// not, so the setting is made here, unless the user made it.
 void yield_when_oversubscribed(const Environment& environment) {
   const auto tasks = environment("SLURM_TASKS_PER_NODE");  // "4" or "4(x2),3": the first number is enough to decide
   if (!tasks || environment("OMPI_COMM_WORLD_SIZE")) return;
@@ -118,8 +119,9 @@ World::World(int* argc, char*** argv) : channels_(std::make_unique<Channels>()) 
   try {
     check_launch(environment, size_);
     if (provided < MPI_THREAD_MULTIPLE) {
-      throw Error(fmt::format("MPI provides {} only, cskd needs MPI_THREAD_MULTIPLE; use an MPI built with thread support",
-                              mpi_thread_level()));
+      throw Error(
+          fmt::format("MPI provides {} only, cskd needs MPI_THREAD_MULTIPLE; use an MPI built with thread support",
+                      mpi_thread_level()));
     }
   } catch (...) {
     MPI_Finalize();
@@ -193,8 +195,8 @@ bool World::any(bool value) {
   auto buffers = std::make_unique<Buffers>();
   buffers->numbers = {value ? 1 : 0, 0};
   MPI_Request request = MPI_REQUEST_NULL;
-  check_mpi(MPI_Iallreduce(buffers->numbers.data(), buffers->numbers.data() + 1, 1, MPI_INT64_T, MPI_MAX, channels_->main,
-                           &request),
+  check_mpi(MPI_Iallreduce(buffers->numbers.data(), buffers->numbers.data() + 1, 1, MPI_INT64_T, MPI_MAX,
+                           channels_->main, &request),
             "MPI_Iallreduce");
   if (!wait_until(request, Clock::now() + timeout_, buffers)) fail("any");
   return buffers->numbers[1] != 0;

@@ -1,5 +1,5 @@
-// The processes of one job: MPI start and end, ranks, nodes, and small host-side exchanges. A world of one is the smallest
-// world, and every call works in it.
+// The processes of one job: MPI start and end, ranks, nodes, and small host-side exchanges. A world of one is the
+// smallest world, and every call works in it.
 #pragma once
 
 #include <chrono>
@@ -13,8 +13,8 @@ namespace cskd::runtime {
 class World {
  public:
   // Starts MPI with MPI_THREAD_MULTIPLE, under mpirun, under srun or without any launcher. Once per process. Throws
-  // UsageError when the launcher's environment contradicts the size that MPI reports (see launch_check.h), Error when MPI
-  // cannot start. All ranks must call.
+  // UsageError when the launcher's environment contradicts the size that MPI reports (see launch_check.h), Error when
+  // MPI cannot start. All ranks must call.
   World(int* argc, char*** argv);
   // Ends MPI; waits for the other ranks. A rank that fails alone calls abort() before it comes here.
   ~World();
@@ -43,8 +43,8 @@ class World {
   std::chrono::milliseconds timeout() const noexcept { return timeout_; }
   void set_timeout(std::chrono::milliseconds timeout) noexcept { timeout_ = timeout; }
 
-  // For a rank that failed: tells the others and hears theirs, over a channel of its own, so that it may be called wherever
-  // the others are. Entry r is rank r's text when all ranks failed and called within `wait`; none otherwise.
+  // For a rank that failed: tells the others and hears theirs, over a channel of its own, so that it may be called
+  // wherever the others are. Entry r is rank r's text when all ranks failed and called within `wait`; none otherwise.
   std::optional<std::vector<std::string>> exchange_failures(const std::string& text, std::chrono::milliseconds wait);
 
   // Ends every process of the job with `exit_code`; for a rank that cannot go on.

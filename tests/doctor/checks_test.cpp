@@ -33,7 +33,8 @@ RankFacts healthy_rank(int rank, int ranks_per_node) {
   facts.mpi_thread_level = "MPI_THREAD_MULTIPLE";
   facts.mpi_transports = {"tcp", "vader"};
   facts.compute = {.capability = "AVX2", .threads = share, .gflops = 100};
-  facts.folder = {.path = "/data", .file_system = "ext4", .free_bytes = 500 * kGiB, .problem = "", .sees_rank_zero = true};
+  facts.folder = {
+      .path = "/data", .file_system = "ext4", .free_bytes = 500 * kGiB, .problem = "", .sees_rank_zero = true};
   if (facts.local_rank == 0) {
     facts.disk = {.write_mb_per_second = 900, .read_mb_per_second = 1500, .commit_milliseconds = 3};
   }
@@ -49,7 +50,8 @@ WorldFacts healthy_world(int nodes, int ranks_per_node) {
 }
 
 distributed::Gpu gpu(const std::string& uuid) {
-  return {.name = "H200", .uuid = uuid, .compute_capability = "9.0", .memory_total = 141 * kGiB, .memory_free = 140 * kGiB};
+  return {
+      .name = "H200", .uuid = uuid, .compute_capability = "9.0", .memory_total = 141 * kGiB, .memory_free = 140 * kGiB};
 }
 
 Check find(const WorldFacts& world, const std::string& name) {
@@ -106,8 +108,11 @@ const Trouble kTroubles[] = {
        for (RankFacts& rank : w.ranks) rank.cores = {rank.local_rank};
      },
      "cores", Verdict::kSlow, "may use 4 of its 8 cores", "--bind-to none"},
-    {"NoAvx2", [](WorldFacts& w) { w.ranks[0].compute = {"DEFAULT", 2, 5}; }, "compute", Verdict::kSlow, "5 GFLOP/s",
-     "AVX2"},
+    {"NoAvx2",
+     [](WorldFacts& w) {
+       w.ranks[0].compute = {"DEFAULT", 2, 5};
+     },
+     "compute", Verdict::kSlow, "5 GFLOP/s", "AVX2"},
     {"OneSlowNode", [](WorldFacts& w) { w.ranks[6].compute.gflops = 20; }, "compute", Verdict::kSlow,
      "rank 6 on n1 reaches 20 GFLOP/s", "wait for the slowest"},
     {"LittleMemory", [](WorldFacts& w) { w.ranks[4].memory_available = 4 * kGiB; }, "memory", Verdict::kSlow,
@@ -130,35 +135,48 @@ const Trouble kTroubles[] = {
        }
      },
      "GPUs", Verdict::kSlow, "1 of 5 GPUs of n0 stay idle", "one rank a GPU"},
-    {"NodesWithDifferentGpus", [](WorldFacts& w) { w.ranks[4].accelerators.gpus = {gpu("a")}; }, "GPUs", Verdict::kWrong,
-     "n0 sees 0 GPUs, n1 sees 1", "--gpus-per-node"},
+    {"NodesWithDifferentGpus", [](WorldFacts& w) { w.ranks[4].accelerators.gpus = {gpu("a")}; }, "GPUs",
+     Verdict::kWrong, "n0 sees 0 GPUs, n1 sees 1", "--gpus-per-node"},
     {"SlowLatency", [](WorldFacts& w) { w.mpi.latency_microseconds = 32000; }, "MPI", Verdict::kSlow, "32000 us",
      "yield_when_idle"},
     {"SlowNetwork", [](WorldFacts& w) { w.mpi.bus_gb_per_second = 0.1; }, "MPI", Verdict::kSlow, "0.1 GB/s", "UCX"},
     {"ClocksApart", [](WorldFacts& w) { w.ranks[7].clock = 90; }, "clocks", Verdict::kSlow, "n0 is 90.0 s behind n1",
      "chrony"},
-    {"ReadOnlyRunFolder", [](WorldFacts& w) { w.ranks[2].folder.problem = "is on a read-only file system"; }, "run folder",
-     Verdict::kWrong, "/data on n0 is on a read-only file system", "run.folder"},
+    {"ReadOnlyRunFolder", [](WorldFacts& w) { w.ranks[2].folder.problem = "is on a read-only file system"; },
+     "run folder", Verdict::kWrong, "/data on n0 is on a read-only file system", "run.folder"},
     {"RunFolderNotShared", [](WorldFacts& w) { w.ranks[4].folder.sees_rank_zero = false; }, "run folder",
      Verdict::kWrong, "rank 4 on n1 does not see what rank 0 on n0 writes", "all nodes share"},
     {"LittleSpace", [](WorldFacts& w) { w.free_bytes_needed = 600 * kGiB; }, "run folder", Verdict::kWrong,
      "500.0 GiB free", "asks for 600.0 GiB"},
     {"SlowDisk", [](WorldFacts& w) { w.ranks[4].disk.write_mb_per_second = 12; }, "disk", Verdict::kSlow,
      "12 MB/s write, 1500 MB/s read, 3.0 ms to commit a file on n1", "faster run.folder"},
-    {"SlowCommits", [](WorldFacts& w) { w.ranks[0].disk.commit_milliseconds = 900; w.ranks[4].disk.commit_milliseconds = 900; },
+    {"SlowCommits",
+     [](WorldFacts& w) {
+       w.ranks[0].disk.commit_milliseconds = 900;
+       w.ranks[4].disk.commit_milliseconds = 900;
+     },
      "disk", Verdict::kSlow, "900.0 ms", "less frequent"},
     {"MissingSource",
      [](WorldFacts& w) {
        for (RankFacts& rank : w.ranks) rank.sources = {{"beach", "/photos", rank.rank == 5 ? "does not exist" : ""}};
      },
      "source beach", Verdict::kWrong, "/photos on n1: does not exist", "mount it on every node"},
-    {"TooManyThreads", [](WorldFacts& w) { for (RankFacts& r : w.ranks) r.environment["OMP_NUM_THREADS"] = "64"; },
+    {"TooManyThreads",
+     [](WorldFacts& w) {
+       for (RankFacts& r : w.ranks) r.environment["OMP_NUM_THREADS"] = "64";
+     },
      "OMP_NUM_THREADS", Verdict::kSlow, "64, but a rank may use 2 cores", "unset it"},
-    {"SenselessThreads", [](WorldFacts& w) { for (RankFacts& r : w.ranks) r.environment["OMP_NUM_THREADS"] = "four"; },
+    {"SenselessThreads",
+     [](WorldFacts& w) {
+       for (RankFacts& r : w.ranks) r.environment["OMP_NUM_THREADS"] = "four";
+     },
      "OMP_NUM_THREADS", Verdict::kWrong, "four", "whole number"},
     {"LockingOnNfs", [](WorldFacts& w) { w.ranks[0].folder.file_system = "nfs"; }, "HDF5_USE_FILE_LOCKING",
      Verdict::kSlow, "not set on nfs", "FALSE"},
-    {"BlockingLaunches", [](WorldFacts& w) { for (RankFacts& r : w.ranks) r.environment["CUDA_LAUNCH_BLOCKING"] = "1"; },
+    {"BlockingLaunches",
+     [](WorldFacts& w) {
+       for (RankFacts& r : w.ranks) r.environment["CUDA_LAUNCH_BLOCKING"] = "1";
+     },
      "CUDA_LAUNCH_BLOCKING", Verdict::kSlow, "1", "unset it"},
     {"UnequalEnvironment", [](WorldFacts& w) { w.ranks[6].environment["NCCL_DEBUG"] = "INFO"; }, "environment",
      Verdict::kSlow, "NCCL_DEBUG is 'INFO' for rank 6 on n1, but not set for rank 0", "mpirun -x"},
@@ -200,7 +218,8 @@ TEST(RankFacts, SurviveTheirJson) {
   const RankFacts again = rank_facts_from_json(text);
   EXPECT_EQ(to_json_text(again), text);
   EXPECT_EQ(again.accelerators.gpus.at(0).uuid, "GPU-1");
-  EXPECT_THAT([] { rank_facts_from_json("{}"); }, testing::ThrowsMessage<std::exception>(HasSubstr("the same program")));
+  EXPECT_THAT([] { rank_facts_from_json("{}"); },
+              testing::ThrowsMessage<std::exception>(HasSubstr("the same program")));
 }
 
 }  // namespace

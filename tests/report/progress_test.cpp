@@ -31,9 +31,10 @@ TEST(ProgressLine, IsNeverCompleteBeforeTheEnd) {
 TEST(Progress, AwayFromATerminalWritesWholeLinesWithoutCarriageReturns) {
   std::vector<std::string> written;
   {
-    Progress progress("rendering", "images",
-                      {.is_terminal = false, .columns = 80, .write = [&](const std::string& t) { written.push_back(t); }},
-                      std::chrono::milliseconds(0));
+    Progress progress(
+        "rendering", "images",
+        {.is_terminal = false, .columns = 80, .write = [&](const std::string& t) { written.push_back(t); }},
+        std::chrono::milliseconds(0));
     progress.update(1, 2);
     progress.update(2, 2);
   }

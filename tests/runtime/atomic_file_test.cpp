@@ -46,8 +46,8 @@ TEST(AtomicFile, NoticesBytesThatTheDiskLost) {
   file.write("0123456789");
   { std::fstream(folder / "a.tmp", std::ios::in | std::ios::out) << "X"; }
   EXPECT_THAT([&] { file.commit(); },
-              testing::ThrowsMessage<Error>(testing::AllOf(testing::HasSubstr("a.tmp read back as 10 bytes"),
-                                                           testing::HasSubstr("loses data"))));
+              testing::ThrowsMessage<Error>(
+                  testing::AllOf(testing::HasSubstr("a.tmp read back as 10 bytes"), testing::HasSubstr("loses data"))));
   EXPECT_FALSE(std::filesystem::exists(folder / "a"));
 }
 

@@ -29,16 +29,22 @@ TEST(LaunchCheck, MpirunInsideAnAllocationCountsByMpirun) {
 }
 
 TEST(LaunchCheck, RefusesSilentSingletonsUnderSrun) {
-  EXPECT_THAT([] { check_launch(environment({{"SLURM_NTASKS", "4"}}), 1); },
-              testing::ThrowsMessage<UsageError>(
-                  testing::AllOf(testing::StartsWith("SLURM_NTASKS is 4, but MPI reports a world of 1."),
-                                 testing::HasSubstr("srun --mpi=pmix"))));
+  EXPECT_THAT(
+      [] {
+        check_launch(environment({{"SLURM_NTASKS", "4"}}), 1);
+      },
+      testing::ThrowsMessage<UsageError>(
+          testing::AllOf(testing::StartsWith("SLURM_NTASKS is 4, but MPI reports a world of 1."),
+                         testing::HasSubstr("srun --mpi=pmix"))));
 }
 
 TEST(LaunchCheck, RefusesTheMpirunOfAnotherMpi) {
-  EXPECT_THAT([] { check_launch(environment({{"OMPI_COMM_WORLD_SIZE", "2"}}), 1); },
-              testing::ThrowsMessage<UsageError>(
-                  testing::StartsWith("mpirun started 2 processes, but MPI reports a world of 1")));
+  EXPECT_THAT(
+      [] {
+        check_launch(environment({{"OMPI_COMM_WORLD_SIZE", "2"}}), 1);
+      },
+      testing::ThrowsMessage<UsageError>(
+          testing::StartsWith("mpirun started 2 processes, but MPI reports a world of 1")));
 }
 
 TEST(LaunchCheck, IgnoresValuesThatAreNotNumbers) {

@@ -41,9 +41,9 @@ TEST(Logging, OtherRanksWriteOnlyErrorsToTheConsoleAndEverythingToTheirFile) {
 }
 
 TEST(Logging, UnknownLevelIsAUsageError) {
-  EXPECT_THAT([] { start_logging({.level = "loud"}); },
-              testing::ThrowsMessage<UsageError>(
-                  "log level is 'loud', expected trace, debug, info, warning, error or off"));
+  EXPECT_THAT(
+      [] { start_logging({.level = "loud"}); },
+      testing::ThrowsMessage<UsageError>("log level is 'loud', expected trace, debug, info, warning, error or off"));
 }
 
 TEST(Logging, LogFileThatCannotBeOpenedIsNamed) {

@@ -31,7 +31,9 @@ TEST(World, RanksAndNodesAreConsistent) {
 }
 
 TEST(World, AllGatherKeepsRankOrderAnyLengthAndAnyByte) {
-  const auto text_of = [](int rank) { return std::string(static_cast<size_t>(rank) * 70'000, static_cast<char>(rank)); };
+  const auto text_of = [](int rank) {
+    return std::string(static_cast<size_t>(rank) * 70'000, static_cast<char>(rank));
+  };
   const std::vector<std::string> texts = world->all_gather(text_of(world->rank()));
   ASSERT_EQ(texts.size(), static_cast<size_t>(world->size()));
   for (int rank = 0; rank < world->size(); ++rank) EXPECT_EQ(texts[static_cast<size_t>(rank)], text_of(rank));

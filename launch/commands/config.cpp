@@ -1,0 +1,51 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/documentation.h"
+#include "config/reader.h"
+#include "config/toml_writer.h"
+#include "launch/commands/commands.h"
+
+namespace cskd::launch {
+namespace {
+
+struct ConfigArguments {
+  std::string path;
+  std::vector<std::string> overrides;
+  bool help_all = false;
+  bool markdown = false;
+};
+
+std::string output(const ConfigArguments& arguments) {
+  if (arguments.help_all) return config::help_all();
+  if (arguments.markdown) return config::markdown_page();
+  if (arguments.path.empty()) {
+    throw runtime::UsageError("name a configuration file, or ask for --help-all; see 'cskd config --help'");
+  }
+  return config::to_toml(config::load_config(arguments.path, arguments.overrides));
+}
+
+}  // namespace
+
+void add_config(Program& program) {
+  CLI::App& command = program.add_command(
+      "config", "Check a configuration and print it with every default, or print what all keys mean",
+      "  cskd config configs/demo.toml\n"
+      "  cskd config configs/demo.toml --set run.seed=7\n"
+      "  cskd config --help-all");
+  const auto arguments = std::make_shared<ConfigArguments>();
+  command.add_option("CONFIG", arguments->path, "Configuration file, TOML");
+  command.add_option("--set", arguments->overrides, "Change a key: --set run.seed=7, --set sources[0].path=/photos")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+  command.add_flag("--help-all", arguments->help_all, "Print every key with type, unit, default and effect");
+  command.add_flag("--markdown", arguments->markdown, "Print the page docs/configuration.md");
+  program.run_alone(command, [arguments] {
+    std::fputs(output(*arguments).c_str(), stdout);
+    return runtime::ExitCode::kDone;
+  });
+}
+
+}  // namespace cskd::launch

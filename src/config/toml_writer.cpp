@@ -1,0 +1,109 @@
+#include "config/toml_writer.h"
+
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+
+#include "runtime/check.h"
+
+namespace cskd::config {
+namespace {
+
+using google::protobuf::FieldDescriptor;
+using google::protobuf::Message;
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      result += '\\';
+      result += c;
+    } else if (byte < 0x20 || byte == 0x7F) {
+      result += fmt::format("\\u{:04X}", byte);
+    } else {
+      result += c;
+    }
+  }
+  return result + '"';
+}
+
+// The shortest digits that read back as the same number, with the point that makes it a TOML float.
+template <typename T>
+std::string real(T number) {
+  const std::string text = fmt::format("{}", number);
+  return text.find_first_of(".en") == std::string::npos ? text + ".0" : text;
+}
+
+// The value of a field, or of its element `index` when it is a list (index >= 0).
+std::string scalar(const Message& message, const FieldDescriptor& field, int index) {
+  const auto& access = *message.GetReflection();
+  const bool one = index < 0;
+  switch (field.cpp_type()) {
+    case FieldDescriptor::CPPTYPE_BOOL:
+      return (one ? access.GetBool(message, &field) : access.GetRepeatedBool(message, &field, index)) ? "true"
+                                                                                                      : "false";
+    case FieldDescriptor::CPPTYPE_INT32:
+      return std::to_string(one ? access.GetInt32(message, &field) : access.GetRepeatedInt32(message, &field, index));
+    case FieldDescriptor::CPPTYPE_INT64:
+      return std::to_string(one ? access.GetInt64(message, &field) : access.GetRepeatedInt64(message, &field, index));
+    case FieldDescriptor::CPPTYPE_UINT32:
+      return std::to_string(one ? access.GetUInt32(message, &field) : access.GetRepeatedUInt32(message, &field, index));
+    case FieldDescriptor::CPPTYPE_UINT64:
+      return std::to_string(one ? access.GetUInt64(message, &field) : access.GetRepeatedUInt64(message, &field, index));
+    case FieldDescriptor::CPPTYPE_FLOAT:
+      return real(one ? access.GetFloat(message, &field) : access.GetRepeatedFloat(message, &field, index));
+    case FieldDescriptor::CPPTYPE_DOUBLE:
+      return real(one ? access.GetDouble(message, &field) : access.GetRepeatedDouble(message, &field, index));
+    case FieldDescriptor::CPPTYPE_STRING:
+      return quoted(one ? access.GetString(message, &field) : access.GetRepeatedString(message, &field, index));
+    case FieldDescriptor::CPPTYPE_ENUM:
+      return quoted((one ? access.GetEnum(message, &field) : access.GetRepeatedEnum(message, &field, index))->name());
+    case FieldDescriptor::CPPTYPE_MESSAGE:
+      break;
+  }
+  CSKD_CHECK(false, "{} is a table", field.full_name());
+}
+
+std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
+
+// Keys come before tables, since in TOML whatever follows a header belongs to it.
+void write_table(const Message& message, const std::string& path, std::string& text) {
+  const auto& access = *message.GetReflection();
+  std::vector<const FieldDescriptor*> tables;
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor& field = *message.GetDescriptor()->field(i);
+    if (field.message_type() != nullptr) {
+      tables.push_back(&field);
+    } else if (field.is_repeated()) {
+      std::vector<std::string> elements;
+      for (int k = 0; k < access.FieldSize(message, &field); ++k) elements.push_back(scalar(message, field, k));
+      text += fmt::format("{} = [{}]\n", field.name(), fmt::join(elements, ", "));
+    } else {
+      text += fmt::format("{} = {}\n", field.name(), scalar(message, field, -1));
+    }
+  }
+  for (const FieldDescriptor* field : tables) {
+    const std::string inner = join(path, field->name());
+    if (!field->is_repeated()) {
+      text += fmt::format("{}[{}]\n", text.empty() ? "" : "\n", inner);
+      write_table(access.GetMessage(message, field), inner, text);
+      continue;
+    }
+    for (int k = 0; k < access.FieldSize(message, field); ++k) {
+      text += fmt::format("{}[[{}]]\n", text.empty() ? "" : "\n", inner);
+      write_table(access.GetRepeatedMessage(message, field, k), inner, text);
+    }
+  }
+}
+
+}  // namespace
+
+std::string to_toml(const Message& message) {
+  std::string text;
+  write_table(message, "", text);
+  return text;
+}
+
+}  // namespace cskd::config

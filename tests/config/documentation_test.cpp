@@ -1,0 +1,49 @@
+#include "config/documentation.h"
+
+#include <sstream>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "config/config.pb.h"
+#include "config/schema.h"
+#include "tests/temporary_folder.h"
+
+namespace cskd::config {
+namespace {
+
+TEST(Documentation, ThePageInDocsIsTheOneOfTheSchema) {
+  EXPECT_EQ(tests::read_file(CSKD_SOURCE_DIR "/docs/configuration.md"), markdown_page())
+      << "refresh it: build/release/cskd config --markdown > docs/configuration.md";
+}
+
+TEST(Documentation, EveryKeyAndChoiceSaysWhatItDoes) {
+  const std::vector<KeyPage> pages = key_pages();
+  ASSERT_FALSE(pages.empty());
+  for (const KeyPage& page : pages) {
+    EXPECT_GT(page.effect.size(), 15U) << page.path;
+    for (const auto& [name, effect] : page.choices) EXPECT_GT(effect.size(), 5U) << page.path << " = " << name;
+  }
+}
+
+TEST(Documentation, EveryNumberWithAUnitNamesIt) {
+  for (const KeyPage& page : key_pages()) {
+    if (page.type != "number") continue;
+    EXPECT_FALSE(page.unit.empty()) << page.path;
+    EXPECT_FALSE(page.range.empty()) << page.path;
+  }
+}
+
+TEST(Documentation, HelpListsEveryKeyAndFitsTheScreen) {
+  const std::string help = help_all();
+  for (const KeyPage& page : key_pages()) {
+    EXPECT_THAT(help, testing::HasSubstr(page.path.substr(page.path.rfind('.') + 1).substr(0, page.path.find('['))));
+  }
+  std::istringstream lines(help);
+  for (std::string line; std::getline(lines, line);) EXPECT_LE(line.size(), 100U) << line;
+  EXPECT_THAT(help,
+              testing::HasSubstr("  min_free (number, GiB, from 0 to 1000000000; default 1.0)\n      Space that"));
+}
+
+}  // namespace
+}  // namespace cskd::config

@@ -1,0 +1,135 @@
+"""tests/lint.sh in small checkouts, with and without git, and what tests/clang_tidy.py makes of a compile command."""
+
+import json
+import os
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+SOURCE = Path(os.environ.get("CSKD_SOURCE_DIR", Path(__file__).resolve().parents[2]))
+sys.path.insert(0, str(SOURCE / "tests"))
+
+import clang_tidy  # noqa: E402
+
+GOOD = "int twice(int number) { return 2 * number; }\n"
+UNFORMATTED = "int twice(int number)   {return 2*number;}\n"
+REDUNDANT = "int twice(int number) { return number | number; }\n"
+HEADER = "#pragma once\n\ninline int once(int number) { return number; }\n"
+BAD_HEADER = "#pragma once\n\ninline int once(int number) { return number - number; }\n"
+BAD_SCRIPT = "#!/bin/sh\ncat $1\n"
+
+
+@pytest.fixture(params=["git", "source archive"])
+def checkout(request, tmp_path) -> Path:
+    root = tmp_path / "my checkout"
+    for part in ("tests/lint.sh", "tests/clang_tidy.py", ".clang-format", ".clang-tidy"):
+        (root / part).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copy(SOURCE / part, root / part)
+    if request.param == "git":
+        subprocess.run(["git", "init", "--quiet", root], check=True)
+        (root / ".gitignore").write_text("/build/\n/.venv/\n")
+    (root / "src").mkdir()
+    (root / "build/release").mkdir(parents=True)
+    write(root, {"src/twice.cpp": GOOD, "build/generated.cpp": UNFORMATTED, ".venv/bin/activate.sh": BAD_SCRIPT})
+    return root
+
+
+def write(root: Path, files: dict[str, str]) -> None:
+    """Writes the files; every .cpp file in src/ gets a compile command."""
+    for path, text in files.items():
+        (root / path).parent.mkdir(parents=True, exist_ok=True)
+        (root / path).write_text(text)
+    entries = [{"directory": str(root / "build/release"), "file": str(path),
+                "command": f"/usr/bin/c++ -I'{root}/src' -std=c++20 -Werror -o x.o -c '{path}'"}
+               for path in sorted((root / "src").glob("*.cpp"))]
+    (root / "build/release/compile_commands.json").write_text(json.dumps(entries))
+
+
+def lint(root: Path, *words: str) -> tuple[int, str]:
+    result = subprocess.run([root / "tests/lint.sh", *words], cwd="/", capture_output=True, text=True, timeout=120,
+                            stdin=subprocess.DEVNULL)
+    return result.returncode, result.stdout + result.stderr
+
+
+def test_clean_checkout_passes_and_is_remembered(checkout):
+    status, text = lint(checkout)
+    assert status == 0, text
+    assert "[ok] clang-format  1 files" in text and "[ok] shellcheck    1 files" in text
+    assert "[ok] clang-tidy    1 files (0 unchanged)" in text
+    assert "1 files (1 unchanged)" in lint(checkout)[1]
+
+
+def test_unformatted_file_is_named_and_repaired(checkout):
+    write(checkout, {"src/twice.cpp": UNFORMATTED})
+    status, text = lint(checkout)
+    assert status == 1 and "src/twice.cpp:1: not formatted (" in text and "tests/lint.sh --fix" in text
+    assert lint(checkout, "--fix") == (0, "[ok] formatted 1 files\n")
+    assert (checkout / "src/twice.cpp").read_text() == GOOD
+    assert lint(checkout)[0] == 0
+
+
+def test_script_with_and_without_ending(checkout):
+    write(checkout, {"src/a.sh": BAD_SCRIPT, "src/starts": BAD_SCRIPT, "src/no_script": "cat $1\n"})
+    status, text = lint(checkout)
+    assert status == 1 and "src/a.sh:2:5: note:" in text and "src/starts:2:5: note:" in text and "SC2086" in text
+    assert "src/no_script" not in text
+
+
+def test_finding_is_shown_until_it_is_repaired(checkout):
+    write(checkout, {"src/twice.cpp": REDUNDANT})
+    for unchanged in (0, 1):
+        status, text = lint(checkout)
+        assert status == 1 and f"1 files ({unchanged} unchanged)" in text
+        assert "src/twice.cpp:1:39: both sides of operator are equivalent [misc-redundant-expression]\n" in text
+    write(checkout, {"src/twice.cpp": GOOD})
+    assert lint(checkout)[0] == 0
+
+
+def test_changed_header_is_examined_again(checkout):
+    write(checkout, {"src/once.h": HEADER, "src/user.cpp": '#include "once.h"\n\n' + GOOD})
+    assert "2 files (0 unchanged)" in lint(checkout)[1]
+    write(checkout, {"src/once.h": BAD_HEADER})
+    status, text = lint(checkout)
+    assert status == 1 and "2 files (1 unchanged)" in text and "src/once.h:3:45: both sides" in text
+
+
+def test_changed_settings_examine_everything_again(checkout):
+    assert lint(checkout)[0] == 0
+    with (checkout / ".clang-tidy").open("a") as settings:
+        settings.write("# changed\n")
+    assert "1 files (0 unchanged)" in lint(checkout)[1]
+
+
+def test_files_with_torch_are_left_to_all(checkout):
+    write(checkout, {"src/tensor.h": "#pragma once\n\n#include <torch/types.h>\n",
+                     "src/tensor.cpp": '#include "tensor.h"\n\n' + REDUNDANT})
+    status, text = lint(checkout)
+    assert status == 0 and "1 that include LibTorch left to --all" in text
+    status, text = lint(checkout, "--all")
+    assert status == 1 and "'torch/types.h' file not found" in text
+
+
+def test_file_that_does_not_compile_fails(checkout):
+    write(checkout, {"src/twice.cpp": "int twice(int number) { return nothing; }\n"})
+    status, text = lint(checkout)
+    assert status == 1 and "use of undeclared identifier 'nothing'" in text
+
+
+def test_missing_compile_commands(checkout):
+    (checkout / "build/release/compile_commands.json").unlink()
+    status, text = lint(checkout)
+    assert status == 1 and "build/release/compile_commands.json is missing; launch/setup.sh --tests makes it" in text
+
+
+def test_unknown_argument(checkout):
+    status, text = lint(checkout, "--everything")
+    assert status == 2 and "unknown argument '--everything'" in text
+
+
+def test_compile_command_for_clang():
+    command = ["/usr/bin/cmake", "-E", "env", "A=b", "/usr/bin/ccache", "/usr/bin/c++", "-I/s", "-Werror", "-Winvalid-pch",
+               "-include", "/b/cmake_pch.hxx", "-include", "/b/other.h", "-std=c++20", "-MD", "-MF", "x.d", "-o", "x.o", "-c", "x.cpp"]
+    assert clang_tidy.clang_arguments(command)[1:] == ["-I/s", "-include", "/b/other.h", "-std=c++20", "x.cpp"]
