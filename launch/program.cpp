@@ -50,16 +50,17 @@ const CLI::App& chosen(const CLI::App& app) {
   return commands.empty() ? app : *commands.front();
 }
 
-// One exit code and the lines of one failing rank, as one text for the exchange.
-std::string pack(ExitCode code, const std::vector<std::string>& chain) {
-  std::string text(1, static_cast<char>(code));
-  for (const std::string& message : chain) text += message + '\0';
+// What one failing rank tells the others, as one text: its exit code, whether it is an echo, its chain of messages.
+std::string pack(const std::exception& error) {
+  const bool is_echo = dynamic_cast<const runtime::EchoError*>(&error) != nullptr;
+  std::string text{static_cast<char>(runtime::exit_code_of(error)), is_echo ? 'e' : 'c'};
+  for (const std::string& message : runtime::messages(error)) text += message + '\0';
   return text;
 }
 
 std::pair<ExitCode, std::vector<std::string>> unpack(const std::string& text) {
   std::vector<std::string> chain;
-  for (size_t start = 1; start < text.size();) {
+  for (size_t start = 2; start < text.size();) {
     const size_t end = text.find('\0', start);
     chain.push_back(text.substr(start, end - start));
     start = end + 1;
@@ -69,9 +70,7 @@ std::pair<ExitCode, std::vector<std::string>> unpack(const std::string& text) {
 
 // Prints what all ranks failed with and returns the exit code of the one whose error is printed last. Rank 0 prints.
 ExitCode report_agreed_failure(const std::vector<std::string>& packed, const runtime::World& world) {
-  // An error that only says that another rank failed is no cause: it has the lowest place, and is left out beside a
-  // cause.
-  const auto is_echo = [](const std::string& text) { return unpack(text).second.front().starts_with("rank "); };
+  const auto is_echo = [](const std::string& text) { return text.at(1) == 'e'; };
   std::vector<std::string> causes;
   for (const std::string& text : packed) {
     if (!is_echo(text) && std::find(causes.begin(), causes.end(), text) == causes.end()) causes.push_back(text);
@@ -180,8 +179,7 @@ int Program::run_world_action(int* argc, char*** argv) {
     return static_cast<int>(in_world_(*world));
   } catch (const std::exception& error) {
     const ExitCode code = runtime::exit_code_of(error);
-    const std::vector<std::string> chain = runtime::messages(error);
-    if (const auto all = world->exchange_failures(pack(code, chain), kWaitForOtherFailures)) {
+    if (const auto all = world->exchange_failures(pack(error), kWaitForOtherFailures)) {
       const auto agreed = static_cast<int>(report_agreed_failure(*all, *world));
       if (!world->broken()) return agreed;
       world->abort(agreed);

@@ -3,4 +3,5 @@
 import pathlib
 import sys
 
-sys.path.insert(0, str(pathlib.Path(__file__).parent / "launch"))
+for folder in ("launch", "demo"):
+    sys.path.insert(0, str(pathlib.Path(__file__).parent / folder))

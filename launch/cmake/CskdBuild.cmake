@@ -18,6 +18,7 @@ add_library(cskd_flags INTERFACE)
 # No -ffast-math and no contraction into fused multiply-add: results must not depend on the processor that compiled or ran.
 target_compile_options(cskd_flags INTERFACE
   -Wall -Wextra -Wpedantic -Wshadow -Wconversion -Wno-sign-conversion -Wnon-virtual-dtor -Woverloaded-virtual
+  -Wno-missing-field-initializers  # members with default initialisers are left out on purpose
   -ffp-contract=off $<$<BOOL:${CSKD_WARNINGS_AS_ERRORS}>:-Werror> $<$<CONFIG:Debug>:-D_GLIBCXX_ASSERTIONS>)
 if(CSKD_SANITIZER STREQUAL "address")
   add_compile_options(-fsanitize=address,undefined -fno-omit-frame-pointer -fno-sanitize-recover=undefined)

@@ -14,7 +14,20 @@
 namespace cskd::launch {
 namespace {
 
-void print_summary(const demo::CorpusOptions& options, const demo::CorpusSummary& summary);
+void print_summary(const demo::CorpusOptions& options, const demo::CorpusSummary& summary) {
+  fmt::print("{} {}\n\n", options.folder.native(),
+             summary.already_there ? "is already there, whole and unchanged" : "is ready");
+  fmt::print("  {:<10} {:<12} {:>9} {:>12}\n", "source", "kind", "images", "size");
+  for (const demo::CorpusSummary::Source& source : summary.sources) {
+    fmt::print("  {:<10} {:<12} {:>9} {:>12}\n", source.name, source.kind, source.images,
+               runtime::format_bytes(source.bytes));
+  }
+  fmt::print("\n  {} in all, {} planted duplicates, leaks and faults (planted.json)\n",
+             runtime::format_bytes(summary.bytes), summary.planted);
+  if (!summary.already_there) {
+    fmt::print("  {:.1f} s, {:.0f} images/s\n", summary.seconds, static_cast<double>(options.images) / summary.seconds);
+  }
+}
 
 }  // namespace
 

@@ -74,9 +74,10 @@ Progress::~Progress() {
 void Progress::update(std::int64_t done, std::int64_t total) {
   const auto now = std::chrono::steady_clock::now();
   const std::chrono::milliseconds interval = terminal_.is_terminal ? std::chrono::milliseconds(100) : plain_interval_;
-  if (last_ && done < total && now - *last_ < interval) return;
+  if (finished_ || (last_ && done < total && now - *last_ < interval)) return;
   if (!last_ && !terminal_.is_terminal && done < total && now - start_ < interval) return;
   last_ = now;
+  finished_ = done >= total;
   const std::string line = progress_line(label_, unit_, done, total, now - start_);
   if (!terminal_.is_terminal) {
     terminal_.write(line + "\n");

@@ -32,6 +32,7 @@ class Progress {
   Progress(const Progress&) = delete;
   Progress& operator=(const Progress&) = delete;
 
+  // The first call with done >= total is the last one that is shown.
   void update(std::int64_t done, std::int64_t total);
 
  private:
@@ -42,6 +43,7 @@ class Progress {
   std::chrono::steady_clock::time_point start_;
   std::optional<std::chrono::steady_clock::time_point> last_;
   bool bar_drawn_ = false;
+  bool finished_ = false;
 };
 
 }  // namespace cskd::report

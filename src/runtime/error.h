@@ -44,6 +44,12 @@ class DataError : public Error {
   explicit DataError(const std::string& message) : Error(message, ExitCode::kData) {}
 };
 
+// Says only that another rank failed, whose own error names the cause: left out where that one is printed.
+class EchoError : public Error {
+ public:
+  explicit EchoError(int rank) : Error("rank " + std::to_string(rank) + " failed") {}
+};
+
 // Throws Error("<what failed>: <text of error_number>"), e.g. "cannot open a/b.toml: No such file or directory".
 [[noreturn]] void throw_system_error(std::string_view what_failed, int error_number);
 

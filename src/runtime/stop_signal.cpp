@@ -40,6 +40,7 @@ StopSignal::StopSignal() {
 
 StopSignal::~StopSignal() {
   for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &previous[i], nullptr);
+  first_signal = 0;
   is_installed = false;
 }
 

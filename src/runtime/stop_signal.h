@@ -12,7 +12,7 @@ class StopSignal {
   StopSignal(const StopSignal&) = delete;
   StopSignal& operator=(const StopSignal&) = delete;
 
-  // The signal that arrived, 0 when none did. Async-signal-safe, any thread.
+  // The signal that arrived, 0 when none did or no StopSignal lives. Async-signal-safe, any thread.
   static int received() noexcept;
 };
 

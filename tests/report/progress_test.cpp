@@ -51,6 +51,7 @@ TEST(Progress, AwayFromATerminalAShortJobWritesOnlyItsEnd) {
                     {.is_terminal = false, .columns = 80, .write = [&](const std::string& t) { written.push_back(t); }},
                     std::chrono::hours(1));
   for (int i = 0; i <= 100; ++i) progress.update(i, 100);
+  progress.update(100, 100);
   ASSERT_EQ(written.size(), 1U);
   EXPECT_THAT(written[0], testing::HasSubstr("100 of 100 images"));
 }

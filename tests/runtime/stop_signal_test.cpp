@@ -9,11 +9,14 @@
 namespace cskd::runtime {
 namespace {
 
-TEST(StopSignal, RemembersTheFirstSignal) {
-  const StopSignal stop;
+TEST(StopSignal, RemembersTheFirstSignalAsLongAsItLives) {
+  {
+    const StopSignal stop;
+    EXPECT_EQ(StopSignal::received(), 0);
+    std::raise(SIGUSR1);
+    EXPECT_EQ(StopSignal::received(), SIGUSR1);
+  }
   EXPECT_EQ(StopSignal::received(), 0);
-  std::raise(SIGUSR1);
-  EXPECT_EQ(StopSignal::received(), SIGUSR1);
 }
 
 TEST(StopSignal, StartsAfreshAndRestoresWhatWasThere) {
