@@ -117,6 +117,11 @@ void Program::run_in_world(CLI::App& command, std::function<ExitCode(runtime::Wo
   command.callback([this, action = std::move(action)] { in_world_ = action; });
 }
 
+void Program::use_log_level(const std::string& configured, const runtime::World& world) const {
+  if (app_.get_option("--log-level")->count() > 0) return;
+  runtime::start_logging({.level = configured, .rank = world.rank(), .world_size = world.size()});
+}
+
 void Program::refuse_unknown_command(int argc, char** argv) const {
   if (argc < 2 || *argv[1] == '-') return;
   const std::string word = argv[1];

@@ -25,6 +25,9 @@ class Program {
   void run_alone(CLI::App& command, std::function<runtime::ExitCode()> action);
   void run_in_world(CLI::App& command, std::function<runtime::ExitCode(runtime::World&)> action);
 
+  // Logs from now on at the level that a configuration asks for, unless --log-level was given.
+  void use_log_level(const std::string& configured, const runtime::World& world) const;
+
   const CLI::App& app() const { return app_; }
 
   // Parses, runs the chosen command and reports errors. Returns the exit code of the process; see Note [Failing

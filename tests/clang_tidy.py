@@ -102,9 +102,11 @@ def examine(command: list[str], path: Path, directory: str, key: str) -> tuple[l
         if match := FINDING.match(line):
             anywhere = True
             file = Path(os.path.normpath(match["file"]))
-            if is_ours(file) or "[clang-diagnostic-error" in match["text"]:
-                text = match["text"].replace(",-warnings-as-errors]", "]")
-                findings.add(f"{os.path.relpath(file, ROOT)}:{match['place']}: {text}")
+            text = match["text"].replace(",-warnings-as-errors]", "]")
+            if is_ours(file):
+                findings.add(f"{file.relative_to(ROOT)}:{match['place']}: {text}")
+            elif "[clang-diagnostic-error]" in text:
+                findings.add(f"{path.relative_to(ROOT)}: clang cannot compile it: {file}:{match['place']}: {text}")
     if run.returncode < 0 or (run.returncode and not anywhere):
         lines = (run.stdout + run.stderr).strip().splitlines()[:5]
         return [f"{path.relative_to(ROOT)}: clang-tidy failed ({run.returncode}): " + " / ".join(lines)], False

@@ -1,3 +1,5 @@
+#include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
 #include <memory>
@@ -45,6 +47,8 @@ void add_demo(Program& program) {
   command.add_flag("--overwrite", options->overwrite, "Replace a demo corpus that is already in DIR");
   program.run_in_world(command, [options](runtime::World& world) {
     const runtime::StopSignal stop;
+    // Ranks wait for the slowest one; no machine renders an image in more than a second.
+    world.set_timeout(std::max<std::chrono::seconds>(std::chrono::minutes(10), std::chrono::seconds(options->images)));
     std::optional<report::Progress> progress;
     if (world.rank() == 0) progress.emplace("rendering", "images");
     const demo::CorpusSummary summary = demo::write_corpus(

@@ -19,10 +19,12 @@ struct DoctorArguments {
   bool json = false;
 };
 
-doctor::DiagnosisOptions options_from(const DoctorArguments& arguments) {
+doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Program& program,
+                                      const runtime::World& world) {
   doctor::DiagnosisOptions options;
   if (!arguments.config.empty()) {
     const config::Config config = config::load_config(arguments.config, arguments.overrides);
+    program.use_log_level(config::Logging::Level_Name(config.logging().level()), world);
     options.run_folder = config.run().folder();
     options.free_bytes_needed = static_cast<std::uint64_t>(config.run().min_free() * 0x1.0p30);
     for (const config::Source& source : config.sources()) {
@@ -51,8 +53,8 @@ void add_doctor(Program& program) {
   command.add_option("--run-folder", arguments->run_folder,
                      "Folder to measure instead of the configuration's, or of .");
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
-  program.run_in_world(command, [arguments](runtime::World& world) {
-    const doctor::DiagnosisOptions options = options_from(*arguments);
+  program.run_in_world(command, [arguments, &program](runtime::World& world) {
+    const doctor::DiagnosisOptions options = options_from(*arguments, program, world);
     const doctor::Diagnosis diagnosis = doctor::diagnose(options, world);
     if (world.rank() == 0) {
       std::puts(

@@ -12,13 +12,13 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <sched.h>
 
 #include "demo/corpus_list.h"
 #include "demo/corpus_plan.h"
 #include "demo/rated_set.h"
 #include "demo/tar_writer.h"
 #include "runtime/atomic_file.h"
+#include "runtime/cores.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/free_space.h"
@@ -31,12 +31,6 @@ namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 using runtime::Error;
 using runtime::UsageError;
-
-int usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  return ::sched_getaffinity(0, sizeof(set), &set) == 0 ? std::max(1, CPU_COUNT(&set)) : 1;
-}
 
 fs::path beside(const fs::path& folder, const char* suffix) {
   fs::path path = folder;
@@ -272,7 +266,7 @@ void together(runtime::World& world, const std::function<void()>& step) {
 CorpusSummary write_corpus(const CorpusOptions& options, runtime::World& world,
                            const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const Clock::time_point start = Clock::now();
-  const int threads = options.threads > 0 ? options.threads : usable_cores();
+  const int threads = options.threads > 0 ? options.threads : static_cast<int>(runtime::usable_cores().size());
   const fs::path folder = normal(options.folder);
   const fs::path partial = beside(folder, ".partial");
   check_options(options);

@@ -112,6 +112,7 @@ struct Paints {
 constexpr Colour kWood{0.36F, 0.24F, 0.15F};
 constexpr Colour kSkin{0.86F, 0.66F, 0.53F};
 constexpr Colour kWhite{0.95F, 0.94F, 0.9F};
+constexpr Colour kPollen{0.96F, 0.8F, 0.3F};
 constexpr Colour kGlass{0.22F, 0.27F, 0.34F};
 
 void draw_boat(Painter& p, const Paints& paints, bool detail) {
@@ -173,9 +174,9 @@ void draw_vase(Painter& p, const Paints& paints, bool detail) {
   p.oval(0.15F, 0.76F, 0.1F, 0.1F, paints.pale);
   p.oval(0, 0.9F, 0.11F, 0.11F, paints.main);
   if (!detail) return;
-  p.oval(-0.15F, 0.78F, 0.035F, 0.035F, paints.dark);
-  p.oval(0.15F, 0.76F, 0.035F, 0.035F, paints.dark);
-  p.oval(0, 0.9F, 0.04F, 0.04F, paints.dark);
+  p.oval(-0.15F, 0.78F, 0.035F, 0.035F, kPollen);
+  p.oval(0.15F, 0.76F, 0.035F, 0.035F, kPollen);
+  p.oval(0, 0.9F, 0.04F, 0.04F, kPollen);
 }
 
 void draw_lighthouse(Painter& p, const Paints& paints, bool detail) {

@@ -2,6 +2,7 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "doctor/disk_probe.h"
@@ -50,21 +51,27 @@ std::string painted(Verdict verdict, bool colours, int width) {
 }  // namespace
 
 Diagnosis diagnose(const DiagnosisOptions& options, runtime::World& world) {
+  spdlog::debug("looking at the machine of every rank");
   RankFacts mine = collect_rank_facts(world);
   mine.folder = look_at_folder(options.run_folder);
   mine.folder.sees_rank_zero = sees_file_of_rank_zero(mine.folder, world);
   if (world.local_rank() == 0 && mine.folder.problem.empty()) {
+    spdlog::debug("measuring the disk at {} with {}", mine.folder.path, runtime::format_bytes(options.disk_test_bytes));
     try {
       mine.disk = measure_disk(mine.folder.path, options.disk_test_bytes);
     } catch (const runtime::Error& error) {
       mine.folder.problem = fmt::format("cannot be written: {}", runtime::messages(error).back());
     }
   }
-  for (const SourceToCheck& source : options.sources) mine.sources.push_back(look_at_source(source));
+  for (const SourceToCheck& source : options.sources) {
+    spdlog::debug("looking at source {} at {}", source.name, source.path.native());
+    mine.sources.push_back(look_at_source(source));
+  }
 
   Diagnosis diagnosis;
   diagnosis.world.launcher = runtime::launcher_name(runtime::process_environment());
   diagnosis.world.free_bytes_needed = options.free_bytes_needed;
+  spdlog::debug("measuring the exchange between {} ranks", world.size());
   diagnosis.world.mpi = measure_mpi(world);
   for (const std::string& text : world.all_gather(to_json_text(mine))) {
     diagnosis.world.ranks.push_back(rank_facts_from_json(text));

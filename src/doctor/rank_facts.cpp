@@ -9,12 +9,12 @@
 #include <set>
 
 #include <fmt/format.h>
-#include <sched.h>
 #include <sys/resource.h>
 #include <unistd.h>
 
 #include "doctor/rank_facts_json.h"
 #include "doctor/versions.h"
+#include "runtime/cores.h"
 #include "runtime/error.h"
 #include "runtime/free_space.h"
 
@@ -46,17 +46,6 @@ std::uint64_t control_group_bytes(const std::string& version2, const std::string
     if (stream >> bytes) return bytes;
   }
   return std::numeric_limits<std::uint64_t>::max();
-}
-
-std::vector<int> usable_cores() {
-  cpu_set_t set;
-  CPU_ZERO(&set);
-  std::vector<int> cores;
-  if (::sched_getaffinity(0, sizeof(set), &set) != 0) return cores;
-  for (int core = 0; core < CPU_SETSIZE; ++core) {
-    if (CPU_ISSET(core, &set)) cores.push_back(core);
-  }
-  return cores;
 }
 
 // Open MPI loads its transports as libraries mca_btl_*.so and mca_mtl_*.so and unloads those it does not choose. `self`
@@ -109,7 +98,7 @@ RankFacts collect_rank_facts(runtime::World& world) {
   facts.node = world.node();
   facts.host = world.host();
   facts.cpu = first_value("/proc/cpuinfo", "model name");
-  facts.cores = usable_cores();
+  facts.cores = runtime::usable_cores();
   facts.cores_online = static_cast<int>(::sysconf(_SC_NPROCESSORS_ONLN));
 
   facts.memory_total = std::min(meminfo_bytes("MemTotal"), control_group_bytes("memory.max", "memory.limit_in_bytes"));

@@ -17,7 +17,7 @@ def whole(tmp_path_factory):
     return (folder / "corpus.json").read_bytes()
 
 
-@pytest.mark.parametrize("point", ["demo.render:7", "demo.write:1", "demo.write:80", "demo.list:1", "demo.rename:1",
+@pytest.mark.parametrize("point", ["demo.render:7", "demo.write:1", "demo.write:60", "demo.list:1", "demo.rename:1",
                                    "atomic_file.write:1", "atomic_file.rename:1", "atomic_file.fsync_folder:1"])
 def test_a_kill_leaves_nothing_and_the_next_run_finishes(tmp_path, whole, point):
     killed = run("demo", tmp_path / "demo", *IMAGES, env={"CSKD_FAIL_AT": f"{point}:kill"})

@@ -4,6 +4,7 @@ import os
 import pty
 import re
 import subprocess
+import tomllib
 
 import pytest
 
@@ -67,6 +68,42 @@ def test_usage_errors_of_many_ranks_are_printed_once():
     result = mpirun(2, "doctor", "--jsn")
     assert result.returncode == 2
     assert len(errors(result)) == 1
+
+
+def test_config_prints_the_resolved_configuration():
+    demo = os.path.join(os.environ["CSKD_SOURCE_DIR"], "configs", "demo.toml")
+    result = run("config", demo, "--set", "run.seed=7")
+    assert result.returncode == 0, result.stderr
+    resolved = tomllib.loads(result.stdout)
+    assert resolved["run"]["seed"] == 7
+    assert resolved["run"]["folder"] == os.path.join(os.environ["CSKD_SOURCE_DIR"], "runs", "demo")
+    assert [source["name"] for source in resolved["sources"]] == ["coast", "city", "studio", "archive", "rated"]
+
+
+def test_config_errors_exit_with_2_and_name_the_place(tmp_path):
+    bad = tmp_path / "bad.toml"
+    bad.write_text('[run]\nfolder = "x"\nsede = 1\n')
+    for arguments in (["config", bad], ["doctor", bad]):
+        result = run(*arguments)
+        assert result.returncode == 2
+        assert result.stderr == f"cskd: error: {bad}:3:1: run.sede is no key of the configuration, did you mean run.seed?\n"
+    assert run("config", tmp_path).stderr == f"cskd: error: {tmp_path}: is a folder; expected a configuration file in TOML\n"
+    assert run("config").returncode == 2
+    assert run("doctor", "--set", "run.seed=1").returncode == 2
+
+
+def test_help_of_all_keys_and_the_page_come_from_the_schema():
+    assert "folder (path; required)" in run("config", "--help-all").stdout
+    with open(os.path.join(os.environ["CSKD_SOURCE_DIR"], "docs", "configuration.md"), encoding="utf-8") as page:
+        assert run("config", "--markdown").stdout == page.read()
+
+
+def test_log_level_of_the_option_wins_over_the_configuration(tmp_path):
+    config = tmp_path / "a.toml"
+    config.write_text(f'[run]\nfolder = "{tmp_path}"\n[logging]\nlevel = "debug"\n')
+    assert "debug measuring the disk" in run("doctor", config).stderr
+    assert run("doctor", config, "--log-level", "error").stderr == ""
+    assert run("doctor", config, "--set", "logging.level=warning").stderr == ""
 
 
 def test_malformed_failure_injection_is_refused():
