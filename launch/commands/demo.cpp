@@ -31,6 +31,11 @@ void print_summary(const demo::CorpusOptions& options, const demo::CorpusSummary
   }
 }
 
+// CLI11 wraps a negative number into an unsigned one.
+std::string is_not_negative(const std::string& text) {
+  return text.starts_with('-') ? fmt::format("is {}, expected a whole number from 0", text) : "";
+}
+
 }  // namespace
 
 void add_demo(Program& program) {
@@ -42,7 +47,9 @@ void add_demo(Program& program) {
   const auto options = std::make_shared<demo::CorpusOptions>();
   command.add_option("DIR", options->folder, "Folder to create")->required();
   command.add_option("--images", options->images, "Images in all; a fifth of them rated")->capture_default_str();
-  command.add_option("--seed", options->seed, "The same seed gives the same bytes")->capture_default_str();
+  command.add_option("--seed", options->seed, "The same seed gives the same bytes")
+      ->check(is_not_negative)
+      ->capture_default_str();
   command.add_option("--threads", options->threads, "Threads of each rank; 0: its cores")->capture_default_str();
   command.add_flag("--overwrite", options->overwrite, "Replace a demo corpus that is already in DIR");
   program.run_in_world(command, [options](runtime::World& world) {

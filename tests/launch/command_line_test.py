@@ -49,7 +49,7 @@ USAGE_ERRORS = [
     (["doctor", "a.toml", "b.toml"], "unexpected argument 'b.toml'; see 'cskd doctor --help'"),
     (["demo"], "DIR is required; see 'cskd demo --help'"),
     (["demo", "x", "--images", "many"], "Could not convert: --images = many; see 'cskd demo --help'"),
-    (["demo", "x", "--seed", "-1"], "Could not convert: --seed = -1; see 'cskd demo --help'"),
+    (["demo", "x", "--seed", "-1"], "--seed: is -1, expected a whole number from 0; see 'cskd demo --help'"),
     (["completion", "fish"], "SHELL: fish not in {bash}; see 'cskd completion --help'"),
     (["doctor", "--log-level", "loud"],
      "--log-level: loud not in {trace,debug,info,warning,error,off}; see 'cskd doctor --help'"),
