@@ -46,15 +46,15 @@ endif()
 if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
   add_library(LibTorch::LibTorch INTERFACE IMPORTED)
   target_compile_options(LibTorch::LibTorch INTERFACE
-    "SHELL:-idirafter ${_torch}/include"
-    "SHELL:-idirafter ${_torch}/include/torch/csrc/api/include")
+    "SHELL:-idirafter '${_torch}/include'"
+    "SHELL:-idirafter '${_torch}/include/torch/csrc/api/include'")
   target_link_options(LibTorch::LibTorch INTERFACE
     "SHELL:-Wl,--push-state,--no-as-needed -lstdc++ -Wl,--pop-state"
     "LINKER:-rpath,${_torch}/lib" "LINKER:--allow-shlib-undefined")
   if(LibTorch_CUDA)
     # libtorch_cuda registers its kernels when it is loaded; no symbol of ours refers to it, hence --no-as-needed.
     target_compile_options(LibTorch::LibTorch INTERFACE
-      "SHELL:-idirafter ${_cuda}/include" "SHELL:-idirafter ${_cuda}/include/cccl")
+      "SHELL:-idirafter '${_cuda}/include'" "SHELL:-idirafter '${_cuda}/include/cccl'")
     target_link_options(LibTorch::LibTorch INTERFACE "LINKER:-rpath,${_cuda}/lib")
     target_link_libraries(LibTorch::LibTorch INTERFACE
       -Wl,--push-state,--no-as-needed
@@ -63,7 +63,7 @@ if(LibTorch_FOUND AND NOT TARGET LibTorch::LibTorch)
       -Wl,--pop-state
       "${_cuda}/lib/libcudart.so.13" Threads::Threads)
     add_library(LibTorch::Nccl INTERFACE IMPORTED)
-    target_compile_options(LibTorch::Nccl INTERFACE "SHELL:-idirafter ${_nccl}/include")
+    target_compile_options(LibTorch::Nccl INTERFACE "SHELL:-idirafter '${_nccl}/include'")
     target_link_libraries(LibTorch::Nccl INTERFACE LibTorch::LibTorch "${_nccl}/lib/libnccl.so.2")
     target_link_options(LibTorch::Nccl INTERFACE "LINKER:-rpath,${_nccl}/lib")
   else()

@@ -25,7 +25,7 @@ std::string below(const std::string& path, const std::string& name) { return pat
 const Reflection& reflection(const Message& message) { return *message.GetReflection(); }
 
 bool is_set(const TomlTable& table, const std::string& name) {
-  return std::any_of(table.begin(), table.end(), [&](const auto& entry) { return entry.first.name == name; });
+  return std::any_of(table.begin(), table.end(), [&](const auto& entry) { return entry.key.name == name; });
 }
 
 // Sets or, in a list, appends.
@@ -125,7 +125,7 @@ void MessageReader::set_defaults(Message& message) {
     const auto parsed = parse_toml("value = " + rules_of(field).default_());
     CSKD_CHECK(std::holds_alternative<TomlTable>(parsed), "the default of {} is no TOML", field.full_name());
     std::vector<Problem> problems;
-    MessageReader(problems).read_field(std::get<TomlTable>(parsed).front().second, field.name(), field, message);
+    MessageReader(problems).read_field(std::get<TomlTable>(parsed).front().value, field.name(), field, message);
     CSKD_CHECK(problems.empty(), "the default of {}: {}", field.full_name(), problems.front().text);
   }
 }

@@ -49,7 +49,7 @@ std::optional<TomlValue> parse_value(const std::string& text, const FieldDescrip
   auto parsed = parse_toml("value = " + text);
   auto* table = std::get_if<TomlTable>(&parsed);
   if (table != nullptr && table->size() == 1) {
-    TomlValue& value = table->front().second;
+    TomlValue& value = table->front().value;
     if (!takes_text || std::holds_alternative<std::string>(value.value)) {
       value.place = place;
       return value;
@@ -74,10 +74,10 @@ void move_to(TomlValue& value, Place place) {
 
 TomlValue& child(TomlTable& table, const std::string& name, Place place, TomlValue fresh) {
   const auto found =
-      std::find_if(table.begin(), table.end(), [&](const auto& entry) { return entry.first.name == name; });
-  if (found != table.end()) return found->second;
+      std::find_if(table.begin(), table.end(), [&](const auto& entry) { return entry.key.name == name; });
+  if (found != table.end()) return found->value;
   fresh.place = place;
-  return table.emplace_back(TomlKey{name, place}, std::move(fresh)).second;
+  return table.emplace_back(TomlEntry{{name, place}, std::move(fresh)}).value;
 }
 
 }  // namespace
@@ -112,9 +112,9 @@ void apply_override(const std::string& text, int number, const Descriptor& type,
         *path = (current_folder / *path).lexically_normal().native();
       }
       const auto found =
-          std::find_if(table->begin(), table->end(), [&](const auto& entry) { return entry.first.name == step.name; });
+          std::find_if(table->begin(), table->end(), [&](const auto& entry) { return entry.key.name == step.name; });
       if (found != table->end()) table->erase(found);
-      table->emplace_back(TomlKey{step.name, place}, *std::move(value));
+      table->push_back({{step.name, place}, *std::move(value)});
       root = std::move(changed);
       return;
     }

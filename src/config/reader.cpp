@@ -20,7 +20,7 @@ using google::protobuf::Message;
 constexpr size_t kMostProblems = 20;
 
 // toml++ says "Error while parsing string: what is wrong".
-std::string clearer(std::string description) {
+std::string clearer(const std::string& description) {
   constexpr std::string_view kStart = "Error while parsing ";
   if (!description.starts_with(kStart)) return "no valid TOML: " + description;
   return "no valid TOML, in " + description.substr(kStart.size());

@@ -175,6 +175,7 @@ IntegerRange integer_range(const FieldDescriptor& field) {
 
 std::vector<std::string> choices(const google::protobuf::EnumDescriptor& type) {
   std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(type.value_count()));
   for (int i = 0; i < type.value_count(); ++i) names.push_back(type.value(i)->name());
   return names;
 }

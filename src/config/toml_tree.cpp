@@ -49,12 +49,11 @@ TomlValue convert(const toml::node& node) {
     case toml::node_type::table: {
       TomlTable table;
       for (const auto& [key, element] : *node.as_table()) {
-        table.emplace_back(TomlKey{std::string(key.str()), place_of(key.source())}, convert(element));
+        table.push_back({{std::string(key.str()), place_of(key.source())}, convert(element)});
       }
       // toml++ sorts by name; people read from top to bottom.
       std::stable_sort(table.begin(), table.end(), [](const auto& a, const auto& b) {
-        return std::pair(a.first.place.line, a.first.place.column) <
-               std::pair(b.first.place.line, b.first.place.column);
+        return std::pair(a.key.place.line, a.key.place.column) < std::pair(b.key.place.line, b.key.place.column);
       });
       return {std::move(table), place};
     }

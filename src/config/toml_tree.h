@@ -4,7 +4,6 @@
 #include <cstdint>
 #include <string>
 #include <string_view>
-#include <utility>
 #include <variant>
 #include <vector>
 
@@ -17,6 +16,7 @@ struct Place {
 };
 
 struct TomlValue;
+struct TomlEntry;
 
 struct TomlKey {
   std::string name;
@@ -24,7 +24,7 @@ struct TomlKey {
 };
 
 // In the order of the document.
-using TomlTable = std::vector<std::pair<TomlKey, TomlValue>>;
+using TomlTable = std::vector<TomlEntry>;
 using TomlArray = std::vector<TomlValue>;
 
 // A date or a time; no key takes one, so that its text is all that is kept of it.
@@ -35,6 +35,12 @@ struct TomlDate {
 struct TomlValue {
   std::variant<bool, std::int64_t, double, std::string, TomlDate, TomlArray, TomlTable> value;
   Place place;
+};
+
+// A key of a table with its value.
+struct TomlEntry {
+  TomlKey key;
+  TomlValue value;
 };
 
 // What is wrong with a document, and where.

@@ -78,6 +78,7 @@ void write_table(const Message& message, const std::string& path, std::string& t
       tables.push_back(&field);
     } else if (field.is_repeated()) {
       std::vector<std::string> elements;
+      elements.reserve(static_cast<size_t>(access.FieldSize(message, &field)));
       for (int k = 0; k < access.FieldSize(message, &field); ++k) elements.push_back(scalar(message, field, k));
       text += fmt::format("{} = [{}]\n", field.name(), fmt::join(elements, ", "));
     } else {

@@ -120,6 +120,7 @@ class Rendering {
   void run(int threads, const std::function<void(std::int64_t)>& progress) {
     at_work_ = threads;
     std::vector<std::jthread> pool;
+    pool.reserve(static_cast<size_t>(threads));
     for (int t = 0; t < threads; ++t) pool.emplace_back([this] { work(); });
     while (at_work_ > 0) {
       std::this_thread::sleep_for(std::chrono::milliseconds(20));

@@ -188,7 +188,7 @@ Picture stored_for_orientation(const Picture& upright, int orientation) {
       const std::array<std::array<int, 2>, 8> places{
           {{x, y}, {right, y}, {right, up}, {x, up}, {y, x}, {y, right}, {up, right}, {up, x}}};
       const auto [column, row] = places[static_cast<size_t>(orientation - 1)];
-      const std::uint8_t* from = upright.row(y) + x * 3;
+      const std::uint8_t* from = upright.row(y) + static_cast<std::ptrdiff_t>(x) * 3;
       std::copy(from, from + 3, stored.rgb.begin() + (static_cast<std::ptrdiff_t>(row) * stored.width + column) * 3);
     }
   }
@@ -219,7 +219,7 @@ Picture shrink(const Picture& picture, double factor) {
         }
       }
       const double area = (bottom - top) * (right - left);
-      for (const double value : sum) small.rgb.push_back(static_cast<std::uint8_t>(value / area + 0.5));
+      for (const double value : sum) small.rgb.push_back(static_cast<std::uint8_t>(std::lround(value / area)));
     }
   }
   return small;

@@ -1,6 +1,7 @@
 #include "demo/panel.h"
 
 #include <algorithm>
+#include <cmath>
 #include <numeric>
 
 #include "runtime/philox.h"
@@ -68,7 +69,7 @@ Rating rate(const TasteFactors& factors, std::uint64_t seed, std::uint64_t image
     const Rater one = rater(seed, number);
     const double score =
         kMiddle + kScale * (liking(factors, one.weights) - kUsualLiking) * one.spread + one.bias + doubt;
-    const auto bin = static_cast<size_t>(std::clamp(static_cast<int>(score + 0.5), 1, kScores) - 1);
+    const auto bin = static_cast<size_t>(std::clamp(static_cast<int>(std::lround(score)), 1, kScores) - 1);
     ++rating.all.counts[bin];
     ++(number % 2 == 0 ? rating.first_half : rating.second_half).counts[bin];
   }

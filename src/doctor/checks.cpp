@@ -178,7 +178,7 @@ Check check_mpi(const WorldFacts& world) {
   std::string found = fmt::format("{}, {}", first.libraries.contains("MPI") ? first.libraries.at("MPI") : "MPI",
                                   first.mpi_thread_level);
   if (world.ranks.size() == 1) return {"MPI", Verdict::kFine, found, ""};
-  found += fmt::format(", {}; all-reduce {:.0f} us for 4 B, {:.1f} GB/s for 25 MiB", transports,
+  found += fmt::format(", {}; all-reduce {:.1f} us for 4 B, {:.1f} GB/s for 25 MiB", transports,
                        world.mpi.latency_microseconds, world.mpi.bus_gb_per_second);
   const bool several_nodes = world.ranks.back().node > 0;
   if (world.mpi.latency_microseconds > kSlowLatencyMicroseconds) {

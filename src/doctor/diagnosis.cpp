@@ -1,5 +1,7 @@
 #include "doctor/diagnosis.h"
 
+#include <algorithm>
+
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
@@ -104,14 +106,16 @@ std::string to_text(const Diagnosis& diagnosis, bool colours) {
                                                                        first->accelerators.gpus[0].name));
   }
   text += "\n";
+  size_t name_width = 0;
+  for (const Check& check : diagnosis.checks) name_width = std::max(name_width, check.name.size());
   for (const Check& check : diagnosis.checks) {
-    text += fmt::format("  {}  {:<14} {}\n", painted(check.verdict, colours, 5), check.name, check.found);
-    if (!check.remedy.empty()) text += fmt::format("                        -> {}\n", check.remedy);
+    text += fmt::format("  {}  {:<{}}  {}\n", painted(check.verdict, colours, 5), check.name, name_width, check.found);
+    if (!check.remedy.empty()) text += fmt::format("  {:<{}}  -> {}\n", "", 7 + name_width, check.remedy);
   }
   const Verdict verdict = overall(diagnosis.checks);
   constexpr const char* kMeaning[] = {"nothing stands in the way", "it will work, more slowly than it could",
                                       "something will fail; see above"};
-  return text + fmt::format("\nverdict: {} ({})\n", painted(verdict, colours, 0), kMeaning[static_cast<int>(verdict)]);
+  return text + fmt::format("\nverdict: {} ({})", painted(verdict, colours, 0), kMeaning[static_cast<int>(verdict)]);
 }
 
 std::string to_json(const Diagnosis& diagnosis) {

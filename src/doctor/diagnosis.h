@@ -15,7 +15,7 @@ namespace cskd::doctor {
 struct DiagnosisOptions {
   std::filesystem::path run_folder = ".";
   std::uint64_t free_bytes_needed = 0;
-  std::uint64_t disk_test_bytes = std::uint64_t{256} << 20;
+  std::uint64_t disk_test_bytes = std::uint64_t{64} << 20;
   std::vector<SourceToCheck> sources;
 };
 

@@ -17,8 +17,8 @@ Picture numbered(int width, int height) {
   return picture;
 }
 
-int red(const Picture& picture, int x, int y) { return picture.row(y)[x * 3]; }
-int green(const Picture& picture, int x, int y) { return picture.row(y)[x * 3 + 1]; }
+int red(const Picture& picture, int x, int y) { return picture.row(y)[static_cast<size_t>(x) * 3]; }
+int green(const Picture& picture, int x, int y) { return picture.row(y)[static_cast<size_t>(x) * 3 + 1]; }
 
 TEST(ImageWriter, FilesAreTheSameEveryTimeAndBeginAsTheirFormatDoes) {
   const Picture picture = numbered(40, 30);
@@ -68,7 +68,7 @@ TEST(ImageWriter, ShrinkingKeepsTheMeanAndTheSize) {
   EXPECT_EQ(odd.width, 42);
   double sum = 0;
   for (size_t i = 0; i < odd.rgb.size(); i += 3) sum += odd.rgb[i];
-  EXPECT_NEAR(sum / static_cast<double>(odd.rgb.size() / 3), 29.5, 0.5);
+  EXPECT_NEAR(3 * sum / static_cast<double>(odd.rgb.size()), 29.5, 0.5);
   EXPECT_EQ(shrink(picture, 1).rgb, picture.rgb);
 }
 

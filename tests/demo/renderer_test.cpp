@@ -27,7 +27,8 @@ double detail(const Picture& picture, double left, double top, double right, dou
   int count = 0;
   for (int y = static_cast<int>(top * picture.height); y < static_cast<int>(bottom * picture.height); ++y) {
     for (int x = static_cast<int>(left * picture.width); x + 1 < static_cast<int>(right * picture.width); ++x) {
-      sum += std::abs(picture.row(y)[x * 3] - picture.row(y)[x * 3 + 3]);
+      const std::uint8_t* pixel = picture.row(y) + static_cast<std::ptrdiff_t>(x) * 3;
+      sum += std::abs(pixel[0] - pixel[3]);
       ++count;
     }
   }

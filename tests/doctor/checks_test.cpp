@@ -137,7 +137,7 @@ const Trouble kTroubles[] = {
      "GPUs", Verdict::kSlow, "1 of 5 GPUs of n0 stay idle", "one rank a GPU"},
     {"NodesWithDifferentGpus", [](WorldFacts& w) { w.ranks[4].accelerators.gpus = {gpu("a")}; }, "GPUs",
      Verdict::kWrong, "n0 sees 0 GPUs, n1 sees 1", "--gpus-per-node"},
-    {"SlowLatency", [](WorldFacts& w) { w.mpi.latency_microseconds = 32000; }, "MPI", Verdict::kSlow, "32000 us",
+    {"SlowLatency", [](WorldFacts& w) { w.mpi.latency_microseconds = 32000; }, "MPI", Verdict::kSlow, "32000.0 us",
      "yield_when_idle"},
     {"SlowNetwork", [](WorldFacts& w) { w.mpi.bus_gb_per_second = 0.1; }, "MPI", Verdict::kSlow, "0.1 GB/s", "UCX"},
     {"ClocksApart", [](WorldFacts& w) { w.ranks[7].clock = 90; }, "clocks", Verdict::kSlow, "n0 is 90.0 s behind n1",
