@@ -269,6 +269,7 @@ void MessageReader::check_unique(const TomlArray& array, const std::string& path
 
 void MessageReader::refuse_unknown(const TomlKey& key, const std::string& path, const Descriptor& type) {
   std::vector<std::string> names;
+  names.reserve(static_cast<size_t>(type.field_count()));
   for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
   std::string near = runtime::nearest(key.name, names);
   if (near.empty()) {
