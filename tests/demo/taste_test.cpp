@@ -1,6 +1,8 @@
 #include "demo/taste.h"
 
+#include <cmath>
 #include <functional>
+#include <numbers>
 
 #include <gtest/gtest.h>
 
@@ -57,6 +59,15 @@ TEST(Taste, ExposureAndHuesAreLikedInTheMiddleOrAtBothEnds) {
   EXPECT_LT(liking_of([](Scene& s) { s.exposure = 1; }), right - 0.05);
   EXPECT_NEAR(liking_of([](Scene& s) { s.subject.hue = s.hue; }),
               liking_of([](Scene& s) { s.subject.hue = s.hue + 180; }), 1e-4);
+}
+
+TEST(Taste, HarmonyIsTheSquaredCosineOfTheHuesApart) {
+  for (const float apart : {0.0F, 30.0F, 45.0F, 60.0F, 90.0F, 120.0F, 150.0F, 180.0F}) {
+    Scene scene = perfect();
+    scene.subject.hue = scene.hue + apart;
+    const double cosine = std::cos(static_cast<double>(apart) * std::numbers::pi / 180);
+    EXPECT_NEAR(taste_factors(scene).harmony, cosine * cosine, 1e-4) << apart;
+  }
 }
 
 TEST(Taste, LikingIsTheWeightedMean) {
