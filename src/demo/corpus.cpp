@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 
 #include "demo/corpus_list.h"
+#include "demo/corpus_place.h"
 #include "demo/corpus_plan.h"
 #include "demo/rated_set.h"
 #include "demo/tar_writer.h"
@@ -32,18 +33,6 @@ using Clock = std::chrono::steady_clock;
 using runtime::Error;
 using runtime::UsageError;
 
-fs::path beside(const fs::path& folder, const char* suffix) {
-  fs::path path = folder;
-  path += suffix;
-  return path;
-}
-
-// A path without a trailing slash, so that a suffix can be added.
-fs::path normal(const fs::path& folder) {
-  const fs::path path = fs::absolute(folder).lexically_normal();
-  return path.has_filename() ? path : path.parent_path();
-}
-
 void check_options(const CorpusOptions& options) {
   if (options.images < kFewestImages || options.images > kMostImages) {
     throw UsageError(fmt::format("--images is {}, expected {} to {}", options.images, kFewestImages, kMostImages));
@@ -51,36 +40,6 @@ void check_options(const CorpusOptions& options) {
   if (options.threads < 0 || options.threads > 1024) {
     throw UsageError(fmt::format("--threads is {}, expected 0 to 1024", options.threads));
   }
-}
-
-// True when the folder already holds exactly this corpus. Throws when it holds anything that may not be replaced.
-bool is_already_there(const CorpusOptions& options, const fs::path& folder, int threads) {
-  std::error_code error;
-  const fs::file_status status = fs::status(folder, error);
-  if (!fs::exists(status)) return false;
-  if (!fs::is_directory(status)) {
-    throw UsageError(fmt::format("{} is there and is no folder; choose another place", folder.native()));
-  }
-  if (fs::is_empty(folder, error) && !error) return false;
-  CorpusList list;
-  try {
-    list = read_corpus_list(folder);
-  } catch (const Error& problem) {
-    throw UsageError(fmt::format("{} is not empty and holds no demo corpus ({}); choose another folder",
-                                 folder.native(), runtime::messages(problem).front()));
-  }
-  std::string difference;
-  if (list.images != options.images || list.seed != options.seed || list.generator_version != kGeneratorVersion) {
-    difference = fmt::format("--images {} --seed {} of generator {}", list.images, list.seed, list.generator_version);
-  } else {
-    const std::string path = first_difference(list, folder, threads);
-    if (path.empty()) return true;
-    difference = fmt::format("{} is not what it was", path);
-  }
-  if (options.overwrite) return false;
-  throw UsageError(
-      fmt::format("{} holds another demo corpus ({}); choose another folder, or replace it with --overwrite",
-                  folder.native(), difference));
 }
 
 // Members of a tar as WebDataset samples: the image, and what is known of it.
@@ -201,11 +160,11 @@ void make_folders(const CorpusPlan& plan, const fs::path& folder) {
 }
 
 // Rank 0: texts, list, rename. Returns the list.
-CorpusList finish(const CorpusOptions& options, const CorpusPlan& plan, const fs::path& partial, const fs::path& folder,
+CorpusList finish(const CorpusOptions& options, const CorpusPlan& plan, const CorpusPlace& place,
                   std::vector<ListedFile> files) {
   const RatedTexts texts = rated_texts(plan, options.seed);
   const auto add_text = [&](const char* path, const std::string& text) {
-    write_plain(partial / path, text);
+    write_plain(place.partial / path, text);
     files.push_back({path, text.size(), xxh3_of(text)});
   };
   add_text("rated/AVA.txt", texts.ratings);
@@ -216,22 +175,9 @@ CorpusList finish(const CorpusOptions& options, const CorpusPlan& plan, const fs
   add_text("planted.json", planted_to_json(plan));
   std::sort(files.begin(), files.end(), [](const ListedFile& a, const ListedFile& b) { return a.path < b.path; });
   CorpusList list{options.images, options.seed, kGeneratorVersion, std::move(files)};
-  runtime::failure_point("demo.list", (partial / "corpus.json").native());
-  runtime::write_file_atomically(partial / "corpus.json", to_json(list, plan));
-
-  runtime::failure_point("demo.rename", folder.native());
-  const fs::path old = beside(folder, ".old");
-  const bool replaces = fs::exists(folder) && !fs::is_empty(folder);
-  std::error_code error;
-  if (replaces) fs::rename(folder, old, error);
-  if (!error) fs::rename(partial, folder, error);
-  if (error) {
-    std::error_code ignored;
-    if (replaces && !fs::exists(folder)) fs::rename(old, folder, ignored);
-    throw Error(fmt::format("cannot rename {} to {}: {}", partial.native(), folder.native(), error.message()));
-  }
-  runtime::sync_folder(folder.parent_path());
-  if (replaces) fs::remove_all(old);
+  runtime::failure_point("demo.list", (place.partial / "corpus.json").native());
+  runtime::write_file_atomically(place.partial / "corpus.json", to_json(list, plan));
+  publish(place);
   return list;
 }
 
@@ -268,28 +214,20 @@ CorpusSummary write_corpus(const CorpusOptions& options, runtime::World& world,
                            const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const Clock::time_point start = Clock::now();
   const int threads = options.threads > 0 ? options.threads : static_cast<int>(runtime::usable_cores().size());
-  const fs::path folder = normal(options.folder);
-  const fs::path partial = beside(folder, ".partial");
   check_options(options);
   const CorpusPlan plan = plan_corpus(options.images);
 
+  CorpusPlace place;
   std::string there;
   together(world, [&] {
     if (world.rank() != 0) return;
-    if (is_already_there(options, folder, threads)) {
-      there = "yes";
-      return;
-    }
-    constexpr std::uint64_t kBytesAnImage = 40'000;
-    runtime::require_free_space(folder, static_cast<std::uint64_t>(options.images) * kBytesAnImage, "the demo corpus");
-    // What a killed run left: half a corpus, or an old one whose place the new one had not yet taken.
-    if (!fs::exists(folder) && fs::exists(beside(folder, ".old"))) fs::rename(beside(folder, ".old"), folder);
-    fs::remove_all(beside(folder, ".old"));
-    fs::remove_all(partial);
-    make_folders(plan, partial);
+    place = find_place(options.folder);
+    recover(place);
+    if (is_already_there(place, options, threads)) there = "yes";
   });
+  place = find_place(world.broadcast(place.folder.native()));
   if (!world.broadcast(there).empty()) {
-    CorpusSummary summary = summarise(read_corpus_list(folder), plan);
+    CorpusSummary summary = summarise(read_corpus_list(place.folder), plan);
     summary.already_there = true;
     summary.seconds = std::chrono::duration<double>(Clock::now() - start).count();
     return summary;
@@ -297,7 +235,15 @@ CorpusSummary write_corpus(const CorpusOptions& options, runtime::World& world,
 
   std::optional<CorpusList> list;
   try {
-    Rendering rendering(plan, partial, options.seed, world);
+    together(world, [&] {
+      if (world.rank() != 0) return;
+      constexpr std::uint64_t kBytesAnImage = 40'000;
+      runtime::require_free_space(place.folder, static_cast<std::uint64_t>(options.images) * kBytesAnImage,
+                                  "the demo corpus");
+      begin(place);
+      make_folders(plan, place.partial);
+    });
+    Rendering rendering(plan, place.partial, options.seed, world);
     const std::int64_t total = count_images(plan) / world.size();
     together(world, [&] {
       rendering.run(threads, [&](std::int64_t done) {
@@ -309,14 +255,11 @@ CorpusSummary write_corpus(const CorpusOptions& options, runtime::World& world,
       if (world.rank() != 0) return;
       std::vector<ListedFile> files;
       for (const std::string& each : lines) add_lines(each, files);
-      list = finish(options, plan, partial, folder, std::move(files));
+      list = finish(options, plan, place, std::move(files));
     });
   } catch (...) {
     // Every rank throws or none, and none writes any more.
-    if (world.rank() == 0) {
-      std::error_code ignored;
-      fs::remove_all(partial, ignored);
-    }
+    if (world.rank() == 0) discard(place);
     throw;
   }
   CorpusSummary summary = summarise(list ? *list : CorpusList{}, plan);

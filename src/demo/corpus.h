@@ -1,10 +1,7 @@
 // Writes the demo corpus; docs/demo.md describes it.
 //
-// Note [All or nothing]
-// Everything is written to `<folder>.partial` beside the target, checked and listed in corpus.json, and then renamed in
-// one step. A killed run leaves at most that folder, which the next run removes. --overwrite moves the old corpus to
-// `<folder>.old` for the moment of the rename and deletes it afterwards. Failure points: demo.render, demo.write,
-// demo.list, demo.rename.
+// All or nothing: it grows beside the target and is renamed when it is whole; corpus_place.h says how. Failure points:
+// demo.render, demo.write, demo.list, and those of corpus_place.h.
 #pragma once
 
 #include <cstdint>

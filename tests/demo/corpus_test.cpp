@@ -135,7 +135,10 @@ TEST(Corpus, AnotherCorpusIsReplacedOnlyOnRequest) {
   EXPECT_REFUSAL(write(shared / "demo"), "rated/AVA.txt is not what it was");
   EXPECT_FALSE(write(shared / "demo", {.seed = 2, .overwrite = true}).already_there);
   EXPECT_EQ(read_corpus_list(shared / "demo").seed, 2U);
-  EXPECT_FALSE(fs::exists(shared / "demo.old"));
+  EXPECT_EQ(first_difference(read_corpus_list(shared / "demo"), shared / "demo", 2), "");
+  EXPECT_FALSE(fs::exists(shared / "demo.partial"));
+  EXPECT_FALSE(fs::exists(shared / "demo" / ".cskd-replaced"));
+  EXPECT_FALSE(fs::exists(shared / "demo" / ".cskd-unfinished"));
 }
 
 TEST(Corpus, WhatIsNoCorpusIsNeverReplaced) {
@@ -149,6 +152,58 @@ TEST(Corpus, WhatIsNoCorpusIsNeverReplaced) {
   EXPECT_REFUSAL(write(shared / "photos", {.overwrite = true}), "is not empty and holds no demo corpus");
   EXPECT_REFUSAL(write(shared / "file", {.overwrite = true}), "is there and is no folder");
   EXPECT_EQ(tests::read_file(shared / "photos" / "mine.jpg"), "precious");
+}
+
+// Names that backups have: a run must neither take them for its own nor remove them.
+TEST(Corpus, FoldersOfOtherPeopleBesideItAreLeftAlone) {
+  const SharedFolder shared;
+  if (world->rank() == 0) {
+    for (const char* name : {"demo.old", "other.partial"}) {
+      fs::create_directory(shared / name);
+      std::ofstream(shared / name / "thesis.txt") << "precious";
+    }
+  }
+  world->barrier();
+  write(shared / "demo");
+  write(shared / "demo", {.seed = 2, .overwrite = true});
+  EXPECT_EQ(tests::read_file(shared / "demo.old" / "thesis.txt"), "precious");
+  EXPECT_REFUSAL(write(shared / "other"), "other.partial is in the way and not what an unfinished run left");
+  EXPECT_EQ(tests::read_file(shared / "other.partial" / "thesis.txt"), "precious");
+  EXPECT_FALSE(fs::exists(shared / "other"));
+}
+
+TEST(Corpus, ABackupOfACorpusIsNotTakenForALeftover) {
+  const SharedFolder shared;
+  write(shared / "demo.old");
+  write(shared / "demo", {.seed = 2});
+  EXPECT_EQ(read_corpus_list(shared / "demo.old").seed, 1U);
+  EXPECT_EQ(read_corpus_list(shared / "demo").seed, 2U);
+}
+
+TEST(Corpus, FilesAddedToACorpusAreNeverReplaced) {
+  const SharedFolder shared;
+  write(shared / "demo");
+  if (world->rank() == 0) std::ofstream(shared / "demo" / "rated" / "notes.txt") << "precious";
+  world->barrier();
+  EXPECT_TRUE(write(shared / "demo").already_there);
+  EXPECT_REFUSAL(write(shared / "demo", {.seed = 2, .overwrite = true}),
+                 "holds rated/notes.txt, which is not of the demo corpus there");
+  EXPECT_EQ(tests::read_file(shared / "demo" / "rated" / "notes.txt"), "precious");
+}
+
+TEST(Corpus, ASymbolicLinkIsFollowed) {
+  const SharedFolder shared;
+  if (world->rank() == 0) {
+    fs::create_directory(shared / "disk");
+    fs::create_directory_symlink(shared / "disk", shared / "link");
+    fs::create_directory_symlink(shared / "nowhere", shared / "broken");
+  }
+  world->barrier();
+  write(shared / "link");
+  EXPECT_TRUE(fs::is_symlink(shared / "link"));
+  EXPECT_EQ(read_corpus_list(shared / "disk").seed, 1U);
+  EXPECT_TRUE(write(shared / "link").already_there);
+  EXPECT_REFUSAL(write(shared / "broken"), "is a symbolic link to a place that is not there");
 }
 
 TEST(Corpus, SenselessOptionsAreRefusedOnEveryRank) {
@@ -167,7 +222,8 @@ class CorpusFailure : public testing::TestWithParam<const char*> {};
 TEST_P(CorpusFailure, LeavesTheOldCorpusAndNothingElse) {
   const SharedFolder shared;
   const std::string name = GetParam();
-  const bool rank_zero_only = name == "demo.list" || name == "demo.rename" || name == "atomic_file.rename";
+  const bool rank_zero_only =
+      name == "demo.list" || name == "demo.rename" || name == "demo.replace" || name == "atomic_file.rename";
   const int failing = rank_zero_only ? 0 : world->size() - 1;
   for (const bool there_is_an_old_one : {false, true}) {
     if (there_is_an_old_one) write(shared / "demo", {.seed = 9});
@@ -181,7 +237,6 @@ TEST_P(CorpusFailure, LeavesTheOldCorpusAndNothingElse) {
     runtime::disarm_failure();
     world->barrier();
     EXPECT_FALSE(fs::exists(shared / "demo.partial"));
-    EXPECT_FALSE(fs::exists(shared / "demo.old"));
     EXPECT_EQ(fs::exists(shared / "demo"), there_is_an_old_one);
     if (there_is_an_old_one) {
       const CorpusList list = read_corpus_list(shared / "demo");
@@ -193,7 +248,8 @@ TEST_P(CorpusFailure, LeavesTheOldCorpusAndNothingElse) {
 }
 
 INSTANTIATE_TEST_SUITE_P(EveryStep, CorpusFailure,
-                         testing::Values("demo.render", "demo.write", "demo.list", "demo.rename", "atomic_file.rename"),
+                         testing::Values("demo.render", "demo.write", "demo.list", "demo.rename", "demo.replace",
+                                         "atomic_file.rename"),
                          [](const auto& instance) {
                            std::string name = instance.param;
                            std::replace(name.begin(), name.end(), '.', '_');

@@ -29,6 +29,28 @@ def test_a_kill_leaves_nothing_and_the_next_run_finishes(tmp_path, whole, point)
     assert (tmp_path / "demo/corpus.json").read_bytes() == whole
 
 
+def seed_of(folder):
+    return json.loads((folder / "corpus.json").read_text())["seed"]
+
+
+# The seed that the next run finds: the old corpus until the rename, the new one from then on.
+@pytest.mark.parametrize("point,seed", [("demo.write:9", 1), ("demo.rename:1", 1), ("demo.replace:1", 1),
+                                        ("demo.tidy:1", 2)])
+def test_a_kill_while_replacing_loses_no_corpus(tmp_path, whole, point, seed):
+    assert run("demo", tmp_path / "demo", *IMAGES).returncode == 0
+    killed = run("demo", tmp_path / "demo", *IMAGES, "--seed", "2", "--overwrite",
+                 env={"CSKD_FAIL_AT": f"{point}:kill"})
+    assert killed.returncode == -9
+    refused = run("demo", tmp_path / "demo", *IMAGES, "--seed", "3")
+    assert refused.returncode == 2 and f"(--images 60 --seed {seed} of generator 1)" in refused.stderr
+    again = run("demo", tmp_path / "demo", *IMAGES, "--seed", seed)
+    assert "is already there, whole and unchanged" in again.stdout
+    assert os.listdir(tmp_path) == ["demo"]
+    assert seed_of(tmp_path / "demo") == seed
+    assert (seed == 1) == ((tmp_path / "demo/corpus.json").read_bytes() == whole)
+    assert not [path for path in (tmp_path / "demo").iterdir() if path.name.startswith(".")]
+
+
 def test_two_ranks_write_what_one_writes(tmp_path, whole):
     assert mpirun(2, "demo", tmp_path / "demo", *IMAGES).returncode == 0
     assert (tmp_path / "demo/corpus.json").read_bytes() == whole
@@ -61,7 +83,7 @@ def test_refusals_name_the_remedy_and_touch_nothing(tmp_path, arguments, code, m
 def test_overwrite_replaces_a_corpus(tmp_path):
     assert run("demo", tmp_path / "demo", *IMAGES).returncode == 0
     assert run("demo", tmp_path / "demo", *IMAGES, "--seed", "2", "--overwrite").returncode == 0
-    assert json.loads((tmp_path / "demo/corpus.json").read_text())["seed"] == 2
+    assert seed_of(tmp_path / "demo") == 2
     assert os.listdir(tmp_path) == ["demo"]
 
 
