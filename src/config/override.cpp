@@ -30,10 +30,11 @@ std::optional<std::vector<Step>> split_path(const std::string& path) {
     Step step{part.substr(0, bracket), std::nullopt};
     if (step.name.empty()) return std::nullopt;
     if (bracket != std::string::npos) {
+      if (part.back() != ']') return std::nullopt;
       size_t index = 0;
       const char* last = part.data() + part.size() - 1;
       const auto [stop, status] = std::from_chars(part.data() + bracket + 1, last, index);
-      if (status != std::errc() || stop != last || *last != ']') return std::nullopt;
+      if (status != std::errc() || stop != last) return std::nullopt;
       step.index = index;
     }
     steps.push_back(step);

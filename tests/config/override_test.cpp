@@ -71,6 +71,11 @@ TEST(Override, ErrorsNameTheOverride) {
             "--set run..seed=1: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
   EXPECT_EQ(error_of({"sources[x].path=1"}),
             "--set sources[x].path=1: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
+  for (const std::string path : {"sources[", "sources[]", "sources[0", "sources[0]x", "[0]"}) {
+    EXPECT_EQ(error_of({path + "=1"}), "--set " + path +
+                                           "=1: expected KEY=VALUE, for instance run.seed=7 or "
+                                           "sources[0].path=/photos");
+  }
   EXPECT_EQ(error_of({"sources[3].path=/p"}), "--set sources[3].path=/p: sources has 1 element, [3] is behind its end");
   EXPECT_EQ(error_of({"sources[0]=1"}), "--set sources[0]=1: sources[0] is a table; name one of its keys");
   EXPECT_EQ(error_of({"run.seed.x=1"}), "--set run.seed.x=1: run.seed is 3, not a table");
