@@ -1,30 +1,29 @@
 #include <cstdio>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "config/documentation.h"
 #include "config/reader.h"
 #include "config/toml_writer.h"
 #include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
 
 namespace cskd::launch {
 namespace {
 
-struct ConfigArguments {
-  std::string path;
-  std::vector<std::string> overrides;
+struct Arguments {
+  ConfigArguments config;
   bool help_all = false;
   bool markdown = false;
 };
 
-std::string output(const ConfigArguments& arguments) {
+std::string output(const Arguments& arguments) {
   if (arguments.help_all) return config::help_all();
   if (arguments.markdown) return config::markdown_page();
-  if (arguments.path.empty()) {
+  if (arguments.config.path.empty()) {
     throw runtime::UsageError("name a configuration file, or ask for --help-all; see 'cskd config --help'");
   }
-  return config::to_toml(config::load_config(arguments.path, arguments.overrides));
+  return config::to_toml(config::load_config(arguments.config.path, arguments.config.overrides));
 }
 
 }  // namespace
@@ -35,11 +34,8 @@ void add_config(Program& program) {
       "  cskd config configs/demo.toml\n"
       "  cskd config configs/demo.toml --set run.seed=7\n"
       "  cskd config --help-all");
-  const auto arguments = std::make_shared<ConfigArguments>();
-  command.add_option("CONFIG", arguments->path, "Configuration file, TOML");
-  command.add_option("--set", arguments->overrides, "Change a key: --set run.seed=7, --set sources[0].path=/photos")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
+  const auto arguments = std::make_shared<Arguments>();
+  add_config_arguments(command, "Configuration file, TOML", arguments->config);
   command.add_flag("--help-all", arguments->help_all, "Print every key with type, unit, default and effect");
   command.add_flag("--markdown", arguments->markdown, "Print the page docs/configuration.md");
   program.run_alone(command, [arguments] {

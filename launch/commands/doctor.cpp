@@ -2,19 +2,18 @@
 #include <cstdio>
 #include <memory>
 #include <string>
-#include <vector>
 
 #include "config/reader.h"
 #include "doctor/diagnosis.h"
 #include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
 #include "runtime/terminal.h"
 
 namespace cskd::launch {
 namespace {
 
 struct DoctorArguments {
-  std::string config;
-  std::vector<std::string> overrides;
+  ConfigArguments config;
   std::string run_folder;
   bool json = false;
 };
@@ -22,15 +21,15 @@ struct DoctorArguments {
 doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Program& program,
                                       const runtime::World& world) {
   doctor::DiagnosisOptions options;
-  if (!arguments.config.empty()) {
-    const config::Config config = config::load_config(arguments.config, arguments.overrides);
+  if (!arguments.config.path.empty()) {
+    const config::Config config = config::load_config(arguments.config.path, arguments.config.overrides);
     program.use_log_level(config::Logging::Level_Name(config.logging().level()), world);
     options.run_folder = config.run().folder();
     options.free_bytes_needed = static_cast<std::uint64_t>(config.run().min_free() * 0x1.0p30);
     for (const config::Source& source : config.sources()) {
       options.sources.push_back({source.name(), config::Source::Kind_Name(source.kind()), source.path()});
     }
-  } else if (!arguments.overrides.empty()) {
+  } else if (!arguments.config.overrides.empty()) {
     throw runtime::UsageError("--set changes keys of a configuration: name one, or use --run-folder");
   }
   if (!arguments.run_folder.empty()) options.run_folder = arguments.run_folder;
@@ -46,10 +45,7 @@ void add_doctor(Program& program) {
                           "  mpirun -n 2 cskd doctor configs/demo.toml\n"
                           "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
   const auto arguments = std::make_shared<DoctorArguments>();
-  command.add_option("CONFIG", arguments->config, "Configuration whose run folder and sources are looked at");
-  command.add_option("--set", arguments->overrides, "Change a key of the configuration: --set run.folder=/data/run")
-      ->type_name("KEY=VALUE")
-      ->allow_extra_args(false);
+  add_config_arguments(command, "Configuration whose run folder and sources are looked at", arguments->config);
   command.add_option("--run-folder", arguments->run_folder,
                      "Folder to measure instead of the configuration's, or of .");
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");

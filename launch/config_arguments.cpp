@@ -1,0 +1,15 @@
+#include "launch/config_arguments.h"
+
+namespace cskd::launch {
+
+void add_config_arguments(CLI::App& command, const std::string& what_for, ConfigArguments& arguments) {
+  command.add_option("CONFIG", arguments.path, what_for);
+  // One value each time it is given: otherwise it would swallow the CONFIG that follows.
+  command
+      .add_option("--set", arguments.overrides,
+                  "Change a key of the configuration: --set run.seed=7, --set sources[0].path=/photos")
+      ->type_name("KEY=VALUE")
+      ->allow_extra_args(false);
+}
+
+}  // namespace cskd::launch
