@@ -166,9 +166,13 @@ class Planter {
   }
 
   // A new scene of the folder's own style, under the next number.
-  Recipe fresh(SourceNumber folder) const {
-    Recipe recipe = regular(folder, next_[folder]);
-    return recipe;
+  Recipe fresh(SourceNumber folder) const { return regular(folder, next_[folder]); }
+
+  std::vector<FilePlan>::iterator planned(const std::string& path) {
+    const auto file =
+        std::find_if(plan_.files.begin(), plan_.files.end(), [&](const FilePlan& each) { return each.path == path; });
+    CSKD_CHECK(file != plan_.files.end(), "{} is not planned", path);
+    return file;
   }
 
   void plant_duplicates(std::uint64_t k) {
@@ -232,16 +236,11 @@ class Planter {
     add("leaked_test_image", kCity, ".jpg", again, rated_path(other.id), "JPEG quality 70");
 
     const std::string missing = rated_path(plan_.rated.at(3 * (2 * k) + 1).id);
-    const auto file =
-        std::find_if(plan_.files.begin(), plan_.files.end(), [&](const FilePlan& f) { return f.path == missing; });
-    CSKD_CHECK(file != plan_.files.end(), "{} is not planned", missing);
-    plan_.files.erase(file);
+    plan_.files.erase(planned(missing));
     plan_.planted.push_back({"rated_missing", missing, "", "listed in AVA.txt, but there is no such file"});
 
     const std::string cut = rated_path(plan_.rated.at(3 * (2 * k) + 2).id);
-    for (FilePlan& each : plan_.files) {
-      if (each.path == cut) each.recipe.damage = Damage::kTruncated;
-    }
+    planned(cut)->recipe.damage = Damage::kTruncated;
     plan_.planted.push_back({"rated_truncated", cut, "", ""});
   }
 
