@@ -2,17 +2,12 @@
 // tensorflow.Event messages.
 #pragma once
 
-#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <span>
 #include <string>
 
 namespace cskd::report {
-
-// CRC-32C (Castagnoli), as in RFC 3720 B.4.
-std::uint32_t crc32c(std::span<const std::byte> bytes, std::uint32_t previous = 0) noexcept;
 
 // Writes one file `events.out.tfevents.<seconds>.<host>.<pid>.<n>` in a folder. A restarted run writes another file beside
 // the first; TensorBoard merges them by step. Every record is written whole with one write(2), so a killed process
