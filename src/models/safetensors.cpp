@@ -1,1 +1,149 @@
 #include "models/safetensors.h"
+
+#include <algorithm>
+#include <array>
+#include <bit>
+#include <cstring>
+#include <span>
+#include <string_view>
+
+#include <ATen/ops/empty.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "models/safetensors_header.h"
+#include "runtime/atomic_file.h"
+#include "runtime/check.h"
+#include "runtime/error.h"
+#include "runtime/input_file.h"
+
+namespace cskd::models {
+namespace {
+
+static_assert(std::endian::native == std::endian::little, "tensor bytes are read and written as they lie in memory");
+
+constexpr std::uint64_t kLengthBytes = 8;
+constexpr std::uint64_t kAlignment = 64;
+
+// Valid files can start with these bytes too (a header of 128 bytes with 0x80): ask only about a file that is refused.
+bool looks_like_pickle(const runtime::InputFile& file) {
+  std::array<std::byte, 2> start{};
+  if (file.size() < start.size()) return false;
+  file.read_at(0, start);
+  return start[0] == std::byte{0x80} || (start[0] == std::byte{'P'} && start[1] == std::byte{'K'});
+}
+
+[[noreturn]] void refuse(const runtime::InputFile& file, const std::string& reason) {
+  const std::string& name = file.path().native();
+  if (looks_like_pickle(file)) {
+    std::filesystem::path converted = file.path();
+    converted.replace_extension(".safetensors");
+    throw runtime::DataError(fmt::format(
+        "{0} looks like a PyTorch pickle (.pt, .pth), which cskd never opens, because a pickle can run any program. "
+        "Convert it in Python:\n"
+        "  python3 -c \"import torch, safetensors.torch as s; w = torch.load('{0}', map_location='cpu', "
+        "weights_only=True); s.save_file({{k: v.contiguous().clone() for k, v in w.items()}}, '{1}')\"\n"
+        "Where the weights lie deeper, add for example ['state_dict'] behind torch.load(...); for a TorchScript "
+        "archive, "
+        "such as OpenAI's CLIP files, write torch.jit.load('{0}', map_location='cpu').state_dict() instead.",
+        name, converted.native()));
+  }
+  throw runtime::DataError(fmt::format("{} is no valid safetensors file: {}", name, reason));
+}
+
+SafetensorsHeader read_header(const runtime::InputFile& file) {
+  if (file.size() < kLengthBytes) {
+    refuse(file, fmt::format("it has {} bytes, fewer than the header's length takes", file.size()));
+  }
+  std::uint64_t length = 0;
+  file.read_at(0, std::as_writable_bytes(std::span(&length, 1)));
+  if (length > kLargestHeader) {
+    refuse(file, fmt::format("its header would have {} bytes, at most {} are allowed", length, kLargestHeader));
+  }
+  const std::uint64_t behind_length = file.size() - kLengthBytes;
+  if (length > behind_length) {
+    refuse(file, fmt::format("its header would have {} bytes, but only {} follow: it was cut off or is another file",
+                             length, behind_length));
+  }
+  std::string text(length, '\0');
+  file.read_at(kLengthBytes, std::as_writable_bytes(std::span(text)));
+  if (!text.starts_with('{')) refuse(file, "its header does not start with '{'");
+  SafetensorsHeader header = parse_safetensors_header(file.path().native(), text, behind_length - length);
+  header.data_offset = kLengthBytes + length;
+  return header;
+}
+
+at::Tensor allocate(const std::string& file, const std::string& name, const TensorInfo& info) {
+  try {
+    return at::empty(info.shape, at::TensorOptions(info.type));
+  } catch (const c10::Error& error) {
+    throw runtime::Error(
+        fmt::format("cannot hold tensor {} of {} in memory: {}", shown(name), file, error.what_without_backtrace()));
+  }
+}
+
+at::Tensor read_tensor(const runtime::InputFile& file, const SafetensorsHeader& header, const std::string& name,
+                       const TensorInfo& info) {
+  at::Tensor tensor = allocate(file.path().native(), name, info);
+  const std::span bytes(static_cast<std::byte*>(tensor.mutable_data_ptr()), tensor.nbytes());
+  CSKD_CHECK(bytes.size() == info.end - info.begin, "tensor {} has {} bytes", name, bytes.size());
+  file.read_at(header.data_offset + info.begin, bytes);
+  // A bool that is neither 0 nor 1 is undefined behaviour wherever it is used.
+  if (info.type == at::kBool && std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b > std::byte{1}; })) {
+    throw runtime::DataError(
+        fmt::format("{} is no valid safetensors file: tensor {} of type BOOL holds a byte that is "
+                    "neither 0 nor 1",
+                    file.path().native(), shown(name)));
+  }
+  return tensor;
+}
+
+}  // namespace
+
+SafetensorsHeader read_safetensors_header(const std::filesystem::path& path) {
+  return read_header(runtime::InputFile(path));
+}
+
+std::map<std::string, at::Tensor> read_safetensors(const std::filesystem::path& path) {
+  const runtime::InputFile file(path);
+  const SafetensorsHeader header = read_header(file);
+  std::map<std::string, at::Tensor> tensors;
+  for (const auto& [name, info] : header.tensors) {
+    tensors.emplace_hint(tensors.end(), name, read_tensor(file, header, name, info));
+  }
+  return tensors;
+}
+
+void write_safetensors(const std::filesystem::path& path,
+                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                       const std::map<std::string, std::string>& metadata) {
+  nlohmann::ordered_json json = nlohmann::ordered_json::object();
+  if (!metadata.empty()) json[std::string(kMetadataKey)] = metadata;
+  std::map<std::string_view, const at::Tensor*> seen;
+  std::uint64_t offset = 0;
+  for (const auto& [name, tensor] : tensors) {
+    CSKD_CHECK(name != kMetadataKey && seen.emplace(name, &tensor).second, "tensor name {} is taken", name);
+    CSKD_CHECK(tensor.defined(), "tensor {} is undefined", name);
+    const std::string_view type = name_of_type(tensor.scalar_type());
+    CSKD_CHECK(!type.empty() && tensor.layout() == at::kStrided, "tensor {} is {}, which safetensors cannot hold", name,
+               tensor.toString());
+    const std::uint64_t end = offset + tensor.nbytes();
+    json[name] = {{"dtype", type}, {"shape", tensor.sizes().vec()}, {"data_offsets", {offset, end}}};
+    offset = end;
+  }
+  std::string text = json.dump();
+  text.append((kAlignment - (kLengthBytes + text.size()) % kAlignment) % kAlignment, ' ');
+  CSKD_CHECK(text.size() <= kLargestHeader, "the header of {} has {} bytes", path.native(), text.size());
+
+  runtime::AtomicFile file(path);
+  const std::uint64_t length = text.size();
+  file.write(std::as_bytes(std::span(&length, 1)));
+  file.write(text);
+  for (const auto& [name, tensor] : tensors) {
+    const at::Tensor stored = tensor.detach().to(at::kCPU).contiguous();
+    file.write({static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()});
+  }
+  file.commit();
+}
+
+}  // namespace cskd::models

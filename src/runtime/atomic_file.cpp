@@ -148,6 +148,20 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
   file.commit();
 }
 
+void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path) {
+  failure_point("atomic_file.fsync", temporary.native());
+  {
+    const FileDescriptor file = open_or_throw(temporary, O_RDONLY, "reopen");
+    if (::fsync(file.get()) != 0) throw_system_error(fmt::format("cannot fsync {}", temporary.native()), errno);
+  }
+  failure_point("atomic_file.rename", path.native());
+  if (::rename(temporary.c_str(), path.c_str()) != 0) {
+    throw_system_error(fmt::format("cannot rename {} to {}", temporary.native(), path.native()), errno);
+  }
+  failure_point("atomic_file.fsync_folder", path.native());
+  sync_folder(path.parent_path());
+}
+
 void sync_folder(const std::filesystem::path& folder) {
   const std::filesystem::path target = folder.empty() ? "." : folder;
   const FileDescriptor handle = open_or_throw(target, O_RDONLY | O_DIRECTORY, "open folder");

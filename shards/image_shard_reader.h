@@ -1,0 +1,48 @@
+// Reads samples of an image shard with pread, without HDF5.
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <filesystem>
+#include <vector>
+
+#include "runtime/content_hash.h"
+#include "runtime/input_file.h"
+#include "shards/manifest.pb.h"
+#include "shards/sample.h"
+
+namespace cskd::shards {
+
+class ImageShardReader {
+ public:
+  // Opens the file at `path` and reads its small datasets; `shard` is its (checked) entry of the manifest. Throws Error when
+  // it cannot be opened, DataError when its size differs from the entry's or its offsets make no sense.
+  ImageShardReader(const std::filesystem::path& path, const Manifest::Shard& shard);
+
+  std::uint64_t samples() const noexcept { return crc32c_.size(); }
+  const std::filesystem::path& path() const noexcept { return file_.path(); }
+
+  // The encoded picture of a row; its CRC is checked. Any thread. Throws DataError that names file, row and key.
+  std::vector<std::byte> read(std::uint64_t row) const;
+
+  int width(std::uint64_t row) const { return size_[2 * row]; }  // after orientation
+  int height(std::uint64_t row) const { return size_[2 * row + 1]; }
+  runtime::ContentHash hash(std::uint64_t row) const;
+  std::string key(std::uint64_t row) const;
+  bool has_labels() const noexcept { return !mean_.empty(); }
+  Label label(std::uint64_t row) const;  // REQUIRES: has_labels()
+
+ private:
+  runtime::InputFile file_;
+  std::uint64_t bytes_offset_ = 0;
+  std::uint64_t bins_ = 0;
+  std::vector<std::uint64_t> offset_;
+  std::vector<std::uint32_t> crc32c_;
+  std::vector<std::uint16_t> size_;
+  std::vector<std::uint8_t> hash_;
+  std::vector<std::uint8_t> key_bytes_;
+  std::vector<std::uint64_t> key_offset_;
+  std::vector<float> mean_, stddev_, histogram_;
+};
+
+}  // namespace cskd::shards

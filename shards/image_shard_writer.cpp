@@ -1,0 +1,246 @@
+#include "shards/image_shard_writer.h"
+
+#include <map>
+
+#include <fmt/format.h>
+
+#include "runtime/atomic_file.h"
+#include "runtime/check.h"
+#include "runtime/crc32c.h"
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "runtime/input_file.h"
+#include "shards/hdf5_file.h"
+#include "shards/image_shard_format.h"
+#include "shards/image_shard_reader.h"
+
+namespace cskd::shards {
+namespace {
+
+constexpr std::uint64_t kCopyBlock = 8ULL << 20;
+
+template <typename Number>
+std::span<const std::byte> bytes_of(const std::vector<Number>& numbers) {
+  return std::as_bytes(std::span(numbers));
+}
+
+// Columns of the rows, as they are stored.
+struct Columns {
+  std::vector<std::uint64_t> offset{0};
+  std::vector<std::uint8_t> hash;
+  std::vector<std::uint64_t> phash;
+  std::vector<std::uint16_t> size;
+  std::vector<std::uint8_t> format, orientation, split;
+  std::vector<std::uint32_t> source;
+  std::vector<std::uint8_t> key_bytes;
+  std::vector<std::uint64_t> key_offset{0};
+  std::vector<float> mean, stddev, histogram;
+
+  explicit Columns(const ShardPlan& plan) {
+    for (const ShardRow& row : plan.rows) {
+      offset.push_back(offset.back() + row.size);
+      hash.insert(hash.end(), row.hash.bytes.begin(), row.hash.bytes.end());
+      phash.push_back(row.phash);
+      size.insert(size.end(), {row.width, row.height});
+      format.push_back(row.format);
+      orientation.push_back(row.orientation);
+      split.push_back(static_cast<std::uint8_t>(plan.split));
+      source.push_back(plan.source);
+      key_bytes.insert(key_bytes.end(), row.key.begin(), row.key.end());
+      key_offset.push_back(key_bytes.size());
+      mean.push_back(row.label.mean);
+      stddev.push_back(row.label.stddev);
+      histogram.insert(histogram.end(), row.label.histogram.begin(), row.label.histogram.end());
+    }
+  }
+};
+
+void copy_pictures(Hdf5Writer& file, const ShardPlan& plan, const Columns& columns,
+                   const std::function<std::vector<std::byte>(std::size_t)>& read) {
+  file.create("bytes", ElementType::kU8, {columns.offset.back()});
+  std::vector<std::uint32_t> crc32c;
+  std::vector<std::byte> block;
+  std::uint64_t written = 0;
+  for (size_t i = 0; i < plan.rows.size(); ++i) {
+    const std::vector<std::byte> bytes = read(i);
+    if (bytes.size() != plan.rows[i].size || runtime::content_hash(bytes) != plan.rows[i].hash) {
+      throw runtime::DataError(fmt::format("'{}' of source '{}' changed while the corpus was packed", plan.rows[i].key,
+                                           plan.source_name));
+    }
+    crc32c.push_back(runtime::crc32c(bytes));
+    block.insert(block.end(), bytes.begin(), bytes.end());
+    if (block.size() >= kCopyBlock || i + 1 == plan.rows.size()) {
+      file.write_rows("bytes", written, block.size(), block);
+      written += block.size();
+      block.clear();
+    }
+  }
+  file.write("crc32c", ElementType::kU32, {plan.rows.size()}, bytes_of(crc32c));
+}
+
+void write_columns(Hdf5Writer& file, const ShardPlan& plan, const Columns& columns) {
+  const std::uint64_t n = plan.rows.size();
+  file.write("offset", ElementType::kU64, {n + 1}, bytes_of(columns.offset));
+  file.write("hash", ElementType::kU8, {n, 16}, bytes_of(columns.hash));
+  file.write("phash", ElementType::kU64, {n}, bytes_of(columns.phash));
+  file.write("size", ElementType::kU16, {n, 2}, bytes_of(columns.size));
+  file.write("format", ElementType::kU8, {n}, bytes_of(columns.format));
+  file.write("orientation", ElementType::kU8, {n}, bytes_of(columns.orientation));
+  file.write("split", ElementType::kU8, {n}, bytes_of(columns.split));
+  file.write("source", ElementType::kU32, {n}, bytes_of(columns.source));
+  file.write("key_bytes", ElementType::kU8, {columns.key_bytes.size()}, bytes_of(columns.key_bytes));
+  file.write("key_offset", ElementType::kU64, {n + 1}, bytes_of(columns.key_offset));
+  if (plan.bins > 0) {
+    file.write("label/mean", ElementType::kF32, {n}, bytes_of(columns.mean));
+    file.write("label/std", ElementType::kF32, {n}, bytes_of(columns.stddev));
+    file.write("label/histogram", ElementType::kF32, {n, plan.bins}, bytes_of(columns.histogram));
+  }
+}
+
+Manifest::Shard entry(const ShardPlan& plan, const std::map<std::string, std::uint64_t>& offsets) {
+  Manifest::Shard shard;
+  shard.set_file(plan.file);
+  shard.set_samples(plan.rows.size());
+  for (const ShardRow& row : plan.rows) {
+    shard.set_total_bytes(shard.total_bytes() + row.size);
+    shard.set_key_bytes(shard.key_bytes() + row.key.size());
+  }
+  shard.set_source(plan.source);
+  shard.set_split(static_cast<std::uint32_t>(plan.split));
+  shard.set_bins(plan.bins);
+  const runtime::ContentHash digest = plan_digest(plan);
+  shard.set_plan(digest.bytes.data(), digest.bytes.size());
+  Manifest::Offsets& target = *shard.mutable_offsets();
+  target.set_bytes(offsets.at("bytes"));
+  target.set_offset(offsets.at("offset"));
+  target.set_hash(offsets.at("hash"));
+  target.set_crc32c(offsets.at("crc32c"));
+  target.set_phash(offsets.at("phash"));
+  target.set_size(offsets.at("size"));
+  target.set_format(offsets.at("format"));
+  target.set_orientation(offsets.at("orientation"));
+  target.set_split(offsets.at("split"));
+  target.set_source(offsets.at("source"));
+  target.set_key_bytes(offsets.at("key_bytes"));
+  target.set_key_offset(offsets.at("key_offset"));
+  if (plan.bins > 0) {
+    target.set_label_mean(offsets.at("label/mean"));
+    target.set_label_std(offsets.at("label/std"));
+    target.set_label_histogram(offsets.at("label/histogram"));
+  }
+  return shard;
+}
+
+void set_file_facts(Manifest::Shard& shard, const std::filesystem::path& path) {
+  const runtime::InputFile file(path);
+  runtime::ContentHasher hasher;
+  std::vector<std::byte> block;
+  for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
+    block.resize(std::min(kCopyBlock, file.size() - at));
+    file.read_at(at, block);
+    hasher.add(block);
+  }
+  const runtime::ContentHash hash = hasher.hash();
+  shard.set_file_size(file.size());
+  shard.set_file_hash(hash.bytes.data(), hash.bytes.size());
+}
+
+// Every sample of the file at `path` equals its row.
+void verify(const std::filesystem::path& path, const Manifest::Shard& shard, const ShardPlan& plan) {
+  const ImageShardReader reader(path, shard);
+  for (std::uint64_t row = 0; row < shard.samples(); ++row) {
+    if (runtime::content_hash(reader.read(row)) != plan.rows[row].hash) {
+      throw runtime::DataError(fmt::format("{} row {} read back differs from its source: the disk loses data", path.native(), row));
+    }
+  }
+}
+
+}  // namespace
+
+runtime::ContentHash plan_digest(const ShardPlan& plan) {
+  runtime::ContentHasher hasher;
+  hasher.add_field(kImageShardVersion);
+  hasher.add_field(plan.source_name);
+  hasher.add_field(plan.source);
+  hasher.add_field(static_cast<std::uint64_t>(plan.split));
+  hasher.add_field(plan.bins);
+  for (const ShardRow& row : plan.rows) {
+    hasher.add_field(row.key);
+    hasher.add_field(row.size);
+    hasher.add(std::as_bytes(std::span(row.hash.bytes)));
+    for (const float value : row.label.histogram) hasher.add(std::as_bytes(std::span(&value, 1)));
+  }
+  return hasher.hash();
+}
+
+Manifest::Shard write_image_shard(const std::filesystem::path& folder, const ShardPlan& plan,
+                                  const std::function<std::vector<std::byte>(std::size_t)>& read) {
+  CSKD_CHECK(!plan.rows.empty() && plan.rows.size() <= kMostSamples, "{} samples in a shard", plan.rows.size());
+  const std::filesystem::path path = folder / plan.file;
+  std::filesystem::path temporary = path;
+  temporary += ".tmp";
+  try {
+    runtime::failure_point("image_shard.open", temporary.native());
+    Hdf5Writer file(temporary);
+    file.set_attribute("format", kImageShardFormat);
+    file.set_attribute("version", kImageShardVersion);
+    file.set_attribute("source", plan.source_name);
+    file.set_attribute("split", std::string(to_string(plan.split)));
+    file.set_attribute("plan", plan_digest(plan).hex());
+    const Columns columns(plan);
+    copy_pictures(file, plan, columns, read);
+    write_columns(file, plan, columns);
+    Manifest::Shard shard = entry(plan, file.close());
+    set_file_facts(shard, temporary);
+    runtime::failure_point("image_shard.verify", temporary.native());
+    verify(temporary, shard, plan);
+    runtime::publish_file(temporary, path);
+    return shard;
+  } catch (...) {
+    std::error_code ignored;
+    std::filesystem::remove(temporary, ignored);
+    throw;
+  }
+}
+
+std::optional<Manifest::Shard> find_image_shard(const std::filesystem::path& folder, const ShardPlan& plan) {
+  const std::filesystem::path path = folder / plan.file;
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  try {
+    const Hdf5Layout layout(path);
+    if (layout.text("format") != kImageShardFormat || layout.number("version") != kImageShardVersion ||
+        layout.text("plan") != plan_digest(plan).hex()) {
+      return std::nullopt;
+    }
+    std::map<std::string, std::uint64_t> offsets;
+    for (const auto& [name, type] : std::map<std::string, ElementType>{
+             {"bytes", ElementType::kU8},
+             {"offset", ElementType::kU64},
+             {"hash", ElementType::kU8},
+             {"crc32c", ElementType::kU32},
+             {"phash", ElementType::kU64},
+             {"size", ElementType::kU16},
+             {"format", ElementType::kU8},
+             {"orientation", ElementType::kU8},
+             {"split", ElementType::kU8},
+             {"source", ElementType::kU32},
+             {"key_bytes", ElementType::kU8},
+             {"key_offset", ElementType::kU64},
+         }) {
+      offsets[name] = layout.dataset(name, type).offset;
+    }
+    if (plan.bins > 0) {
+      for (const char* name : {"label/mean", "label/std", "label/histogram"}) {
+        offsets[name] = layout.dataset(name, ElementType::kF32).offset;
+      }
+    }
+    Manifest::Shard shard = entry(plan, offsets);
+    set_file_facts(shard, path);
+    verify(path, shard, plan);
+    return shard;
+  } catch (const runtime::Error&) {
+    return std::nullopt;  // damaged: it is written again
+  }
+}
+
+}  // namespace cskd::shards

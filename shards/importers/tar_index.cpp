@@ -1,0 +1,144 @@
+#include "shards/importers/tar_index.h"
+
+#include <algorithm>
+#include <array>
+#include <charconv>
+#include <optional>
+#include <string_view>
+
+#include <fmt/format.h>
+
+#include "runtime/error.h"
+
+namespace cskd::shards {
+namespace {
+
+constexpr std::uint64_t kBlock = 512;
+constexpr std::uint64_t kLongestName = 65'536;
+
+using Block = std::array<char, kBlock>;
+
+// Fields of the ustar header, IEEE Std 1003.1, "pax", table 4-13: offset and length.
+std::string_view field(const Block& block, size_t offset, size_t length) { return {block.data() + offset, length}; }
+
+std::string text_of(std::string_view bytes) { return std::string(bytes.substr(0, bytes.find('\0'))); }
+
+class Index {
+ public:
+  explicit Index(const runtime::InputFile& archive) : archive_(archive) {}
+
+  std::vector<TarMember> members() {
+    while (at_ + kBlock <= archive_.size()) {
+      Block block;
+      archive_.read_at(at_, std::as_writable_bytes(std::span(block)));
+      if (std::all_of(block.begin(), block.end(), [](char c) { return c == 0; })) return std::move(members_);
+      check_sum(block);
+      take(block);
+    }
+    if (at_ != archive_.size()) fail("the archive ends inside a header");
+    return std::move(members_);
+  }
+
+ private:
+  [[noreturn]] void fail(const std::string& what) const {
+    throw runtime::DataError(fmt::format("{}: at byte {}: {}; is the tar archive whole?", archive_.path().native(), at_, what));
+  }
+
+  // Octal text, or GNU's base 256 where the first bit is set.
+  std::uint64_t number(std::string_view digits) const {
+    if ((static_cast<unsigned char>(digits[0]) & 0x80U) != 0) {
+      std::uint64_t value = static_cast<unsigned char>(digits[0]) & 0x7FU;
+      for (const char c : digits.substr(1)) {
+        if ((value >> 55) != 0) fail("a number is too large");
+        value = (value << 8) | static_cast<unsigned char>(c);
+      }
+      return value;
+    }
+    while (!digits.empty() && (digits.front() == ' ' || digits.front() == '0')) digits.remove_prefix(1);
+    while (!digits.empty() && (digits.back() == ' ' || digits.back() == '\0')) digits.remove_suffix(1);
+    digits = digits.substr(0, digits.find('\0'));
+    if (digits.empty()) return 0;
+    std::uint64_t value = 0;
+    const auto [end, error] = std::from_chars(digits.data(), digits.data() + digits.size(), value, 8);
+    if (error != std::errc() || end != digits.data() + digits.size()) fail("a number of the header is not octal");
+    return value;
+  }
+
+  void check_sum(const Block& block) const {
+    std::uint64_t sum = 0;
+    for (size_t i = 0; i < kBlock; ++i) {
+      sum += i >= 148 && i < 156 ? static_cast<unsigned char>(' ') : static_cast<unsigned char>(block[i]);
+    }
+    if (number(field(block, 148, 8)) != sum) fail("no tar header (its checksum is wrong)");
+  }
+
+  std::string small_text(std::uint64_t size) const {
+    if (size > kLongestName) fail(fmt::format("a name of {} bytes, at most {} are read", size, kLongestName));
+    std::string text(size, '\0');
+    archive_.read_at(at_ + kBlock, std::as_writable_bytes(std::span(text)));
+    return text;
+  }
+
+  // Records of a pax header: "<length> <key>=<value>\n".
+  void take_pax(std::string_view records) {
+    while (!records.empty()) {
+      size_t length = 0;
+      const auto [end, error] = std::from_chars(records.data(), records.data() + records.size(), length);
+      const auto digits = static_cast<size_t>(end - records.data());
+      if (error != std::errc() || length > records.size() || length < digits + 2 || records[length - 1] != '\n') {
+        fail("a damaged pax record");
+      }
+      const std::string_view record = records.substr(digits + 1, length - digits - 2);
+      const size_t equals = record.find('=');
+      if (equals == std::string_view::npos) fail("a pax record without '='");
+      const std::string_view key = record.substr(0, equals);
+      const std::string_view value = record.substr(equals + 1);
+      if (key == "path") long_name_ = std::string(value);
+      if (key == "size") {
+        std::uint64_t size = 0;
+        const auto parsed = std::from_chars(value.data(), value.data() + value.size(), size);
+        if (parsed.ec != std::errc() || parsed.ptr != value.data() + value.size()) fail("a damaged pax size");
+        long_size_ = size;
+      }
+      records.remove_prefix(length);
+    }
+  }
+
+  void take(const Block& block) {
+    const char type = block[156];
+    const bool describes_next = type == 'x' || type == 'g' || type == 'L' || type == 'K';
+    const std::uint64_t size = !describes_next && long_size_ ? *long_size_ : number(field(block, 124, 12));
+    const std::uint64_t left = archive_.size() - at_ - kBlock;
+    if (size > left) fail(fmt::format("a member of {} bytes, but only {} follow", size, left));
+    if (type == 'x') {
+      take_pax(small_text(size));
+    } else if (type == 'L') {
+      long_name_ = text_of(small_text(size));
+    } else if (!describes_next) {
+      if (type == '0' || type == '\0' || type == '7') members_.push_back({name(block), at_ + kBlock, size});
+      long_name_.reset();
+      long_size_.reset();
+    }
+    at_ += kBlock + std::min(left, (size + kBlock - 1) / kBlock * kBlock);
+  }
+
+  std::string name(const Block& block) const {
+    if (long_name_) return *long_name_;
+    const std::string base = text_of(field(block, 0, 100));
+    const bool is_ustar = field(block, 257, 6) == std::string_view("ustar\0", 6);
+    const std::string prefix = is_ustar ? text_of(field(block, 345, 155)) : "";
+    return prefix.empty() ? base : prefix + "/" + base;
+  }
+
+  const runtime::InputFile& archive_;
+  std::uint64_t at_ = 0;
+  std::vector<TarMember> members_;
+  std::optional<std::string> long_name_;
+  std::optional<std::uint64_t> long_size_;
+};
+
+}  // namespace
+
+std::vector<TarMember> index_tar(const runtime::InputFile& archive) { return Index(archive).members(); }
+
+}  // namespace cskd::shards

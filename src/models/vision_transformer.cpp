@@ -1,0 +1,182 @@
+#include "models/vision_transformer.h"
+
+#include <cmath>
+#include <string>
+#include <vector>
+
+#include <torch/torch.h>
+
+#include "runtime/check.h"
+
+namespace cskd::models {
+namespace {
+
+using torch::Tensor;
+
+struct Names {
+  const char* norm1;
+  const char* attention_out;
+  const char* norm2;
+  const char* fc1;
+  const char* fc2;
+  const char* last_norm;
+  double norm_epsilon;
+};
+
+constexpr Names kOpenClipNames{"ln_1", "out_proj", "ln_2", "c_fc", "c_proj", "ln_post", 1e-5};
+constexpr Names kTimmNames{"norm1", "proj", "norm2", "fc1", "fc2", "norm", 1e-6};
+
+const Names& names_of(VisionTransformerForm form) {
+  return form == VisionTransformerForm::kOpenClip ? kOpenClipNames : kTimmNames;
+}
+
+torch::nn::LayerNorm layer_norm(int width, VisionTransformerForm form) {
+  return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(names_of(form).norm_epsilon));
+}
+
+// Note [Initial weights of the two forms]
+// open_clip leaves its image towers to the defaults of PyTorch's modules; its attn_std, proj_std and fc_std serve the text
+// tower only. timm draws every linear layer from a normal distribution that it truncates at +-2, 100 standard deviations
+// away: a plain one. The patch embedding is PyTorch's default in both.
+torch::nn::Linear linear(int in, int out, VisionTransformerForm form) {
+  torch::nn::Linear layer(in, out);
+  if (form == VisionTransformerForm::kTimm) {
+    torch::nn::init::normal_(layer->weight, 0.0, 0.02);
+    torch::nn::init::zeros_(layer->bias);
+  }
+  return layer;
+}
+
+class Attention final : public torch::nn::Module {
+ public:
+  Attention(int width, int heads, VisionTransformerForm form) : heads_(heads) {
+    if (form == VisionTransformerForm::kOpenClip) {
+      // torch.nn.MultiheadAttention's names and start.
+      in_weight_ = register_parameter("in_proj_weight", torch::empty({3 * width, width}));
+      in_bias_ = register_parameter("in_proj_bias", torch::zeros({3 * width}));
+      torch::nn::init::xavier_uniform_(in_weight_);
+    } else {
+      const auto in = register_module("qkv", linear(width, 3 * width, form));
+      in_weight_ = in->weight;
+      in_bias_ = in->bias;
+    }
+    out_ = register_module(names_of(form).attention_out, linear(width, width, form));
+    if (form == VisionTransformerForm::kOpenClip) torch::nn::init::zeros_(out_->bias);
+  }
+
+  // x: [N, L, D]
+  Tensor forward(const Tensor& x) {
+    const int64_t images = x.size(0);
+    const int64_t length = x.size(1);
+    const int64_t width = x.size(2);
+    const std::vector<Tensor> qkv = torch::linear(x, in_weight_, in_bias_)
+                                        .view({images, length, 3, heads_, width / heads_})
+                                        .permute({2, 0, 3, 1, 4})
+                                        .unbind(0);
+    const Tensor mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
+    return out_->forward(mixed.transpose(1, 2).reshape({images, length, width}));
+  }
+
+ private:
+  int heads_;
+  // Queries, keys and values one after the other. The registered parameters: moving a module changes them in place.
+  Tensor in_weight_;
+  Tensor in_bias_;
+  torch::nn::Linear out_{nullptr};
+};
+
+class Block final : public torch::nn::Module {
+ public:
+  Block(const VisionTransformerSize& size, VisionTransformerForm form, Gelu gelu) : gelu_(gelu) {
+    const Names& names = names_of(form);
+    norm1_ = register_module(names.norm1, layer_norm(size.width, form));
+    attention_ = register_module("attn", std::make_shared<Attention>(size.width, size.heads, form));
+    norm2_ = register_module(names.norm2, layer_norm(size.width, form));
+    const auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>("Mlp"));
+    fc1_ = mlp->register_module(names.fc1, linear(size.width, size.mlp_width, form));
+    fc2_ = mlp->register_module(names.fc2, linear(size.mlp_width, size.width, form));
+  }
+
+  Tensor forward(const Tensor& x) {
+    const Tensor attended = x + attention_->forward(norm1_->forward(x));
+    const Tensor hidden = fc1_->forward(norm2_->forward(attended));
+    const Tensor activated = gelu_ == Gelu::kErf ? at::gelu(hidden) : hidden * torch::sigmoid(1.702 * hidden);
+    return attended + fc2_->forward(activated);
+  }
+
+ private:
+  Gelu gelu_;
+  torch::nn::LayerNorm norm1_{nullptr};
+  std::shared_ptr<Attention> attention_;
+  torch::nn::LayerNorm norm2_{nullptr};
+  torch::nn::Linear fc1_{nullptr};
+  torch::nn::Linear fc2_{nullptr};
+};
+
+class VisionTransformer final : public Encoder {
+ public:
+  VisionTransformer(const EncoderShape& shape, const VisionTransformerSize& size, VisionTransformerForm form, Gelu gelu)
+      : Encoder(shape) {
+    CSKD_CHECK(shape.grid * size.patch == shape.image_size, "{}: {} patches of {} pixels, image of {}", shape.name,
+               shape.grid, size.patch, shape.image_size);
+    CSKD_CHECK(size.width % size.heads == 0, "{}: {} heads of width {}", shape.name, size.heads, size.width);
+    const bool open_clip = form == VisionTransformerForm::kOpenClip;
+    const int64_t length = int64_t{shape.grid} * shape.grid + 1;
+    const torch::nn::Conv2d patches(
+        torch::nn::Conv2dOptions(3, size.width, size.patch).stride(size.patch).bias(!open_clip));
+    if (open_clip) {
+      const double scale = 1 / std::sqrt(size.width);
+      class_token_ = register_parameter("class_embedding", scale * torch::randn({size.width}));
+      positions_ = register_parameter("positional_embedding", scale * torch::randn({length, size.width}));
+      patches_ = register_module("conv1", patches);
+      first_norm_ = register_module("ln_pre", layer_norm(size.width, form));
+    } else {
+      class_token_ = register_parameter("cls_token", 1e-6 * torch::randn({1, 1, size.width}));
+      positions_ = register_parameter("pos_embed", 0.02 * torch::randn({1, length, size.width}));
+      patches_ = register_module("patch_embed", std::make_shared<torch::nn::Module>("PatchEmbed"))
+                     ->register_module("proj", patches);
+    }
+    torch::nn::ModuleList list;
+    for (int layer = 0; layer < size.layers; ++layer) {
+      blocks_.push_back(std::make_shared<Block>(size, form, gelu));
+      list->push_back(blocks_.back());
+    }
+    if (open_clip) {
+      register_module("transformer", std::make_shared<torch::nn::Module>("Transformer"))
+          ->register_module("resblocks", list);
+    } else {
+      register_module("blocks", list);
+    }
+    last_norm_ = register_module(names_of(form).last_norm, layer_norm(size.width, form));
+  }
+
+  Features forward(const Tensor& images) override {
+    const int64_t side = shape().image_size;
+    CSKD_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) == side && images.size(3) == side,
+               "{}: images must be [N, 3, {}, {}], not [{}]", shape().name, side, side, fmt::join(images.sizes(), ", "));
+    const Tensor patches = patches_->forward(images).flatten(2).transpose(1, 2);
+    const Tensor class_tokens = class_token_.expand({images.size(0), 1, patches.size(2)});
+    Tensor x = torch::cat({class_tokens, patches}, 1) + positions_;
+    if (first_norm_) x = first_norm_->forward(x);
+    for (const auto& block : blocks_) x = block->forward(x);
+    x = last_norm_->forward(x);
+    return {.pooled = x.select(1, 0), .tokens = x.slice(1, 1)};
+  }
+
+ private:
+  Tensor class_token_;
+  Tensor positions_;
+  torch::nn::Conv2d patches_{nullptr};
+  torch::nn::LayerNorm first_norm_{nullptr};  // open_clip's only
+  std::vector<std::shared_ptr<Block>> blocks_;
+  torch::nn::LayerNorm last_norm_{nullptr};
+};
+
+}  // namespace
+
+std::shared_ptr<Encoder> make_vision_transformer(const EncoderShape& shape, const VisionTransformerSize& size,
+                                                 VisionTransformerForm form, Gelu gelu) {
+  return std::make_shared<VisionTransformer>(shape, size, form, gelu);
+}
+
+}  // namespace cskd::models
