@@ -3,6 +3,8 @@
 
 int main(int argc, char** argv) {
   cskd::launch::Program program;
+  cskd::launch::add_run(program);
+  cskd::launch::add_stages(program);
   cskd::launch::add_demo(program);
   cskd::launch::add_doctor(program);
   cskd::launch::add_config(program);

@@ -117,9 +117,13 @@ void Program::run_in_world(CLI::App& command, std::function<ExitCode(runtime::Wo
   command.callback([this, action = std::move(action)] { in_world_ = action; });
 }
 
-void Program::use_log_level(const std::string& configured, const runtime::World& world) const {
-  if (app_.get_option("--log-level")->count() > 0) return;
-  runtime::start_logging({.level = configured, .rank = world.rank(), .world_size = world.size()});
+void Program::use_log_level(const std::string& configured, const runtime::World& world,
+                            std::optional<std::filesystem::path> folder) const {
+  const bool given = app_.get_option("--log-level")->count() > 0;
+  runtime::start_logging({.level = given ? log_level_ : configured,
+                          .rank = world.rank(),
+                          .world_size = world.size(),
+                          .folder = std::move(folder)});
 }
 
 void Program::refuse_unknown_command(int argc, char** argv) const {

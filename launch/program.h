@@ -1,7 +1,9 @@
 // The command line of cskd: one object that the command files register with, and what happens to errors.
 #pragma once
 
+#include <filesystem>
 #include <functional>
+#include <optional>
 #include <string>
 
 #include <CLI/App.hpp>
@@ -25,8 +27,10 @@ class Program {
   void run_alone(CLI::App& command, std::function<runtime::ExitCode()> action);
   void run_in_world(CLI::App& command, std::function<runtime::ExitCode(runtime::World&)> action);
 
-  // Logs from now on at the level that a configuration asks for, unless --log-level was given.
-  void use_log_level(const std::string& configured, const runtime::World& world) const;
+  // Logs from now on at the level that a configuration asks for, unless --log-level was given, and also to a file of each
+  // rank in `folder`.
+  void use_log_level(const std::string& configured, const runtime::World& world,
+                     std::optional<std::filesystem::path> folder = std::nullopt) const;
 
   const CLI::App& app() const { return app_; }
 

@@ -52,6 +52,28 @@ function(cskd_library name)
     "  {\"library\": \"${name}\", \"folder\": \"${folder}\", \"depends\": [${depends}]},\n")
 endfunction()
 
+# cskd_message(<name> <file.proto>): the library cskd_<name> with the C++ classes of one .proto file, whose path starts at
+# the root for shards/ and at src/ otherwise, as include lines do.
+function(cskd_message name proto)
+  set(root "${CMAKE_SOURCE_DIR}/src")
+  if(proto MATCHES "^shards/")
+    set(root "${CMAKE_SOURCE_DIR}")
+  endif()
+  set(generated "${CMAKE_BINARY_DIR}/generated")
+  string(REGEX REPLACE "\\.proto$" ".pb" stem "${proto}")
+  file(MAKE_DIRECTORY "${generated}")
+  add_custom_command(
+    OUTPUT "${generated}/${stem}.cc" "${generated}/${stem}.h"
+    COMMAND protobuf::protoc "--proto_path=${root}" "--cpp_out=${generated}" "${proto}"
+    DEPENDS "${root}/${proto}"
+    COMMENT "Compiling ${proto}"
+    VERBATIM)
+  add_library(cskd_${name} STATIC "${generated}/${stem}.cc" "${generated}/${stem}.h")
+  target_compile_options(cskd_${name} PRIVATE -w)  # generated code is not ours to mend
+  target_include_directories(cskd_${name} SYSTEM PUBLIC "${generated}")
+  target_link_libraries(cskd_${name} PUBLIC protobuf::libprotobuf)
+endfunction()
+
 # cskd_use_torch(<target>): LibTorch with the one precompiled torch/torch.h of the build.
 function(cskd_use_torch target)
   target_link_libraries(${target} PUBLIC LibTorch::LibTorch)

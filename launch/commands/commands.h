@@ -1,4 +1,4 @@
-// One function a command; each is in the file of its name.
+// One function a command, each in the file of its name; the stages, which differ in their names alone, share one.
 #pragma once
 
 #include "launch/program.h"
@@ -9,5 +9,7 @@ void add_completion(Program& program);
 void add_config(Program& program);
 void add_demo(Program& program);
 void add_doctor(Program& program);
+void add_run(Program& program);
+void add_stages(Program& program);
 
 }  // namespace cskd::launch

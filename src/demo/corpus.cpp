@@ -13,6 +13,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "demo/caption_list.h"
 #include "demo/corpus_list.h"
 #include "demo/corpus_place.h"
 #include "demo/corpus_plan.h"
@@ -172,6 +173,7 @@ CorpusList finish(const CorpusOptions& options, const CorpusPlan& plan, const Co
   add_text("rated/aesthetics_image_lists/generic_test.jpgl", texts.test_ids);
   add_text("rated/aesthetics_image_lists/generic_train.jpgl", texts.train_ids);
   add_text("truth/latent.csv", texts.latent);
+  add_text("truth/captions.csv", caption_list(plan, options.seed));
   add_text("planted.json", planted_to_json(plan));
   std::sort(files.begin(), files.end(), [](const ListedFile& a, const ListedFile& b) { return a.path < b.path; });
   CorpusList list{options.images, options.seed, kGeneratorVersion, std::move(files)};

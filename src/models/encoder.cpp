@@ -71,8 +71,8 @@ constexpr Entry kEntries[] = {
 };
 
 const Entry& find_entry(const std::string& name) {
-  const Entry* const found = std::find_if(std::begin(kEntries), std::end(kEntries),
-                                          [&](const Entry& entry) { return name == entry.name; });
+  const Entry* const found =
+      std::find_if(std::begin(kEntries), std::end(kEntries), [&](const Entry& entry) { return name == entry.name; });
   if (found != std::end(kEntries)) return *found;
   const std::vector<std::string> names = encoder_names();
   const std::string near = runtime::nearest(name, names);
@@ -98,8 +98,8 @@ std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size) {
                      .mean = entry.normalisation.mean,
                      .stddev = entry.normalisation.stddev};
   if (shape.image_size < 0 || shape.image_size % patch != 0) {
-    throw runtime::UsageError(fmt::format("encoder '{}' cannot have an image size of {}: expected a multiple of {}", name,
-                                          shape.image_size, patch));
+    throw runtime::UsageError(fmt::format("encoder '{}' cannot have an image size of {}: expected a multiple of {}",
+                                          name, shape.image_size, patch));
   }
   shape.grid = shape.image_size / patch;
   if (transformer != nullptr) {

@@ -12,7 +12,7 @@ namespace cskd::models {
 
 // What an encoder makes of a batch.
 struct Features {
-  torch::Tensor pooled;  // [N, pooled_width]; after the final norm (ViT: class token), before any projection or classifier
+  torch::Tensor pooled;  // [N, pooled_width]; after the final norm (ViT: class token), before any projection or head
   torch::Tensor tokens;  // [N, grid * grid, token_width], row by row from the top left, class token left out
 };
 
@@ -21,15 +21,15 @@ struct EncoderShape {
   int image_size = 0;  // pixels, square input
   int pooled_width = 0;
   int token_width = 0;
-  int grid = 0;                  // tokens a side
-  std::array<float, 3> mean{};   // of the training pictures, pixels in [0, 1]
+  int grid = 0;                 // tokens a side
+  std::array<float, 3> mean{};  // of the training pictures, pixels in [0, 1]
   std::array<float, 3> stddev{};
 };
 
 class Encoder : public torch::nn::Module {
  public:
-  // images: [N, 3, image_size, image_size], pixels in [0, 1], normalised with mean and stddev. Parameters and buffers have
-  // the names of the family's home (open_clip below `visual.`, timm), so that weight files need no renaming.
+  // images: [N, 3, image_size, image_size], pixels in [0, 1], normalised with mean and stddev. Parameters and buffers
+  // have the names of the family's home (open_clip below `visual.`, timm), so that weight files need no renaming.
   virtual Features forward(const torch::Tensor& images) = 0;
 
   const EncoderShape& shape() const { return shape_; }
@@ -41,17 +41,18 @@ class Encoder : public torch::nn::Module {
   EncoderShape shape_;
 };
 
-// The names that make_encoder knows: "ViT-B-32", "ViT-B-32-quickgelu", "mobilenetv3_small_100", "vit_tiny_patch16_224", ...
+// The names that make_encoder knows: "ViT-B-32", "ViT-B-32-quickgelu", "mobilenetv3_small_100" and so on.
 std::vector<std::string> encoder_names();
 
-// A new encoder with random weights of LibTorch's default generator, initialised as its home does. image_size 0 takes the
-// encoder's own. Throws UsageError: an unknown name (with the nearest ones), an image size the patches do not divide.
+// A new encoder with random weights of LibTorch's default generator, initialised as its home does. image_size 0 takes
+// the encoder's own. Throws UsageError: an unknown name (with the nearest ones), an image size that the patches do not
+// divide.
 std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size = 0);
 
 // Fills every parameter and buffer of `encoder` from a safetensors file: names as in the module, or each preceded by
-// `visual.`. float16, bfloat16 and float32 values are converted. Classifier heads (`classifier.*`, `head.*`, `fc.*`), `proj`,
-// and a text tower beside `visual.` are passed over; anything else that is missing, unexpected or of another shape is listed
-// in a DataError that names the file.
+// `visual.`. float16, bfloat16 and float32 values are converted. Classifier heads (`classifier.*`, `head.*`, `fc.*`),
+// `proj`, and a text tower beside `visual.` are passed over; anything else that is missing, unexpected or of another
+// shape is listed in a DataError that names the file.
 void load_encoder_weights(Encoder& encoder, const std::string& path);
 
 }  // namespace cskd::models

@@ -19,8 +19,8 @@ using torch::Tensor;
 
 constexpr std::string_view kTowerPrefix = "visual.";
 
-// What open_clip and OpenAI store beside `visual.`: the text tower, the logits' scale, and the sizes that OpenAI's files
-// hold.
+// What open_clip and OpenAI store beside `visual.`: the text tower, the logits' scale, and the sizes that OpenAI's
+// files hold.
 constexpr std::array<std::string_view, 12> kTextTower{
     "text.",       "transformer.", "token_embedding.", "positional_embedding", "ln_final.",      "text_projection",
     "logit_scale", "logit_bias",   "attn_mask",        "input_resolution",     "context_length", "vocab_size"};
@@ -31,7 +31,8 @@ constexpr std::array<std::string_view, 4> kHeads{"classifier.", "head.", "fc.", 
 template <size_t count>
 bool is_among(std::string_view name, const std::array<std::string_view, count>& names) {
   for (const std::string_view candidate : names) {
-    if (name == candidate || (name.starts_with(candidate) && (candidate.ends_with('.') || name[candidate.size()] == '.'))) {
+    if (name == candidate ||
+        (name.starts_with(candidate) && (candidate.ends_with('.') || name[candidate.size()] == '.'))) {
       return true;
     }
   }
@@ -49,7 +50,8 @@ std::string listed(const std::vector<std::string>& names) {
 // Empty if the values of `stored` can become those of `own`.
 std::string misfit(const std::string& name, const Tensor& stored, const Tensor& own) {
   if (stored.sizes() != own.sizes()) {
-    return fmt::format("{} is [{}] instead of [{}]", name, fmt::join(stored.sizes(), ", "), fmt::join(own.sizes(), ", "));
+    return fmt::format("{} is [{}] instead of [{}]", name, fmt::join(stored.sizes(), ", "),
+                       fmt::join(own.sizes(), ", "));
   }
   const at::ScalarType type = stored.scalar_type();
   const bool converts = type == own.scalar_type() ||
@@ -62,8 +64,8 @@ std::string misfit(const std::string& name, const Tensor& stored, const Tensor& 
 
 void load_encoder_weights(Encoder& encoder, const std::string& path) {
   std::map<std::string, Tensor> stored = read_safetensors(path);
-  const bool has_towers =
-      std::any_of(stored.begin(), stored.end(), [](const auto& entry) { return entry.first.starts_with(kTowerPrefix); });
+  const bool has_towers = std::any_of(stored.begin(), stored.end(),
+                                      [](const auto& entry) { return entry.first.starts_with(kTowerPrefix); });
 
   std::vector<std::pair<Tensor, Tensor>> copies;  // from, to
   std::vector<std::string> missing;
@@ -87,7 +89,8 @@ void load_encoder_weights(Encoder& encoder, const std::string& path) {
   std::vector<std::string> unexpected;
   for (const auto& [name, tensor] : stored) {
     const bool in_tower = has_towers && name.starts_with(kTowerPrefix);
-    const std::string_view own_name = in_tower ? std::string_view(name).substr(kTowerPrefix.size()) : std::string_view(name);
+    const std::string_view own_name =
+        in_tower ? std::string_view(name).substr(kTowerPrefix.size()) : std::string_view(name);
     const bool passed_over = has_towers && !in_tower ? is_among(own_name, kTextTower) : is_among(own_name, kHeads);
     if (!passed_over) unexpected.push_back(name);
   }
@@ -95,7 +98,8 @@ void load_encoder_weights(Encoder& encoder, const std::string& path) {
   std::vector<std::string> faults;
   if (!missing.empty()) faults.push_back(fmt::format("{} missing ({})", missing.size(), listed(missing)));
   if (!unexpected.empty()) faults.push_back(fmt::format("{} unexpected ({})", unexpected.size(), listed(unexpected)));
-  if (!misfits.empty()) faults.push_back(fmt::format("{} of another shape or type ({})", misfits.size(), listed(misfits)));
+  if (!misfits.empty())
+    faults.push_back(fmt::format("{} of another shape or type ({})", misfits.size(), listed(misfits)));
   if (!faults.empty()) {
     throw runtime::DataError(fmt::format("the tensors of {} are not those of encoder '{}' at image size {}: {}", path,
                                          encoder.shape().name, encoder.shape().image_size, fmt::join(faults, "; ")));

@@ -19,7 +19,8 @@ enum class Activation { kRelu, kHardSwish };
 struct BlockPlan {
   int kernel = 0;
   int stride = 1;
-  int expanded = 0;  // channels of the depthwise convolution; 0: those of the input, without the expansion that makes them
+  int expanded =
+      0;  // channels of the depthwise convolution; 0: those of the input, without the expansion that makes them
   int out = 0;
   bool squeezes = false;
   Activation activation = Activation::kRelu;
@@ -83,7 +84,7 @@ torch::nn::Conv2d convolution(const ConvolutionSize& size) {
                               .padding(size.kernel / 2)
                               .groups(size.groups)
                               .bias(size.bias));
-  const double fan_out = size.kernel * size.kernel * size.out / size.groups;
+  const double fan_out = static_cast<double>(size.kernel * size.kernel * size.out) / size.groups;
   torch::nn::init::normal_(layer->weight, 0.0, std::sqrt(2.0 / fan_out));
   if (size.bias) torch::nn::init::zeros_(layer->bias);
   return layer;
@@ -111,8 +112,8 @@ class SqueezeExcite final : public torch::nn::Module {
   torch::nn::Conv2d expand_{nullptr};
 };
 
-// timm's InvertedResidual, and its DepthwiseSeparableConv, which is the same without the expansion and numbers its parts
-// from the depthwise convolution on.
+// timm's InvertedResidual, and its DepthwiseSeparableConv, which is the same without the expansion and numbers its
+// parts from the depthwise convolution on.
 class Block final : public torch::nn::Module {
  public:
   Block(int in, const BlockPlan& plan)
@@ -181,14 +182,15 @@ class MobileNetV3 final : public Encoder {
     last_stage->push_back(last);
     list->push_back(last_stage);
 
-    head_ = register_module(
-        "conv_head", convolution({.in = last_width, .out = mobilenet_v3_pooled_width(size), .bias = true}));
+    head_ = register_module("conv_head",
+                            convolution({.in = last_width, .out = mobilenet_v3_pooled_width(size), .bias = true}));
   }
 
   Features forward(const Tensor& images) override {
     const int64_t side = shape().image_size;
     CSKD_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) == side && images.size(3) == side,
-               "{}: images must be [N, 3, {}, {}], not [{}]", shape().name, side, side, fmt::join(images.sizes(), ", "));
+               "{}: images must be [N, 3, {}, {}], not [{}]", shape().name, side, side,
+               fmt::join(images.sizes(), ", "));
     Tensor x = torch::hardswish(stem_norm_->forward(stem_->forward(images)));
     for (const auto& block : blocks_) x = block->forward(x);
     x = torch::hardswish(last_norm_->forward(last_->forward(x)));

@@ -3,7 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <bit>
-#include <cstring>
+#include <set>
 #include <span>
 #include <string_view>
 
@@ -33,22 +33,28 @@ bool looks_like_pickle(const runtime::InputFile& file) {
   return start[0] == std::byte{0x80} || (start[0] == std::byte{'P'} && start[1] == std::byte{'K'});
 }
 
+// The command is meant to be copied into a shell: a file name that would need quotes does not get into it.
+std::string conversion_command(const std::filesystem::path& pickle) {
+  constexpr std::string_view kPlain = "abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ0123456789/._-+=@, ";
+  const bool plain = pickle.native().find_first_not_of(kPlain) == std::string::npos;
+  const std::filesystem::path source = plain ? pickle : "weights.pt";
+  std::filesystem::path target = source;
+  target.replace_extension(source.extension() == ".safetensors" ? ".converted.safetensors" : ".safetensors");
+  return fmt::format(
+      "python3 -c \"import torch, safetensors.torch as s; w = torch.load('{}', map_location='cpu', weights_only=True); "
+      "s.save_file({{k: v.contiguous().clone() for k, v in w.items()}}, '{}')\"",
+      source.native(), target.native());
+}
+
 [[noreturn]] void refuse(const runtime::InputFile& file, const std::string& reason) {
-  const std::string& name = file.path().native();
-  if (looks_like_pickle(file)) {
-    std::filesystem::path converted = file.path();
-    converted.replace_extension(".safetensors");
-    throw runtime::DataError(fmt::format(
-        "{0} looks like a PyTorch pickle (.pt, .pth), which cskd never opens, because a pickle can run any program. "
-        "Convert it in Python:\n"
-        "  python3 -c \"import torch, safetensors.torch as s; w = torch.load('{0}', map_location='cpu', "
-        "weights_only=True); s.save_file({{k: v.contiguous().clone() for k, v in w.items()}}, '{1}')\"\n"
-        "Where the weights lie deeper, add for example ['state_dict'] behind torch.load(...); for a TorchScript "
-        "archive, "
-        "such as OpenAI's CLIP files, write torch.jit.load('{0}', map_location='cpu').state_dict() instead.",
-        name, converted.native()));
-  }
-  throw runtime::DataError(fmt::format("{} is no valid safetensors file: {}", name, reason));
+  if (!looks_like_pickle(file)) throw invalid_file(file.path().native(), reason);
+  throw runtime::DataError(
+      fmt::format("{} looks like a PyTorch pickle (.pt, .pth), which is never opened because it can run any program. "
+                  "If you trust it, convert it:\n  {}\n"
+                  "Where the weights lie deeper, add for example ['state_dict'] behind torch.load(...). For a "
+                  "TorchScript archive, such as OpenAI's CLIP files, write torch.jit.load(..., "
+                  "map_location='cpu').state_dict() instead.",
+                  file.path().native(), conversion_command(file.path())));
 }
 
 SafetensorsHeader read_header(const runtime::InputFile& file) {
@@ -90,10 +96,8 @@ at::Tensor read_tensor(const runtime::InputFile& file, const SafetensorsHeader& 
   file.read_at(header.data_offset + info.begin, bytes);
   // A bool that is neither 0 nor 1 is undefined behaviour wherever it is used.
   if (info.type == at::kBool && std::any_of(bytes.begin(), bytes.end(), [](std::byte b) { return b > std::byte{1}; })) {
-    throw runtime::DataError(
-        fmt::format("{} is no valid safetensors file: tensor {} of type BOOL holds a byte that is "
-                    "neither 0 nor 1",
-                    file.path().native(), shown(name)));
+    throw invalid_file(file.path().native(),
+                       fmt::format("tensor {} of type BOOL holds a byte that is neither 0 nor 1", shown(name)));
   }
   return tensor;
 }
@@ -119,10 +123,10 @@ void write_safetensors(const std::filesystem::path& path,
                        const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (!metadata.empty()) json[std::string(kMetadataKey)] = metadata;
-  std::map<std::string_view, const at::Tensor*> seen;
+  std::set<std::string_view> names;
   std::uint64_t offset = 0;
   for (const auto& [name, tensor] : tensors) {
-    CSKD_CHECK(name != kMetadataKey && seen.emplace(name, &tensor).second, "tensor name {} is taken", name);
+    CSKD_CHECK(name != kMetadataKey && names.insert(name).second, "tensor name {} is taken", name);
     CSKD_CHECK(tensor.defined(), "tensor {} is undefined", name);
     const std::string_view type = name_of_type(tensor.scalar_type());
     CSKD_CHECK(!type.empty() && tensor.layout() == at::kStrided, "tensor {} is {}, which safetensors cannot hold", name,

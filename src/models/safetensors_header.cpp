@@ -2,14 +2,13 @@
 
 #include <algorithm>
 #include <array>
+#include <bit>
 #include <limits>
 #include <tuple>
 #include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-
-#include "runtime/error.h"
 
 namespace cskd::models {
 namespace {
@@ -27,13 +26,10 @@ bool is_utf8(std::string_view text) {
   constexpr std::array<std::uint32_t, 5> kSmallestOfLength{0, 0, 0x80, 0x800, 0x10000};
   for (std::size_t i = 0; i < text.size();) {
     const auto lead = static_cast<unsigned char>(text[i]);
-    const std::size_t length = lead < 0x80   ? 1
-                               : lead < 0xC0 ? 0
-                               : lead < 0xE0 ? 2
-                               : lead < 0xF0 ? 3
-                               : lead < 0xF8 ? 4
-                                             : 0;
-    if (length == 0 || length > text.size() - i) return false;
+    const int ones = std::countl_one(lead);
+    if (ones == 1 || ones > 4) return false;
+    const std::size_t length = ones == 0 ? 1 : static_cast<std::size_t>(ones);
+    if (length > text.size() - i) return false;
     std::uint32_t code = length == 1 ? lead : lead & (0x7FU >> length);
     for (std::size_t k = 1; k < length; ++k) {
       const auto next = static_cast<unsigned char>(text[i + k]);
@@ -54,9 +50,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
 
   SafetensorsHeader take() { return std::move(header_); }
 
-  [[noreturn]] void fail(const std::string& reason) const {
-    throw runtime::DataError(fmt::format("{} is no valid safetensors file: {}", file_, reason));
-  }
+  [[noreturn]] void fail(const std::string& reason) const { throw invalid_file(file_, reason); }
 
   bool null() override { unexpected("null"); }
   bool boolean(bool /*value*/) override { unexpected("a truth value"); }
@@ -294,9 +288,12 @@ std::string shown(std::string_view name) {
   return nlohmann::json(name.substr(0, length)).dump(-1, ' ', true) + (shortened ? "..." : "");
 }
 
+runtime::DataError invalid_file(const std::string& file, const std::string& reason) {
+  return runtime::DataError(fmt::format("{} is no valid safetensors file: {}", file, reason));
+}
+
 SafetensorsHeader parse_safetensors_header(const std::string& file, std::string_view text, std::uint64_t data_size) {
   HeaderReader reader(file);
-  if (!text.starts_with('{')) reader.fail("its header does not start with '{'");
   if (!is_utf8(text)) reader.fail("its header is not UTF-8");
   // nlohmann's parser would take a zero byte for the end of the text, and leave what follows unread.
   if (text.find('\0') != std::string_view::npos) reader.fail("its header holds a zero byte");

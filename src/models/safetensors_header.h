@@ -4,6 +4,7 @@
 // strides would overflow although a dimension is 0.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -12,6 +13,7 @@
 #include <c10/core/ScalarType.h>
 
 #include "models/safetensors.h"
+#include "runtime/error.h"
 
 namespace cskd::models {
 
@@ -26,7 +28,10 @@ std::optional<at::ScalarType> type_of_name(std::string_view name);
 // For messages: in quotes, ASCII, shortened. REQUIRES: name is UTF-8
 std::string shown(std::string_view name);
 
-// `data_size`: the bytes behind the header. data_offset stays 0. Throws DataError that starts with `file`.
+// "<file> is no valid safetensors file: <reason>".
+runtime::DataError invalid_file(const std::string& file, const std::string& reason);
+
+// `data_size`: the bytes behind the header. data_offset stays 0. Throws invalid_file. REQUIRES: text starts with '{'
 SafetensorsHeader parse_safetensors_header(const std::string& file, std::string_view text, std::uint64_t data_size);
 
 }  // namespace cskd::models

@@ -35,9 +35,9 @@ torch::nn::LayerNorm layer_norm(int width, VisionTransformerForm form) {
 }
 
 // Note [Initial weights of the two forms]
-// open_clip leaves its image towers to the defaults of PyTorch's modules; its attn_std, proj_std and fc_std serve the text
-// tower only. timm draws every linear layer from a normal distribution that it truncates at +-2, 100 standard deviations
-// away: a plain one. The patch embedding is PyTorch's default in both.
+// open_clip leaves its image towers to the defaults of PyTorch's modules; its attn_std, proj_std and fc_std serve the
+// text tower only. timm draws linear layers and positions from a normal distribution that it truncates at +-2, 100
+// standard deviations away: a plain one here. The patch embedding is PyTorch's default in both.
 torch::nn::Linear linear(int in, int out, VisionTransformerForm form) {
   torch::nn::Linear layer(in, out);
   if (form == VisionTransformerForm::kTimm) {
@@ -52,8 +52,9 @@ class Attention final : public torch::nn::Module {
   Attention(int width, int heads, VisionTransformerForm form) : heads_(heads) {
     if (form == VisionTransformerForm::kOpenClip) {
       // torch.nn.MultiheadAttention's names and start.
-      in_weight_ = register_parameter("in_proj_weight", torch::empty({3 * width, width}));
-      in_bias_ = register_parameter("in_proj_bias", torch::zeros({3 * width}));
+      const int64_t rows = int64_t{3} * width;
+      in_weight_ = register_parameter("in_proj_weight", torch::empty({rows, width}));
+      in_bias_ = register_parameter("in_proj_bias", torch::zeros({rows}));
       torch::nn::init::xavier_uniform_(in_weight_);
     } else {
       const auto in = register_module("qkv", linear(width, 3 * width, form));
@@ -153,7 +154,8 @@ class VisionTransformer final : public Encoder {
   Features forward(const Tensor& images) override {
     const int64_t side = shape().image_size;
     CSKD_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) == side && images.size(3) == side,
-               "{}: images must be [N, 3, {}, {}], not [{}]", shape().name, side, side, fmt::join(images.sizes(), ", "));
+               "{}: images must be [N, 3, {}, {}], not [{}]", shape().name, side, side,
+               fmt::join(images.sizes(), ", "));
     const Tensor patches = patches_->forward(images).flatten(2).transpose(1, 2);
     const Tensor class_tokens = class_token_.expand({images.size(0), 1, patches.size(2)});
     Tensor x = torch::cat({class_tokens, patches}, 1) + positions_;

@@ -1,5 +1,5 @@
-// Vision Transformer (https://arxiv.org/abs/2010.11929) in the two forms that weight files come in: CLIP's image tower as
-// open_clip builds it, and timm's.
+// Vision Transformer (https://arxiv.org/abs/2010.11929) in the two forms that weight files come in: CLIP's image tower
+// as open_clip builds it, and timm's.
 #pragma once
 
 #include <memory>
@@ -8,8 +8,8 @@
 
 namespace cskd::models {
 
-// The forms differ in the names of their parameters, in the epsilon of LayerNorm (1e-5, 1e-6), and in that open_clip's has
-// a LayerNorm before the blocks and no bias in the patch embedding.
+// The forms differ in the names of their parameters, in the epsilon of LayerNorm (1e-5, 1e-6), and in that open_clip's
+// has a LayerNorm before the blocks and no bias in the patch embedding.
 enum class VisionTransformerForm { kOpenClip, kTimm };
 
 enum class Gelu {

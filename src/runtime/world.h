@@ -38,6 +38,8 @@ class World {
 
   // True after a collective call of this rank timed out: MPI can then not be ended in the ordinary way.
   bool broken() const noexcept { return broken_; }
+  // For other users of MPI in this process whose call did not return in time.
+  void declare_broken() noexcept { broken_ = true; }
 
   // How long a collective call waits for the slowest rank. Default 10 minutes.
   std::chrono::milliseconds timeout() const noexcept { return timeout_; }

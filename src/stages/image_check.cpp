@@ -116,7 +116,9 @@ std::vector<CheckedImage> check_images(const std::vector<const shards::Entry*>& 
       }
     });
   }
-  if (world.any(stopped)) throw runtime::Error("a signal asked to stop while pictures were checked; start again to go on");
+  if (world.any(stopped)) {
+    throw runtime::Error("a signal asked to stop while pictures were checked; start again to go on", runtime::ExitCode::kRequeue);
+  }
   std::vector<CheckedImage> images(entries.size());
   std::vector<char> seen(entries.size(), 0);
   for (const std::string& text : world.all_gather(found)) take_all(text, images, seen);

@@ -203,6 +203,25 @@ def test_leaks_are_test_images(corpus, planted):
     assert 0 < exact < len(of_kind(planted, "leaked_test_image"))
 
 
+def test_captions_name_every_picture_that_opens_in_colour(corpus, planted):
+    with open(corpus / "truth/captions.csv") as file:
+        captions = {row["path"]: row["caption"] for row in csv.DictReader(file)}
+    damaged = {entry["path"] for entry in planted
+               if entry["kind"] in ("truncated", "rated_truncated", "empty", "garbage", "huge_header", "grey_jpeg")}
+    pictures = {str(path.relative_to(corpus)) for path in corpus.rglob("*") if path.suffix in (".jpg", ".png", ".webp")}
+    for path in corpus.glob("archive/*.tar"):
+        with tarfile.open(path) as tar:
+            pictures |= {f"archive/{path.name}/{name}" for name in tar.getnames() if name.endswith(".jpg")}
+    assert set(captions) == pictures - damaged
+    for entry in of_kind(planted, "leaked_test_image") + of_kind(planted, "near_duplicate"):
+        assert captions[entry["path"]] == captions[entry["original"]]
+    # What a caption says of the brightness can be measured.
+    light = {word: np.mean([np.asarray(opened(corpus / path).convert("L")).mean() for path, caption in captions.items()
+                            if path.startswith("coast") and f"the exposure is {word}," in caption])
+             for word in ("very dark", "dark", "medium", "bright", "very bright")}
+    assert list(light.values()) == sorted(light.values()), light
+
+
 @pytest.fixture(scope="module")
 def latent(corpus):
     with open(corpus / "truth/latent.csv") as file:

@@ -1,0 +1,97 @@
+#include <cstdio>
+#include <memory>
+#include <string>
+
+#include <fmt/format.h>
+
+#include "config/reader.h"
+#include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
+#include "launch/results_file.h"
+#include "launch/stage_runner.h"
+#include "runtime/atomic_file.h"
+#include "runtime/stop_signal.h"
+
+namespace cskd::launch {
+namespace {
+
+struct StageArguments {
+  ConfigArguments config;
+  std::string resume = "auto";
+};
+
+void add_arguments(CLI::App& command, StageArguments& arguments) {
+  add_config_arguments(command, "Configuration of the run", arguments.config);
+  command.get_option("CONFIG")->required();
+  command
+      .add_option("--resume", arguments.resume,
+                  "auto: go on from the newest whole checkpoint; never: refuse a folder that has any")
+      ->check(CLI::IsMember({"auto", "never"}))
+      ->capture_default_str();
+}
+
+std::unique_ptr<StageRunner> make_runner(const StageArguments& arguments, const Program& program, runtime::World& world) {
+  return std::make_unique<StageRunner>(config::load_config(arguments.config.path, arguments.config.overrides), arguments.resume == "auto",
+                                       program, world);
+}
+
+void add_stage(Program& program, const std::string& stage, const std::string& description) {
+  CLI::App& command = program.add_command(stage, description,
+                                          fmt::format("  cskd {0} configs/demo.toml\n  mpirun -n 2 cskd {0} configs/demo.toml\n"
+                                                      "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd {0} big.toml",
+                                                      stage));
+  const auto arguments = std::make_shared<StageArguments>();
+  add_arguments(command, *arguments);
+  program.run_in_world(command, [arguments, stage, &program](runtime::World& world) {
+    const runtime::StopSignal stop;
+    const std::unique_ptr<StageRunner> runner = make_runner(*arguments, program, world);
+    const stages::StageOutcome outcome = runner->run(stage);
+    if (world.rank() == 0 && !runner->results().empty()) fmt::print("\n{}", results_table(runner->results()));
+    return outcome.finished ? runtime::ExitCode::kDone : runtime::ExitCode::kRequeue;
+  });
+}
+
+runtime::ExitCode run_all(const StageArguments& arguments, const Program& program, runtime::World& world) {
+  const runtime::StopSignal stop;
+  const std::unique_ptr<StageRunner> runner = make_runner(arguments, program, world);
+  RunSummary summary;
+  for (const std::string& stage : StageRunner::stages()) {
+    const stages::StageOutcome outcome = runner->run(stage);
+    if (!outcome.finished) return runtime::ExitCode::kRequeue;
+    const stages::Completion& completion = outcome.completion;
+    summary.stages.push_back({stage, completion.seconds, completion.seconds > 0 ? static_cast<double>(completion.images) / completion.seconds : 0});
+    if (stage == "shard") summary.corpus = completion.facts;
+    if (world.any(runtime::StopSignal::received() != 0)) return runtime::ExitCode::kRequeue;
+  }
+  summary.results = runner->results();
+  if (world.rank() == 0) {
+    const std::filesystem::path path = std::filesystem::path(runner->config().run().folder()) / "summary.json";
+    runtime::write_file_atomically(path, to_json(summary));
+    fmt::print("{}\n  {}\n", to_text(summary), path.native());
+    std::fflush(stdout);
+  }
+  return runtime::ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_stages(Program& program) {
+  add_stage(program, "shard", "Pack the sources into verified image shards, without duplicates and leaks");
+  add_stage(program, "cache", "Store what the frozen CLIP encoder sees in views of every picture");
+  add_stage(program, "align", "Stage I: align an encoder to CLIP, without labels");
+  add_stage(program, "finetune", "Train the aesthetics teacher on labelled pictures");
+  add_stage(program, "baseline", "Train the student's encoder on labels alone, to compare with");
+  add_stage(program, "distill", "Stage II: train the student from labels and the teacher's scores");
+  add_stage(program, "evaluate", "Judge the trained models on the held-out test pictures");
+}
+
+void add_run(Program& program) {
+  CLI::App& command = program.add_command("run", "Run all stages in order, skipping what is complete",
+                                          "  cskd run configs/demo.toml\n  mpirun -n 2 cskd run configs/demo.toml\n"
+                                          "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd run big.toml");
+  const auto arguments = std::make_shared<StageArguments>();
+  add_arguments(command, *arguments);
+  program.run_in_world(command, [arguments, &program](runtime::World& world) { return run_all(*arguments, program, world); });
+}
+
+}  // namespace cskd::launch

@@ -1,0 +1,34 @@
+// Results as files and as text.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "launch/stage_runner.h"
+#include "stages/evaluate.h"
+
+namespace cskd::launch {
+
+// <folder>/results.json: every figure with its interval. <folder>/predictions.csv: key, model, rated and predicted mean. Atomic.
+void write_results(const std::filesystem::path& folder, const std::vector<ModelResult>& results,
+                   const std::vector<stages::TestPredictions>& predictions);
+
+// What a whole run did.
+struct RunSummary {
+  struct Stage {
+    std::string name;
+    double seconds = 0;
+    double images_per_second = 0;
+  };
+  std::vector<Stage> stages;
+  std::string corpus;  // JSON: packed, duplicates, quarantined, leaked
+  std::vector<ModelResult> results;
+};
+
+// summary.json: stages[], corpus, results[].
+std::string to_json(const RunSummary& summary);
+// The same for people.
+std::string to_text(const RunSummary& summary);
+
+}  // namespace cskd::launch

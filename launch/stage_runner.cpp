@@ -1,0 +1,196 @@
+#include "launch/stage_runner.h"
+
+#include <chrono>
+#include <functional>
+#include <map>
+#include <optional>
+#include <set>
+#include <sstream>
+
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "launch/results_file.h"
+#include "report/metric_log.h"
+#include "report/progress.h"
+#include "runtime/cores.h"
+#include "runtime/error.h"
+#include "stages/align.h"
+#include "stages/cache.h"
+#include "stages/evaluate.h"
+#include "stages/score.h"
+#include "stages/shard.h"
+
+namespace cskd::launch {
+namespace {
+
+using Action = std::function<stages::StageOutcome(const stages::Context&)>;
+
+const std::map<std::string, Action>& actions() {
+  static const std::map<std::string, Action> table{
+      {"shard", stages::run_shard},          {"cache", stages::run_cache},       {"align", stages::run_align},
+      {stages::kTeacher, stages::run_finetune}, {stages::kBaseline, stages::run_baseline}, {stages::kStudent, stages::run_distill},
+  };
+  return table;
+}
+
+// What people call the models, by the stage that trains them.
+std::string model_name(const std::string& stage) {
+  if (stage == stages::kStudent) return "student";
+  return stage == stages::kBaseline ? "supervised" : "teacher";
+}
+
+// This rank's share of its node's cores, whether the launcher bound ranks to cores or not.
+int cores_of_rank(runtime::World& world) {
+  std::string own = fmt::format("{}", world.node());
+  for (const int core : runtime::usable_cores()) own += fmt::format(" {}", core);
+  std::set<int> cores;
+  for (const std::string& text : world.all_gather(own)) {
+    std::istringstream numbers(text);
+    int node = 0;
+    numbers >> node;
+    if (node != world.node()) continue;
+    for (int core = 0; numbers >> core;) cores.insert(core);
+  }
+  return std::max(1, static_cast<int>(cores.size()) / world.local_size());
+}
+
+}  // namespace
+
+// Rank 0's console and metric log.
+class StageRunner::Display : public training::TrainingObserver {
+ public:
+  Display(stages::RunFolder folder, const config::Config& config) : folder_(std::move(folder)), config_(config) {}
+
+  void begin(const std::string& stage) { stage_ = stage; }
+
+  void end() {
+    progress_.reset();
+    metrics_.reset();
+    label_.clear();
+  }
+
+  void progress(const std::string& label, std::int64_t done, std::int64_t total) {
+    if (label != label_) {
+      progress_.emplace(label, label == "packing" ? "shards" : "images");
+      label_ = label;
+    }
+    progress_->update(done, total);
+  }
+
+  void started(std::uint64_t first_step, std::uint64_t) override {
+    metrics_.emplace(folder_.stage(stage_), static_cast<std::int64_t>(first_step) + 1);
+    progress_.emplace(stage_, "steps");
+    label_ = stage_;
+  }
+
+  void stepped(const training::StepReport& report) override {
+    if (report.step % log_every() == 0 || report.step == report.steps) metrics_->write(static_cast<std::int64_t>(report.step), report.figures);
+    progress_->update(static_cast<std::int64_t>(report.step), static_cast<std::int64_t>(report.steps));
+  }
+
+ private:
+  std::uint64_t log_every() const {
+    if (stage_ == "align") return config_.align().training().log_every();
+    if (stage_ == stages::kTeacher) return config_.finetune().training().log_every();
+    if (stage_ == stages::kBaseline) return config_.baseline().training().log_every();
+    return config_.distill().training().log_every();
+  }
+
+  stages::RunFolder folder_;
+  const config::Config& config_;
+  std::string stage_;
+  std::string label_;
+  std::optional<report::Progress> progress_;
+  std::optional<report::MetricLog> metrics_;
+};
+
+StageRunner::StageRunner(config::Config config, bool resume, const Program& program, runtime::World& world)
+    : config_(std::move(config)), world_(world) {
+  const stages::RunFolder folder{config_.run().folder()};
+  stages::make_stage_folder(folder.root / "logs", world);
+  program.use_log_level(config::Logging::Level_Name(config_.logging().level()), world, folder.root / "logs");
+  const std::chrono::seconds timeout(config_.compute().step_timeout());
+  const int cores = cores_of_rank(world);
+  const int threads = config_.compute().threads() > 0 ? static_cast<int>(config_.compute().threads()) : cores;
+  at::set_num_threads(threads);
+  communicator_ = distributed::make_communicator(world, timeout);
+  display_ = std::make_unique<Display>(folder, config_);
+  const int loaders = config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
+  context_ = std::make_unique<stages::Context>(stages::Context{
+      .config = config_,
+      .world = world,
+      .communicator = *communicator_,
+      .folder = folder,
+      .loader_threads = loaders,
+      .resume = resume,
+      .progress = [this](const std::string& label, std::int64_t done, std::int64_t total) { display_->progress(label, done, total); },
+      .observer = display_.get()});
+  if (world.rank() == 0) {
+    spdlog::debug("{} ranks, {} communicator on {}, {} threads each", world.size(), communicator_->name(), communicator_->device().str(), threads);
+  }
+}
+
+StageRunner::~StageRunner() = default;
+
+const std::vector<std::string>& StageRunner::stages() {
+  static const std::vector<std::string> names{"shard", "cache", "align", stages::kTeacher, stages::kBaseline, stages::kStudent, "evaluate"};
+  return names;
+}
+
+stages::StageOutcome StageRunner::run(const std::string& stage) {
+  // Stages share work out dynamically: a rank may wait at their end for another's last shard.
+  world_.set_timeout(std::max<std::chrono::milliseconds>(std::chrono::hours(1), std::chrono::seconds(config_.compute().step_timeout())));
+  display_->begin(stage);
+  const auto action = actions().find(stage);
+  const stages::StageOutcome outcome = action == actions().end() ? evaluate() : action->second(*context_);
+  display_->end();
+  if (world_.rank() != 0) return outcome;
+  if (outcome.done_before) {
+    spdlog::info("{} is complete already", stage);
+  } else if (!outcome.finished) {
+    spdlog::info("{} stopped at a checkpoint; the same command goes on", stage);
+  } else {
+    const double seconds = outcome.completion.seconds;
+    spdlog::info("{} took {:.1f} s, {:.0f} images/s", stage, seconds,
+                 seconds > 0 ? static_cast<double>(outcome.completion.images) / seconds : 0.0);
+  }
+  return outcome;
+}
+
+stages::StageOutcome StageRunner::evaluate() {
+  const auto start = std::chrono::steady_clock::now();
+  std::vector<std::string> trained;
+  for (const char* stage : {stages::kStudent, stages::kBaseline, stages::kTeacher}) {
+    bool is_there = world_.rank() == 0 && std::filesystem::exists(context_->folder.model(stage));
+    if (world_.any(is_there)) trained.emplace_back(stage);
+  }
+  if (trained.empty()) {
+    throw runtime::UsageError(fmt::format("{} holds no trained model: run 'cskd distill' first", config_.run().folder()));
+  }
+  const std::filesystem::path folder = context_->folder.stage("evaluate");
+  stages::make_stage_folder(folder, world_);
+  stages::StageOutcome outcome{.completion = {.stage = "evaluate"}};
+  results_.clear();
+  std::vector<stages::TestPredictions> all = stages::predict_test_split(*context_, trained);
+  for (stages::TestPredictions& predictions : all) {
+    std::vector<evaluation::RatedPrediction> pictures;
+    for (size_t i = 0; i < predictions.predicted.size(); ++i) pictures.push_back({predictions.predicted[i], predictions.rated[i]});
+    const double middle = (predictions.bin_centres.front() + predictions.bin_centres.back()) / 2;
+    const evaluation::ScoreOptions options{.bin_centres = predictions.bin_centres,
+                                           .middle = predictions.bin_centres.size() == 10 ? 5.0 : middle,
+                                           .resamples = static_cast<int>(config_.evaluate().resamples()),
+                                           .seed = config_.run().seed()};
+    predictions.model = model_name(predictions.model);
+    if (world_.rank() == 0) results_.push_back({predictions.model, predictions.label_fraction, evaluation::score(pictures, options)});
+    outcome.completion.images += pictures.size();
+  }
+  if (world_.rank() == 0) write_results(folder, results_, all);
+  world_.barrier();
+  outcome.completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  return outcome;
+}
+
+}  // namespace cskd::launch

@@ -1,0 +1,57 @@
+// Runs stages of a configuration in a world: threads, communicator, logs, progress and metrics around what src/stages does.
+#pragma once
+
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "config/config.pb.h"
+#include "distributed/communicator.h"
+#include "evaluation/metrics.h"
+#include "launch/program.h"
+#include "stages/context.h"
+
+namespace cskd::launch {
+
+// How good a trained model is on the held-out test pictures.
+struct ModelResult {
+  std::string model;  // "student", "supervised" or "teacher"
+  double label_fraction = 1;
+  evaluation::Scores scores;
+};
+
+class StageRunner {
+ public:
+  // Collective. Logs go to <run>/logs/rank-<r>.log as well from now on. Throws Error when the run folder cannot be made.
+  StageRunner(config::Config config, bool resume, const Program& program, runtime::World& world);
+  ~StageRunner();
+  StageRunner(const StageRunner&) = delete;
+  StageRunner& operator=(const StageRunner&) = delete;
+
+  // Names in their order: shard, cache, align, finetune, baseline, distill, evaluate.
+  static const std::vector<std::string>& stages();
+
+  // Collective. Says on rank 0 what was done.
+  stages::StageOutcome run(const std::string& stage);
+
+  // What evaluate found; empty before it ran.
+  const std::vector<ModelResult>& results() const { return results_; }
+  const config::Config& config() const { return config_; }
+
+ private:
+  class Display;
+
+  stages::StageOutcome evaluate();
+
+  config::Config config_;
+  runtime::World& world_;
+  std::unique_ptr<distributed::Communicator> communicator_;
+  std::unique_ptr<Display> display_;
+  std::unique_ptr<stages::Context> context_;
+  std::vector<ModelResult> results_;
+};
+
+// A table of results for people, one line each.
+std::string results_table(const std::vector<ModelResult>& results);
+
+}  // namespace cskd::launch

@@ -1,0 +1,84 @@
+#include "data/corpus.h"
+
+#include <algorithm>
+#include <cmath>
+#include <utility>
+
+#include "data/sampler.h"
+#include "runtime/check.h"
+
+namespace cskd::data {
+
+Corpus::Corpus(std::filesystem::path folder)
+    : folder_(std::move(folder)),
+      manifest_(shards::read_manifest(folder_)),
+      readers_(static_cast<size_t>(manifest_.shards_size())) {}
+
+const shards::ImageShardReader& Corpus::shard(std::uint32_t index) const {
+  const std::lock_guard lock(mutex_);
+  std::unique_ptr<shards::ImageShardReader>& reader = readers_.at(index);
+  if (!reader) {
+    const shards::Manifest::Shard& entry = manifest_.shards(static_cast<int>(index));
+    reader = std::make_unique<shards::ImageShardReader>(folder_ / entry.file(), entry);
+  }
+  return *reader;
+}
+
+SampleSet SampleSet::of_split(const Corpus& corpus, shards::Split split) {
+  SampleSet set;
+  Part part;
+  for (int i = 0; i < corpus.manifest().shards_size(); ++i) {
+    const shards::Manifest::Shard& shard = corpus.manifest().shards(i);
+    if (shard.split() != static_cast<std::uint32_t>(split)) continue;
+    part.shards.push_back(static_cast<std::uint32_t>(i));
+    part.count += shard.samples();
+    part.ends.push_back(part.count);
+  }
+  set.size_ = part.count;
+  if (part.count > 0) set.parts_.push_back(std::move(part));
+  return set;
+}
+
+SampleSet SampleSet::choose(std::uint64_t seed, std::uint32_t stream, std::uint64_t count, bool rest) const {
+  CSKD_CHECK(parts_.size() <= 1 && (parts_.empty() || !parts_[0].order), "only whole splits are chosen from");
+  CSKD_CHECK(count <= size_, "{} of {} samples", count, size_);
+  SampleSet set;
+  const std::uint64_t chosen = rest ? size_ - count : count;
+  if (chosen == 0) return set;
+  Part part = parts_[0];
+  part.order.emplace(seed, stream, 0, size_);
+  part.first = rest ? count : 0;
+  part.count = chosen;
+  set.parts_.push_back(std::move(part));
+  set.size_ = chosen;
+  return set;
+}
+
+SampleSet SampleSet::followed_by(const SampleSet& other) const {
+  SampleSet set = *this;
+  set.parts_.insert(set.parts_.end(), other.parts_.begin(), other.parts_.end());
+  set.size_ += other.size_;
+  return set;
+}
+
+SampleRef SampleSet::at(std::uint64_t number) const {
+  CSKD_CHECK(number < size_, "sample {} of {}", number, size_);
+  auto part = parts_.begin();
+  for (; number >= part->count; ++part) number -= part->count;
+  const std::uint64_t place = part->order ? (*part->order)(part->first + number) : number;
+  const auto end = std::upper_bound(part->ends.begin(), part->ends.end(), place);
+  const auto index = static_cast<size_t>(end - part->ends.begin());
+  return {part->shards[index], place - (index == 0 ? 0 : part->ends[index - 1])};
+}
+
+TrainingSets training_sets(const Corpus& corpus, double label_fraction, std::uint64_t seed) {
+  const SampleSet train = SampleSet::of_split(corpus, shards::Split::kTrain);
+  const SampleSet free = SampleSet::of_split(corpus, shards::Split::kUnlabelled);
+  if (train.size() == 0) return {train, free};
+  const auto wanted = static_cast<std::uint64_t>(std::llround(label_fraction * static_cast<double>(train.size())));
+  const std::uint64_t count = std::clamp<std::uint64_t>(wanted, 1, train.size());
+  return {train.choose(seed, kStreamLabelChoice, count, false),
+          free.followed_by(train.choose(seed, kStreamLabelChoice, count, true))};
+}
+
+}  // namespace cskd::data

@@ -1,0 +1,77 @@
+// The samples of a manifest's shards, by number.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <vector>
+
+#include "data/permutation.h"
+#include "shards/image_shard_reader.h"
+#include "shards/manifest.h"
+
+namespace cskd::data {
+
+struct SampleRef {
+  std::uint32_t shard = 0;  // position in the manifest
+  std::uint64_t row = 0;
+
+  bool operator==(const SampleRef&) const = default;
+};
+
+class Corpus {
+ public:
+  // Reads the manifest in `folder`. Throws as read_manifest().
+  explicit Corpus(std::filesystem::path folder);
+
+  const shards::Manifest& manifest() const noexcept { return manifest_; }
+  const std::filesystem::path& folder() const noexcept { return folder_; }
+  // The opened shard; opened at its first use and kept. Any thread.
+  const shards::ImageShardReader& shard(std::uint32_t index) const;
+
+ private:
+  std::filesystem::path folder_;
+  shards::Manifest manifest_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<shards::ImageShardReader>> readers_;
+};
+
+// Some samples of a corpus, numbered 0..size-1; needs memory for shards, not for samples.
+class SampleSet {
+ public:
+  // All samples of the shards of a split.
+  static SampleSet of_split(const Corpus& corpus, shards::Split split);
+
+  // The samples whose numbers are the first `count` (or, with `rest`, all but those) of a random order of this set.
+  SampleSet choose(std::uint64_t seed, std::uint32_t stream, std::uint64_t count, bool rest) const;
+  // This set, then the other.
+  SampleSet followed_by(const SampleSet& other) const;
+
+  std::uint64_t size() const noexcept { return size_; }
+  SampleRef at(std::uint64_t number) const;  // REQUIRES: number < size()
+
+ private:
+  // A part of the set: some numbers of a list of whole shards.
+  struct Part {
+    std::vector<std::uint32_t> shards;
+    std::vector<std::uint64_t> ends;  // samples of shards[0..i] together
+    std::optional<Permutation> order;
+    std::uint64_t first = 0;  // position in `order`
+    std::uint64_t count = 0;
+  };
+
+  std::vector<Part> parts_;
+  std::uint64_t size_ = 0;
+};
+
+// The training pictures whose labels may be used, and those without labels (all unlabelled ones and the other training
+// pictures): labels.fraction of a configuration. At least one label is kept when there is any.
+struct TrainingSets {
+  SampleSet labelled;
+  SampleSet unlabelled;
+};
+TrainingSets training_sets(const Corpus& corpus, double label_fraction, std::uint64_t seed);
+
+}  // namespace cskd::data

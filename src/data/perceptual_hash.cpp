@@ -1,0 +1,67 @@
+#include "data/perceptual_hash.h"
+
+#include <algorithm>
+#include <array>
+#include <cmath>
+#include <numbers>
+#include <vector>
+
+#include "data/resize.h"
+
+namespace cskd::data {
+namespace {
+
+constexpr int kSide = 32;
+constexpr int kFrequencies = 8;
+
+// Cosines in fixed point make the coefficients whole numbers: those of an even picture are exactly equal, and the hash is the
+// same on every machine. 255 * 32 * 2^20 squared along both axes stays below 2^63.
+constexpr double kOne = 1 << 20;
+
+using Basis = std::array<std::array<std::int64_t, kSide>, kFrequencies>;
+
+Basis make_basis() {
+  Basis basis{};
+  for (int k = 0; k < kFrequencies; ++k) {
+    for (int x = 0; x < kSide; ++x) {
+      const double angle = std::numbers::pi * k * (2 * x + 1) / (2 * kSide);
+      basis[k][x] = std::llround(kOne * std::cos(angle));
+    }
+  }
+  return basis;
+}
+
+// ITU-R BT.601 luma in 16-bit fixed point, as Pillow's convert("L").
+std::int64_t luma(const std::uint8_t* rgb) { return (19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 0x8000) >> 16; }
+
+}  // namespace
+
+std::uint64_t perceptual_hash(const Image& image) {
+  static const Basis basis = make_basis();
+  const Image small = resize(image, {0, 0, image.width, image.height}, kSide, kSide, Filter::kBilinear);
+
+  std::array<std::array<std::int64_t, kFrequencies>, kSide> rows{};
+  for (int y = 0; y < kSide; ++y) {
+    for (int x = 0; x < kSide; ++x) {
+      const std::int64_t grey = luma(small.row(y) + std::ptrdiff_t{3} * x);
+      for (int u = 0; u < kFrequencies; ++u) rows[y][u] += grey * basis[u][x];
+    }
+  }
+  std::array<std::int64_t, kFrequencies * kFrequencies> coefficients{};
+  for (int v = 0; v < kFrequencies; ++v) {
+    for (int y = 0; y < kSide; ++y) {
+      for (int u = 0; u < kFrequencies; ++u) coefficients[v * kFrequencies + u] += rows[y][u] * basis[v][y];
+    }
+  }
+
+  std::vector<std::int64_t> sorted(coefficients.begin() + 1, coefficients.end());
+  const auto middle = sorted.begin() + static_cast<std::ptrdiff_t>(sorted.size() / 2);
+  std::nth_element(sorted.begin(), middle, sorted.end());
+  std::uint64_t hash = 0;
+  for (std::size_t i = 0; i < coefficients.size(); ++i) {
+    if (coefficients[i] > *middle) hash |= std::uint64_t{1} << i;
+  }
+  return hash;
+}
+
+}  // namespace cskd::data

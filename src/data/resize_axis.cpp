@@ -1,0 +1,56 @@
+#include "data/resize_axis.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace cskd::data {
+namespace {
+
+double bilinear(double x) {
+  x = std::abs(x);
+  return x < 1.0 ? 1.0 - x : 0.0;
+}
+
+// Keys, "Cubic Convolution Interpolation for Digital Image Processing", 1981.
+double bicubic(double x) {
+  constexpr double a = -0.5;
+  x = std::abs(x);
+  if (x < 1.0) return ((a + 2.0) * x - (a + 3.0)) * x * x + 1;
+  if (x < 2.0) return (((x - 5) * x + 8) * x - 4) * a;
+  return 0.0;
+}
+
+}  // namespace
+
+Axis make_axis(int source, int start, int length, int target, Filter filter) {
+  const auto kernel = filter == Filter::kBilinear ? bilinear : bicubic;
+  const double scale = static_cast<double>(length) / target;
+  const double filter_scale = std::max(scale, 1.0);
+  const double support = (filter == Filter::kBilinear ? 1.0 : 2.0) * filter_scale;
+  const double inverse = 1.0 / filter_scale;
+
+  Axis axis;
+  axis.stride = static_cast<std::size_t>(std::ceil(support)) * 2 + 1;
+  axis.windows.reserve(static_cast<std::size_t>(target));
+  axis.coefficients.resize(static_cast<std::size_t>(target) * axis.stride);
+  std::vector<double> weights(axis.stride);
+  for (int i = 0; i < target; ++i) {
+    const double centre = start + (i + 0.5) * scale;
+    const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
+    const int count = std::min(static_cast<int>(centre + support + 0.5), source) - first;
+    double sum = 0.0;
+    for (int k = 0; k < count; ++k) {
+      weights[k] = kernel((k + first - centre + 0.5) * inverse);
+      sum += weights[k];
+    }
+    std::int32_t* coefficients = axis.coefficients.data() + axis.stride * static_cast<std::size_t>(i);
+    for (int k = 0; k < count; ++k) {
+      const double weight = sum != 0.0 ? weights[k] / sum : weights[k];
+      coefficients[k] = static_cast<std::int32_t>((weight < 0 ? -0.5 : 0.5) + weight * (1 << kCoefficientBits));
+    }
+    axis.windows.push_back({first, count});
+  }
+  return axis;
+}
+
+}  // namespace cskd::data

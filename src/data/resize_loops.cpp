@@ -1,0 +1,117 @@
+#include "data/resize_loops.h"
+
+#include <algorithm>
+
+#if defined(__x86_64__)
+#include <immintrin.h>
+#endif
+
+namespace cskd::data {
+namespace {
+
+constexpr std::int32_t kHalf = 1 << (kCoefficientBits - 1);
+
+std::uint8_t rounded(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kCoefficientBits, 0, 255)); }
+
+void columns_portable(const std::uint8_t* from, int origin, const Axis& axis, int width, std::uint8_t* to) {
+  for (int x = 0; x < width; ++x, to += kColumnBytes) {
+    const Axis::Window window = axis.windows[static_cast<std::size_t>(x)];
+    const std::uint8_t* column = from + std::ptrdiff_t{kColumnBytes} * (window.first - origin);
+    const std::int32_t* coefficients = axis.of(x);
+    std::int32_t sums[kColumnBytes];
+    std::fill_n(sums, kColumnBytes, kHalf);
+    for (int k = 0; k < window.count; ++k, column += kColumnBytes) {
+      for (int i = 0; i < kColumnBytes; ++i) sums[i] += column[i] * coefficients[k];
+    }
+    std::transform(sums, sums + kColumnBytes, to, rounded);
+  }
+}
+
+// Bytes [start, row_bytes).
+void rows_portable_from(std::size_t start, const std::uint8_t* from, const std::int32_t* coefficients, int count,
+                        std::size_t row_bytes, std::uint8_t* to) {
+  constexpr std::size_t kBlock = 64;
+  for (std::size_t block = start; block < row_bytes; block += kBlock) {
+    const std::size_t size = std::min(kBlock, row_bytes - block);
+    std::int32_t sums[kBlock];
+    std::fill_n(sums, kBlock, kHalf);
+    const std::uint8_t* row = from + block;
+    for (int k = 0; k < count; ++k, row += row_bytes) {
+      for (std::size_t i = 0; i < size; ++i) sums[i] += row[i] * coefficients[k];
+    }
+    std::transform(sums, sums + size, to + block, rounded);
+  }
+}
+
+void rows_portable(const std::uint8_t* from, const std::int32_t* coefficients, int count, std::size_t row_bytes,
+                   std::uint8_t* to) {
+  rows_portable_from(0, from, coefficients, count, row_bytes, to);
+}
+
+#if defined(__x86_64__)
+
+#define CSKD_AVX2 __attribute__((target("avx2")))
+
+CSKD_AVX2 inline __m256i widened(const std::uint8_t* eight) {
+  return _mm256_cvtepu8_epi32(_mm_loadl_epi64(reinterpret_cast<const __m128i*>(eight)));
+}
+
+// Two times eight sums to bytes, in order.
+CSKD_AVX2 inline __m128i rounded(__m256i first, __m256i second) {
+  const __m256i words = _mm256_packs_epi32(_mm256_srai_epi32(first, kCoefficientBits),
+                                           _mm256_srai_epi32(second, kCoefficientBits));
+  const __m256i bytes = _mm256_packus_epi16(words, words);
+  // Packing works on both halves of a register apart: the fours of bytes lie there as 0, 2 and 1, 3.
+  return _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));
+}
+
+CSKD_AVX2 void columns_avx2(const std::uint8_t* from, int origin, const Axis& axis, int width, std::uint8_t* to) {
+  for (int x = 0; x < width; ++x, to += kColumnBytes) {
+    const Axis::Window window = axis.windows[static_cast<std::size_t>(x)];
+    const std::uint8_t* column = from + std::ptrdiff_t{kColumnBytes} * (window.first - origin);
+    const std::int32_t* coefficients = axis.of(x);
+    __m256i first = _mm256_set1_epi32(kHalf);
+    __m256i second = first;
+    for (int k = 0; k < window.count; ++k, column += kColumnBytes) {
+      const __m256i coefficient = _mm256_set1_epi32(coefficients[k]);
+      first = _mm256_add_epi32(first, _mm256_mullo_epi32(widened(column), coefficient));
+      second = _mm256_add_epi32(second, _mm256_mullo_epi32(widened(column + 8), coefficient));
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to), rounded(first, second));
+  }
+}
+
+CSKD_AVX2 void rows_avx2(const std::uint8_t* from, const std::int32_t* coefficients, int count, std::size_t row_bytes,
+                         std::uint8_t* to) {
+  constexpr std::size_t kBlock = 32;
+  std::size_t block = 0;
+  for (; block + kBlock <= row_bytes; block += kBlock) {
+    __m256i sums[4];
+    std::fill_n(sums, 4, _mm256_set1_epi32(kHalf));
+    const std::uint8_t* row = from + block;
+    for (int k = 0; k < count; ++k, row += row_bytes) {
+      const __m256i coefficient = _mm256_set1_epi32(coefficients[k]);
+      for (int i = 0; i < 4; ++i) {
+        sums[i] = _mm256_add_epi32(sums[i], _mm256_mullo_epi32(widened(row + 8 * i), coefficient));
+      }
+    }
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + block), rounded(sums[0], sums[1]));
+    _mm_storeu_si128(reinterpret_cast<__m128i*>(to + block + 16), rounded(sums[2], sums[3]));
+  }
+  rows_portable_from(block, from, coefficients, count, row_bytes, to);
+}
+
+#endif
+
+}  // namespace
+
+ResizeLoops portable_resize_loops() { return {columns_portable, rows_portable}; }
+
+ResizeLoops fastest_resize_loops() {
+#if defined(__x86_64__)
+  if (__builtin_cpu_supports("avx2") != 0) return {columns_avx2, rows_avx2};
+#endif
+  return portable_resize_loops();
+}
+
+}  // namespace cskd::data

@@ -1,0 +1,63 @@
+#include "data/view.h"
+
+#include <algorithm>
+#include <cmath>
+
+namespace cskd::data {
+namespace {
+
+constexpr double kLowestRatio = 3.0 / 4.0;
+constexpr double kHighestRatio = 4.0 / 3.0;
+constexpr int kTries = 10;
+
+int below(runtime::Philox& random, int bound) {
+  return static_cast<int>(random.below(static_cast<std::uint32_t>(bound)));
+}
+
+bool coin(runtime::Philox& random) { return (random() & 1U) != 0; }
+
+}  // namespace
+
+View whole_view(int width, int height, bool flip) { return {.box = {0, 0, width, height}, .flip = flip}; }
+
+View random_resized_crop(runtime::Philox& random, int width, int height, double min_area) {
+  View view;
+  view.flip = coin(random);
+  const double area = static_cast<double>(width) * height;
+  for (int attempt = 0; attempt < kTries; ++attempt) {
+    const double share = random.uniform(min_area, 1.0);
+    const double ratio = std::exp(random.uniform(std::log(kLowestRatio), std::log(kHighestRatio)));
+    const int crop_width = static_cast<int>(std::lround(std::sqrt(area * share * ratio)));
+    const int crop_height = static_cast<int>(std::lround(std::sqrt(area * share / ratio)));
+    if (crop_width < 1 || crop_height < 1 || crop_width > width || crop_height > height) continue;
+    view.box = {below(random, width - crop_width + 1), below(random, height - crop_height + 1), crop_width, crop_height};
+    return view;
+  }
+  const double ratio = std::clamp(static_cast<double>(width) / height, kLowestRatio, kHighestRatio);
+  const int crop_width = std::clamp(static_cast<int>(std::lround(height * ratio)), 1, width);
+  const int crop_height = std::clamp(static_cast<int>(std::lround(width / ratio)), 1, height);
+  view.box = {(width - crop_width) / 2, (height - crop_height) / 2, crop_width, crop_height};
+  return view;
+}
+
+View weak_view(runtime::Philox& random, int width, int height) { return whole_view(width, height, coin(random)); }
+
+View strong_view(runtime::Philox& random, int width, int height) {
+  View view;
+  view.flip = coin(random);
+  // Both sides keep 95 % or more of their length: 90.25 % of the area, and ratios within 5 %.
+  const int crop_width = std::max(1, static_cast<int>(std::ceil(width * random.uniform(0.95, 1.0))));
+  const int crop_height = std::max(1, static_cast<int>(std::ceil(height * random.uniform(0.95, 1.0))));
+  view.box = {below(random, width - crop_width + 1), below(random, height - crop_height + 1), crop_width, crop_height};
+  if (coin(random)) {
+    const double share = random.uniform(0.01, 0.04);
+    const double ratio = std::exp(random.uniform(std::log(0.5), std::log(2.0)));
+    view.erase_width = static_cast<float>(std::sqrt(share * ratio));
+    view.erase_height = static_cast<float>(std::sqrt(share / ratio));
+    view.erase_x = static_cast<float>(random.uniform(0, 1.0 - view.erase_width));
+    view.erase_y = static_cast<float>(random.uniform(0, 1.0 - view.erase_height));
+  }
+  return view;
+}
+
+}  // namespace cskd::data

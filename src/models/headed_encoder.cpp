@@ -1,0 +1,67 @@
+#include "models/headed_encoder.h"
+
+#include <utility>
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include "runtime/error.h"
+
+namespace cskd::models {
+namespace {
+
+constexpr std::string_view kEncoderPrefix = "encoder.";
+
+}  // namespace
+
+HeadedEncoder::HeadedEncoder(std::shared_ptr<Encoder> encoder, std::string head, std::int64_t outputs)
+    : encoder_(register_module("encoder", std::move(encoder))), head_name_(std::move(head)) {
+  head_ = register_module(head_name_, torch::nn::Linear(encoder_->shape().pooled_width, outputs));
+  torch::nn::init::normal_(head_->weight, 0, 0.02);
+  torch::nn::init::zeros_(head_->bias);
+}
+
+torch::Tensor HeadedEncoder::forward(const torch::Tensor& images) { return head_(encoder_->forward(images).pooled); }
+
+std::string HeadedEncoder::file_name(const std::string& module_name) const {
+  return module_name.starts_with(kEncoderPrefix) ? module_name.substr(kEncoderPrefix.size()) : module_name;
+}
+
+std::vector<std::pair<std::string, torch::Tensor>> HeadedEncoder::trainable() {
+  std::vector<std::pair<std::string, torch::Tensor>> result;
+  for (const auto& item : named_parameters()) {
+    if (item.value().requires_grad()) result.emplace_back(file_name(item.key()), item.value());
+  }
+  return result;
+}
+
+std::vector<std::pair<std::string, torch::Tensor>> HeadedEncoder::state() {
+  std::vector<std::pair<std::string, torch::Tensor>> result;
+  for (const auto& item : named_parameters()) result.emplace_back(file_name(item.key()), item.value());
+  for (const auto& item : named_buffers()) result.emplace_back(file_name(item.key()), item.value());
+  return result;
+}
+
+void HeadedEncoder::load(const std::map<std::string, torch::Tensor>& weights, const std::string& origin, bool encoder_only) {
+  const torch::NoGradGuard no_gradients;
+  for (auto& [name, tensor] : state()) {
+    if (encoder_only && name.starts_with(head_name_ + ".")) continue;
+    const auto found = weights.find(name);
+    if (found == weights.end()) throw runtime::DataError(fmt::format("{} lacks the tensor '{}'", origin, name));
+    if (found->second.sizes() != tensor.sizes()) {
+      throw runtime::DataError(fmt::format("{}: tensor '{}' has {} numbers in another shape than the model's {}", origin, name,
+                                           found->second.numel(), tensor.numel()));
+    }
+    tensor.copy_(found->second);
+  }
+}
+
+torch::Tensor normalise(const torch::Tensor& pixels, const EncoderShape& shape) {
+  const auto options = torch::TensorOptions().device(pixels.device());
+  const torch::Tensor mean = torch::tensor({shape.mean[0], shape.mean[1], shape.mean[2]}, options) * 255;
+  const torch::Tensor stddev = torch::tensor({shape.stddev[0], shape.stddev[1], shape.stddev[2]}, options) * 255;
+  // [N, S, S, 3] seen as [N, 3, S, S] is LibTorch's channels-last layout.
+  return ((pixels.to(torch::kFloat) - mean) / stddev).permute({0, 3, 1, 2});
+}
+
+}  // namespace cskd::models

@@ -1,0 +1,51 @@
+// An encoder with one linear layer on its pooled features: the projector of Stage I, the score head of Stage II.
+#pragma once
+
+#include <map>
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
+
+#include "models/encoder.h"
+
+namespace cskd::models {
+
+inline constexpr const char* kProjector = "projector";
+inline constexpr const char* kScoreHead = "score_head";
+
+class HeadedEncoder : public torch::nn::Module {
+ public:
+  // Takes the encoder; the layer has `outputs` outputs and is named `head` in weight files.
+  HeadedEncoder(std::shared_ptr<Encoder> encoder, std::string head, std::int64_t outputs);
+
+  // images as Encoder::forward(); [N, outputs]. For a score head: logits of the distribution over bins.
+  torch::Tensor forward(const torch::Tensor& images);
+
+  Encoder& encoder() { return *encoder_; }
+  const EncoderShape& shape() const { return encoder_->shape(); }
+
+  // Parameters that require gradients, and all parameters and buffers, under the names of weight files: the encoder's own, without prefix,
+  // and "<head>.weight", "<head>.bias".
+  std::vector<std::pair<std::string, torch::Tensor>> trainable();
+  std::vector<std::pair<std::string, torch::Tensor>> state();
+
+  // Copies from `weights` (as state(); more names are allowed). Throws DataError naming `origin` when one is missing or has another
+  // shape; with `encoder_only` the head is left as it is.
+  void load(const std::map<std::string, torch::Tensor>& weights, const std::string& origin, bool encoder_only);
+
+ private:
+  std::string file_name(const std::string& module_name) const;
+
+  std::shared_ptr<Encoder> encoder_;
+  std::string head_name_;
+  torch::nn::Linear head_{nullptr};
+};
+
+// uint8 pixels [N, S, S, 3] to what the encoder takes: [N, 3, S, S], normalised, channels last in memory.
+torch::Tensor normalise(const torch::Tensor& pixels, const EncoderShape& shape);
+
+}  // namespace cskd::models

@@ -1,0 +1,64 @@
+#include "report/appended_file.h"
+
+#include <cerrno>
+#include <system_error>
+#include <utility>
+
+#include <fcntl.h>
+#include <fmt/format.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+
+namespace cskd::report {
+namespace {
+
+void create_folder(const std::filesystem::path& folder) {
+  if (folder.empty()) return;  // the working folder
+  std::error_code failure;
+  std::filesystem::create_directories(folder, failure);
+  if (failure) {
+    runtime::throw_system_error(fmt::format("cannot create the folder {}", folder.native()), failure.value());
+  }
+}
+
+}  // namespace
+
+AppendedFile::AppendedFile(std::filesystem::path path, std::string place)
+    : path_(std::move(path)), place_(std::move(place)) {
+  create_folder(path_.parent_path());
+  descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
+  if (descriptor_ < 0) runtime::throw_system_error(fmt::format("cannot open {} to append", path_.native()), errno);
+  struct stat status {};
+  if (::fstat(descriptor_, &status) != 0) {
+    const int failure = errno;
+    ::close(descriptor_);
+    runtime::throw_system_error(fmt::format("cannot find the size of {}", path_.native()), failure);
+  }
+  size_ = static_cast<std::uint64_t>(status.st_size);
+}
+
+AppendedFile::~AppendedFile() { ::close(descriptor_); }
+
+void AppendedFile::append(std::string_view piece) {
+  runtime::failure_point(place_, path_.native());
+  std::string_view rest = piece;
+  // A disk that fills up takes a part of the piece first; only the next write(2) tells why it stopped.
+  while (!rest.empty()) {
+    const ssize_t written = ::write(descriptor_, rest.data(), rest.size());
+    if (written < 0) {
+      if (errno == EINTR) continue;
+      const int failure = errno;
+      const bool is_whole = rest.size() == piece.size() || ::ftruncate(descriptor_, static_cast<off_t>(size_)) == 0;
+      runtime::throw_system_error(fmt::format("cannot append {} bytes to {}{}", piece.size(), path_.native(),
+                                              is_whole ? "" : ", which now ends in a part of them"),
+                                  failure);
+    }
+    rest.remove_prefix(static_cast<size_t>(written));
+  }
+  size_ += piece.size();
+}
+
+}  // namespace cskd::report

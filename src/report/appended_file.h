@@ -1,0 +1,33 @@
+// A file that grows by whole pieces: a line of text, a record.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <string_view>
+
+namespace cskd::report {
+
+// Each piece goes out with one write(2) at the end of the file, so a killed process leaves whole pieces but possibly
+// the last. One writer per file; not thread-safe.
+class AppendedFile {
+ public:
+  // Opens `path`, or creates it and its folder. append() passes the failure point `place`. Throws Error.
+  AppendedFile(std::filesystem::path path, std::string place);
+  ~AppendedFile();
+  AppendedFile(const AppendedFile&) = delete;
+  AppendedFile& operator=(const AppendedFile&) = delete;
+
+  // In the hands of the kernel on return. Throws Error, e.g. when the disk is full; the file is then as it was before.
+  void append(std::string_view piece);
+
+  const std::filesystem::path& path() const noexcept { return path_; }
+
+ private:
+  std::filesystem::path path_;
+  std::string place_;
+  int descriptor_ = -1;
+  std::uint64_t size_ = 0;
+};
+
+}  // namespace cskd::report

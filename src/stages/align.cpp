@@ -1,0 +1,135 @@
+#include "stages/align.h"
+
+#include <cstring>
+#include <mutex>
+
+#include <torch/torch.h>
+
+#include "data/corpus.h"
+#include "losses/alignment.h"
+#include "shards/feature_cache.h"
+#include "stages/batches.h"
+#include "stages/cache.h"
+#include "stages/model_stage.h"
+
+namespace cskd::stages {
+namespace {
+
+// The caches of a corpus's shards, opened as they are needed.
+class CacheSet {
+ public:
+  CacheSet(const Context& context, const data::Corpus& corpus, shards::CacheBinding binding)
+      : context_(context), corpus_(corpus), binding_(std::move(binding)), readers_(static_cast<size_t>(corpus.manifest().shards_size())) {}
+
+  const shards::FeatureCacheReader& of(std::uint32_t shard) const {
+    const std::lock_guard lock(mutex_);
+    std::unique_ptr<shards::FeatureCacheReader>& reader = readers_.at(shard);
+    if (!reader) {
+      const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
+      reader = std::make_unique<shards::FeatureCacheReader>(cache_path(context_, entry), binding_, entry.samples());
+    }
+    return *reader;
+  }
+
+  std::uint64_t views() const { return binding_.view_count; }
+  std::uint64_t width() const { return binding_.width; }
+
+ private:
+  const Context& context_;
+  const data::Corpus& corpus_;
+  shards::CacheBinding binding_;
+  mutable std::mutex mutex_;
+  mutable std::vector<std::unique_ptr<shards::FeatureCacheReader>> readers_;
+};
+
+struct AlignBatch {
+  at::Tensor pixels;   // [n, S, S, 3] uint8
+  at::Tensor targets;  // [n, D] float32
+};
+
+class AlignStage : public ModelStage {
+ public:
+  AlignStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus, shards::CacheBinding binding)
+      : ModelStage("align", std::move(model), std::move(average), static_cast<std::int64_t>(binding.width)),
+        context_(context),
+        corpus_(std::move(corpus)),
+        caches_(context, *corpus_, std::move(binding)),
+        samples_(data::SampleSet::of_split(*corpus_, shards::Split::kUnlabelled)
+                     .followed_by(data::SampleSet::of_split(*corpus_, shards::Split::kTrain))),
+        order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.size()) {}
+
+  void start(std::uint64_t step) override {
+    const config::Training& training = context_.config.align().training();
+    const data::BatchLayout layout = data::make_batch_layout("align.training", training.global_batch(), training.micro_batches(),
+                                                             context_.world.rank(), context_.world.size());
+    loader_.emplace(context_, training, layout, step, [this, layout](std::uint64_t at_step, std::uint64_t own) {
+      return make(layout.position(at_step, own), layout.samples());
+    });
+  }
+
+  training::MicroBatchResult micro_batch(std::uint64_t, std::uint64_t) override {
+    training::MicroBatchResult result;
+    const AlignBatch batch = loader_->next(result.data_wait);
+    const at::Device device = context_.communicator.device();
+    const torch::Tensor predicted = model().forward(models::normalise(batch.pixels.to(device), model().shape()));
+    const torch::Tensor target = batch.targets.to(device);
+    const torch::Tensor smooth_l1 = losses::whitened_smooth_l1(predicted, target);
+    const torch::Tensor cosine = losses::cosine_distance(predicted, target);
+    result.loss = context_.config.align().smooth_l1_weight() * smooth_l1 + context_.config.align().cosine_weight() * cosine;
+    result.figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}};
+    result.images = batch.pixels.size(0);
+    return result;
+  }
+
+ private:
+  AlignBatch make(std::uint64_t position, std::uint64_t count) const {
+    std::vector<ViewRequest> requests;
+    const auto width = static_cast<std::int64_t>(caches_.width());
+    const at::Tensor targets = at::empty({static_cast<std::int64_t>(count), width}, at::kHalf);
+    auto* target = static_cast<char*>(targets.data_ptr());
+    const std::vector<std::uint64_t> numbers = order_.at(position, count);
+    for (std::uint64_t i = 0; i < count; ++i) {
+      const data::SampleRef sample = samples_.at(numbers[i]);
+      const shards::FeatureCacheReader& cache = caches_.of(sample.shard);
+      // Each epoch takes the next of a picture's stored views.
+      const std::uint64_t view = (cache.image_hash(sample.row) + order_.epoch(position + i)) % caches_.views();
+      const shards::StoredView stored = cache.view(sample.row, view);
+      requests.push_back({sample, {.box = {stored.x, stored.y, stored.width, stored.height}, .flip = stored.flip}});
+      const std::vector<std::uint16_t> bits = cache.pooled(sample.row, view);
+      std::memcpy(target, bits.data(), 2 * bits.size());
+      target += 2 * bits.size();
+    }
+    return {render_batch(*corpus_, requests, shape_size_), targets.to(at::kFloat)};
+  }
+
+  const Context& context_;
+  std::unique_ptr<data::Corpus> corpus_;
+  CacheSet caches_;
+  data::SampleSet samples_;
+  data::SampleOrder order_;
+  int shape_size_ = model().shape().image_size;
+  std::optional<MicroBatchLoader<AlignBatch>> loader_;  // last: its threads use the rest
+};
+
+}  // namespace
+
+runtime::ContentHash align_inputs(const Context& context) {
+  runtime::ContentHasher hasher;
+  hasher.add_field(cache_inputs(context).hex());
+  hasher.add_field(context.config.align().SerializeAsString());
+  return hasher.hash();
+}
+
+StageOutcome run_align(const Context& context) {
+  const config::Align& align = context.config.align();
+  return train_stage(context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
+    const models::EncoderShape teacher = models::make_encoder(context.config.clip().encoder())->shape();
+    const auto image_size = static_cast<int>(align.image_size());
+    Headed model = make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
+    Headed average = make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
+    return std::make_unique<AlignStage>(context, std::move(model), std::move(average), std::make_unique<data::Corpus>(context.folder.shards()),
+                                        cache_binding(context.config, teacher));
+  });
+}
+
+}  // namespace cskd::stages

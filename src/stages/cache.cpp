@@ -1,0 +1,171 @@
+#include "stages/cache.h"
+
+#include <algorithm>
+#include <chrono>
+#include <cstring>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <torch/torch.h>
+
+#include "data/decode.h"
+#include "data/prefetcher.h"
+#include "data/render_view.h"
+#include "data/sampler.h"
+#include "models/headed_encoder.h"
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "runtime/free_space.h"
+#include "runtime/stop_signal.h"
+#include "runtime/work_counter.h"
+#include "stages/batches.h"
+#include "stages/model_setup.h"
+
+namespace cskd::stages {
+namespace {
+
+bool is_cached(const shards::Manifest::Shard& shard) {
+  return shard.split() == static_cast<std::uint32_t>(shards::Split::kUnlabelled) ||
+         shard.split() == static_cast<std::uint32_t>(shards::Split::kTrain);
+}
+
+std::vector<data::View> draw_views(const Context& context, const shards::ImageShardReader& shard, std::uint64_t row) {
+  // The picture's contents decide its views, not its place.
+  runtime::Philox random(context.config.run().seed(), data::kStreamStoredViews, shard.hash(row).prefix());
+  std::vector<data::View> views;
+  for (std::uint32_t v = 0; v < context.config.cache().views(); ++v) {
+    views.push_back(data::random_resized_crop(random, shard.width(row), shard.height(row), context.config.cache().min_area()));
+  }
+  return views;
+}
+
+// Features [n, D] of rendered views, as bits of float16.
+std::vector<std::uint16_t> encode(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device) {
+  const torch::NoGradGuard no_gradients;
+  const at::Tensor pooled = encoder.forward(models::normalise(pixels.to(device), encoder.shape())).pooled;
+  const at::Tensor half = pooled.to(at::kCPU).to(at::kHalf).contiguous();
+  std::vector<std::uint16_t> bits(static_cast<size_t>(half.numel()));
+  std::memcpy(bits.data(), half.data_ptr(), half.nbytes());
+  return bits;
+}
+
+void cache_shard(const Context& context, const data::Corpus& corpus, std::uint32_t index, models::Encoder& encoder,
+                 const shards::CacheBinding& binding, const std::filesystem::path& path) {
+  const shards::ImageShardReader& shard = corpus.shard(index);
+  const std::uint64_t rows_at_once = std::max<std::uint64_t>(1, context.config.cache().batch() / binding.view_count);
+  std::vector<shards::CacheRow> rows(shard.samples());
+  for (std::uint64_t row = 0; row < rows.size(); ++row) {
+    rows[row].image_hash = shard.hash(row).prefix();
+    for (const data::View& view : draw_views(context, shard, row)) {
+      rows[row].views.push_back({view.box.x, view.box.y, view.box.width, view.box.height, view.flip});
+    }
+  }
+  const std::uint64_t batches = (rows.size() + rows_at_once - 1) / rows_at_once;
+  data::Prefetcher<at::Tensor> loader(
+      context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, 0, batches, [&](std::uint64_t batch) {
+        std::vector<ViewRequest> requests;
+        for (std::uint64_t row = batch * rows_at_once; row < std::min<std::uint64_t>(rows.size(), (batch + 1) * rows_at_once); ++row) {
+          for (const data::View& view : draw_views(context, shard, row)) requests.push_back({{index, row}, view});
+        }
+        return render_batch(corpus, requests, encoder.shape().image_size);
+      });
+  const std::uint64_t numbers = binding.view_count * binding.width;
+  for (std::uint64_t batch = 0; batch < batches; ++batch) {
+    const std::vector<std::uint16_t> bits = encode(encoder, loader.next(), context.communicator.device());
+    for (std::uint64_t i = 0; i * numbers < bits.size(); ++i) {
+      const auto first = bits.begin() + static_cast<std::ptrdiff_t>(i * numbers);
+      rows[batch * rows_at_once + i].pooled.assign(first, first + static_cast<std::ptrdiff_t>(numbers));
+    }
+    if (runtime::StopSignal::received() != 0) return;  // whole caches only
+  }
+  shards::write_feature_cache(path, binding, rows);
+}
+
+std::vector<std::uint64_t> image_hashes(const shards::ImageShardReader& shard) {
+  std::vector<std::uint64_t> hashes;
+  for (std::uint64_t row = 0; row < shard.samples(); ++row) hashes.push_back(shard.hash(row).prefix());
+  return hashes;
+}
+
+}  // namespace
+
+shards::CacheBinding cache_binding(const config::Config& config, const models::EncoderShape& shape) {
+  return {.encoder = shape.name,
+          .weights = clip_inputs(config),
+          .image_size = static_cast<std::uint64_t>(shape.image_size),
+          .preprocessing = fmt::format("bicubic, mean {} {} {}, stddev {} {} {}", shape.mean[0], shape.mean[1], shape.mean[2], shape.stddev[0],
+                                       shape.stddev[1], shape.stddev[2]),
+          .views = fmt::format("random resized crop, area {} to 1, ratio 3/4 to 4/3, flip 1/2, seed {}", config.cache().min_area(), config.run().seed()),
+          .decoder_version = data::kDecoderVersion,
+          .view_count = config.cache().views(),
+          .width = static_cast<std::uint64_t>(shape.pooled_width)};
+}
+
+std::filesystem::path cache_path(const Context& context, const shards::Manifest::Shard& shard) {
+  return context.folder.cache(context.config.clip().encoder()) / shard.file();
+}
+
+runtime::ContentHash cache_inputs(const Context& context) {
+  runtime::ContentHasher hasher;
+  hasher.add_field(shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
+  hasher.add_field(clip_inputs(context.config).hex());
+  hasher.add_field(context.config.cache().SerializeAsString());
+  hasher.add_field(context.config.run().seed());
+  return hasher.hash();
+}
+
+StageOutcome run_cache(const Context& context) {
+  const std::filesystem::path folder = context.folder.cache(context.config.clip().encoder());
+  const runtime::ContentHash inputs = cache_inputs(context);
+  if (const auto done = agree_on_completion(folder, inputs, context.world)) return {.completion = *done, .done_before = true};
+
+  const auto start = std::chrono::steady_clock::now();
+  const data::Corpus corpus(context.folder.shards());
+  const ClipEncoder clip = load_clip(context);
+  const shards::CacheBinding binding = cache_binding(context.config, clip.encoder->shape());
+  Completion completion{.stage = "cache", .inputs = inputs};
+  std::vector<std::uint32_t> indices;
+  std::vector<std::int64_t> done_after{0};  // images up to each shard
+  for (int i = 0; i < corpus.manifest().shards_size(); ++i) {
+    const shards::Manifest::Shard& shard = corpus.manifest().shards(i);
+    if (!is_cached(shard)) continue;
+    indices.push_back(static_cast<std::uint32_t>(i));
+    done_after.push_back(done_after.back() + static_cast<std::int64_t>(shard.samples()));
+    completion.products.emplace_back(shard.file());
+  }
+  if (indices.empty()) throw runtime::DataError("the corpus has neither unlabelled nor training pictures: nothing can be cached");
+  completion.images = static_cast<std::uint64_t>(done_after.back()) * binding.view_count;
+  completion.facts = nlohmann::ordered_json{{"views", binding.view_count}, {"width", binding.width}}.dump();
+  make_stage_folder(folder, context.world);
+  if (context.world.rank() == 0) {
+    for (const auto& item : std::filesystem::directory_iterator(folder)) {
+      if (item.path().extension() == ".tmp") std::filesystem::remove(item.path());
+    }
+    runtime::require_free_space(folder, completion.images * (binding.width * 2 + 32), "the feature cache");
+  }
+  context.world.barrier();
+  {
+    runtime::WorkCounter counter(context.world, static_cast<std::int64_t>(indices.size()));
+    for (std::int64_t i = counter.next(); i < static_cast<std::int64_t>(indices.size()); i = counter.next()) {
+      if (runtime::StopSignal::received() != 0) break;
+      runtime::failure_point("cache.next", folder.native());
+      const std::uint32_t index = indices[static_cast<size_t>(i)];
+      const std::filesystem::path path = cache_path(context, corpus.manifest().shards(static_cast<int>(index)));
+      if (!shards::is_valid_feature_cache(path, binding, image_hashes(corpus.shard(index)))) {
+        cache_shard(context, corpus, index, *clip.encoder, binding, path);
+      }
+      if (context.world.rank() == 0) context.progress("cache", done_after[static_cast<size_t>(i) + 1], done_after.back());
+    }
+  }
+  // Waiting for the slowest rank's last shard is no fault.
+  if (context.world.any(runtime::StopSignal::received() != 0)) return {.completion = completion, .finished = false};
+  completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (context.world.rank() == 0) {
+    context.progress("cache", done_after.back(), done_after.back());
+    write_completion(folder, completion);
+  }
+  context.world.barrier();
+  return {.completion = completion};
+}
+
+}  // namespace cskd::stages

@@ -1,0 +1,23 @@
+// Stores what the frozen CLIP encoder sees in random views of every unlabelled and training picture.
+#pragma once
+
+#include "data/corpus.h"
+#include "models/encoder.h"
+#include "shards/feature_cache.h"
+#include "stages/context.h"
+
+namespace cskd::stages {
+
+// What the caches of this configuration are bound to. `width` is the encoder's.
+shards::CacheBinding cache_binding(const config::Config& config, const models::EncoderShape& shape);
+
+// File of the cache of a shard.
+std::filesystem::path cache_path(const Context& context, const shards::Manifest::Shard& shard);
+
+runtime::ContentHash cache_inputs(const Context& context);
+
+// <run>/cache/<encoder>/<shard>: one feature cache for each image shard, shared out over ranks as they ask. Collective. Caches that are whole are
+// kept; one of another teacher or view specification is refused (BindingError). Facts: views, width.
+StageOutcome run_cache(const Context& context);
+
+}  // namespace cskd::stages

@@ -1,0 +1,36 @@
+// What every stage gets to work with.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+
+#include "config/config.pb.h"
+#include "distributed/communicator.h"
+#include "runtime/world.h"
+#include "stages/run_folder.h"
+#include "training/trainer.h"
+
+namespace cskd::stages {
+
+struct Context {
+  const config::Config& config;
+  runtime::World& world;
+  distributed::Communicator& communicator;
+  RunFolder folder;
+  int loader_threads = 1;
+  bool resume = true;
+  // Rank 0: how far a stage that does not train is.
+  std::function<void(const std::string& stage, std::int64_t done, std::int64_t total)> progress;
+  // Rank 0: who watches the training of a stage. Never null.
+  training::TrainingObserver* observer = nullptr;
+};
+
+// One stage's work. `done_before`: it was complete already, and nothing was done.
+struct StageOutcome {
+  Completion completion;
+  bool done_before = false;
+  bool finished = true;  // false: stopped by a signal at a checkpoint; exit code 75
+};
+
+}  // namespace cskd::stages

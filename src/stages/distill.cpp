@@ -1,0 +1,186 @@
+#include <algorithm>
+#include <optional>
+
+#include <torch/torch.h>
+
+#include "losses/distribution.h"
+#include "runtime/error.h"
+#include "stages/align.h"
+#include "stages/batches.h"
+#include "stages/model_stage.h"
+#include "stages/prediction.h"
+#include "stages/score.h"
+
+namespace cskd::stages {
+namespace {
+
+// What the aesthetics teacher says of each picture of a set: its distribution over bins, the mean over the weak views, and how far it can be trusted.
+struct PseudoLabels {
+  at::Tensor distributions;  // [N, K]
+  at::Tensor weights;        // [N]
+};
+
+PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const data::Corpus& corpus, const data::SampleSet& samples, const Context& context) {
+  const at::Tensor views = predict_distributions(
+      teacher, corpus, samples, true, context,
+      [&](std::int64_t done, std::int64_t total) { context.progress("pseudo-labels", done, total); });
+  const std::vector<double> centres = bin_centres(corpus);
+  const at::Tensor means = views.matmul(at::tensor(at::ArrayRef<double>(centres)).to(at::kFloat));
+  return {views.mean(1), losses::pseudo_label_weight(means, context.config.distill().variance_penalty())};
+}
+
+// One stream's part of a micro-batch.
+struct StreamBatch {
+  at::Tensor strong, weak;  // [n, S, S, 3] uint8
+  at::Tensor teacher;       // [n, K]
+  at::Tensor weight;        // [n]
+  at::Tensor labels;        // [n, K], labelled stream only
+};
+
+struct DistillBatch {
+  StreamBatch labelled, unlabelled;
+};
+
+class DistillStage : public ModelStage {
+ public:
+  DistillStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus, const Headed& teacher, std::int64_t bins)
+      : ModelStage(kStudent, std::move(model), std::move(average), bins),
+        context_(context),
+        settings_(context.config.distill()),
+        corpus_(std::move(corpus)),
+        sets_(data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed())),
+        labelled_{sets_.labelled, {seed(), data::kStreamLabelledOrder, sets_.labelled.size()}, {}, true},
+        unlabelled_{sets_.unlabelled, {seed(), data::kStreamUnlabelledOrder, std::max<std::uint64_t>(1, sets_.unlabelled.size())}, {}, false} {
+    labelled_.pseudo = pseudo_labels(*teacher, *corpus_, sets_.labelled, context);
+    unlabelled_.pseudo = pseudo_labels(*teacher, *corpus_, sets_.unlabelled, context);
+  }
+
+  void start(std::uint64_t step) override {
+    const config::Training& training = settings_.training();
+    const data::BatchLayout layout = data::make_batch_layout("distill.training", training.global_batch(), training.micro_batches(),
+                                                             context_.world.rank(), context_.world.size());
+    loader_.emplace(context_, training, layout, step, [this, layout](std::uint64_t at_step, std::uint64_t own) {
+      const std::uint64_t position = layout.position(at_step, own);
+      return DistillBatch{make(labelled_, position, layout.samples()), make(unlabelled_, position, layout.samples())};
+    });
+  }
+
+  training::MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t) override {
+    training::MicroBatchResult result;
+    const DistillBatch batch = loader_->next(result.data_wait);
+    const at::Device device = context_.communicator.device();
+    const auto joined = [&](at::Tensor StreamBatch::*part) { return at::cat({batch.labelled.*part, batch.unlabelled.*part}).to(device); };
+    const std::int64_t labelled = batch.labelled.strong.size(0);
+
+    const torch::Tensor strong = models::normalise(joined(&StreamBatch::strong), model().shape());
+    const torch::Tensor student = torch::softmax(model().forward(strong), 1);
+    const torch::Tensor supervised = losses::squared_emd(student.narrow(0, 0, labelled), batch.labelled.labels.to(device)).mean();
+    const torch::Tensor pseudo = (joined(&StreamBatch::weight) * losses::squared_emd(student, joined(&StreamBatch::teacher))).mean();
+    torch::Tensor consistency = torch::zeros({}, student.options());
+    const double weight = consistency_weight(step);
+    if (weight > 0) {
+      torch::Tensor average;
+      {
+        const torch::NoGradGuard no_gradients;
+        average = torch::softmax(average_model().forward(models::normalise(joined(&StreamBatch::weak), model().shape())), 1);
+      }
+      consistency = losses::squared_emd(student, average).mean();
+    }
+    result.loss = supervised + settings_.pseudo_label_weight() * pseudo + weight * consistency;
+    result.figures = {{"train/supervised", supervised.detach()}, {"train/pseudo_label", pseudo.detach()}, {"train/consistency", consistency.detach()}};
+    result.images = student.size(0);
+    return result;
+  }
+
+ private:
+  struct Stream {
+    data::SampleSet samples;
+    data::SampleOrder order;
+    PseudoLabels pseudo;
+    bool has_labels = false;
+  };
+
+  std::uint64_t seed() const { return context_.config.run().seed(); }
+
+  double consistency_weight(std::uint64_t step) const {
+    const double ramp = settings_.consistency_ramp() * static_cast<double>(settings_.training().steps());
+    const double share = ramp > 0 ? std::min(1.0, static_cast<double>(step) / ramp) : 1.0;
+    return settings_.consistency_weight() * share;
+  }
+
+  StreamBatch make(const Stream& stream, std::uint64_t position, std::uint64_t count) const {
+    std::vector<ViewRequest> strong;
+    std::vector<ViewRequest> weak;
+    std::vector<data::SampleRef> samples;
+    std::vector<std::int64_t> numbers;
+    // The labelled stream's views differ from the unlabelled one's at equal positions.
+    const std::uint64_t stream_bit = stream.has_labels ? 1ULL << 63 : 0;
+    for (const std::uint64_t number : stream.order.at(position, count)) {
+      const std::uint64_t item = (position + samples.size()) | stream_bit;
+      const data::SampleRef sample = stream.samples.at(number);
+      const shards::ImageShardReader& shard = corpus_->shard(sample.shard);
+      runtime::Philox strong_random(seed(), data::kStreamStrongViews, item);
+      runtime::Philox weak_random(seed(), data::kStreamWeakViews, item);
+      strong.push_back({sample, data::strong_view(strong_random, shard.width(sample.row), shard.height(sample.row))});
+      weak.push_back({sample, data::weak_view(weak_random, shard.width(sample.row), shard.height(sample.row))});
+      samples.push_back(sample);
+      numbers.push_back(static_cast<std::int64_t>(number));
+    }
+    const at::Tensor index = at::tensor(at::ArrayRef<std::int64_t>(numbers));
+    StreamBatch batch;
+    batch.strong = render_batch(*corpus_, strong, image_size_);
+    batch.weak = render_batch(*corpus_, weak, image_size_);
+    batch.teacher = stream.pseudo.distributions.index_select(0, index);
+    batch.weight = stream.pseudo.weights.index_select(0, index);
+    if (stream.has_labels) batch.labels = label_batch(*corpus_, samples);
+    return batch;
+  }
+
+  const Context& context_;
+  const config::Distill& settings_;
+  std::unique_ptr<data::Corpus> corpus_;
+  data::TrainingSets sets_;
+  Stream labelled_, unlabelled_;
+  int image_size_ = model().shape().image_size;
+  std::optional<MicroBatchLoader<DistillBatch>> loader_;  // last: its threads use the rest
+};
+
+runtime::ContentHash distill_inputs(const Context& context) {
+  runtime::ContentHasher hasher;
+  hasher.add_field(shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
+  hasher.add_field(context.config.align().encoder());
+  hasher.add_field(std::uint64_t{context.config.align().image_size()});
+  hasher.add_field(context.config.labels().SerializeAsString());
+  hasher.add_field(context.config.distill().SerializeAsString());
+  hasher.add_field(context.config.finetune().SerializeAsString());
+  hasher.add_field(context.config.run().seed());
+  if (context.config.distill().start() == config::aligned || context.config.finetune().start() == config::aligned) {
+    hasher.add_field(align_inputs(context).hex());
+  }
+  if (context.config.distill().start() == config::clip || context.config.finetune().start() == config::clip) {
+    hasher.add_field(clip_inputs(context.config).hex());
+  }
+  return hasher.hash();
+}
+
+}  // namespace
+
+StageOutcome run_distill(const Context& context) {
+  const config::Distill& distill = context.config.distill();
+  return train_stage(context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
+    auto corpus = std::make_unique<data::Corpus>(context.folder.shards());
+    const auto bins = static_cast<std::int64_t>(bin_centres(*corpus).size());
+    if (data::training_sets(*corpus, context.config.labels().fraction(), context.config.run().seed()).unlabelled.size() == 0) {
+      throw runtime::UsageError("distill needs pictures without labels, but the corpus has none: add an unlabelled source, or lower labels.fraction");
+    }
+    const Headed teacher = load_stage_model(context, kTeacher, models::kScoreHead);
+    const config::Align& align = context.config.align();
+    const auto image_size = static_cast<int>(align.image_size());
+    Headed model = make_model(context, align.encoder(), image_size, models::kScoreHead, bins, kStudent);
+    Headed average = make_model(context, align.encoder(), image_size, models::kScoreHead, bins, kStudent);
+    start_weights(*model, distill.start(), context);
+    return std::make_unique<DistillStage>(context, std::move(model), std::move(average), std::move(corpus), teacher, bins);
+  });
+}
+
+}  // namespace cskd::stages

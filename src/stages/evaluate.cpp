@@ -1,0 +1,44 @@
+#include "stages/evaluate.h"
+
+#include <torch/torch.h>
+
+#include "runtime/error.h"
+#include "stages/batches.h"
+#include "stages/model_setup.h"
+#include "stages/prediction.h"
+
+namespace cskd::stages {
+
+std::vector<TestPredictions> predict_test_split(const Context& context, const std::vector<std::string>& stages) {
+  const data::Corpus corpus(context.folder.shards());
+  const data::SampleSet test = data::SampleSet::of_split(corpus, shards::Split::kTest);
+  if (test.size() == 0) throw runtime::UsageError("no source has a test split: there is nothing to evaluate on");
+  TestPredictions common{.label_fraction = context.config.labels().fraction(), .bin_centres = bin_centres(corpus)};
+  for (std::uint64_t i = 0; i < test.size(); ++i) {
+    const data::SampleRef sample = test.at(i);
+    const shards::ImageShardReader& shard = corpus.shard(sample.shard);
+    const auto source = static_cast<int>(corpus.manifest().shards(static_cast<int>(sample.shard)).source());
+    common.keys.push_back(corpus.manifest().sources(source).name() + "/" + shard.key(sample.row));
+    const shards::Label label = shard.label(sample.row);
+    common.rated.emplace_back(label.histogram.begin(), label.histogram.end());
+  }
+  std::vector<TestPredictions> all;
+  for (const std::string& name : stages) {
+    const Headed model = load_stage_model(context, name, models::kScoreHead);
+    const at::Tensor distributions =
+        predict_distributions(*model, corpus, test, false, context,
+                              [&](std::int64_t done, std::int64_t total) { context.progress("evaluate", done, total); })
+            .select(1, 0)
+            .to(at::kDouble)
+            .contiguous();
+    TestPredictions predictions = common;
+    predictions.model = name;
+    const std::int64_t bins = distributions.size(1);
+    const auto* values = distributions.data_ptr<double>();
+    for (std::int64_t i = 0; i < distributions.size(0); ++i) predictions.predicted.emplace_back(values + i * bins, values + (i + 1) * bins);
+    all.push_back(std::move(predictions));
+  }
+  return all;
+}
+
+}  // namespace cskd::stages

@@ -1,0 +1,115 @@
+#include "stages/model_setup.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include "data/sampler.h"
+#include "models/safetensors.h"
+#include "runtime/error.h"
+#include "runtime/input_file.h"
+#include "runtime/philox.h"
+
+namespace cskd::stages {
+namespace {
+
+void require_same(const models::EncoderShape& shape, const std::string& encoder, int image_size, const char* of) {
+  if (shape.name == encoder && shape.image_size == image_size) return;
+  throw runtime::UsageError(fmt::format("weights of {} belong to '{}' at {} pixels, but the model is '{}' at {} pixels", of, encoder, image_size,
+                                        shape.name, shape.image_size));
+}
+
+}  // namespace
+
+runtime::ContentHash clip_inputs(const config::Config& config) {
+  const config::Clip& clip = config.clip();
+  if (clip.weights().empty()) {
+    throw runtime::UsageError("clip.weights is not given: name a safetensors file with the weights of clip.encoder");
+  }
+  runtime::ContentHasher hasher;
+  hasher.add_field(clip.encoder());
+  const runtime::InputFile file(clip.weights());
+  constexpr std::uint64_t kBlock = 8 << 20;
+  std::vector<std::byte> block;
+  for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
+    block.resize(std::min(kBlock, file.size() - at));
+    file.read_at(at, block);
+    hasher.add(block);
+  }
+  return hasher.hash();
+}
+
+ClipEncoder load_clip(const Context& context) {
+  ClipEncoder clip;
+  clip.weights = clip_inputs(context.config);
+  clip.encoder = models::make_encoder(context.config.clip().encoder());
+  models::load_encoder_weights(*clip.encoder, context.config.clip().weights());
+  clip.encoder->to(context.communicator.device());
+  clip.encoder->eval();
+  for (const torch::Tensor& parameter : clip.encoder->parameters()) parameter.requires_grad_(false);
+  return clip;
+}
+
+Headed make_model(const Context& context, const std::string& encoder, int image_size, const char* head, std::int64_t outputs,
+                  const std::string& purpose) {
+  const std::uint64_t item = runtime::content_hash(purpose).prefix();
+  torch::manual_seed(runtime::Philox(context.config.run().seed(), data::kStreamModel, item).bits64());
+  auto model = std::make_shared<models::HeadedEncoder>(models::make_encoder(encoder, image_size), head, outputs);
+  model->to(context.communicator.device());
+  // Convolutions run faster so, and batches come in this layout.
+  for (torch::Tensor& parameter : model->parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(torch::MemoryFormat::ChannelsLast));
+  }
+  return model;
+}
+
+void start_weights(models::HeadedEncoder& model, config::Start start, const Context& context) {
+  const models::EncoderShape& shape = model.shape();
+  if (start == config::clip) {
+    const ClipEncoder clip = load_clip(context);
+    require_same(shape, clip.encoder->shape().name, clip.encoder->shape().image_size, "[clip]");
+    models::load_encoder_weights(model.encoder(), context.config.clip().weights());
+  } else if (start == config::aligned) {
+    const std::filesystem::path path = context.folder.model("align");
+    const Headed aligned = load_stage_model(context, "align", models::kProjector);
+    require_same(shape, aligned->shape().name, aligned->shape().image_size, "Stage I");
+    std::map<std::string, torch::Tensor> weights;
+    for (const auto& [name, tensor] : aligned->state()) weights.emplace(name, tensor);
+    model.load(weights, path.native(), true);
+  }
+}
+
+Headed load_stage_model(const Context& context, const std::string& stage, const char* head) {
+  const std::filesystem::path path = context.folder.model(stage);
+  if (!std::filesystem::exists(path)) {
+    throw runtime::UsageError(fmt::format("{} is not there: run 'cskd {}' first", path.native(), stage));
+  }
+  const models::SafetensorsHeader header = models::read_safetensors_header(path);
+  const auto field = [&](const char* name) {
+    const auto found = header.metadata.find(name);
+    if (found == header.metadata.end()) throw runtime::DataError(fmt::format("{} lacks '{}' in its metadata", path.native(), name));
+    return found->second;
+  };
+  const auto number = [&](const char* name) {
+    const std::string text = field(name);
+    if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) {
+      throw runtime::DataError(fmt::format("{}: '{}' of its metadata is '{}', expected a whole number", path.native(), name, text));
+    }
+    return std::stoi(text);
+  };
+  const Headed model = make_model(context, field("encoder"), number("image_size"), head, number("outputs"), stage);
+  model->load(models::read_safetensors(path), path.native(), false);
+  model->eval();
+  for (const torch::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);
+  return model;
+}
+
+std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model, const std::string& stage,
+                                                                std::int64_t outputs) {
+  return {{"format", "cskd-model"},
+          {"stage", stage},
+          {"encoder", model.shape().name},
+          {"image_size", std::to_string(model.shape().image_size)},
+          {"outputs", std::to_string(outputs)}};
+}
+
+}  // namespace cskd::stages

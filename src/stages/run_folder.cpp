@@ -1,0 +1,110 @@
+#include "stages/run_folder.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/input_file.h"
+
+namespace cskd::stages {
+namespace {
+
+constexpr std::uint64_t kLargestRecord = 1 << 20;
+
+std::filesystem::path record_path(const std::filesystem::path& stage_folder) { return stage_folder / "complete.json"; }
+
+std::string hash_of_file(const std::filesystem::path& path) {
+  constexpr std::uint64_t kBlock = 8 << 20;
+  const runtime::InputFile file(path);
+  runtime::ContentHasher hasher;
+  std::vector<std::byte> block;
+  for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
+    block.resize(std::min(kBlock, file.size() - at));
+    file.read_at(at, block);
+    hasher.add(block);
+  }
+  return hasher.hash().hex();
+}
+
+// The record's text, or nothing when the stage has to run (again).
+std::optional<std::string> valid_record(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs) {
+  const std::filesystem::path path = record_path(stage_folder);
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  const std::string text = runtime::read_text_file(path, kLargestRecord);
+  const nlohmann::json record = nlohmann::json::parse(text, nullptr, false);
+  if (!record.is_object() || !record.contains("products") || !record["products"].is_object()) {
+    spdlog::warn("{} is damaged: the stage runs again", path.native());
+    return std::nullopt;
+  }
+  if (record.value("inputs", "") != inputs.hex()) {
+    throw runtime::UsageError(
+        fmt::format("{} was made with another configuration, seed or data than this: restore it, choose another run.folder, or remove the folder",
+                    stage_folder.native()));
+  }
+  for (const auto& [name, hash] : record["products"].items()) {
+    const std::filesystem::path product = stage_folder / name;
+    if (!std::filesystem::exists(product) || hash != hash_of_file(product)) {
+      spdlog::warn("{} is missing or damaged: its stage runs again", product.native());
+      return std::nullopt;
+    }
+  }
+  return text;
+}
+
+Completion parse(const std::string& text) {
+  const nlohmann::json record = nlohmann::json::parse(text);
+  Completion completion;
+  completion.stage = record.value("stage", "");
+  completion.seconds = record.value("seconds", 0.0);
+  completion.images = record.value("images", std::uint64_t{0});
+  completion.facts = record.value("facts", nlohmann::json::object()).dump();
+  for (const auto& [name, hash] : record["products"].items()) completion.products.emplace_back(name);
+  return completion;
+}
+
+}  // namespace
+
+void write_completion(const std::filesystem::path& stage_folder, const Completion& completion) {
+  nlohmann::ordered_json record{{"stage", completion.stage},
+                                {"inputs", completion.inputs.hex()},
+                                {"seconds", completion.seconds},
+                                {"images", completion.images},
+                                {"facts", nlohmann::ordered_json::parse(completion.facts)},
+                                {"products", nlohmann::ordered_json::object()}};
+  for (const std::filesystem::path& product : completion.products) {
+    record["products"][product.native()] = hash_of_file(stage_folder / product);
+  }
+  runtime::write_file_atomically(record_path(stage_folder), record.dump(2) + "\n");
+}
+
+std::optional<Completion> read_completion(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs) {
+  const std::optional<std::string> text = valid_record(stage_folder, inputs);
+  if (!text) return std::nullopt;
+  Completion completion = parse(*text);
+  completion.inputs = inputs;
+  return completion;
+}
+
+std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs,
+                                              runtime::World& world) {
+  std::string text;
+  if (world.rank() == 0) text = valid_record(stage_folder, inputs).value_or("");
+  text = world.broadcast(text);
+  if (text.empty()) return std::nullopt;
+  Completion completion = parse(text);
+  completion.inputs = inputs;
+  return completion;
+}
+
+void make_stage_folder(const std::filesystem::path& folder, runtime::World& world) {
+  if (world.rank() == 0) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) runtime::throw_system_error(fmt::format("cannot create the folder {}", folder.native()), error.value());
+  }
+  world.barrier();
+}
+
+}  // namespace cskd::stages

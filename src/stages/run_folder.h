@@ -1,0 +1,49 @@
+// What lies where in a run's folder, and which stages are complete.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.pb.h"
+#include "runtime/content_hash.h"
+#include "runtime/world.h"
+
+namespace cskd::stages {
+
+struct RunFolder {
+  std::filesystem::path root;
+
+  std::filesystem::path shards() const { return root / "shards"; }
+  std::filesystem::path cache(const std::string& encoder) const { return root / "cache" / encoder; }
+  std::filesystem::path stage(const std::string& name) const { return root / name; }
+  std::filesystem::path model(const std::string& stage_name) const { return root / stage_name / "model.safetensors"; }
+};
+
+// A finished stage: <run>/<stage>/complete.json. What it made is whole as long as the files have these hashes.
+struct Completion {
+  std::string stage;
+  runtime::ContentHash inputs;  // of all that decides the result
+  double seconds = 0;
+  std::uint64_t images = 0;
+  std::vector<std::filesystem::path> products;  // relative to the stage's folder
+  std::string facts = "{}";                     // JSON of the stage's own, for summaries
+};
+
+// Hashes the products and writes the record, last and atomically. One rank calls.
+void write_completion(const std::filesystem::path& stage_folder, const Completion& completion);
+
+// Nothing when the stage is not complete, or one of its products is missing or damaged (logged). Throws UsageError when it is complete but
+// was made from other inputs: what there is, is never overwritten silently.
+std::optional<Completion> read_completion(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs);
+
+// Collective: what rank 0 reads of it.
+std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs,
+                                              runtime::World& world);
+
+// Makes the folder on rank 0; the others wait. Throws Error.
+void make_stage_folder(const std::filesystem::path& folder, runtime::World& world);
+
+}  // namespace cskd::stages

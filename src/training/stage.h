@@ -1,0 +1,44 @@
+// What differs between the trainings of Stage I and Stage II: models, losses and streams of data. The loop is the trainer's.
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+namespace cskd::training {
+
+using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
+
+// What one micro-batch gives.
+struct MicroBatchResult {
+  at::Tensor loss;                                             // a scalar with a graph; mean over the micro-batch
+  std::vector<std::pair<std::string, at::Tensor>> figures;  // scalars for the log, without a graph; the same names every time
+  std::int64_t images = 0;                                     // that the model saw
+  double data_wait = 0;                                        // seconds until the batch was there
+};
+
+class Stage {
+ public:
+  virtual ~Stage() = default;
+
+  virtual std::string name() const = 0;  // "align"
+
+  // The model's parameters that are trained; all that a checkpoint keeps of it (parameters and buffers, names of weight files); and the
+  // same tensors, in the same order, of a second model that holds the moving average of the weights.
+  virtual NamedTensors trainable() = 0;
+  virtual NamedTensors state() = 0;
+  virtual NamedTensors average() = 0;
+
+  // Metadata of the weight files: what is needed to build the model again.
+  virtual std::vector<std::pair<std::string, std::string>> metadata() const = 0;
+
+  // Loading begins at this step; called once, before micro_batch().
+  virtual void start(std::uint64_t step) = 0;
+  // Forward pass of the next of this rank's micro-batches, in the order of steps and of their numbers.
+  virtual MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) = 0;
+};
+
+}  // namespace cskd::training

@@ -1,0 +1,268 @@
+#include "training/trainer.h"
+
+#include <chrono>
+#include <cmath>
+#include <optional>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+#include <torch/csrc/autograd/generated/variable_factories.h>
+#include <torch/utils.h>
+
+#include "data/sampler.h"
+#include "distributed/gradient_reducer.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
+#include "optim/weight_average.h"
+#include "runtime/check.h"
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "runtime/philox.h"
+#include "runtime/stop_signal.h"
+#include "training/checkpoint.h"
+
+namespace cskd::training {
+namespace {
+
+using Clock = std::chrono::steady_clock;
+
+double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
+
+std::vector<at::Tensor> tensors_of(const NamedTensors& named) {
+  std::vector<at::Tensor> tensors;
+  for (const auto& [name, tensor] : named) tensors.push_back(tensor);
+  return tensors;
+}
+
+void restore(const NamedTensors& live, const std::map<std::string, at::Tensor>& stored, const char* file) {
+  const c10::AutoGradMode no_gradients(false);
+  for (const auto& [name, tensor] : live) {
+    const auto found = stored.find(name);
+    if (found == stored.end() || found->second.sizes() != tensor.sizes()) {
+      throw runtime::DataError(fmt::format("{} of the checkpoint has no tensor '{}' of the model's shape", file, name));
+    }
+    tensor.detach().copy_(found->second);
+  }
+}
+
+// Note [One small all-reduce]
+// Besides gradients, ranks agree once a step on BatchNorm's running statistics (their mean over ranks, so that a checkpoint does not
+// depend on who writes it), the figures of the step, and whether a signal came. All travel in one tensor.
+class Agreement {
+ public:
+  Agreement(const NamedTensors& state, const NamedTensors& trainable, distributed::Communicator& communicator) : communicator_(communicator) {
+    for (const auto& [name, tensor] : state) {
+      bool is_parameter = false;
+      for (const auto& [other, parameter] : trainable) is_parameter = is_parameter || other == name;
+      if (!is_parameter && tensor.is_floating_point()) statistics_.push_back(tensor.detach());
+    }
+  }
+
+  // Means of the statistics in place, sums of `figures` over ranks.
+  std::vector<double> operator()(const std::vector<double>& figures) {
+    const c10::AutoGradMode no_gradients(false);
+    std::vector<at::Tensor> parts;
+    for (const at::Tensor& statistic : statistics_) parts.push_back(statistic.reshape({-1}).to(at::kFloat));
+    parts.push_back(at::tensor(at::ArrayRef<double>(figures)).to(at::kFloat).to(communicator_.device()));
+    at::Tensor packed = at::cat(parts);
+    communicator_.all_reduce(packed, distributed::Reduction::kSum);
+    std::int64_t at = 0;
+    for (const at::Tensor& statistic : statistics_) {
+      statistic.copy_(packed.narrow(0, at, statistic.numel()).view(statistic.sizes()).div(communicator_.size()));
+      at += statistic.numel();
+    }
+    const at::Tensor sums = packed.narrow(0, at, static_cast<std::int64_t>(figures.size())).to(at::kCPU, at::kDouble);
+    return {sums.data_ptr<double>(), sums.data_ptr<double>() + sums.numel()};
+  }
+
+ private:
+  distributed::Communicator& communicator_;
+  std::vector<at::Tensor> statistics_;
+};
+
+class Training {
+ public:
+  Training(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator)
+      : stage_(stage),
+        options_(options),
+        world_(world),
+        communicator_(communicator),
+        layout_(data::make_batch_layout((stage.name() + ".training").c_str(), options.training.global_batch(), options.training.micro_batches(),
+                                        world.rank(), world.size())),
+        reducer_(stage.trainable(), communicator),
+        optimiser_(stage.trainable(), {.weight_decay = options.training.weight_decay()}),
+        average_(tensors_of(stage.state()), tensors_of(stage.average())),
+        agreement_(stage.state(), stage.trainable(), communicator),
+        checkpoints_(options.folder / "checkpoints") {
+    for (const auto& [name, tensor] : stage.state()) communicator.broadcast(tensor.detach(), 0);
+    average_.reset();
+  }
+
+  TrainingOutcome run(TrainingObserver& observer) {
+    const std::uint64_t steps = options_.training.steps();
+    resume();
+    TrainingOutcome outcome;
+    stage_.start(state_.step());
+    std::optional<CheckpointWriter> writer;
+    if (world_.rank() == 0) {
+      std::filesystem::create_directories(checkpoints_);
+      writer.emplace(checkpoints_, options_.training.keep_checkpoints());
+      observer.started(state_.step(), steps);
+    }
+    bool stop = false;
+    while (state_.step() < steps && !stop) {
+      runtime::failure_point("trainer.step", stage_.name());
+      StepReport report = step(stop);
+      outcome.loss = report.figures.front().second;
+      if (world_.rank() == 0) observer.stepped(report);
+      const bool due = state_.step() % options_.training.checkpoint_every() == 0;
+      if (writer && (due || stop || state_.step() == steps)) writer->start(contents());
+    }
+    if (writer) writer->finish();
+    outcome.finished = state_.step() == steps;
+    outcome.steps = state_.step();
+    outcome.images = state_.images();
+    outcome.seconds = state_.seconds();
+    // No rank goes on, and uses the result, before it is on disk.
+    world_.barrier();
+    return outcome;
+  }
+
+ private:
+  void resume() {
+    std::string found;
+    if (world_.rank() == 0) {
+      const std::optional<std::uint64_t> newest = newest_checkpoint(checkpoints_);
+      if (newest && !options_.resume) {
+        throw runtime::UsageError(fmt::format("{} holds checkpoints of an earlier run: resume it (--resume auto), or remove the folder",
+                                              checkpoints_.native()));
+      }
+      remove_unfinished_checkpoints(checkpoints_);
+      if (newest) found = std::to_string(*newest);
+    }
+    found = world_.broadcast(found);
+    if (found.empty()) return;
+    LoadedCheckpoint loaded = read_checkpoint(checkpoints_, std::stoull(found));
+    const std::string inputs(options_.inputs.bytes.begin(), options_.inputs.bytes.end());
+    if (loaded.state.inputs() != inputs || loaded.state.seed() != options_.seed) {
+      throw runtime::UsageError(fmt::format("{} was made with another configuration, seed or data: restore it, choose another run.folder, or "
+                                            "remove the folder",
+                                            checkpoints_.native()));
+    }
+    restore(stage_.state(), loaded.model, "model.safetensors");
+    restore(stage_.average(), loaded.average, "ema.safetensors");
+    restore(optimiser_.state(), loaded.optimizer, "optimizer.safetensors");
+    state_ = loaded.state;
+    if (world_.rank() == 0) spdlog::info("{} goes on after step {}", stage_.name(), state_.step());
+  }
+
+  // One optimiser step; sets `stop` on every rank when a signal came to any.
+  StepReport step(bool& stop) {
+    const auto start = Clock::now();
+    const std::uint64_t number = state_.step();
+    const double micro_batches = static_cast<double>(layout_.micro_batches);
+    reducer_.start_step();
+    std::vector<std::string> names;
+    std::vector<double> sums;
+    double data_wait = 0;
+    std::int64_t images = 0;
+    for (std::uint64_t own = 0; own < layout_.own(); ++own) {
+      // Dropout and the like depend on the micro-batch alone.
+      torch::manual_seed(runtime::Philox(options_.seed, data::kStreamModel, number * layout_.micro_batches + layout_.first() + own).bits64());
+      MicroBatchResult result = stage_.micro_batch(number, own);
+      if (own + 1 == layout_.own()) reducer_.expect_last_backward();
+      (result.loss / micro_batches).backward();
+      if (names.empty()) {
+        names.emplace_back("train/loss");
+        for (const auto& figure : result.figures) names.push_back(figure.first);
+        sums.assign(names.size(), 0);
+      }
+      sums[0] += result.loss.item<double>() / micro_batches;
+      for (size_t i = 0; i < result.figures.size(); ++i) sums[i + 1] += result.figures[i].second.item<double>() / micro_batches;
+      images += result.images;
+      data_wait += result.data_wait;
+    }
+    const distributed::ReduceStatistics reduced = reducer_.finish_step();
+    if (!reduced.unused.empty() && number == 0) {
+      spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(), reduced.unused.front());
+    }
+    const double norm = reducer_.gradient_norm();
+    sums.push_back(static_cast<double>(images));
+    sums.push_back(runtime::StopSignal::received() != 0 ? 1 : 0);
+    sums = agreement_(sums);
+    stop = sums.back() > 0;
+    images = std::llround(sums[sums.size() - 2]);
+    sums.resize(names.size());
+
+    const optim::Schedule schedule{options_.training.learning_rate(), options_.training.final_rate(), options_.training.warmup_steps(),
+                                   options_.training.steps()};
+    const double rate = optim::learning_rate(schedule, number);
+    apply(norm, sums[0], rate);
+
+    const double seconds = seconds_since(start);
+    state_.set_step(number + 1);
+    state_.set_images(state_.images() + static_cast<std::uint64_t>(images));
+    state_.set_seconds(state_.seconds() + seconds);
+    StepReport report{.step = number + 1, .steps = options_.training.steps(), .images = images, .seconds = seconds};
+    for (size_t i = 0; i < names.size(); ++i) report.figures.emplace_back(names[i], sums[i]);
+    report.figures.emplace_back("train/learning_rate", rate);
+    report.figures.emplace_back("train/gradient_norm", norm);
+    report.figures.emplace_back("perf/images_per_second", static_cast<double>(images) / seconds);
+    report.figures.emplace_back("perf/data_wait", data_wait);
+    report.figures.emplace_back("perf/exposed_communication", reduced.exposed_seconds);
+    return report;
+  }
+
+  // Changes the weights; the same decision on every rank, since norm and loss are sums over all.
+  void apply(double norm, double loss, double rate) {
+    if (!std::isfinite(norm) || !std::isfinite(loss)) {
+      state_.set_skipped(state_.skipped() + 1);
+      ++skipped_in_a_row_;
+      spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", stage_.name(), state_.step() + 1, loss, norm);
+      if (skipped_in_a_row_ > kMostSkipped) {
+        throw runtime::Error(fmt::format("{}: {} steps in a row had no finite gradient; lower {}.training.learning_rate", stage_.name(),
+                                         skipped_in_a_row_, stage_.name()));
+      }
+      return;
+    }
+    skipped_in_a_row_ = 0;
+    if (norm > options_.training.clip_norm()) reducer_.scale(options_.training.clip_norm() / norm);
+    optimiser_.step(rate);
+    average_.update(optim::average_decay(options_.training.ema_decay(), state_.step()));
+  }
+
+  CheckpointContents contents() {
+    CheckpointContents contents{stage_.state(), stage_.average(), optimiser_.state(), state_, stage_.metadata()};
+    contents.state.set_seed(options_.seed);
+    contents.state.set_inputs(options_.inputs.bytes.data(), options_.inputs.bytes.size());
+    contents.state.clear_buckets();
+    for (const std::vector<std::string>& names : reducer_.layout()) {
+      State::Bucket& bucket = *contents.state.add_buckets();
+      for (const std::string& name : names) bucket.add_parameters(name);
+    }
+    return contents;
+  }
+
+  Stage& stage_;
+  const TrainerOptions& options_;
+  runtime::World& world_;
+  distributed::Communicator& communicator_;
+  data::BatchLayout layout_;
+  distributed::GradientReducer reducer_;
+  optim::AdamW optimiser_;
+  optim::WeightAverage average_;
+  Agreement agreement_;
+  std::filesystem::path checkpoints_;
+  State state_;
+  int skipped_in_a_row_ = 0;
+};
+
+}  // namespace
+
+TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator,
+                      TrainingObserver& observer) {
+  return Training(stage, options, world, communicator).run(observer);
+}
+
+}  // namespace cskd::training

@@ -1,0 +1,65 @@
+// The one training loop.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "config/training.pb.h"
+#include "distributed/communicator.h"
+#include "runtime/content_hash.h"
+#include "runtime/world.h"
+#include "training/stage.h"
+
+namespace cskd::training {
+
+struct TrainerOptions {
+  config::Training training;
+  std::uint64_t seed = 1;
+  std::filesystem::path folder;  // of the stage: checkpoints/ is written there
+  runtime::ContentHash inputs;   // of all that decides what is computed; a checkpoint with others is refused
+  bool resume = true;            // from the newest whole checkpoint; otherwise there must be none
+};
+
+// What a step did, for logs and displays; rank 0 tells it.
+struct StepReport {
+  std::uint64_t step = 0;   // steps that are done
+  std::uint64_t steps = 0;  // of the whole training
+  std::int64_t images = 0;  // of this step, all ranks
+  double seconds = 0;       // of this step
+  // "train/loss", "train/learning_rate", "train/gradient_norm", the stage's own, "perf/images_per_second", "perf/data_wait",
+  // "perf/exposed_communication" (seconds of rank 0).
+  std::vector<std::pair<std::string, double>> figures;
+};
+
+class TrainingObserver {
+ public:
+  virtual ~TrainingObserver() = default;
+  virtual void started(std::uint64_t first_step, std::uint64_t steps) = 0;
+  virtual void stepped(const StepReport& report) = 0;
+};
+
+struct TrainingOutcome {
+  bool finished = false;  // false: a signal asked to stop, a checkpoint was written, exit code 75
+  std::uint64_t steps = 0;
+  std::uint64_t images = 0;  // over all starts and ranks
+  double seconds = 0;        // over all starts
+  double loss = 0;           // of the last step
+};
+
+// Trains `stage` to the end, or until a StopSignal. Collective; options are equal on all ranks. On return every rank holds the same
+// weights and averages. `observer` is called on rank 0 only.
+//
+// Weights after k steps do not depend on where the run was stopped and resumed. A step whose gradient is not finite is left out on
+// every rank and counted; more than kMostSkipped in a row end the training.
+//
+// Throws UsageError when the checkpoints were made from other inputs, Error when a checkpoint cannot be written, a rank is lost, or the
+// loss stays infinite.
+TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator,
+                      TrainingObserver& observer);
+
+constexpr int kMostSkipped = 20;
+
+}  // namespace cskd::training

@@ -1,0 +1,115 @@
+// What holds for any correct resampling; pixels_test.py compares every pixel with Pillow.
+#include "data/resize.h"
+
+#include <algorithm>
+#include <cmath>
+
+#include <gtest/gtest.h>
+
+#include "runtime/check.h"
+#include "tests/data/decode_pictures.h"
+
+namespace cskd::data {
+namespace {
+
+using tests::scene;
+
+Box whole(const Image& image) { return {0, 0, image.width, image.height}; }
+
+// The definition in floating point, without rounding between the passes.
+double exact_bilinear(const Image& image, int x, int y, int c, int width, int height) {
+  const auto weights = [](int i, int source, int target) {
+    const double scale = static_cast<double>(source) / target;
+    const double centre = (i + 0.5) * scale;
+    std::vector<double> result;
+    double sum = 0;
+    for (int k = 0; k < source; ++k) {
+      result.push_back(std::max(0.0, 1 - std::abs(k + 0.5 - centre) / std::max(scale, 1.0)));
+      sum += result.back();
+    }
+    for (double& weight : result) weight /= sum;
+    return result;
+  };
+  const std::vector<double> columns = weights(x, image.width, width);
+  const std::vector<double> rows = weights(y, image.height, height);
+  double value = 0;
+  for (int v = 0; v < image.height; ++v) {
+    for (int u = 0; u < image.width; ++u) value += rows[v] * columns[u] * image.row(v)[3 * u + c];
+  }
+  return value;
+}
+
+TEST(Resize, BilinearFollowsItsDefinition) {
+  const Image image = scene(31, 23);
+  for (const auto& [width, height] : {std::pair(9, 7), std::pair(60, 11), std::pair(5, 50), std::pair(31, 8)}) {
+    const Image result = resize(image, whole(image), width, height, Filter::kBilinear);
+    for (int y = 0; y < height; ++y) {
+      for (int x = 0; x < width; ++x) {
+        for (int c = 0; c < 3; ++c) {
+          EXPECT_NEAR(result.row(y)[3 * x + c], exact_bilinear(image, x, y, c, width, height), 1.01);
+        }
+      }
+    }
+  }
+}
+
+TEST(Resize, OneColourStaysThatColour) {
+  for (const Filter filter : {Filter::kBilinear, Filter::kBicubic}) {
+    for (const std::uint8_t value : std::initializer_list<std::uint8_t>{0, 1, 127, 254, 255}) {
+      const Image image{37, 29, std::vector<std::uint8_t>(37 * 29 * 3, value)};
+      for (const auto& [width, height] : {std::pair(1, 1), std::pair(5, 80), std::pair(100, 3), std::pair(224, 224)}) {
+        const Image result = resize(image, {3, 2, 30, 20}, width, height, filter);
+        ASSERT_EQ(result.rgb, std::vector<std::uint8_t>(std::size_t{3} * width * height, value));
+      }
+    }
+  }
+}
+
+TEST(Resize, SameSizeOfTheWholeImageCopies) {
+  const Image image = scene(20, 30);
+  EXPECT_EQ(resize(image, whole(image), 20, 30, Filter::kBicubic).rgb, image.rgb);
+}
+
+TEST(Resize, ABoxAtItsOwnSizeIsACrop) {
+  const Image image = scene(20, 30);
+  const Image part = resize(image, {4, 5, 7, 9}, 7, 9, Filter::kBicubic);
+  for (int y = 0; y < 9; ++y) {
+    EXPECT_TRUE(std::equal(part.row(y), part.row(y) + 21, image.row(5 + y) + 12)) << y;
+  }
+}
+
+TEST(Resize, AMirroredImageGivesTheMirroredResult) {
+  const Image image = scene(48, 20);
+  Image mirrored = image;
+  flip_horizontally(mirrored);
+  for (const Filter filter : {Filter::kBilinear, Filter::kBicubic}) {
+    // Sizes whose windows are symmetric: Pillow rounds the ends of others towards one side.
+    Image result = resize(image, whole(image), 16, 10, filter);
+    flip_horizontally(result);
+    EXPECT_EQ(resize(mirrored, whole(image), 16, 10, filter).rgb, result.rgb);
+  }
+}
+
+TEST(Resize, ABoxOutsideTheImageIsABugOfTheCaller) {
+  const Image image = scene(20, 30);
+  for (const Box box : {Box{0, 0, 21, 30}, Box{15, 0, 6, 1}, Box{0, -1, 2, 2}, Box{0, 0, 0, 3}}) {
+    EXPECT_THROW(resize(image, box, 5, 5, Filter::kBicubic), runtime::CheckFailure);
+  }
+  EXPECT_THROW(resize(image, whole(image), 0, 5, Filter::kBicubic), runtime::CheckFailure);
+}
+
+TEST(Flip, ExchangesColumns) {
+  for (const int width : {1, 2, 7, 8}) {
+    const Image image = scene(width, 3);
+    Image flipped = image;
+    flip_horizontally(flipped);
+    for (int y = 0; y < 3; ++y) {
+      for (int x = 0; x < width; ++x) {
+        EXPECT_TRUE(std::equal(image.row(y) + 3 * x, image.row(y) + 3 * x + 3, flipped.row(y) + 3 * (width - 1 - x)));
+      }
+    }
+  }
+}
+
+}  // namespace
+}  // namespace cskd::data

@@ -1,0 +1,219 @@
+"""Trains the demo teacher, configs/demo/teacher.safetensors: pictures of a demo corpus against captions of their scenes.
+
+    .venv/bin/python tests/demo/train_teacher.py runs/teacher
+
+renders a corpus with a seed of its own (the pictures of the default one stay unseen), then trains a small CLIP: the image tower
+of teacher_network.py and a small text tower, which is thrown away, so that a picture and its caption come to lie close together.
+No rating is read. Takes about 40 minutes on one core.
+
+A caption is a set of clauses, each true by itself; a clause is a bag of words. Captions share most of their facts, and a whole
+one tells its picture from 255 others by a few of them; so a picture is matched with several random parts of its caption.
+"""
+
+import argparse
+import csv
+import datetime
+import io
+import math
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tarfile
+import time
+
+import numpy as np
+import torch
+from safetensors.torch import save_file
+from teacher_network import SHARED, SIDE, WEIGHTS, VisualTower, normalised, pixels_of
+from torch import nn
+from torch.nn.attention import SDPBackend, sdpa_kernel
+
+PARTS = 4  # of its caption that each picture is matched with at a step
+WARM_UP = 0.1  # of the steps
+
+
+def render(folder, images, seed):
+    program = os.environ.get("CSKD_BINARY", "build/release/cskd")
+    subprocess.run([program, "demo", folder, "--images", str(images), "--seed", str(seed)], check=True,
+                   stdout=subprocess.DEVNULL)
+
+
+def read_corpus(folder):
+    """Pictures [N, SIDE, SIDE, 3] as bytes, and their captions. Pictures are kept beside the corpus for the next time."""
+    with open(folder / "truth/captions.csv") as file:
+        rows = list(csv.DictReader(file))
+    captions = [row["caption"] for row in rows]
+    kept = folder.with_name(f"{folder.name}.pixels-{SIDE}.npy")
+    if kept.exists() and kept.stat().st_mtime > (folder / "corpus.json").stat().st_mtime:
+        return np.load(kept, mmap_mode="r"), captions
+    pixels = np.empty((len(rows), SIDE, SIDE, 3), np.uint8)
+    tars = {}
+    for i, row in enumerate(rows):
+        path, tar, member = row["path"].partition(".tar/")
+        if not tar:
+            pixels[i] = pixels_of(folder / path)
+            continue
+        if path not in tars:
+            tars[path] = tarfile.open(folder / f"{path}.tar")
+        pixels[i] = pixels_of(io.BytesIO(tars[path].extractfile(member).read()))
+    np.save(kept, pixels)
+    return pixels, captions
+
+
+def mirrored(clause):
+    return re.sub(r"\b(left|right)\b", lambda match: {"left": "right", "right": "left"}[match[0]], clause)
+
+
+class Captions:
+    """Every caption as a row of 0 and 1 over all clauses there are, and every clause as a row over all words."""
+
+    def __init__(self, captions):
+        clauses = {clause for caption in captions for clause in caption.split(", ")}
+        clauses = sorted(clauses | {mirrored(clause) for clause in clauses})
+        number = {clause: i for i, clause in enumerate(clauses)}
+        words = sorted({word for clause in clauses for word in clause.split()})
+        place = {word: i for i, word in enumerate(words)}
+        self.words = torch.zeros(len(clauses), len(words))
+        for clause, i in number.items():
+            for word in clause.split():
+                self.words[i, place[word]] = 1
+        self.clauses = torch.zeros(len(captions), len(clauses), dtype=torch.bool)
+        for row, caption in zip(self.clauses, captions):
+            row[[number[clause] for clause in caption.split(", ")]] = True
+        self.mirror = torch.tensor([number[mirrored(clause)] for clause in clauses])
+
+    def parts(self, which, flipped, generator):
+        """[PARTS, B, clauses] floats: of each caption random clauses, a share between 0.3 and 1 of them."""
+        whole = self.clauses[which]
+        whole = torch.where(flipped[:, None], whole[:, self.mirror], whole)
+        share = 0.3 + 0.7 * torch.rand(PARTS, len(which), 1, generator=generator)
+        return (whole & (torch.rand(PARTS, *whole.shape, generator=generator) < share)).float()
+
+
+class TextTower(nn.Module):
+    """Words -> clauses -> captions: a caption is the mean of its clauses, a clause the mean of its words."""
+
+    def __init__(self, words, width=256):
+        super().__init__()
+        self.embedding = nn.Parameter(torch.randn(words, width) * 0.5)
+        self.clause = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
+        self.caption = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(),
+                                     nn.Linear(2 * width, SHARED))
+
+    def forward(self, words, clauses):
+        bags = words @ self.embedding / words.sum(dim=1, keepdim=True).sqrt()
+        bags = bags + self.clause(bags)
+        return self.caption(clauses @ bags / clauses.sum(dim=-1, keepdim=True).clamp(min=1).sqrt())
+
+
+def contrastive_loss(images, texts, scale):
+    """images [B, D] against each of texts [PARTS, B, D], both ways."""
+    images = nn.functional.normalize(images.float(), dim=-1)
+    texts = nn.functional.normalize(texts, dim=-1)
+    logits = scale * images @ texts.transpose(1, 2)  # [PARTS, B, B]
+    own = torch.arange(len(images)).expand(len(texts), -1)
+    return (nn.functional.cross_entropy(logits.transpose(1, 2), own) + nn.functional.cross_entropy(logits, own)) / 2
+
+
+class Training:
+    def __init__(self, pixels, captions, options):
+        self.pixels, self.captions, self.options = pixels, Captions(captions), options
+        self.generator = torch.Generator().manual_seed(0)
+        order = torch.randperm(len(pixels), generator=self.generator)
+        self.held_out, self.seen = order[:options.held_out], order[options.held_out:]
+        self.visual, self.text = VisualTower(), TextTower(self.captions.words.shape[1])
+        self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.half = torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16")
+        everything = [*self.visual.parameters(), *self.text.parameters(), self.log_scale]
+        self.optimiser = torch.optim.AdamW(
+            [{"params": [p for p in everything if p.ndim > 1], "weight_decay": 0.05},
+             {"params": [p for p in everything if p.ndim <= 1], "weight_decay": 0}], betas=(0.9, 0.98), fused=True)
+
+    def images_of(self, which, flipped):
+        images = normalised(self.pixels[which.numpy()])
+        return torch.where(flipped[:, None, None, None], images.flip(3), images)
+
+    def step(self, which, rate):
+        for group in self.optimiser.param_groups:
+            group["lr"] = rate
+        flipped = torch.rand(len(which), generator=self.generator) < 0.5
+        with self.half, sdpa_kernel(SDPBackend.MATH):  # a quarter faster than the other kernels in bfloat16
+            images = self.visual(self.images_of(which, flipped))[1]
+        texts = self.text(self.captions.words, self.captions.parts(which, flipped, self.generator))
+        loss = contrastive_loss(images, texts, self.log_scale.exp().clamp(max=100))
+        self.optimiser.zero_grad()
+        loss.backward()
+        self.optimiser.step()
+        return loss.item()
+
+    def run(self, report):
+        steps, batch = self.options.steps, self.options.batch
+        epoch, warm_up = len(self.seen) // batch, max(1, round(WARM_UP * steps))
+        for step in range(steps):
+            if step % epoch == 0:
+                order = self.seen[torch.randperm(len(self.seen), generator=self.generator)]
+            cosine = 0.5 + 0.5 * math.cos(math.pi * max(0, step - warm_up) / (steps - warm_up))
+            rate = self.options.rate * min(1, (step + 1) / warm_up) * cosine
+            report(step, self.step(order[step % epoch * batch:][:batch], rate))
+
+    @torch.no_grad()
+    def recall_at_1(self):
+        """Share of the held-out pictures whose own whole caption, of all theirs, is the nearest."""
+        flipped = torch.zeros(len(self.held_out), dtype=torch.bool)
+        images = torch.cat([self.visual(self.images_of(part, part < 0))[1] for part in self.held_out.split(100)])
+        texts = self.text(self.captions.words, self.captions.clauses[self.held_out].float())
+        nearest = (nn.functional.normalize(images, dim=1) @ nn.functional.normalize(texts, dim=1).T).argmax(dim=1)
+        return (nearest == torch.arange(len(flipped))).float().mean().item()
+
+
+def save(tower, path, facts):
+    tensors = {f"visual.{name}": tensor.half().contiguous() for name, tensor in tower.state_dict().items()}
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(path.name + ".partial")
+    save_file(tensors, partial, metadata=facts)
+    partial.rename(path)
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("folder", type=pathlib.Path, help="for the rendered corpus and the shrunk pictures")
+    parser.add_argument("--out", type=pathlib.Path, default=WEIGHTS)
+    parser.add_argument("--images", type=int, default=20_000)
+    parser.add_argument("--seed", type=int, default=1000, help="of the corpus; the default corpus has 1")
+    parser.add_argument("--held-out", type=int, default=500, help="pictures, for R@1")
+    parser.add_argument("--steps", type=int, default=1000)
+    parser.add_argument("--batch", type=int, default=256)
+    parser.add_argument("--rate", type=float, default=1e-3)
+    parser.add_argument("--precision", choices=("float32", "bfloat16"), default="bfloat16")
+    arguments = parser.parse_args()
+
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    arguments.folder.mkdir(parents=True, exist_ok=True)
+    corpus = arguments.folder / "corpus"
+    render(corpus, arguments.images, arguments.seed)
+    training = Training(*read_corpus(corpus), arguments)
+    print(f"{len(training.seen)} pictures to learn from, {len(training.held_out)} held out, "
+          f"{training.captions.words.shape[0]} clauses of {training.captions.words.shape[1]} words", flush=True)
+    start = time.monotonic()
+    losses = []
+
+    def report(step, loss):
+        losses.append(loss)
+        if (step + 1) % 100 and step + 1 != arguments.steps:
+            return
+        seconds = time.monotonic() - start
+        print(f"step {step + 1}, {seconds:.0f} s: loss {np.mean(losses[-100:]):.3f}, "
+              f"R@1 {training.recall_at_1():.3f}, {(step + 1) * arguments.batch / seconds:.0f} images/s", flush=True)
+
+    training.run(report)
+    save(training.visual, arguments.out, {
+        "encoder": "ViT-demo-16", "trained_with": " ".join(["tests/demo/train_teacher.py", *sys.argv[1:]]),
+        "captions": "truth/captions.csv of the demo corpus", "date": datetime.date.today().isoformat(),
+        "held_out_recall_at_1": f"{training.recall_at_1():.3f}"})
+
+
+if __name__ == "__main__":
+    main()

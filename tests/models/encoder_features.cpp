@@ -1,0 +1,87 @@
+// Runs one encoder for encoder_test.py, which compares the tensors that this writes with those of timm and open_clip.
+//
+//   encoder_features NAME IMAGE_SIZE initial OUTPUT                parameters and buffers of a new encoder
+//   encoder_features NAME IMAGE_SIZE eval WEIGHTS INPUT OUTPUT     "pooled", "tokens" of INPUT's "images"
+//   encoder_features NAME IMAGE_SIZE train WEIGHTS INPUT OUTPUT    in training mode: "pooled", "tokens", "gradient.*"
+//   of
+//       (pooled * INPUT's "pooled_weight").sum() + (tokens * "tokens_weight").sum(), and the buffers afterwards
+//
+// The file's metadata holds the encoder's shape.
+#include <cstdio>
+#include <stdexcept>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/torch.h>
+
+#include "models/encoder.h"
+#include "models/safetensors.h"
+
+namespace {
+
+using cskd::models::Encoder;
+using NamedTensors = std::vector<std::pair<std::string, torch::Tensor>>;
+
+void add_buffers(const Encoder& encoder, NamedTensors& tensors) {
+  for (const auto& buffer : encoder.named_buffers()) tensors.emplace_back(buffer.key(), buffer.value());
+}
+
+NamedTensors initial_weights(const Encoder& encoder) {
+  NamedTensors tensors;
+  for (const auto& parameter : encoder.named_parameters()) {
+    tensors.emplace_back(parameter.key(), parameter.value().detach());
+  }
+  add_buffers(encoder, tensors);
+  return tensors;
+}
+
+NamedTensors features(Encoder& encoder, const std::string& mode, const std::string& input_path) {
+  const auto input = cskd::models::read_safetensors(input_path);
+  encoder.train(mode == "train");
+  const torch::AutoGradMode gradients(mode == "train");
+  const auto [pooled, tokens] = encoder.forward(input.at("images"));
+  NamedTensors tensors{{"pooled", pooled.detach()}, {"tokens", tokens.detach()}};
+  if (mode == "train") {
+    ((pooled * input.at("pooled_weight")).sum() + (tokens * input.at("tokens_weight")).sum()).backward();
+    for (const auto& parameter : encoder.named_parameters()) {
+      tensors.emplace_back("gradient." + parameter.key(), parameter.value().grad());
+    }
+    add_buffers(encoder, tensors);
+  }
+  return tensors;
+}
+
+void run(const std::vector<std::string>& arguments) {
+  const std::string mode = arguments.size() > 2 ? arguments[2] : "";
+  const bool is_initial = mode == "initial" && arguments.size() == 4;
+  if (!is_initial && !((mode == "eval" || mode == "train") && arguments.size() == 6)) {
+    throw std::runtime_error("the arguments are described at the top of encoder_features.cpp");
+  }
+  const auto encoder = cskd::models::make_encoder(arguments[0], std::stoi(arguments[1]));
+  if (!is_initial) cskd::models::load_encoder_weights(*encoder, arguments[3]);
+  const cskd::models::EncoderShape& shape = encoder->shape();
+  cskd::models::write_safetensors(arguments.back(),
+                                  is_initial ? initial_weights(*encoder) : features(*encoder, mode, arguments[4]),
+                                  {{"name", shape.name},
+                                   {"image_size", std::to_string(shape.image_size)},
+                                   {"pooled_width", std::to_string(shape.pooled_width)},
+                                   {"token_width", std::to_string(shape.token_width)},
+                                   {"grid", std::to_string(shape.grid)},
+                                   {"mean", fmt::format("{}", fmt::join(shape.mean, " "))},
+                                   {"stddev", fmt::format("{}", fmt::join(shape.stddev, " "))}});
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  try {
+    run({argv + 1, argv + argc});
+    return 0;
+  } catch (const std::exception& error) {
+    std::fprintf(stderr, "encoder_features: %s\n", error.what());
+    return 1;
+  }
+}

@@ -1,0 +1,104 @@
+// Losses, optimiser and schedule against closed forms and against torch::optim.
+#include <cmath>
+
+#include <gtest/gtest.h>
+#include <torch/torch.h>
+
+#include "losses/alignment.h"
+#include "losses/distribution.h"
+#include "optim/adamw.h"
+#include "optim/schedule.h"
+#include "optim/weight_average.h"
+
+namespace cskd {
+namespace {
+
+TEST(SquaredEmd, IsTheFormula) {
+  const at::Tensor p = torch::tensor({{1.0, 0.0, 0.0}, {0.2, 0.5, 0.3}});
+  const at::Tensor q = torch::tensor({{0.0, 0.0, 1.0}, {0.2, 0.5, 0.3}});
+  const at::Tensor emd = losses::squared_emd(p, q);
+  EXPECT_NEAR(emd[0].item<double>(), 2.0 / 3, 1e-6);  // CDF differences 1, 1, 0
+  EXPECT_NEAR(emd[1].item<double>(), 0, 1e-12);
+}
+
+TEST(PseudoLabelWeight, FallsWithTheVarianceOverViews) {
+  const at::Tensor scores = torch::tensor({{5.0, 5.0}, {4.0, 6.0}});
+  const at::Tensor weight = losses::pseudo_label_weight(scores, 0.5);
+  EXPECT_NEAR(weight[0].item<double>(), 1, 1e-6);
+  EXPECT_NEAR(weight[1].item<double>(), std::exp(-0.5), 1e-6);
+}
+
+TEST(MeanScore, WeighsBinCentres) {
+  EXPECT_NEAR(losses::mean_score(torch::tensor({{0.25, 0.75}}), torch::tensor({1.0, 3.0})).item<double>(), 2.5, 1e-6);
+}
+
+TEST(WhitenedSmoothL1, IsQuadraticBelowTwoAndLinearAbove) {
+  const at::Tensor target = torch::tensor({{-1.0, 1.0}});  // whitens to itself, nearly
+  const double small = losses::whitened_smooth_l1(torch::tensor({{0.0, 1.0}}), target).item<double>();
+  EXPECT_NEAR(small, (1.0 / 4) / 2, 1e-4);
+  const double large = losses::whitened_smooth_l1(torch::tensor({{-1.0, 11.0}}), target).item<double>();
+  EXPECT_NEAR(large, (10.0 - 1) / 2, 1e-4);
+}
+
+TEST(CosineDistance, IsZeroForTheWhitenedTargetItself) {
+  const at::Tensor target = torch::randn({4, 8}) * 3 + 5;
+  EXPECT_NEAR(losses::cosine_distance(losses::whiten(target) * 2, target).item<double>(), 0, 1e-5);
+  EXPECT_NEAR(losses::cosine_distance(-losses::whiten(target), target).item<double>(), 2, 1e-5);
+}
+
+TEST(Schedule, RisesThenFallsByACosine) {
+  const optim::Schedule schedule{.peak = 2, .final_share = 0.1, .warmup = 10, .steps = 110};
+  EXPECT_DOUBLE_EQ(optim::learning_rate(schedule, 0), 0.2);
+  EXPECT_DOUBLE_EQ(optim::learning_rate(schedule, 9), 2);
+  EXPECT_DOUBLE_EQ(optim::learning_rate(schedule, 10), 2);
+  EXPECT_NEAR(optim::learning_rate(schedule, 60), 0.2 + 1.8 * 0.5, 1e-12);
+  EXPECT_NEAR(optim::learning_rate(schedule, 110), 0.2, 1e-12);
+  EXPECT_DOUBLE_EQ(optim::learning_rate({.peak = 1, .final_share = 0, .warmup = 0, .steps = 4}, 0), 1);
+}
+
+TEST(AverageDecay, StartsLow) {
+  EXPECT_DOUBLE_EQ(optim::average_decay(0.999, 0), 0.1);
+  EXPECT_DOUBLE_EQ(optim::average_decay(0.999, 1'000'000), 0.999);
+}
+
+TEST(AdamW, EqualsTorchsOwn) {
+  torch::manual_seed(3);
+  const at::Tensor matrix = torch::randn({5, 7}).requires_grad_();
+  const at::Tensor bias = torch::randn({7}).requires_grad_();
+  const at::Tensor matrix2 = matrix.detach().clone().requires_grad_();
+  const at::Tensor bias2 = bias.detach().clone().requires_grad_();
+  optim::AdamW ours({{"matrix", matrix}, {"bias", bias}}, {.weight_decay = 0.1});
+  std::vector<torch::optim::OptimizerParamGroup> groups;
+  groups.emplace_back(std::vector<at::Tensor>{matrix2}, std::make_unique<torch::optim::AdamWOptions>(torch::optim::AdamWOptions(0.01).weight_decay(0.1)));
+  groups.emplace_back(std::vector<at::Tensor>{bias2}, std::make_unique<torch::optim::AdamWOptions>(torch::optim::AdamWOptions(0.01).weight_decay(0)));
+  torch::optim::AdamW theirs(groups);
+  for (int step = 0; step < 20; ++step) {
+    const at::Tensor input = torch::randn({3, 5});
+    for (const auto& [m, b] : {std::pair{matrix, bias}, {matrix2, bias2}}) {
+      m.mutable_grad() = at::Tensor();
+      b.mutable_grad() = at::Tensor();
+      (input.matmul(m) + b).square().sum().backward();
+    }
+    ours.step(0.01);
+    theirs.step();
+  }
+  EXPECT_TRUE(at::allclose(matrix, matrix2, 1e-5, 1e-6));
+  EXPECT_TRUE(at::allclose(bias, bias2, 1e-5, 1e-6));
+}
+
+TEST(WeightAverage, MovesByTheDecayAndCopiesCounts) {
+  const at::Tensor model = torch::full({3}, 2.0F);
+  const at::Tensor count = torch::full({}, 7, torch::kLong);
+  const at::Tensor average = torch::zeros({3});
+  const at::Tensor count_average = torch::zeros({}, torch::kLong);
+  optim::WeightAverage weights({model, count}, {average, count_average});
+  EXPECT_TRUE(average.eq(2).all().item<bool>());
+  model.fill_(4);
+  count.fill_(8);
+  weights.update(0.75);
+  EXPECT_TRUE(at::allclose(average, torch::full({3}, 2.5F)));
+  EXPECT_EQ(count_average.item<std::int64_t>(), 8);
+}
+
+}  // namespace
+}  // namespace cskd

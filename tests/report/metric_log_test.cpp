@@ -1,0 +1,313 @@
+#include "report/metric_log.h"
+
+#include <algorithm>
+#include <csignal>
+#include <cstdio>
+#include <exception>
+#include <fstream>
+#include <iterator>
+#include <limits>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+#include <sys/prctl.h>
+#include <sys/stat.h>
+#include <sys/wait.h>
+#include <unistd.h>
+
+#include "runtime/check.h"
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "tests/report/full_disk.h"
+#include "tests/temporary_folder.h"
+
+namespace cskd::report {
+namespace {
+
+using runtime::FailureAction;
+using testing::HasSubstr;
+using testing::MatchesRegex;
+using testing::ThrowsMessage;
+using tests::FullDisk;
+using tests::read_file;
+using tests::TemporaryFolder;
+
+constexpr const char* kTime = R"([0-9]{10}\.?[0-9]{0,3})";
+
+std::string line_of(std::int64_t step) {
+  return fmt::format("{{\"step\": {}, \"time\": 1764000000.125, \"train/loss\": 0.5}}\n", step);
+}
+
+// A folder with a log of `text`.
+class LogFolder {
+ public:
+  explicit LogFolder(const std::string& text) { std::ofstream(log(), std::ios::binary) << text; }
+  const std::filesystem::path& path() const { return folder_.path(); }
+  std::filesystem::path log() const { return folder_ / "metrics.jsonl"; }
+
+ private:
+  TemporaryFolder folder_;
+};
+
+std::string after_resuming(const std::string& text, std::int64_t first_step) {
+  const LogFolder folder(text);
+  { const MetricLog log(folder.path(), first_step); }
+  return read_file(folder.log());
+}
+
+int event_files(const std::filesystem::path& folder) {
+  if (!std::filesystem::exists(folder / "events")) return 0;
+  const std::filesystem::directory_iterator files(folder / "events");
+  return static_cast<int>(std::distance(begin(files), end(files)));
+}
+
+TEST(MetricLog, ALineHoldsStepTimeAndTheValuesInTheirOrder) {
+  const TemporaryFolder folder;
+  MetricLog log(folder / "run", 0);
+  log.write(12, {{"train/loss", 0.25}, {"perf/images_per_second", 1e6}, {"a", -3}});
+  EXPECT_THAT(read_file(folder / "run/metrics.jsonl"),
+              MatchesRegex(fmt::format("\\{{\"step\": 12, \"time\": {}, \"train/loss\": 0.25, "
+                                       "\"perf/images_per_second\": 1000000, \"a\": -3\\}}\n",
+                                       kTime)));
+}
+
+TEST(MetricLog, NumbersAreTheShortestThatReadBackTheSame) {
+  using Limits = std::numeric_limits<double>;
+  const TemporaryFolder folder;
+  MetricLog log(folder.path(), 0);
+  log.write(std::numeric_limits<std::int64_t>::max(), {{"tenth", 0.1},
+                                                       {"third", 1.0 / 3},
+                                                       {"largest", Limits::max()},
+                                                       {"smallest", Limits::denorm_min()},
+                                                       {"zero", -0.0}});
+  EXPECT_THAT(read_file(folder / "metrics.jsonl"),
+              testing::AllOf(HasSubstr("{\"step\": 9223372036854775807, "),
+                             testing::EndsWith(", \"tenth\": 0.1, \"third\": 0.3333333333333333, \"largest\": "
+                                               "1.7976931348623157e+308, \"smallest\": 5e-324, \"zero\": -0}\n")));
+}
+
+TEST(MetricLog, WhatIsNoNumberIsNull) {
+  using Limits = std::numeric_limits<double>;
+  const TemporaryFolder folder;
+  MetricLog log(folder.path(), 0);
+  log.write(1, {{"a", Limits::quiet_NaN()}, {"b", Limits::infinity()}, {"c", -Limits::infinity()}});
+  EXPECT_THAT(read_file(folder / "metrics.jsonl"), testing::EndsWith(", \"a\": null, \"b\": null, \"c\": null}\n"));
+}
+
+TEST(MetricLog, TagsAreEscaped) {
+  const TemporaryFolder folder;
+  MetricLog log(folder.path(), 0);
+  log.write(1, {{"a \"b\"\\\n\t\x01 \u00e9", 1}});
+  EXPECT_THAT(read_file(folder / "metrics.jsonl"),
+              testing::EndsWith(", \"a \\\"b\\\"\\\\\\n\\t\\u0001 \u00e9\": 1}\n"));
+}
+
+TEST(MetricLog, ATagCannotHideStepOrTime) {
+  const TemporaryFolder folder;
+  MetricLog log(folder.path(), 0);
+  EXPECT_THROW(log.write(1, {{"step", 1}}), runtime::CheckFailure);
+  EXPECT_THROW(log.write(1, {{"time", 1}}), runtime::CheckFailure);
+  EXPECT_EQ(read_file(folder / "metrics.jsonl"), "");
+}
+
+TEST(MetricLog, ResumingDropsTheLinesOfLaterSteps) {
+  const std::string all = line_of(1) + line_of(2) + line_of(2) + line_of(3) + line_of(10);
+  EXPECT_EQ(after_resuming(all, 0), "");
+  EXPECT_EQ(after_resuming(all, 1), "");
+  EXPECT_EQ(after_resuming(all, 2), line_of(1));
+  EXPECT_EQ(after_resuming(all, 4), line_of(1) + line_of(2) + line_of(2) + line_of(3));
+  EXPECT_EQ(after_resuming(all, 11), all);
+  EXPECT_EQ(after_resuming("", 5), "");
+}
+
+TEST(MetricLog, LaterLinesAreDroppedWhereverTheyStand) {
+  EXPECT_EQ(after_resuming(line_of(7) + line_of(2) + line_of(9) + line_of(3), 5), line_of(2) + line_of(3));
+}
+
+TEST(MetricLog, AResumedRunGoesOnBehindWhatIsKept) {
+  const LogFolder folder(line_of(1) + line_of(2) + line_of(3));
+  MetricLog log(folder.path(), 3);
+  log.write(3, {{"train/loss", 0.125}});
+  EXPECT_THAT(read_file(folder.log()),
+              MatchesRegex(fmt::format("\\{{.*\"step\": 1,.*\n\\{{.*\"step\": 2,.*\n\\{{\"step\": 3, "
+                                       "\"time\": {}, \"train/loss\": 0.125\\}}\n",
+                                       kTime)));
+  EXPECT_EQ(read_file(folder.log()).substr(0, 2 * line_of(1).size()), line_of(1) + line_of(2));
+}
+
+TEST(MetricLog, ALastLineCutAnywhereIsDropped) {
+  const std::string last = line_of(2);
+  for (size_t length = 1; length + 2 <= last.size(); ++length) {
+    EXPECT_EQ(after_resuming(line_of(1) + last.substr(0, length), 3), line_of(1)) << length << " bytes of it";
+  }
+}
+
+TEST(MetricLog, ALastLineThatLacksItsEndOnlyIsKept) {
+  const std::string last = line_of(2);
+  EXPECT_EQ(after_resuming(line_of(1) + last.substr(0, last.size() - 1), 3), line_of(1) + last);
+}
+
+TEST(MetricLog, ZerosBehindTheLastLineAreDropped) {
+  EXPECT_EQ(after_resuming(line_of(1) + std::string(4096, '\0'), 3), line_of(1));
+}
+
+TEST(MetricLog, DamageInTheMiddleIsNamedAndChangesNothing) {
+  const std::vector<std::string> damaged{"",
+                                         "{\"step\": 2, \"time\": 1",
+                                         "{\"step\": 2, \"a\": nan}",
+                                         "{\"step\": 2.5}",
+                                         "{\"time\": 2}",
+                                         "[2]",
+                                         "2",
+                                         std::string(30, '\0'),
+                                         "{\"step\": 2, \"\xff\": 1}",
+                                         "{\"step\": 2}{\"step\": 3}"};
+  for (const std::string& line : damaged) {
+    const std::string text = line_of(1) + line + "\n" + line_of(4);
+    const LogFolder folder(text);
+    EXPECT_THAT(
+        [&] { MetricLog(folder.path(), 3); },
+        ThrowsMessage<runtime::DataError>(testing::StartsWith(folder.log().native() + ":2: the line is damaged")))
+        << line;
+    EXPECT_EQ(read_file(folder.log()), text);
+    EXPECT_EQ(event_files(folder.path()), 0);
+  }
+}
+
+TEST(MetricLog, ADamagedLineBehindTheStepIsRefusedToo) {
+  const LogFolder folder(line_of(1) + line_of(5) + "{\"step\n");
+  EXPECT_THAT([&] { MetricLog(folder.path(), 3); }, ThrowsMessage<runtime::DataError>(HasSubstr("metrics.jsonl:3:")));
+}
+
+TEST(MetricLog, ALogThatLosesNothingIsNotRewritten) {
+  const LogFolder folder(line_of(1));
+  struct stat before {};
+  struct stat after {};
+  ASSERT_EQ(::stat(folder.log().c_str(), &before), 0);
+  { const MetricLog log(folder.path(), 2); }
+  ASSERT_EQ(::stat(folder.log().c_str(), &after), 0);
+  EXPECT_EQ(before.st_ino, after.st_ino);
+}
+
+TEST(MetricLog, ARewriteThatFailsLeavesTheOldLog) {
+  const std::string all = line_of(1) + line_of(2) + line_of(3);
+  for (const char* place : {"atomic_file.open", "atomic_file.write", "atomic_file.rename"}) {
+    const LogFolder folder(all);
+    runtime::arm_failure(place, 1, FailureAction::kFull);
+    EXPECT_THAT([&] { MetricLog(folder.path(), 2); }, ThrowsMessage<runtime::Error>(HasSubstr("No space left")));
+    EXPECT_EQ(read_file(folder.log()), all) << place;
+    EXPECT_EQ(event_files(folder.path()), 0);
+  }
+}
+
+TEST(MetricLog, EveryStartHasAnEventFileOfItsOwn) {
+  const TemporaryFolder folder;
+  { const MetricLog log(folder.path(), 0); }
+  { const MetricLog log(folder.path(), 2); }
+  EXPECT_EQ(event_files(folder.path()), 2);
+}
+
+TEST(MetricLog, AFullDiskIsAnErrorAndLeavesWholeLines) {
+  const TemporaryFolder folder;
+  MetricLog log(folder.path(), 0);
+  log.write(1, {{"a", 1}});
+  const std::string before = read_file(folder / "metrics.jsonl");
+  runtime::arm_failure("metric_log.write", 1, FailureAction::kFull);
+  EXPECT_THAT(
+      [&] {
+        log.write(2, {{"a", 2}});
+      },
+      ThrowsMessage<runtime::Error>(
+          testing::AllOf(HasSubstr((folder / "metrics.jsonl").native()), HasSubstr("No space left on device"))));
+  EXPECT_EQ(read_file(folder / "metrics.jsonl"), before);
+}
+
+TEST(MetricLog, AFullDiskForEventsIsAnError) {
+  const TemporaryFolder folder;
+  MetricLog log(folder.path(), 0);
+  runtime::arm_failure("event_file.write", 2, FailureAction::kFull);
+  EXPECT_THAT(
+      [&] {
+        log.write(1, {{"a", 1}, {"b", 2}});
+      },
+      ThrowsMessage<runtime::Error>(testing::AllOf(HasSubstr("tfevents"), HasSubstr("No space left on device"))));
+  EXPECT_THAT(read_file(folder / "metrics.jsonl"), testing::EndsWith(", \"a\": 1, \"b\": 2}\n"));
+}
+
+TEST(MetricLog, ADiskThatTakesAPartOfALineLeavesWholeLines) {
+  const TemporaryFolder folder;
+  MetricLog log(folder.path(), 0);
+  const std::string tag(1000, 'a');  // so that the log is longer than the event file
+  log.write(1, {{tag, 1}});
+  const std::string before = read_file(folder / "metrics.jsonl");
+  {
+    const FullDisk disk(before.size() + 500);
+    EXPECT_THAT([&] { log.write(2, {{tag, 2}}); }, ThrowsMessage<runtime::Error>(HasSubstr("File too large")));
+    EXPECT_EQ(read_file(folder / "metrics.jsonl"), before);
+  }
+  log.write(3, {{"b", 3}});
+  EXPECT_THAT(read_file(folder / "metrics.jsonl").substr(before.size()),
+              MatchesRegex(fmt::format("\\{{\"step\": 3, \"time\": {}, \"b\": 3\\}}\n", kTime)));
+}
+
+// Of this process, from Linux's own count; negative where the kernel keeps none.
+long count_of_writes() {
+  std::ifstream file("/proc/self/io");
+  for (std::string name; file >> name;) {
+    long count = 0;
+    file >> count;
+    if (name == "syscw:") return count;
+  }
+  return -1;
+}
+
+TEST(MetricLog, ALineAndEachEventIsOneSystemCall) {
+  const TemporaryFolder folder;
+  MetricLog log(folder.path(), 0);
+  const std::vector<std::pair<std::string, double>> values{{std::string(100'000, 'a'), 1}, {"b", 2}};
+  const long before = count_of_writes();
+  if (before < 0) GTEST_SKIP() << "this kernel does not count the writes of a process in /proc/self/io";
+  log.write(1, values);
+  EXPECT_EQ(count_of_writes() - before, 3);
+}
+
+TEST(MetricLog, AKilledRunLosesAtMostALine) {
+  const TemporaryFolder folder;
+  const pid_t child = ::fork();
+  if (child == 0) {
+    ::prctl(PR_SET_PDEATHSIG, SIGKILL);
+    try {
+      MetricLog log(folder.path(), 0);
+      for (std::int64_t step = 0;; ++step) log.write(step, {{"train/loss", 0.5}, {"perf/data_wait", 0.25}});
+    } catch (const std::exception& error) {
+      std::fprintf(stderr, "%s\n", error.what());
+      ::_exit(1);
+    }
+  }
+  // Until some lines are there, or the child has failed.
+  int status = 0;
+  std::error_code failure;
+  const std::filesystem::path path = folder / "metrics.jsonl";
+  while (::waitpid(child, &status, WNOHANG) == 0) {
+    const auto size = std::filesystem::file_size(path, failure);
+    if (!failure && size > 20'000) break;
+    ::usleep(1000);
+  }
+  ::kill(child, SIGKILL);
+  ::waitpid(child, &status, 0);
+  ASSERT_TRUE(WIFSIGNALED(status) && WTERMSIG(status) == SIGKILL);
+
+  const std::string before = read_file(path);
+  { const MetricLog log(folder.path(), 1'000'000'000); }
+  EXPECT_EQ(read_file(path), before.substr(0, before.rfind('\n') + 1));
+  { const MetricLog log(folder.path(), 100); }
+  const std::string kept = read_file(path);
+  EXPECT_EQ(std::count(kept.begin(), kept.end(), '\n'), 100);
+}
+
+}  // namespace
+}  // namespace cskd::report

@@ -1,0 +1,226 @@
+"""Caches against PyTorch, resumes that are bitwise equal, damaged checkpoints, and whole runs that are killed in every stage."""
+
+import hashlib
+import json
+import os
+import shutil
+import subprocess
+
+import h5py
+import numpy
+import pandas
+import pytest
+import torch
+from cskd_program import CSKD, environment, mpirun, run
+from open_clip.transformer import VisionTransformer
+from PIL import Image
+from safetensors.torch import load_file
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+import conftest
+
+MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def copied(cached, config, name, **changes):
+    path, folder = config(name, **changes)
+    shutil.copytree(cached, folder)
+    return path, folder
+
+
+def tower(weights):
+    model = VisionTransformer(image_size=128, patch_size=16, width=192, layers=6, heads=3, mlp_ratio=4, output_dim=128)
+    model.load_state_dict({name.removeprefix("visual."): value.float() for name, value in load_file(weights).items()})
+    return model.eval()
+
+
+def test_cached_features_are_those_of_open_clip(cached, weights):
+    """The stored crop, cut and resized by Pillow, through open_clip's own tower."""
+    model = tower(weights)
+    model.proj = None
+    import io
+    checked = 0
+    for path in sorted((cached / "cache" / "ViT-demo-16").glob("*.h5"))[:6]:
+        with h5py.File(path) as cache, h5py.File(cached / "shards" / path.name) as shard:
+            assert cache["pooled"].dtype == numpy.float16
+            blob, offsets = shard["bytes"][:].tobytes(), shard["offset"][:]
+            for row in range(0, len(offsets) - 1, 9):
+                if shard["orientation"][row] != 1:
+                    continue
+                image = Image.open(io.BytesIO(blob[offsets[row]:offsets[row + 1]])).convert("RGB")
+                assert int(cache["image_hash"][row]) == int.from_bytes(shard["hash"][row].tobytes()[:8], "big")
+                for view in range(cache["pooled"].shape[1]):
+                    x, y, width, height = (int(number) for number in cache["crop"][row, view])
+                    pixels = image.crop((x, y, x + width, y + height)).resize((128, 128), Image.BICUBIC)
+                    if cache["flip"][row, view]:
+                        pixels = pixels.transpose(Image.FLIP_LEFT_RIGHT)
+                    tensor = torch.tensor(numpy.asarray(pixels)).permute(2, 0, 1).float() / 255
+                    tensor = (tensor - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
+                    with torch.no_grad():
+                        expected = model(tensor[None])[0].numpy()
+                    # One step of a pixel's value here or there: Pillow's JPEG decoder is another build.
+                    numpy.testing.assert_allclose(cache["pooled"][row, view].astype(numpy.float32), expected, atol=2e-2)
+                    checked += 1
+    assert checked >= 10
+
+
+def test_caches_are_the_same_on_any_number_of_ranks_and_after_a_kill(cached, config):
+    expected = {path.name: digest(path) for path in (cached / "cache" / "ViT-demo-16").glob("*.h5")}
+    for name, first in [("one", None), ("killed", {"CSKD_FAIL_AT": "cache.next:3:kill"})]:
+        path, folder = copied(cached, config, name)
+        shutil.rmtree(folder / "cache")
+        if first:
+            assert run("cache", path, env=first).returncode == -9
+        process = run("cache", path)
+        assert process.returncode == 0, process.stderr
+        # Another number of ranks and threads gives the same views; features may differ in the last bit of a sum.
+        for file in (folder / "cache" / "ViT-demo-16").glob("*.h5"):
+            with h5py.File(file) as one, h5py.File(cached / "cache" / "ViT-demo-16" / file.name) as two:
+                assert (one["crop"][:] == two["crop"][:]).all() and (one["flip"][:] == two["flip"][:]).all()
+                numpy.testing.assert_allclose(one["pooled"][:], two["pooled"][:], atol=4e-3)
+            assert file.name in expected
+
+
+def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
+    other = tmp_path / "other.safetensors"
+    conftest.random_tower(other, seed=2)
+    path, folder = copied(cached, config, "other", weights=other)
+    before = {file.name: digest(file) for file in (folder / "cache" / "ViT-demo-16").glob("*.h5")}
+    (folder / "cache" / "ViT-demo-16" / "complete.json").unlink()
+    for stage in ("cache", "align"):
+        process = run(stage, path)
+        assert process.returncode in (2, 3)
+        assert "another weights" in process.stderr, process.stderr
+    assert before == {file.name: digest(file) for file in (folder / "cache" / "ViT-demo-16").glob("*.h5")}
+
+
+def test_an_unknown_encoder_is_refused_with_the_nearest_names(cached, config):
+    path, _ = copied(cached, config, "unknown")
+    process = run("align", path, "--set", "align.encoder=mobilenetv3_smal_100")
+    assert process.returncode == 2
+    assert "mobilenetv3_small_100" in process.stderr
+
+
+def test_ranks_that_do_not_divide_the_micro_batches_are_refused(cached, config):
+    path, _ = copied(cached, config, "three")
+    process = mpirun(3, "align", path)
+    assert process.returncode == 2
+    assert "1, 2, 4" in process.stderr
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("action", ["kill", "term"])
+def test_align_interrupted_and_resumed_is_bitwise_equal(cached, config, ranks, action):
+    plain_path, plain = copied(cached, config, f"plain{ranks}{action}")
+    path, folder = copied(cached, config, f"stopped{ranks}{action}")
+    assert mpirun(ranks, "align", plain_path).returncode == 0
+    process = mpirun(ranks, "align", path, env={"CSKD_FAIL_AT": f"trainer.step:7:{action}"})
+    assert process.returncode == (75 if action == "term" else 137), process.stderr
+    assert not (folder / "align" / "model.safetensors").exists()
+    process = mpirun(ranks, "align", path)
+    assert process.returncode == 0, process.stderr
+    assert digest(plain / "align" / "model.safetensors") == digest(folder / "align" / "model.safetensors")
+    last = "checkpoints/step-000000008"
+    for name in ("model", "ema", "optimizer"):
+        assert digest(plain / "align" / last / f"{name}.safetensors") == digest(folder / "align" / last / f"{name}.safetensors")
+    ours, theirs = (pandas.read_json(each / "align" / "metrics.jsonl", lines=True) for each in (folder, plain))
+    assert list(ours["step"]) == list(theirs["step"]) == [2, 4, 6, 8]
+    assert list(ours["train/loss"]) == list(theirs["train/loss"])
+
+
+def test_a_checkpoint_cut_in_half_is_passed_over(cached, config):
+    plain_path, plain = copied(cached, config, "plain")
+    path, folder = copied(cached, config, "cut")
+    assert run("align", plain_path, "--set", "align.training.checkpoint_every=2").returncode == 0
+    assert run("align", path, "--set", "align.training.checkpoint_every=2", env={"CSKD_FAIL_AT": "trainer.step:7:kill"}).returncode == -9
+    newest = sorted((folder / "align" / "checkpoints").iterdir())[-1]
+    weights = newest / "model.safetensors"
+    weights.write_bytes(weights.read_bytes()[:weights.stat().st_size // 2])
+    process = run("align", path, "--set", "align.training.checkpoint_every=2")
+    assert process.returncode == 0, process.stderr
+    assert f"checkpoint {newest} is passed over" in process.stderr
+    assert digest(plain / "align" / "model.safetensors") == digest(folder / "align" / "model.safetensors")
+
+
+@pytest.mark.parametrize("point", ["model", "ema", "optimizer", "state", "commit", "remove"])
+def test_killed_while_a_checkpoint_is_written(cached, config, point):
+    path, folder = copied(cached, config, point)
+    arguments = ("align", path, "--set", "align.training.checkpoint_every=2", "--set", "align.training.keep_checkpoints=1")
+    assert run(*arguments, env={"CSKD_FAIL_AT": f"checkpoint.{point}:2:kill"}).returncode == -9
+    assert run(*arguments).returncode == 0
+    plain_path, plain = copied(cached, config, "plain")
+    assert run("align", plain_path, *arguments[2:]).returncode == 0
+    assert digest(plain / "align" / "model.safetensors") == digest(folder / "align" / "model.safetensors")
+
+
+def test_another_configuration_is_refused(cached, config):
+    path, folder = copied(cached, config, "changed")
+    assert run("align", path).returncode == 0
+    before = digest(folder / "align" / "model.safetensors")
+    process = run("align", path, "--set", "align.training.learning_rate=0.5")
+    assert process.returncode == 2
+    assert "another configuration" in process.stderr
+    assert digest(folder / "align" / "model.safetensors") == before
+
+
+def test_ranks_give_the_same_weights_up_to_rounding(cached, config):
+    """The micro-batch, not the process, is the unit of computation."""
+    models = []
+    for ranks in (1, 2, 4):
+        path, folder = copied(cached, config, f"ranks{ranks}", steps=3)
+        process = mpirun(ranks, "align", path)
+        assert process.returncode == 0, process.stderr
+        models.append(load_file(folder / "align" / "model.safetensors"))
+    for other in models[1:]:
+        for name, tensor in models[0].items():
+            torch.testing.assert_close(other[name].float(), tensor.float(), rtol=5e-3, atol=5e-4, msg=lambda text, n=name: f"{n}: {text}")
+
+
+def check_run(folder):
+    summary = json.loads((folder / "summary.json").read_text())
+    assert [stage["name"] for stage in summary["stages"]] == ["shard", "cache", "align", "finetune", "baseline", "distill", "evaluate"]
+    assert set(summary["corpus"]) == {"packed", "duplicates", "quarantined", "leaked"}
+    assert {result["model"] for result in summary["results"]} == {"student", "supervised", "teacher"}
+    for result in summary["results"]:
+        assert set(result) == {"model", "label_fraction", "srcc", "srcc_low", "srcc_high", "plcc", "accuracy", "emd", "n"}
+        assert result["n"] > 5
+    for stage in ("align", "finetune", "baseline", "distill"):
+        assert load_file(folder / stage / "model.safetensors")
+        events = EventAccumulator(str(folder / stage / "events"))
+        events.Reload()
+        frame = pandas.read_json(folder / stage / "metrics.jsonl", lines=True)
+        assert [event.step for event in events.Scalars("train/loss")] == list(frame["step"])
+    return summary
+
+
+@pytest.mark.parametrize("ranks", [1, 2, 4])
+def test_a_whole_run(config, ranks):
+    path, folder = config(f"whole{ranks}")
+    process = mpirun(ranks, "run", path, timeout=280) if ranks > 1 else run("run", path, timeout=280)
+    assert process.returncode == 0, process.stderr
+    check_run(folder)
+    # Everything is complete: nothing is done again but the evaluation.
+    again = run("run", path, timeout=280)
+    assert again.returncode == 0, again.stderr
+    assert again.stderr.count("is complete already") == 6
+
+
+@pytest.mark.parametrize("place", ["shard.next:2", "cache.next:2", "trainer.step:3", "trainer.step:11", "trainer.step:19", "trainer.step:27"])
+def test_one_rank_is_killed_in_a_stage_and_the_run_goes_on(config, place):
+    """The places are in shard, cache, align, finetune, baseline and distill."""
+    path, folder = config("killed")
+    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", CSKD, "run", path, ":",
+               "-n", "1", "env", f"CSKD_FAIL_AT={place}:kill", CSKD, "run", path]
+    killed = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL,
+                            env=environment({"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}))
+    assert killed.returncode == 137, killed.stderr
+    process = mpirun(2, "run", path, timeout=200)
+    assert process.returncode == 0, process.stderr
+    check_run(folder)
+    leftovers = [file for file in folder.rglob("*.tmp")]
+    assert not leftovers
+    assert os.path.getsize(folder / "summary.json") > 0
