@@ -37,7 +37,8 @@ ImageHeader checked(ImageFormat format, std::int64_t width, std::int64_t height,
   if (width == 0 || height == 0) throw DataError(fmt::format("{} x {} pixels", width, height));
   // Neither is more than 2^32 - 1, so the product of the two can overflow, their quotient cannot.
   if (width > kMostPixels / height) {
-    throw DataError(fmt::format("{} x {} pixels, at most {} million are decoded", width, height, kMostPixels / 1'000'000));
+    throw DataError(
+        fmt::format("{} x {} pixels, at most {} million are decoded", width, height, kMostPixels / 1'000'000));
   }
   return {format, static_cast<int>(width), static_cast<int>(height), orientation};
 }

@@ -14,8 +14,8 @@ namespace {
 constexpr int kSide = 32;
 constexpr int kFrequencies = 8;
 
-// Cosines in fixed point make the coefficients whole numbers: those of an even picture are exactly equal, and the hash is the
-// same on every machine. 255 * 32 * 2^20 squared along both axes stays below 2^63.
+// Cosines in fixed point make the coefficients whole numbers: those of an even picture are exactly equal, and the hash
+// is the same on every machine. 255 * 32 * 2^20 squared along both axes stays below 2^63.
 constexpr double kOne = 1 << 20;
 
 using Basis = std::array<std::array<std::int64_t, kSide>, kFrequencies>;

@@ -65,8 +65,8 @@ Image resize(const Image& image, const Box& box, int width, int height, Filter f
                  box.height <= image.height - box.y && width >= 1 && height >= 1,
              "box {} {} {} {} of {} x {} pixels at {} x {}", box.x, box.y, box.width, box.height, image.width,
              image.height, width, height);
-  // A pass that would copy is left out, as in Pillow. A box of the same size somewhere else needs both: it is cut out by
-  // windows of one sample.
+  // A pass that would copy is left out, as in Pillow. A box of the same size somewhere else needs both: it is cut out
+  // by windows of one sample.
   const bool change_width = width != image.width || box.x != 0 || box.width != width;
   const bool change_height = height != image.height || box.y != 0 || box.height != height;
   if (!change_width && !change_height) return image;

@@ -23,9 +23,9 @@ struct Axis {
   const std::int32_t* of(int i) const { return coefficients.data() + stride * static_cast<std::size_t>(i); }
 };
 
-// Samples [start, start + length) of `source` samples become `target` samples. The windows reach out of that range where the source
-// has samples there, as Pillow's do. Every operation and its order are those of Pillow 12, src/libImaging/Resample.c, precompute_coeffs
-// and normalize_coeffs_8bpc.
+// Samples [start, start + length) of `source` samples become `target` samples. The windows reach out of that range
+// where the source has samples there, as Pillow's do. Every operation and its order are those of Pillow 12,
+// src/libImaging/Resample.c, precompute_coeffs and normalize_coeffs_8bpc.
 Axis make_axis(int source, int start, int length, int target, Filter filter);
 
 }  // namespace cskd::data

@@ -11,7 +11,9 @@ namespace {
 
 constexpr std::int32_t kHalf = 1 << (kCoefficientBits - 1);
 
-std::uint8_t rounded(std::int32_t sum) { return static_cast<std::uint8_t>(std::clamp(sum >> kCoefficientBits, 0, 255)); }
+std::uint8_t rounded(std::int32_t sum) {
+  return static_cast<std::uint8_t>(std::clamp(sum >> kCoefficientBits, 0, 255));
+}
 
 void columns_portable(const std::uint8_t* from, int origin, const Axis& axis, int width, std::uint8_t* to) {
   for (int x = 0; x < width; ++x, to += kColumnBytes) {
@@ -58,8 +60,8 @@ CSKD_AVX2 inline __m256i widened(const std::uint8_t* eight) {
 
 // Two times eight sums to bytes, in order.
 CSKD_AVX2 inline __m128i rounded(__m256i first, __m256i second) {
-  const __m256i words = _mm256_packs_epi32(_mm256_srai_epi32(first, kCoefficientBits),
-                                           _mm256_srai_epi32(second, kCoefficientBits));
+  const __m256i words =
+      _mm256_packs_epi32(_mm256_srai_epi32(first, kCoefficientBits), _mm256_srai_epi32(second, kCoefficientBits));
   const __m256i bytes = _mm256_packus_epi16(words, words);
   // Packing works on both halves of a register apart: the fours of bytes lie there as 0, 2 and 1, 3.
   return _mm_unpacklo_epi32(_mm256_castsi256_si128(bytes), _mm256_extracti128_si256(bytes, 1));

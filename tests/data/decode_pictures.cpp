@@ -52,6 +52,11 @@ std::string jpeg(const Image& image, const JpegForm& form) {
   info.restart_interval = form.restart_interval;
   info.arith_code = form.arithmetic ? TRUE : FALSE;
   if (form.progressive) jpeg_simple_progression(&info);
+  const jpeg_scan_info scans[] = {{1, {0}, 0, 63, 0, 0}, {1, {1}, 0, 63, 0, 0}, {1, {2}, 0, 63, 0, 0}};
+  if (form.scan_for_each) {
+    info.scan_info = scans;
+    info.num_scans = 3;
+  }
   jpeg_start_compress(&info, TRUE);
   if (form.orientation != 0) {
     const std::string exif = exif_with_orientation(form.orientation, form.orientation % 2 == 0);
@@ -85,8 +90,7 @@ std::string png(const Image& image) {
   header.bit_depth = 8;
   header.color_type = SPNG_COLOR_TYPE_TRUECOLOR;
   spng_set_ihdr(context.get(), &header);
-  int status =
-      spng_encode_image(context.get(), image.rgb.data(), image.rgb.size(), SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
+  int status = spng_encode_image(context.get(), image.rgb.data(), image.rgb.size(), SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
   std::size_t size = 0;
   void* memory = status == 0 ? spng_get_png_buffer(context.get(), &size, &status) : nullptr;
   if (memory == nullptr) throw std::runtime_error(spng_strerror(status));
@@ -120,8 +124,8 @@ std::string exif_with_orientation(int orientation, bool little_endian) {
     return text;
   };
   return std::string("Exif\0\0", 6) + (little_endian ? "II" : "MM") + number(42, 2) + number(8, 4) + number(1, 2) +
-         number(0x0112, 2) + number(3, 2) + number(1, 4) + number(static_cast<unsigned>(orientation), 2) + number(0, 2) +
-         number(0, 4);
+         number(0x0112, 2) + number(3, 2) + number(1, 4) + number(static_cast<unsigned>(orientation), 2) +
+         number(0, 2) + number(0, 4);
 }
 
 }  // namespace cskd::data::tests

@@ -17,6 +17,7 @@ struct JpegForm {
   int vertical = 2;
   bool progressive = false;
   bool arithmetic = false;
+  bool scan_for_each = false;  // a scan for each of the three components
   unsigned restart_interval = 0;
   int orientation = 0;  // 0 writes no Exif
 };

@@ -69,9 +69,9 @@ TEST_P(RegionOfJpeg, EqualsThatPartOfTheWhole) {
 
 std::string name_of(const testing::TestParamInfo<std::tuple<JpegForm, int>>& instance) {
   const auto& [form, orientation] = instance.param;
-  return fmt::format("Components{}Sampling{}x{}{}{}{}Orientation{}", form.components, form.horizontal, form.vertical,
+  return fmt::format("Components{}Sampling{}x{}{}{}{}{}Orientation{}", form.components, form.horizontal, form.vertical,
                      form.progressive ? "Progressive" : "", form.arithmetic ? "Arithmetic" : "",
-                     form.restart_interval != 0 ? "Restarts" : "", orientation);
+                     form.restart_interval != 0 ? "Restarts" : "", form.scan_for_each ? "Scans" : "", orientation);
 }
 
 INSTANTIATE_TEST_SUITE_P(
@@ -80,12 +80,13 @@ INSTANTIATE_TEST_SUITE_P(
                                      JpegForm{.horizontal = 1, .vertical = 1}, JpegForm{.horizontal = 1, .vertical = 2},
                                      JpegForm{.horizontal = 4, .vertical = 1}, JpegForm{.horizontal = 4, .vertical = 2},
                                      JpegForm{.components = 1, .horizontal = 1, .vertical = 1},
-                                     JpegForm{.components = 1}, JpegForm{.components = 4, .horizontal = 1, .vertical = 1},
+                                     JpegForm{.components = 1},
+                                     JpegForm{.components = 4, .horizontal = 1, .vertical = 1},
                                      JpegForm{.components = 4}, JpegForm{.progressive = true},
                                      JpegForm{.horizontal = 2, .vertical = 1, .progressive = true},
                                      JpegForm{.horizontal = 1, .vertical = 1, .progressive = true},
-                                     JpegForm{.components = 1, .progressive = true},
-                                     JpegForm{.restart_interval = 2}, JpegForm{.arithmetic = true}),
+                                     JpegForm{.components = 1, .progressive = true}, JpegForm{.restart_interval = 2},
+                                     JpegForm{.arithmetic = true}, JpegForm{.scan_for_each = true}),
                      testing::Range(0, 9)),
     name_of);
 

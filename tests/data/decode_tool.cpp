@@ -1,10 +1,10 @@
-// Decodes pictures for pixels_test.py, which compares them with Pillow's. Each line of the standard input is one request, its
-// words separated by tabs:
+// Decodes pictures for pixels_test.py, which compares them with Pillow's. Each line of the standard input is one
+// request, its words separated by tabs:
 //
 //   PATH [region X Y WIDTH HEIGHT] [resize FILTER WIDTH HEIGHT X Y BOX_WIDTH BOX_HEIGHT] [flip] [hash]
 //
-// and answered by a line and what it announces: "pixels WIDTH HEIGHT" and the RGB bytes, "hash" and 16 hexadecimal digits, or
-// "refused" and a reason.
+// and answered by a line and what it announces: "pixels WIDTH HEIGHT" and the RGB bytes, "hash" and 16 hexadecimal
+// digits, or "refused" and a reason.
 #include <iostream>
 #include <sstream>
 #include <stdexcept>
@@ -48,8 +48,7 @@ std::string answer(const std::string& request) {
       int width = 0;
       int height = 0;
       words >> filter >> width >> height;
-      image = resize(image, read_box(words), width, height,
-                     filter == "bicubic" ? Filter::kBicubic : Filter::kBilinear);
+      image = resize(image, read_box(words), width, height, filter == "bicubic" ? Filter::kBicubic : Filter::kBilinear);
     } else if (word == "flip") {
       flip_horizontally(image);
     } else if (word == "hash") {

@@ -34,11 +34,12 @@ std::string with_number(std::string bytes, std::size_t offset, std::uint32_t num
 std::size_t frame_header_of(const std::string& jpeg) { return jpeg.find("\xFF\xC0"); }
 
 TEST(ImageHeader, TellsFormatAndSize) {
-  for (const auto& [encoded, format] : {std::pair(small_jpeg(), ImageFormat::kJpeg),
-                                        std::pair(tests::jpeg(scene(40, 30), {.progressive = true}), ImageFormat::kJpeg),
-                                        std::pair(tests::png(scene(40, 30)), ImageFormat::kPng),
-                                        std::pair(tests::webp(scene(40, 30), true), ImageFormat::kWebp),
-                                        std::pair(tests::webp(scene(40, 30), false), ImageFormat::kWebp)}) {
+  for (const auto& [encoded, format] :
+       {std::pair(small_jpeg(), ImageFormat::kJpeg),
+        std::pair(tests::jpeg(scene(40, 30), {.progressive = true}), ImageFormat::kJpeg),
+        std::pair(tests::png(scene(40, 30)), ImageFormat::kPng),
+        std::pair(tests::webp(scene(40, 30), true), ImageFormat::kWebp),
+        std::pair(tests::webp(scene(40, 30), false), ImageFormat::kWebp)}) {
     const ImageHeader header = read_image_header(bytes_of(encoded));
     EXPECT_EQ(header.format, format);
     EXPECT_EQ(header.stored_width, 40);
@@ -103,7 +104,8 @@ TEST(DamagedExif, OtherTypesCountsByteOrdersAndMagicsCountAsNone) {
 }
 
 TEST(DamagedExif, TheFirstUsableOneCounts) {
-  const std::string first = with_exif(with_exif(small_jpeg(), exif_with_orientation(3, true)), "http://ns.adobe.com/xap");
+  const std::string first =
+      with_exif(with_exif(small_jpeg(), exif_with_orientation(3, true)), "http://ns.adobe.com/xap");
   EXPECT_EQ(orientation_of(first), 3);
   EXPECT_EQ(orientation_of(with_exif(first, exif_with_orientation(9, true))), 3);
 }

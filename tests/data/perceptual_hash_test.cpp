@@ -60,7 +60,8 @@ TEST(PerceptualHash, BitsCountFrequenciesRowByRow) {
     Image negative = image;
     for (int y = 0; y < 32; ++y) {
       for (int x = 0; x < 32; ++x) {
-        const double wave = std::cos(std::numbers::pi * u * (2 * x + 1) / 64) * std::cos(std::numbers::pi * v * (2 * y + 1) / 64);
+        const double wave =
+            std::cos(std::numbers::pi * u * (2 * x + 1) / 64) * std::cos(std::numbers::pi * v * (2 * y + 1) / 64);
         for (int c = 0; c < 3; ++c) {
           image.row(y)[3 * x + c] = static_cast<std::uint8_t>(std::lround(128 + 100 * wave));
           negative.row(y)[3 * x + c] = static_cast<std::uint8_t>(std::lround(128 - 100 * wave));

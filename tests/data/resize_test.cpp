@@ -6,7 +6,9 @@
 
 #include <gtest/gtest.h>
 
+#include "data/resize_loops.h"
 #include "runtime/check.h"
+#include "runtime/philox.h"
 #include "tests/data/decode_pictures.h"
 
 namespace cskd::data {
@@ -96,6 +98,42 @@ TEST(Resize, ABoxOutsideTheImageIsABugOfTheCaller) {
     EXPECT_THROW(resize(image, box, 5, 5, Filter::kBicubic), runtime::CheckFailure);
   }
   EXPECT_THROW(resize(image, whole(image), 0, 5, Filter::kBicubic), runtime::CheckFailure);
+}
+
+std::vector<std::uint8_t> random_bytes(runtime::Philox& random, std::size_t size) {
+  std::vector<std::uint8_t> bytes(size);
+  for (std::uint8_t& byte : bytes) byte = static_cast<std::uint8_t>(random() % 3 == 0 ? random() : random() % 2 * 255);
+  return bytes;
+}
+
+TEST(ResizeLoops, OfEveryProcessorGiveTheSameBytes) {
+  const ResizeLoops portable = portable_resize_loops();
+  const ResizeLoops fastest = fastest_resize_loops();
+  runtime::Philox random(1, 0, 0);
+  for (int i = 0; i < 300; ++i) {
+    const auto source = static_cast<int>(1 + random.below(200));
+    const auto target = static_cast<int>(1 + random.below(120));
+    const Axis axis = make_axis(source, 0, source, target, i % 2 == 0 ? Filter::kBicubic : Filter::kBilinear);
+
+    const std::vector<std::uint8_t> columns = random_bytes(random, std::size_t{kColumnBytes} * source);
+    std::vector<std::uint8_t> expected(std::size_t{kColumnBytes} * target);
+    std::vector<std::uint8_t> found = expected;
+    portable.columns(columns.data(), 0, axis, target, expected.data());
+    fastest.columns(columns.data(), 0, axis, target, found.data());
+    ASSERT_EQ(found, expected) << source << " columns to " << target;
+
+    const std::size_t row_bytes = 1 + random.below(200);
+    const std::vector<std::uint8_t> rows = random_bytes(random, row_bytes * source);
+    expected.resize(row_bytes);
+    found.resize(row_bytes);
+    for (int y = 0; y < target; ++y) {
+      const Axis::Window window = axis.windows[static_cast<std::size_t>(y)];
+      const std::uint8_t* from = rows.data() + row_bytes * static_cast<std::size_t>(window.first);
+      portable.rows(from, axis.of(y), window.count, row_bytes, expected.data());
+      fastest.rows(from, axis.of(y), window.count, row_bytes, found.data());
+      ASSERT_EQ(found, expected) << source << " rows of " << row_bytes << " to " << target;
+    }
+  }
 }
 
 TEST(Flip, ExchangesColumns) {

@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
+#include <mutex>
 #include <set>
+#include <sstream>
 #include <string>
 #include <thread>
 
@@ -11,6 +13,8 @@
 #include <gtest/gtest.h>
 
 #include "runtime/error.h"
+#include "runtime/threads.h"
+#include "runtime/work_counter.h"
 
 namespace cskd::runtime {
 namespace {
@@ -63,6 +67,27 @@ TEST(World, FailuresOfAllRanksAreExchanged) {
   const auto failures = world->exchange_failures("rank " + std::to_string(world->rank()), std::chrono::seconds(20));
   ASSERT_TRUE(failures.has_value());
   EXPECT_EQ(failures->back(), "rank " + std::to_string(world->size() - 1));
+}
+
+TEST(WorkCounter, HandsOutEachItemOnceWhoeverAsks) {
+  std::string own;
+  {
+    WorkCounter counter(*world, 500);
+    std::mutex mutex;
+    run_on_threads(3, [&](int) {
+      for (std::int64_t item = counter.next(); item < 500; item = counter.next()) {
+        const std::lock_guard lock(mutex);
+        own += std::to_string(item) + " ";
+      }
+    });
+  }
+  std::multiset<std::int64_t> items;
+  for (const std::string& text : world->all_gather(own)) {
+    std::istringstream numbers(text);
+    for (std::int64_t item = 0; numbers >> item;) items.insert(item);
+  }
+  EXPECT_EQ(items.size(), 500U);
+  EXPECT_EQ(std::set<std::int64_t>(items.begin(), items.end()).size(), 500U);
 }
 
 TEST(World, ABarrierThatOneRankJoinsTooLateTimesOut) {
