@@ -122,7 +122,10 @@ Hdf5Writer::Hdf5Writer(std::filesystem::path path) : path_(std::move(path)) {
   const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
   H5Pset_alignment(access.get(), kAlignment, kAlignment);
-  file_ = H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, H5P_DEFAULT, access.get());
+  // Without times the same contents give the same bytes.
+  const Handle creation(H5Pcreate(H5P_FILE_CREATE), H5Pclose);
+  H5Pset_obj_track_times(creation.get(), false);
+  file_ = H5Fcreate(path_.c_str(), H5F_ACC_TRUNC, creation.get(), access.get());
   if (file_ < 0) throw runtime::Error(fmt::format("cannot create {}: {}", path_.native(), last_message()));
 }
 
@@ -138,14 +141,19 @@ void Hdf5Writer::create(const std::string& name, ElementType type, const std::ve
   for (const std::uint64_t length : shape) CSKD_CHECK(length > 0, "dataset {} has an empty dimension", name);
   const std::lock_guard lock(library);
   const Handle space(H5Screate_simple(static_cast<int>(dimensions.size()), dimensions.data(), nullptr), H5Sclose);
-  const Handle links(H5Pcreate(H5P_LINK_CREATE), H5Pclose);
-  H5Pset_create_intermediate_group(links.get(), 1);
+  for (size_t slash = name.find('/'); slash != std::string::npos; slash = name.find('/', slash + 1)) {
+    const std::string group = name.substr(0, slash);
+    if (H5Lexists(file_, group.c_str(), H5P_DEFAULT) > 0) continue;
+    const Handle untimed(H5Pcreate(H5P_GROUP_CREATE), H5Pclose);
+    H5Pset_obj_track_times(untimed.get(), false);
+    const Handle made(H5Gcreate2(file_, group.c_str(), H5P_DEFAULT, untimed.get(), H5P_DEFAULT), H5Gclose);
+  }
   const Handle creation(H5Pcreate(H5P_DATASET_CREATE), H5Pclose);
   H5Pset_layout(creation.get(), H5D_CONTIGUOUS);
   H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY);
   H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
-  H5Pset_obj_track_times(creation.get(), false);  // the same contents give the same bytes
-  const hid_t id = H5Dcreate2(file_, name.c_str(), native(type).get(), space.get(), links.get(), creation.get(), H5P_DEFAULT);
+  H5Pset_obj_track_times(creation.get(), false);
+  const hid_t id = H5Dcreate2(file_, name.c_str(), native(type).get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT);
   if (id < 0) throw runtime::Error(fmt::format("cannot create {} in {}: {}", name, path_.native(), last_message()));
   datasets_[name] = {id, type, shape};
 }

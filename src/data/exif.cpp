@@ -45,9 +45,9 @@ int exif_orientation(std::span<const std::byte> tiff) {
     const std::optional<std::uint32_t> tag = reader.number(entry, 2);
     if (!tag) return 0;
     if (*tag != kOrientationTag) continue;
-    const std::optional<std::uint32_t> type = reader.number(entry + 2, 2);
+    const std::uint32_t type = reader.number(entry + 2, 2).value_or(0);
     if ((type != kShort && type != kLong) || reader.number(entry + 4, 4) != 1U) return 0;
-    const std::uint32_t value = reader.number(entry + 8, *type == kShort ? 2 : 4).value_or(0);
+    const std::uint32_t value = reader.number(entry + 8, type == kShort ? 2 : 4).value_or(0);
     return value <= 8 ? static_cast<int>(value) : 0;
   }
   return 0;

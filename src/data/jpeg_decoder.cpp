@@ -113,9 +113,9 @@ void read_pixels(Decompressor& decompressor, const ImageHeader& header, const Bo
   }
 
   const bool cmyk = info.out_color_space == JCS_CMYK;
-  const auto channels = static_cast<JDIMENSION>(info.output_components);
-  JSAMPARRAY buffer =
-      (*info.mem->alloc_sarray)(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE, columns.count * channels, 1);
+  const auto channels = static_cast<std::size_t>(info.output_components);
+  JSAMPARRAY buffer = (*info.mem->alloc_sarray)(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE,
+                                                columns.count * static_cast<JDIMENSION>(channels), 1);
   const JSAMPLE* first_pixel = buffer[0] + (static_cast<JDIMENSION>(box.x) - columns.first) * channels;
   const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(box.width);
   for (int y = 0; y < box.height; ++y, target += row_bytes) {

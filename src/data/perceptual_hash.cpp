@@ -47,10 +47,11 @@ std::uint64_t perceptual_hash(const Image& image) {
       for (int u = 0; u < kFrequencies; ++u) rows[y][u] += grey * basis[u][x];
     }
   }
-  std::array<std::int64_t, kFrequencies * kFrequencies> coefficients{};
+  std::array<std::int64_t, std::size_t{kFrequencies} * kFrequencies> coefficients{};
   for (int v = 0; v < kFrequencies; ++v) {
     for (int y = 0; y < kSide; ++y) {
-      for (int u = 0; u < kFrequencies; ++u) coefficients[v * kFrequencies + u] += rows[y][u] * basis[v][y];
+      for (int u = 0; u < kFrequencies; ++u)
+        coefficients[std::size_t{kFrequencies} * v + u] += rows[y][u] * basis[v][y];
     }
   }
 

@@ -6,6 +6,8 @@
 namespace cskd::data {
 namespace {
 
+constexpr double kHalf = 0.5;
+
 double bilinear(double x) {
   x = std::abs(x);
   return x < 1.0 ? 1.0 - x : 0.0;
@@ -36,8 +38,9 @@ Axis make_axis(int source, int start, int length, int target, Filter filter) {
   std::vector<double> weights(axis.stride);
   for (int i = 0; i < target; ++i) {
     const double centre = start + (i + 0.5) * scale;
-    const int first = std::max(static_cast<int>(centre - support + 0.5), 0);
-    const int count = std::min(static_cast<int>(centre + support + 0.5), source) - first;
+    // Not lround, which differs where the sum is not exact.
+    const int first = std::max(static_cast<int>(centre - support + kHalf), 0);
+    const int count = std::min(static_cast<int>(centre + support + kHalf), source) - first;
     double sum = 0.0;
     for (int k = 0; k < count; ++k) {
       weights[k] = kernel((k + first - centre + 0.5) * inverse);

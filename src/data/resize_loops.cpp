@@ -94,7 +94,7 @@ CSKD_AVX2 void rows_avx2(const std::uint8_t* from, const std::int32_t* coefficie
     for (int k = 0; k < count; ++k, row += row_bytes) {
       const __m256i coefficient = _mm256_set1_epi32(coefficients[k]);
       for (int i = 0; i < 4; ++i) {
-        sums[i] = _mm256_add_epi32(sums[i], _mm256_mullo_epi32(widened(row + 8 * i), coefficient));
+        sums[i] = _mm256_add_epi32(sums[i], _mm256_mullo_epi32(widened(row + std::ptrdiff_t{8} * i), coefficient));
       }
     }
     _mm_storeu_si128(reinterpret_cast<__m128i*>(to + block), rounded(sums[0], sums[1]));

@@ -25,6 +25,15 @@ struct JpegForm {
 // Smooth colours, hard edges and noise, the same for the same arguments.
 Image scene(int width, int height, std::uint32_t seed = 0);
 
+// Every channel of every pixel has this value.
+inline Image blank(int width, int height, std::uint8_t value) {
+  const std::size_t pixels = static_cast<std::size_t>(width) * static_cast<std::size_t>(height);
+  return {width, height, std::vector<std::uint8_t>(3 * pixels, value)};
+}
+
+// Its three channels.
+inline const std::uint8_t* pixel(const Image& image, int x, int y) { return image.row(y) + std::ptrdiff_t{3} * x; }
+
 std::string jpeg(const Image& image, const JpegForm& form);
 std::string png(const Image& image);
 std::string webp(const Image& image, bool lossless);

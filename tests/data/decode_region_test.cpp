@@ -33,8 +33,8 @@ int differing_pixels(const Image& whole, const Box& box, const Image& region) {
   int count = 0;
   for (int y = 0; y < box.height; ++y) {
     for (int x = 0; x < box.width; ++x) {
-      const std::uint8_t* inner = region.row(y) + std::ptrdiff_t{3} * x;
-      if (!std::equal(inner, inner + 3, whole.row(box.y + y) + std::ptrdiff_t{3} * (box.x + x))) ++count;
+      const std::uint8_t* inner = tests::pixel(region, x, y);
+      if (!std::equal(inner, inner + 3, tests::pixel(whole, box.x + x, box.y + y))) ++count;
     }
   }
   return count;

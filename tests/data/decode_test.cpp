@@ -17,7 +17,6 @@ namespace {
 using runtime::DataError;
 using testing::HasSubstr;
 using tests::bytes_of;
-using tests::JpegForm;
 using tests::scene;
 
 void expect_refused(const std::string& bytes, const std::string& reason) {
@@ -49,7 +48,7 @@ TEST(Decode, LossyFormatsGiveAboutThePixels) {
 
 // The pixel that is first in the file is seen at the place that EXIF 2.3 names for the orientation.
 TEST(Decode, OrientationPutsTheFirstStoredPixelWhereExifSays) {
-  Image image{32, 16, std::vector<std::uint8_t>(32 * 16 * 3)};
+  Image image = tests::blank(32, 16, 0);
   for (int y = 0; y < 8; ++y) std::fill_n(image.row(y), 8 * 3, std::uint8_t{255});
   // (right, bottom), and whether the sides are exchanged
   const int places[8][3] = {{0, 0, 0}, {1, 0, 0}, {1, 1, 0}, {0, 1, 0}, {0, 0, 1}, {1, 0, 1}, {1, 1, 1}, {0, 1, 1}};
@@ -61,8 +60,8 @@ TEST(Decode, OrientationPutsTheFirstStoredPixelWhereExifSays) {
     ASSERT_EQ(upright.height, turned != 0 ? 32 : 16);
     const int x = right != 0 ? upright.width - 1 : 0;
     const int y = bottom != 0 ? upright.height - 1 : 0;
-    EXPECT_GT(upright.row(y)[3 * x], 250) << orientation;
-    EXPECT_LT(upright.row(upright.height - 1 - y)[3 * (upright.width - 1 - x)], 5) << orientation;
+    EXPECT_GT(*tests::pixel(upright, x, y), 250) << orientation;
+    EXPECT_LT(*tests::pixel(upright, upright.width - 1 - x, upright.height - 1 - y), 5) << orientation;
   }
 }
 

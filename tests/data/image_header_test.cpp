@@ -12,7 +12,6 @@ namespace {
 using runtime::DataError;
 using tests::bytes_of;
 using tests::exif_with_orientation;
-using tests::JpegForm;
 using tests::scene;
 using tests::with_exif;
 

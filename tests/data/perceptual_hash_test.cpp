@@ -17,7 +17,7 @@ int distance(std::uint64_t a, std::uint64_t b) { return std::popcount(a ^ b); }
 
 // Broad waves, as photos have them.
 Image waves(int width, int height, int seed) {
-  Image image{width, height, std::vector<std::uint8_t>(std::size_t{3} * width * height)};
+  Image image = tests::blank(width, height, 0);
   for (int y = 0; y < height; ++y) {
     for (int x = 0; x < width; ++x) {
       double value = 0;
@@ -47,16 +47,15 @@ TEST(PerceptualHash, OtherPicturesAreFar) {
 }
 
 TEST(PerceptualHash, OneColourHasNoFrequencyAboveTheMedian) {
-  const auto flat = [](std::uint8_t value) { return Image{50, 40, std::vector<std::uint8_t>(50 * 40 * 3, value)}; };
-  EXPECT_EQ(perceptual_hash(flat(0)), 0);
-  EXPECT_EQ(perceptual_hash(flat(1)), 1);
-  EXPECT_EQ(perceptual_hash(flat(255)), 1);
+  EXPECT_EQ(perceptual_hash(tests::blank(50, 40, 0)), 0);
+  EXPECT_EQ(perceptual_hash(tests::blank(50, 40, 1)), 1);
+  EXPECT_EQ(perceptual_hash(tests::blank(50, 40, 255)), 1);
 }
 
 // A picture of one cosine has one coefficient that is not about zero: bit 8 v + u.
 TEST(PerceptualHash, BitsCountFrequenciesRowByRow) {
   for (const auto& [u, v] : {std::pair(3, 0), std::pair(0, 5), std::pair(2, 6)}) {
-    Image image{32, 32, std::vector<std::uint8_t>(32 * 32 * 3)};
+    Image image = tests::blank(32, 32, 0);
     Image negative = image;
     for (int y = 0; y < 32; ++y) {
       for (int x = 0; x < 32; ++x) {

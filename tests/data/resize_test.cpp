@@ -14,6 +14,7 @@
 namespace cskd::data {
 namespace {
 
+using tests::pixel;
 using tests::scene;
 
 Box whole(const Image& image) { return {0, 0, image.width, image.height}; }
@@ -58,10 +59,10 @@ TEST(Resize, BilinearFollowsItsDefinition) {
 TEST(Resize, OneColourStaysThatColour) {
   for (const Filter filter : {Filter::kBilinear, Filter::kBicubic}) {
     for (const std::uint8_t value : std::initializer_list<std::uint8_t>{0, 1, 127, 254, 255}) {
-      const Image image{37, 29, std::vector<std::uint8_t>(37 * 29 * 3, value)};
+      const Image image = tests::blank(37, 29, value);
       for (const auto& [width, height] : {std::pair(1, 1), std::pair(5, 80), std::pair(100, 3), std::pair(224, 224)}) {
         const Image result = resize(image, {3, 2, 30, 20}, width, height, filter);
-        ASSERT_EQ(result.rgb, std::vector<std::uint8_t>(std::size_t{3} * width * height, value));
+        ASSERT_EQ(result.rgb, tests::blank(width, height, value).rgb);
       }
     }
   }
@@ -143,7 +144,8 @@ TEST(Flip, ExchangesColumns) {
     flip_horizontally(flipped);
     for (int y = 0; y < 3; ++y) {
       for (int x = 0; x < width; ++x) {
-        EXPECT_TRUE(std::equal(image.row(y) + 3 * x, image.row(y) + 3 * x + 3, flipped.row(y) + 3 * (width - 1 - x)));
+        const std::uint8_t* original = pixel(image, x, y);
+        EXPECT_TRUE(std::equal(original, original + 3, pixel(flipped, width - 1 - x, y)));
       }
     }
   }
