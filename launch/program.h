@@ -27,8 +27,8 @@ class Program {
   void run_alone(CLI::App& command, std::function<runtime::ExitCode()> action);
   void run_in_world(CLI::App& command, std::function<runtime::ExitCode(runtime::World&)> action);
 
-  // Logs from now on at the level that a configuration asks for, unless --log-level was given, and also to a file of each
-  // rank in `folder`.
+  // Logs from now on at the level that a configuration asks for, unless --log-level was given, and also to a file of
+  // each rank in `folder`.
   void use_log_level(const std::string& configured, const runtime::World& world,
                      std::optional<std::filesystem::path> folder = std::nullopt) const;
 

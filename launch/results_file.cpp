@@ -57,8 +57,8 @@ void write_results(const std::filesystem::path& folder, const std::vector<ModelR
   std::string table = "picture,model,rated_mean,predicted_mean\n";
   for (const stages::TestPredictions& model : predictions) {
     for (size_t i = 0; i < model.keys.size(); ++i) {
-      table += fmt::format("{},{},{:.6f},{:.6f}\n", quoted(model.keys[i]), model.model, mean_of(model.rated[i], model.bin_centres),
-                           mean_of(model.predicted[i], model.bin_centres));
+      table += fmt::format("{},{},{:.6f},{:.6f}\n", quoted(model.keys[i]), model.model,
+                           mean_of(model.rated[i], model.bin_centres), mean_of(model.predicted[i], model.bin_centres));
     }
   }
   runtime::write_file_atomically(folder / "predictions.csv", table);
@@ -67,7 +67,8 @@ void write_results(const std::filesystem::path& folder, const std::vector<ModelR
 std::string to_json(const RunSummary& summary) {
   Json stages = Json::array();
   for (const RunSummary::Stage& stage : summary.stages) {
-    stages.push_back({{"name", stage.name}, {"seconds", stage.seconds}, {"images_per_second", stage.images_per_second}});
+    stages.push_back(
+        {{"name", stage.name}, {"seconds", stage.seconds}, {"images_per_second", stage.images_per_second}});
   }
   Json results = Json::array();
   for (const ModelResult& result : summary.results) {
@@ -93,18 +94,20 @@ std::string to_text(const RunSummary& summary) {
   }
   text += fmt::format("  {:<10} {:>9.1f}\n\n", "all", total);
   const Json corpus = Json::parse(summary.corpus);
-  text += fmt::format("  {} pictures packed; dropped: {} duplicates, {} leaked test pictures, {} faulty\n\n", corpus.value("packed", 0),
-                      corpus.value("duplicates", 0), corpus.value("leaked", 0), corpus.value("quarantined", 0));
+  text += fmt::format("  {} pictures packed; dropped: {} duplicates, {} leaked test pictures, {} faulty\n\n",
+                      corpus.value("packed", 0), corpus.value("duplicates", 0), corpus.value("leaked", 0),
+                      corpus.value("quarantined", 0));
   return text + results_table(summary.results);
 }
 
 std::string results_table(const std::vector<ModelResult>& results) {
-  std::string text =
-      fmt::format("  {:<11} {:>7} {:>6} {:>15} {:>6} {:>9} {:>6} {:>6}\n", "model", "labels", "SRCC", "95 % interval", "PLCC", "accuracy", "EMD", "n");
+  std::string text = fmt::format("  {:<11} {:>7} {:>6} {:>15} {:>6} {:>9} {:>6} {:>6}\n", "model", "labels", "SRCC",
+                                 "95 % interval", "PLCC", "accuracy", "EMD", "n");
   for (const ModelResult& result : results) {
     const evaluation::Scores& scores = result.scores;
-    text += fmt::format("  {:<11} {:>5.0f} % {:>6.3f} {:>15} {:>6.3f} {:>7.1f} % {:>6.4f} {:>6}\n", result.model, 100 * result.label_fraction,
-                        scores.srcc.value, fmt::format("{:.3f}..{:.3f}", scores.srcc.low, scores.srcc.high), scores.plcc.value,
+    text += fmt::format("  {:<11} {:>5.0f} % {:>6.3f} {:>15} {:>6.3f} {:>7.1f} % {:>6.4f} {:>6}\n", result.model,
+                        100 * result.label_fraction, scores.srcc.value,
+                        fmt::format("{:.3f}..{:.3f}", scores.srcc.low, scores.srcc.high), scores.plcc.value,
                         100 * scores.accuracy.value, scores.emd1.value, scores.n);
   }
   return text;

@@ -10,7 +10,8 @@
 
 namespace cskd::launch {
 
-// <folder>/results.json: every figure with its interval. <folder>/predictions.csv: key, model, rated and predicted mean. Atomic.
+// <folder>/results.json: every figure with its interval. <folder>/predictions.csv: key, model, rated and predicted
+// mean. Atomic.
 void write_results(const std::filesystem::path& folder, const std::vector<ModelResult>& results,
                    const std::vector<stages::TestPredictions>& predictions);
 

@@ -30,8 +30,12 @@ using Action = std::function<stages::StageOutcome(const stages::Context&)>;
 
 const std::map<std::string, Action>& actions() {
   static const std::map<std::string, Action> table{
-      {"shard", stages::run_shard},          {"cache", stages::run_cache},       {"align", stages::run_align},
-      {stages::kTeacher, stages::run_finetune}, {stages::kBaseline, stages::run_baseline}, {stages::kStudent, stages::run_distill},
+      {"shard", stages::run_shard},
+      {"cache", stages::run_cache},
+      {"align", stages::run_align},
+      {stages::kTeacher, stages::run_finetune},
+      {stages::kBaseline, stages::run_baseline},
+      {stages::kStudent, stages::run_distill},
   };
   return table;
 }
@@ -87,7 +91,8 @@ class StageRunner::Display : public training::TrainingObserver {
   }
 
   void stepped(const training::StepReport& report) override {
-    if (report.step % log_every() == 0 || report.step == report.steps) metrics_->write(static_cast<std::int64_t>(report.step), report.figures);
+    if (report.step % log_every() == 0 || report.step == report.steps)
+      metrics_->write(static_cast<std::int64_t>(report.step), report.figures);
     progress_->update(static_cast<std::int64_t>(report.step), static_cast<std::int64_t>(report.steps));
   }
 
@@ -118,31 +123,36 @@ StageRunner::StageRunner(config::Config config, bool resume, const Program& prog
   at::set_num_threads(threads);
   communicator_ = distributed::make_communicator(world, timeout);
   display_ = std::make_unique<Display>(folder, config_);
-  const int loaders = config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
-  context_ = std::make_unique<stages::Context>(stages::Context{
-      .config = config_,
-      .world = world,
-      .communicator = *communicator_,
-      .folder = folder,
-      .loader_threads = loaders,
-      .resume = resume,
-      .progress = [this](const std::string& label, std::int64_t done, std::int64_t total) { display_->progress(label, done, total); },
-      .observer = display_.get()});
+  const int loaders =
+      config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
+  context_ = std::make_unique<stages::Context>(
+      stages::Context{.config = config_,
+                      .world = world,
+                      .communicator = *communicator_,
+                      .folder = folder,
+                      .loader_threads = loaders,
+                      .resume = resume,
+                      .progress = [this](const std::string& label, std::int64_t done,
+                                         std::int64_t total) { display_->progress(label, done, total); },
+                      .observer = display_.get()});
   if (world.rank() == 0) {
-    spdlog::debug("{} ranks, {} communicator on {}, {} threads each", world.size(), communicator_->name(), communicator_->device().str(), threads);
+    spdlog::debug("{} ranks, {} communicator on {}, {} threads each", world.size(), communicator_->name(),
+                  communicator_->device().str(), threads);
   }
 }
 
 StageRunner::~StageRunner() = default;
 
 const std::vector<std::string>& StageRunner::stages() {
-  static const std::vector<std::string> names{"shard", "cache", "align", stages::kTeacher, stages::kBaseline, stages::kStudent, "evaluate"};
+  static const std::vector<std::string> names{"shard",           "cache",          "align",   stages::kTeacher,
+                                              stages::kBaseline, stages::kStudent, "evaluate"};
   return names;
 }
 
 stages::StageOutcome StageRunner::run(const std::string& stage) {
   // Stages share work out dynamically: a rank may wait at their end for another's last shard.
-  world_.set_timeout(std::max<std::chrono::milliseconds>(std::chrono::hours(1), std::chrono::seconds(config_.compute().step_timeout())));
+  world_.set_timeout(std::max<std::chrono::milliseconds>(std::chrono::hours(1),
+                                                         std::chrono::seconds(config_.compute().step_timeout())));
   display_->begin(stage);
   const auto action = actions().find(stage);
   const stages::StageOutcome outcome = action == actions().end() ? evaluate() : action->second(*context_);
@@ -168,7 +178,8 @@ stages::StageOutcome StageRunner::evaluate() {
     if (world_.any(is_there)) trained.emplace_back(stage);
   }
   if (trained.empty()) {
-    throw runtime::UsageError(fmt::format("{} holds no trained model: run 'cskd distill' first", config_.run().folder()));
+    throw runtime::UsageError(
+        fmt::format("{} holds no trained model: run 'cskd distill' first", config_.run().folder()));
   }
   const std::filesystem::path folder = context_->folder.stage("evaluate");
   stages::make_stage_folder(folder, world_);
@@ -177,14 +188,16 @@ stages::StageOutcome StageRunner::evaluate() {
   std::vector<stages::TestPredictions> all = stages::predict_test_split(*context_, trained);
   for (stages::TestPredictions& predictions : all) {
     std::vector<evaluation::RatedPrediction> pictures;
-    for (size_t i = 0; i < predictions.predicted.size(); ++i) pictures.push_back({predictions.predicted[i], predictions.rated[i]});
+    for (size_t i = 0; i < predictions.predicted.size(); ++i)
+      pictures.push_back({predictions.predicted[i], predictions.rated[i]});
     const double middle = (predictions.bin_centres.front() + predictions.bin_centres.back()) / 2;
     const evaluation::ScoreOptions options{.bin_centres = predictions.bin_centres,
                                            .middle = predictions.bin_centres.size() == 10 ? 5.0 : middle,
                                            .resamples = static_cast<int>(config_.evaluate().resamples()),
                                            .seed = config_.run().seed()};
     predictions.model = model_name(predictions.model);
-    if (world_.rank() == 0) results_.push_back({predictions.model, predictions.label_fraction, evaluation::score(pictures, options)});
+    if (world_.rank() == 0)
+      results_.push_back({predictions.model, predictions.label_fraction, evaluation::score(pictures, options)});
     outcome.completion.images += pictures.size();
   }
   if (world_.rank() == 0) write_results(folder, results_, all);

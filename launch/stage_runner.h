@@ -1,4 +1,5 @@
-// Runs stages of a configuration in a world: threads, communicator, logs, progress and metrics around what src/stages does.
+// Runs stages of a configuration in a world: threads, communicator, logs, progress and metrics around what src/stages
+// does.
 #pragma once
 
 #include <memory>
@@ -22,7 +23,8 @@ struct ModelResult {
 
 class StageRunner {
  public:
-  // Collective. Logs go to <run>/logs/rank-<r>.log as well from now on. Throws Error when the run folder cannot be made.
+  // Collective. Logs go to <run>/logs/rank-<r>.log as well from now on. Throws Error when the run folder cannot be
+  // made.
   StageRunner(config::Config config, bool resume, const Program& program, runtime::World& world);
   ~StageRunner();
   StageRunner(const StageRunner&) = delete;

@@ -32,7 +32,8 @@ std::vector<std::pair<std::string, std::string>> fields(const CacheBinding& bind
 
 }  // namespace
 
-void write_feature_cache(const std::filesystem::path& path, const CacheBinding& binding, const std::vector<CacheRow>& rows) {
+void write_feature_cache(const std::filesystem::path& path, const CacheBinding& binding,
+                         const std::vector<CacheRow>& rows) {
   const std::uint64_t n = rows.size();
   const std::uint64_t v = binding.view_count;
   const std::uint64_t d = binding.width;
@@ -43,7 +44,8 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
   std::vector<std::uint32_t> crc32c;
   pooled.reserve(n * v * d);
   for (const CacheRow& row : rows) {
-    CSKD_CHECK(row.views.size() == v && row.pooled.size() == v * d, "{} views and {} numbers", row.views.size(), row.pooled.size());
+    CSKD_CHECK(row.views.size() == v && row.pooled.size() == v * d, "{} views and {} numbers", row.views.size(),
+               row.pooled.size());
     for (const StoredView& view : row.views) {
       crop.insert(crop.end(), {view.x, view.y, view.width, view.height});
       flip.push_back(view.flip ? 1 : 0);
@@ -67,7 +69,8 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
     file.write("crc32c", ElementType::kU32, {n}, bytes_of(crc32c));
     file.close();
     if (!is_valid_feature_cache(temporary, binding, image_hash)) {
-      throw runtime::Error(fmt::format("{} read back differs from what was written: the disk loses data", temporary.native()));
+      throw runtime::Error(
+          fmt::format("{} read back differs from what was written: the disk loses data", temporary.native()));
     }
     runtime::publish_file(temporary, path);
   } catch (...) {
@@ -77,16 +80,19 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
   }
 }
 
-FeatureCacheReader::FeatureCacheReader(const std::filesystem::path& path, const CacheBinding& binding, std::uint64_t samples)
+FeatureCacheReader::FeatureCacheReader(const std::filesystem::path& path, const CacheBinding& binding,
+                                       std::uint64_t samples)
     : file_(path), views_(binding.view_count), width_(binding.width) {
   const Hdf5Layout layout(path);
   if (layout.text("format") != kFeatureCacheFormat || layout.number("version") != kFeatureCacheVersion) {
-    throw runtime::DataError(fmt::format("{} is not a feature cache of version {}", path.native(), kFeatureCacheVersion));
+    throw runtime::DataError(
+        fmt::format("{} is not a feature cache of version {}", path.native(), kFeatureCacheVersion));
   }
   for (const auto& [name, value] : fields(binding)) {
     if (const std::string& found = layout.text(name); found != value) {
       throw BindingError(
-          fmt::format("{} was made with another {}: it has '{}', this run needs '{}'; remove its folder or choose another run.folder",
+          fmt::format("{} was made with another {}: it has '{}', this run needs '{}'; remove its folder or choose "
+                      "another run.folder",
                       path.native(), name, found, value));
     }
   }
@@ -95,12 +101,14 @@ FeatureCacheReader::FeatureCacheReader(const std::filesystem::path& path, const 
     std::uint64_t length = size_of(type);
     for (const std::uint64_t extent : shape) length *= extent;
     if (info.shape != shape || info.offset > file_.size() || length > file_.size() - info.offset) {
-      throw runtime::DataError(fmt::format("{}: /{} has another shape than {} samples need", path.native(), name, samples));
+      throw runtime::DataError(
+          fmt::format("{}: /{} has another shape than {} samples need", path.native(), name, samples));
     }
     return info.offset;
   };
   pooled_offset_ = require("pooled", ElementType::kF16, {samples, views_, width_});
-  crop_ = file_.read_numbers<std::int32_t>(require("crop", ElementType::kI32, {samples, views_, 4}), samples * views_ * 4);
+  crop_ =
+      file_.read_numbers<std::int32_t>(require("crop", ElementType::kI32, {samples, views_, 4}), samples * views_ * 4);
   flip_ = file_.read_numbers<std::uint8_t>(require("flip", ElementType::kU8, {samples, views_}), samples * views_);
   image_hash_ = file_.read_numbers<std::uint64_t>(require("image_hash", ElementType::kU64, {samples}), samples);
   crc32c_ = file_.read_numbers<std::uint32_t>(require("crc32c", ElementType::kU32, {samples}), samples);
@@ -117,8 +125,9 @@ std::vector<std::uint16_t> FeatureCacheReader::pooled(std::uint64_t row, std::ui
   const std::vector<std::uint16_t> all =
       file_.read_numbers<std::uint16_t>(pooled_offset_ + 2 * row * views_ * width_, views_ * width_);
   if (const std::uint32_t found = runtime::crc32c(bytes_of(all)); found != crc32c_[row]) {
-    throw runtime::DataError(fmt::format("{} row {} is damaged: CRC-32C {:08x}, {:08x} was written; remove the file and run 'cskd cache' again",
-                                         file_.path().native(), row, found, crc32c_[row]));
+    throw runtime::DataError(fmt::format(
+        "{} row {} is damaged: CRC-32C {:08x}, {:08x} was written; remove the file and run 'cskd cache' again",
+        file_.path().native(), row, found, crc32c_[row]));
   }
   const auto first = all.begin() + static_cast<std::ptrdiff_t>(view * width_);
   return {first, first + static_cast<std::ptrdiff_t>(width_)};

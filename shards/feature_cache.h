@@ -1,5 +1,5 @@
-// Features of a frozen teacher for every sample of an image shard, in stored views: one HDF5 file for each shard, teacher and
-// view specification. Format: shards/FORMAT.md.
+// Features of a frozen teacher for every sample of an image shard, in stored views: one HDF5 file for each shard,
+// teacher and view specification. Format: shards/FORMAT.md.
 #pragma once
 
 #include <cstddef>
@@ -21,14 +21,14 @@ constexpr const char* kFeatureCacheFormat = "cskd-feature-cache";
 
 // What features were computed with. A cache of another binding is refused.
 struct CacheBinding {
-  std::string encoder;               // "ViT-B-32"
-  runtime::ContentHash weights;      // of the teacher's parameters
-  std::uint64_t image_size = 0;      // pixels
-  std::string preprocessing;         // mean, stddev, resize filter, as text
-  std::string views;                 // how views are drawn, seed included, as text
+  std::string encoder;           // "ViT-B-32"
+  runtime::ContentHash weights;  // of the teacher's parameters
+  std::uint64_t image_size = 0;  // pixels
+  std::string preprocessing;     // mean, stddev, resize filter, as text
+  std::string views;             // how views are drawn, seed included, as text
   std::uint64_t decoder_version = 0;
-  std::uint64_t view_count = 0;      // V
-  std::uint64_t width = 0;           // D
+  std::uint64_t view_count = 0;  // V
+  std::uint64_t width = 0;       // D
 };
 
 // A whole cache that another teacher, preprocessing or view specification made.
@@ -48,13 +48,14 @@ struct StoredView {
 
 // What is stored for one sample.
 struct CacheRow {
-  std::uint64_t image_hash = 0;        // ContentHash::prefix() of the encoded picture
-  std::vector<StoredView> views;       // [V]
-  std::vector<std::uint16_t> pooled;   // [V * D], bits of float16
+  std::uint64_t image_hash = 0;       // ContentHash::prefix() of the encoded picture
+  std::vector<StoredView> views;      // [V]
+  std::vector<std::uint16_t> pooled;  // [V * D], bits of float16
 };
 
 // Writes `path` atomically (Note [Atomic files]). Throws Error.
-void write_feature_cache(const std::filesystem::path& path, const CacheBinding& binding, const std::vector<CacheRow>& rows);
+void write_feature_cache(const std::filesystem::path& path, const CacheBinding& binding,
+                         const std::vector<CacheRow>& rows);
 
 // Reads rows with pread.
 class FeatureCacheReader {
@@ -66,7 +67,8 @@ class FeatureCacheReader {
   std::uint64_t samples() const noexcept { return image_hash_.size(); }
   std::uint64_t image_hash(std::uint64_t row) const { return image_hash_[row]; }
   StoredView view(std::uint64_t row, std::uint64_t view) const;
-  // float16 bits [D] of one view; the row's CRC is checked when any of it is read. Any thread. Throws DataError that names file and row.
+  // float16 bits [D] of one view; the row's CRC is checked when any of it is read. Any thread. Throws DataError that
+  // names file and row.
   std::vector<std::uint16_t> pooled(std::uint64_t row, std::uint64_t view) const;
 
  private:

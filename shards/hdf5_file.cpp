@@ -153,7 +153,8 @@ void Hdf5Writer::create(const std::string& name, ElementType type, const std::ve
   H5Pset_alloc_time(creation.get(), H5D_ALLOC_TIME_EARLY);
   H5Pset_fill_time(creation.get(), H5D_FILL_TIME_NEVER);
   H5Pset_obj_track_times(creation.get(), false);
-  const hid_t id = H5Dcreate2(file_, name.c_str(), native(type).get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT);
+  const hid_t id =
+      H5Dcreate2(file_, name.c_str(), native(type).get(), space.get(), H5P_DEFAULT, creation.get(), H5P_DEFAULT);
   if (id < 0) throw runtime::Error(fmt::format("cannot create {} in {}: {}", name, path_.native(), last_message()));
   datasets_[name] = {id, type, shape};
 }
@@ -176,7 +177,8 @@ void Hdf5Writer::write_rows(const std::string& name, std::uint64_t start, std::u
   H5Sselect_hyperslab(target.get(), H5S_SELECT_SET, from.data(), nullptr, length.data(), nullptr);
   const Handle memory(H5Screate_simple(static_cast<int>(length.size()), length.data(), nullptr), H5Sclose);
   if (H5Dwrite(dataset.id, native(dataset.type).get(), memory.get(), target.get(), H5P_DEFAULT, bytes.data()) < 0) {
-    throw runtime::Error(fmt::format("cannot write {} rows of {} to {}: {}", count, name, path_.native(), last_message()));
+    throw runtime::Error(
+        fmt::format("cannot write {} rows of {} to {}: {}", count, name, path_.native(), last_message()));
   }
 }
 
@@ -202,7 +204,8 @@ void Hdf5Writer::set_attribute(const std::string& name, const std::string& text)
 void Hdf5Writer::set_attribute(const std::string& name, std::uint64_t number) {
   const std::lock_guard lock(library);
   const Handle space(H5Screate(H5S_SCALAR), H5Sclose);
-  const Handle attribute(H5Acreate2(file_, name.c_str(), H5T_STD_U64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT), H5Aclose);
+  const Handle attribute(H5Acreate2(file_, name.c_str(), H5T_STD_U64LE, space.get(), H5P_DEFAULT, H5P_DEFAULT),
+                         H5Aclose);
   if (!attribute.valid() || H5Awrite(attribute.get(), H5T_NATIVE_UINT64, &number) < 0) {
     throw runtime::Error(fmt::format("cannot write attribute {} of {}: {}", name, path_.native(), last_message()));
   }
@@ -227,8 +230,9 @@ Hdf5Layout::Hdf5Layout(const std::filesystem::path& path) : path_(path) {
   silence();
   const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
   if (!file.valid()) {
-    throw runtime::DataError(fmt::format("{} does not open as HDF5 ({}): it is cut off, damaged, or its writer was killed",
-                                         path.native(), last_message()));
+    throw runtime::DataError(
+        fmt::format("{} does not open as HDF5 ({}): it is cut off, damaged, or its writer was killed", path.native(),
+                    last_message()));
   }
   const auto take_object = [](hid_t root, const char* name, const H5O_info_t* info, void* target) -> herr_t {
     if (info->type != H5O_TYPE_DATASET) return 0;
@@ -278,13 +282,15 @@ const DatasetInfo& Hdf5Layout::dataset(const std::string& name, ElementType type
 
 const std::string& Hdf5Layout::text(const std::string& attribute) const {
   const auto found = texts_.find(attribute);
-  if (found == texts_.end()) throw runtime::DataError(fmt::format("{} has no text attribute '{}'", path_.native(), attribute));
+  if (found == texts_.end())
+    throw runtime::DataError(fmt::format("{} has no text attribute '{}'", path_.native(), attribute));
   return found->second;
 }
 
 std::uint64_t Hdf5Layout::number(const std::string& attribute) const {
   const auto found = numbers_.find(attribute);
-  if (found == numbers_.end()) throw runtime::DataError(fmt::format("{} has no number '{}'", path_.native(), attribute));
+  if (found == numbers_.end())
+    throw runtime::DataError(fmt::format("{} has no number '{}'", path_.native(), attribute));
   return found->second;
 }
 

@@ -1,8 +1,8 @@
 // HDF5 as far as cskd uses it: contiguous datasets that are written once, and read by offset without the library.
 //
 // Note [HDF5 and threads]
-// Debian's HDF5 is not thread-safe, even on different files. Every call of the library here holds one lock; the hot path
-// reads with pread at the offsets that offset_of() gives and needs neither.
+// Debian's HDF5 is not thread-safe, even on different files. Every call of the library here holds one lock; the hot
+// path reads with pread at the offsets that offset_of() gives and needs neither.
 #pragma once
 
 #include <cstdint>
@@ -54,8 +54,8 @@ struct DatasetInfo {
   std::uint64_t offset = 0;  // of its first byte in the file
 };
 
-// The layout of a file of ours. Throws DataError that names the file when it does not open (its writer was killed, or it is
-// no HDF5), or when a dataset is missing, of another type, or not contiguous.
+// The layout of a file of ours. Throws DataError that names the file when it does not open (its writer was killed, or
+// it is no HDF5), or when a dataset is missing, of another type, or not contiguous.
 class Hdf5Layout {
  public:
   explicit Hdf5Layout(const std::filesystem::path& path);

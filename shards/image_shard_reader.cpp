@@ -21,8 +21,9 @@ bool rises_to(const std::vector<std::uint64_t>& offsets, std::uint64_t end) {
 ImageShardReader::ImageShardReader(const std::filesystem::path& path, const Manifest::Shard& shard)
     : file_(path), bytes_offset_(shard.offsets().bytes()), bins_(shard.bins()) {
   if (file_.size() != shard.file_size()) {
-    throw runtime::DataError(fmt::format("{} has {} bytes, its manifest says {}: it was cut off or replaced; run 'cskd shard' again",
-                                         path.native(), file_.size(), shard.file_size()));
+    throw runtime::DataError(
+        fmt::format("{} has {} bytes, its manifest says {}: it was cut off or replaced; run 'cskd shard' again",
+                    path.native(), file_.size(), shard.file_size()));
   }
   const std::uint64_t n = shard.samples();
   const Manifest::Offsets& offsets = shard.offsets();
@@ -33,7 +34,8 @@ ImageShardReader::ImageShardReader(const std::filesystem::path& path, const Mani
   key_bytes_ = file_.read_numbers<std::uint8_t>(offsets.key_bytes(), shard.key_bytes());
   key_offset_ = file_.read_numbers<std::uint64_t>(offsets.key_offset(), n + 1);
   if (!rises_to(offset_, shard.total_bytes()) || !rises_to(key_offset_, shard.key_bytes())) {
-    throw runtime::DataError(fmt::format("{} is damaged: its offsets do not rise to the end; run 'cskd shard' again", path.native()));
+    throw runtime::DataError(
+        fmt::format("{} is damaged: its offsets do not rise to the end; run 'cskd shard' again", path.native()));
   }
   if (bins_ > 0) {
     mean_ = file_.read_numbers<float>(offsets.label_mean(), n);
@@ -47,9 +49,9 @@ std::vector<std::byte> ImageShardReader::read(std::uint64_t row) const {
   std::vector<std::byte> bytes = file_.read_at(bytes_offset_ + offset_[row], offset_[row + 1] - offset_[row]);
   const std::uint32_t found = runtime::crc32c(bytes);
   if (found != crc32c_[row]) {
-    throw runtime::DataError(
-        fmt::format("{} row {} ('{}') is damaged: CRC-32C {:08x}, {:08x} was written; run 'cskd shard' again to restore it",
-                    file_.path().native(), row, key(row), found, crc32c_[row]));
+    throw runtime::DataError(fmt::format(
+        "{} row {} ('{}') is damaged: CRC-32C {:08x}, {:08x} was written; run 'cskd shard' again to restore it",
+        file_.path().native(), row, key(row), found, crc32c_[row]));
   }
   return bytes;
 }

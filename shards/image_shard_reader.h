@@ -15,8 +15,8 @@ namespace cskd::shards {
 
 class ImageShardReader {
  public:
-  // Opens the file at `path` and reads its small datasets; `shard` is its (checked) entry of the manifest. Throws Error when
-  // it cannot be opened, DataError when its size differs from the entry's or its offsets make no sense.
+  // Opens the file at `path` and reads its small datasets; `shard` is its (checked) entry of the manifest. Throws Error
+  // when it cannot be opened, DataError when its size differs from the entry's or its offsets make no sense.
   ImageShardReader(const std::filesystem::path& path, const Manifest::Shard& shard);
 
   std::uint64_t samples() const noexcept { return crc32c_.size(); }

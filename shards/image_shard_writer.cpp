@@ -64,8 +64,8 @@ void copy_pictures(Hdf5Writer& file, const ShardPlan& plan, const Columns& colum
   for (size_t i = 0; i < plan.rows.size(); ++i) {
     const std::vector<std::byte> bytes = read(i);
     if (bytes.size() != plan.rows[i].size || runtime::content_hash(bytes) != plan.rows[i].hash) {
-      throw runtime::DataError(fmt::format("'{}' of source '{}' changed while the corpus was packed", plan.rows[i].key,
-                                           plan.source_name));
+      throw runtime::DataError(
+          fmt::format("'{}' of source '{}' changed while the corpus was packed", plan.rows[i].key, plan.source_name));
     }
     crc32c.push_back(runtime::crc32c(bytes));
     block.insert(block.end(), bytes.begin(), bytes.end());
@@ -150,7 +150,8 @@ void verify(const std::filesystem::path& path, const Manifest::Shard& shard, con
   const ImageShardReader reader(path, shard);
   for (std::uint64_t row = 0; row < shard.samples(); ++row) {
     if (runtime::content_hash(reader.read(row)) != plan.rows[row].hash) {
-      throw runtime::DataError(fmt::format("{} row {} read back differs from its source: the disk loses data", path.native(), row));
+      throw runtime::DataError(
+          fmt::format("{} row {} read back differs from its source: the disk loses data", path.native(), row));
     }
   }
 }

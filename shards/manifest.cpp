@@ -39,7 +39,8 @@ void check_shard(const Manifest::Shard& shard, const Manifest& manifest, const s
   const auto bins = static_cast<std::uint32_t>(manifest.sources(static_cast<int>(shard.source())).bin_centres_size());
   if (shard.bins() != 0 && shard.bins() != bins) refuse("its labels have another number of bins than its source");
   if (shard.file_hash().size() != 16 || shard.plan().size() != 16) refuse("a hash that is not 16 bytes long");
-  if (shard.file_size() > (1ULL << 40) || shard.total_bytes() > shard.file_size() || shard.key_bytes() > shard.file_size()) {
+  if (shard.file_size() > (1ULL << 40) || shard.total_bytes() > shard.file_size() ||
+      shard.key_bytes() > shard.file_size()) {
     refuse("impossible sizes");
   }
   for (const Dataset& dataset : datasets_of(shard)) {

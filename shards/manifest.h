@@ -14,8 +14,8 @@ constexpr const char* kManifestFile = "manifest.cskd";
 // Written atomically as <folder>/manifest.cskd.
 void write_manifest(const std::filesystem::path& folder, const Manifest& manifest);
 
-// Reads and checks it: numbers in range, datasets inside their files, file names without folders, labels of one width. Throws Error
-// when it cannot be read, DataError when it is damaged or its corpus did not pass the leakage gate.
+// Reads and checks it: numbers in range, datasets inside their files, file names without folders, labels of one width.
+// Throws Error when it cannot be read, DataError when it is damaged or its corpus did not pass the leakage gate.
 Manifest read_manifest(const std::filesystem::path& folder);
 
 // Digest of all that a training run sees of a corpus: plans, sources, splits.

@@ -20,8 +20,8 @@ struct Label {
   std::vector<float> histogram;  // [K], sums to 1
 };
 
-// The label of `counts` votes (or fractions) for the bins. Throws DataError when a count is negative or not finite, or all
-// are 0.
+// The label of `counts` votes (or fractions) for the bins. Throws DataError when a count is negative or not finite, or
+// all are 0.
 Label label_from_counts(const std::vector<double>& counts, const std::vector<float>& bin_centres);
 
 // Where the encoded bytes of a sample lie in a source: a whole file, or a range of one (tar).

@@ -30,16 +30,18 @@ void add_arguments(CLI::App& command, StageArguments& arguments) {
       ->capture_default_str();
 }
 
-std::unique_ptr<StageRunner> make_runner(const StageArguments& arguments, const Program& program, runtime::World& world) {
-  return std::make_unique<StageRunner>(config::load_config(arguments.config.path, arguments.config.overrides), arguments.resume == "auto",
-                                       program, world);
+std::unique_ptr<StageRunner> make_runner(const StageArguments& arguments, const Program& program,
+                                         runtime::World& world) {
+  return std::make_unique<StageRunner>(config::load_config(arguments.config.path, arguments.config.overrides),
+                                       arguments.resume == "auto", program, world);
 }
 
 void add_stage(Program& program, const std::string& stage, const std::string& description) {
-  CLI::App& command = program.add_command(stage, description,
-                                          fmt::format("  cskd {0} configs/demo.toml\n  mpirun -n 2 cskd {0} configs/demo.toml\n"
-                                                      "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd {0} big.toml",
-                                                      stage));
+  CLI::App& command =
+      program.add_command(stage, description,
+                          fmt::format("  cskd {0} configs/demo.toml\n  mpirun -n 2 cskd {0} configs/demo.toml\n"
+                                      "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd {0} big.toml",
+                                      stage));
   const auto arguments = std::make_shared<StageArguments>();
   add_arguments(command, *arguments);
   program.run_in_world(command, [arguments, stage, &program](runtime::World& world) {
@@ -59,7 +61,9 @@ runtime::ExitCode run_all(const StageArguments& arguments, const Program& progra
     const stages::StageOutcome outcome = runner->run(stage);
     if (!outcome.finished) return runtime::ExitCode::kRequeue;
     const stages::Completion& completion = outcome.completion;
-    summary.stages.push_back({stage, completion.seconds, completion.seconds > 0 ? static_cast<double>(completion.images) / completion.seconds : 0});
+    summary.stages.push_back(
+        {stage, completion.seconds,
+         completion.seconds > 0 ? static_cast<double>(completion.images) / completion.seconds : 0});
     if (stage == "shard") summary.corpus = completion.facts;
     if (world.any(runtime::StopSignal::received() != 0)) return runtime::ExitCode::kRequeue;
   }
@@ -91,7 +95,8 @@ void add_run(Program& program) {
                                           "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd run big.toml");
   const auto arguments = std::make_shared<StageArguments>();
   add_arguments(command, *arguments);
-  program.run_in_world(command, [arguments, &program](runtime::World& world) { return run_all(*arguments, program, world); });
+  program.run_in_world(command,
+                       [arguments, &program](runtime::World& world) { return run_all(*arguments, program, world); });
 }
 
 }  // namespace cskd::launch

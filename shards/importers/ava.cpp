@@ -28,12 +28,14 @@ void for_each_line(const std::filesystem::path& file, Take take) {
     ++line_number;
     std::vector<std::int64_t> numbers;
     for (;;) {
-      while (!line.empty() && (line.front() == ' ' || line.front() == '\t' || line.front() == '\r')) line.remove_prefix(1);
+      while (!line.empty() && (line.front() == ' ' || line.front() == '\t' || line.front() == '\r'))
+        line.remove_prefix(1);
       if (line.empty()) break;
       std::int64_t number = 0;
       const auto [after, error] = std::from_chars(line.data(), line.data() + line.size(), number);
       const auto length = static_cast<size_t>(after - line.data());
-      if (error != std::errc() || (length < line.size() && line[length] != ' ' && line[length] != '\t' && line[length] != '\r')) {
+      if (error != std::errc() ||
+          (length < line.size() && line[length] != ' ' && line[length] != '\t' && line[length] != '\r')) {
         throw runtime::DataError(fmt::format("{}:{}: '{}' is not a whole number", file.native(), line_number,
                                              line.substr(0, std::min<size_t>(line.find(' '), 40))));
       }
@@ -57,7 +59,8 @@ Listing list_ava(const std::filesystem::path& folder) {
   std::set<std::int64_t> test_ids;
   for_each_line(test_list, [&](int line, const std::vector<std::int64_t>& numbers) {
     if (numbers.size() != 1) {
-      throw runtime::DataError(fmt::format("{}:{}: {} numbers, expected one image id", test_list.native(), line, numbers.size()));
+      throw runtime::DataError(
+          fmt::format("{}:{}: {} numbers, expected one image id", test_list.native(), line, numbers.size()));
     }
     test_ids.insert(numbers[0]);
   });
@@ -77,7 +80,8 @@ Listing list_ava(const std::filesystem::path& folder) {
       return;
     }
     try {
-      listing.labels.push_back(label_from_counts({numbers.begin() + 2, numbers.begin() + 2 + kBins}, listing.bin_centres));
+      listing.labels.push_back(
+          label_from_counts({numbers.begin() + 2, numbers.begin() + 2 + kBins}, listing.bin_centres));
     } catch (const runtime::DataError&) {
       runtime::rethrow_with_context(place);
     }

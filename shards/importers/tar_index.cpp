@@ -41,7 +41,8 @@ class Index {
 
  private:
   [[noreturn]] void fail(const std::string& what) const {
-    throw runtime::DataError(fmt::format("{}: at byte {}: {}; is the tar archive whole?", archive_.path().native(), at_, what));
+    throw runtime::DataError(
+        fmt::format("{}: at byte {}: {}; is the tar archive whole?", archive_.path().native(), at_, what));
   }
 
   // Octal text, or GNU's base 256 where the first bit is set.

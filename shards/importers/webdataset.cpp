@@ -24,14 +24,11 @@ Listing list_webdataset(const std::filesystem::path& path) {
 
   Listing listing;
   for (const std::filesystem::path& archive : archives) {
-    const std::string name =
-        archive == path ? path.filename().native() : archive.lexically_relative(path).native();
+    const std::string name = archive == path ? path.filename().native() : archive.lexically_relative(path).native();
     for (const TarMember& member : index_tar(runtime::InputFile(archive))) {
       if (!has_picture_extension(member.name)) continue;
-      listing.entries.push_back({.key = name + "/" + member.name,
-                                 .file = archive.native(),
-                                 .offset = member.offset,
-                                 .size = member.size});
+      listing.entries.push_back(
+          {.key = name + "/" + member.name, .file = archive.native(), .offset = member.offset, .size = member.size});
     }
   }
   return listing;

@@ -1,6 +1,6 @@
 // From encoded bytes to upright RGB pixels, as Pillow's Image.open(...).convert("RGB") after ImageOps.exif_transpose:
-// grey is repeated, CMYK (Adobe's inverted too) converted by (255-c)*(255-k)/255, alpha dropped, palettes looked up, 16-bit PNG
-// reduced to its high byte.
+// grey is repeated, CMYK (Adobe's inverted too) converted by (255-c)*(255-k)/255, alpha dropped, palettes looked up,
+// 16-bit PNG reduced to its high byte.
 #pragma once
 
 #include <cstddef>
@@ -14,12 +14,12 @@ namespace cskd::data {
 // Raise it with any change that changes a decoded or resized pixel: feature caches are bound to it.
 constexpr int kDecoderVersion = 1;
 
-// The whole picture. Throws DataError with a short reason; a JPEG whose data ends early or is damaged (libjpeg warns) is
-// refused too, so that a shard never holds it. Thread-safe.
+// The whole picture. Throws DataError with a short reason; a JPEG whose data ends early or is damaged (libjpeg warns)
+// is refused too, so that a shard never holds it. Thread-safe.
 Image decode(std::span<const std::byte> bytes);
 
-// Only `box` (upright source pixels) of the picture: equal, pixel for pixel, to that part of decode(). For JPEG only the
-// rows and iMCU columns that are needed are decoded. REQUIRES: box lies inside the picture
+// Only `box` (upright source pixels) of the picture: equal, pixel for pixel, to that part of decode(). For JPEG only
+// the rows and iMCU columns that are needed are decoded. REQUIRES: box lies inside the picture
 Image decode_region(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box);
 
 }  // namespace cskd::data

@@ -8,7 +8,8 @@
 
 namespace cskd::data {
 
-Permutation::Permutation(std::uint64_t seed, std::uint32_t stream, std::uint64_t item, std::uint64_t size) : size_(size) {
+Permutation::Permutation(std::uint64_t seed, std::uint32_t stream, std::uint64_t item, std::uint64_t size)
+    : size_(size) {
   CSKD_CHECK(size >= 1 && size <= (1ULL << 62), "a permutation of {} items", size);
   const auto bits = static_cast<unsigned>(std::bit_width(size - 1));
   half_bits_ = std::max(1U, (bits + 1) / 2);

@@ -1,8 +1,8 @@
 // A random order of 0..size-1 that needs no memory: position i of it is computed, not looked up.
 //
-// A balanced Feistel network over the smallest even number of bits that holds `size`, walked until the value falls below
-// `size` (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002): fewer than four steps on average. The
-// round function is a multiplicative mixer keyed by Philox.
+// A balanced Feistel network over the smallest even number of bits that holds `size`, walked until the value falls
+// below `size` (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA 2002): fewer than four steps on
+// average. The round function is a multiplicative mixer keyed by Philox.
 #pragma once
 
 #include <array>

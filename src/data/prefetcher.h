@@ -19,9 +19,10 @@ namespace cskd::data {
 template <typename Batch>
 class Prefetcher {
  public:
-  // make(ticket) is called for tickets first, first + 1, ..., end - 1, each on one of `threads` threads; at most `depth` batches are
-  // made or waiting at a time. It must be thread-safe. REQUIRES: threads >= 1, depth >= 1
-  Prefetcher(int threads, std::uint64_t depth, std::uint64_t first, std::uint64_t end, std::function<Batch(std::uint64_t)> make)
+  // make(ticket) is called for tickets first, first + 1, ..., end - 1, each on one of `threads` threads; at most
+  // `depth` batches are made or waiting at a time. It must be thread-safe. REQUIRES: threads >= 1, depth >= 1
+  Prefetcher(int threads, std::uint64_t depth, std::uint64_t first, std::uint64_t end,
+             std::function<Batch(std::uint64_t)> make)
       : depth_(depth), next_made_(first), next_taken_(first), end_(end), make_(std::move(make)) {
     CSKD_CHECK(threads >= 1 && depth >= 1, "{} threads, depth {}", threads, depth);
     for (int i = 0; i < threads; ++i) threads_.emplace_back([this] { work(); });

@@ -13,8 +13,8 @@ namespace cskd::data {
 // The filter of every view: CLIP's.
 constexpr Filter kViewFilter = Filter::kBicubic;
 
-// Writes the view at `side` x `side` pixels to `target` [side, side, 3]. Throws DataError with a short reason when the bytes cannot be
-// decoded. REQUIRES: the view's box lies inside the picture
+// Writes the view at `side` x `side` pixels to `target` [side, side, 3]. Throws DataError with a short reason when the
+// bytes cannot be decoded. REQUIRES: the view's box lies inside the picture
 void render_view(std::span<const std::byte> bytes, const View& view, int side, std::span<std::uint8_t> target);
 
 }  // namespace cskd::data

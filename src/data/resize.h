@@ -1,5 +1,5 @@
-// Antialiased resampling in fixed point, bit for bit as Pillow's Image.resize(size, filter, box=...): 22-bit coefficients,
-// horizontal pass first, uint8 in between.
+// Antialiased resampling in fixed point, bit for bit as Pillow's Image.resize(size, filter, box=...): 22-bit
+// coefficients, horizontal pass first, uint8 in between.
 #pragma once
 
 #include <cstdint>

@@ -2,8 +2,8 @@
 // resume.
 //
 // Note [Virtual ranks]
-// A global batch is cut into a fixed number of micro-batches. The micro-batch, not the process, is the unit of computation:
-// rank r of n takes micro-batches [r * M / n, (r + 1) * M / n) of every step. Position p of a stream is
+// A global batch is cut into a fixed number of micro-batches. The micro-batch, not the process, is the unit of
+// computation: rank r of n takes micro-batches [r * M / n, (r + 1) * M / n) of every step. Position p of a stream is
 // step * global_batch + micro_batch * samples + i, whatever the number of ranks.
 #pragma once
 
@@ -28,7 +28,8 @@ enum RandomStream : std::uint32_t {
 class SampleOrder {
  public:
   // REQUIRES: size >= 1
-  SampleOrder(std::uint64_t seed, std::uint32_t stream, std::uint64_t size) : seed_(seed), stream_(stream), size_(size) {}
+  SampleOrder(std::uint64_t seed, std::uint32_t stream, std::uint64_t size)
+      : seed_(seed), stream_(stream), size_(size) {}
 
   std::uint64_t size() const noexcept { return size_; }
   std::uint64_t epoch(std::uint64_t position) const noexcept { return position / size_; }
@@ -59,8 +60,9 @@ struct BatchLayout {
   }
 };
 
-// Throws UsageError, with what would fit, unless ranks divide micro_batches and micro_batches divide global_batch. `table`
-// names the configuration's table in the message, e.g. "align.training".
-BatchLayout make_batch_layout(const char* table, std::uint64_t global_batch, std::uint64_t micro_batches, int rank, int ranks);
+// Throws UsageError, with what would fit, unless ranks divide micro_batches and micro_batches divide global_batch.
+// `table` names the configuration's table in the message, e.g. "align.training".
+BatchLayout make_batch_layout(const char* table, std::uint64_t global_batch, std::uint64_t micro_batches, int rank,
+                              int ranks);
 
 }  // namespace cskd::data

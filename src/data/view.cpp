@@ -30,7 +30,8 @@ View random_resized_crop(runtime::Philox& random, int width, int height, double 
     const int crop_width = static_cast<int>(std::lround(std::sqrt(area * share * ratio)));
     const int crop_height = static_cast<int>(std::lround(std::sqrt(area * share / ratio)));
     if (crop_width < 1 || crop_height < 1 || crop_width > width || crop_height > height) continue;
-    view.box = {below(random, width - crop_width + 1), below(random, height - crop_height + 1), crop_width, crop_height};
+    view.box = {below(random, width - crop_width + 1), below(random, height - crop_height + 1), crop_width,
+                crop_height};
     return view;
   }
   const double ratio = std::clamp(static_cast<double>(width) / height, kLowestRatio, kHighestRatio);

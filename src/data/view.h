@@ -1,5 +1,5 @@
-// An augmentation as explicit parameters: drawn from counter-based randomness here, applied elsewhere, so that a stored view
-// replays to the same pixels.
+// An augmentation as explicit parameters: drawn from counter-based randomness here, applied elsewhere, so that a stored
+// view replays to the same pixels.
 #pragma once
 
 #include <cstdint>
@@ -22,15 +22,16 @@ struct View {
 // The whole picture; whatever its shape, it is squeezed into the square.
 View whole_view(int width, int height, bool flip);
 
-// Stage I: random resized crop, area share in [min_area, 1], ratio 3/4..4/3 (log-uniform), mirrored half of the time. Szegedy et
-// al., arXiv 1409.4842, section 6, as in Feature Distillation, arXiv 2205.14141. Ten tries, then the largest centre crop whose ratio fits.
+// Stage I: random resized crop, area share in [min_area, 1], ratio 3/4..4/3 (log-uniform), mirrored half of the time.
+// Szegedy et al., arXiv 1409.4842, section 6, as in Feature Distillation, arXiv 2205.14141. Ten tries, then the largest
+// centre crop whose ratio fits.
 View random_resized_crop(runtime::Philox& random, int width, int height, double min_area);
 
 // Stage II, weak: the whole picture, mirrored half of the time. METHOD: nothing that changes how good a picture looks.
 View weak_view(runtime::Philox& random, int width, int height);
 
-// Stage II, strong: mirrored half of the time, a crop of 90 % or more of the area whose sides shrink by factors within 5 % of each other,
-// and in half of the cases one grey rectangle of 1 to 4 % of the area.
+// Stage II, strong: mirrored half of the time, a crop of 90 % or more of the area whose sides shrink by factors within
+// 5 % of each other, and in half of the cases one grey rectangle of 1 to 4 % of the area.
 View strong_view(runtime::Philox& random, int width, int height);
 
 }  // namespace cskd::data

@@ -19,7 +19,7 @@ class LocalCommunicator : public Communicator {
   int size() const override { return 1; }
   at::Device device() const override { return device_; }
   std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor, Reduction) override {
-    CSKD_CHECK(tensor.is_contiguous(), "all_reduce needs a contiguous tensor");
+    CSKD_CHECK(tensor.is_non_overlapping_and_dense(), "all_reduce needs a dense tensor");
     return std::make_unique<LocalWork>();
   }
   void broadcast(const at::Tensor&, int root) override { CSKD_CHECK(root == 0, "root {} in a world of one", root); }

@@ -1,5 +1,5 @@
-// Collective operations on tensors between the ranks of a job. A world of one is the identity; callers never ask whether
-// they are alone.
+// Collective operations on tensors between the ranks of a job. A world of one is the identity; callers never ask
+// whether they are alone.
 #pragma once
 
 #include <chrono>
@@ -19,13 +19,14 @@ enum class Reduction { kSum, kMean, kMax };
 class Work {
  public:
   virtual ~Work() = default;
-  // Returns when the tensor holds the result (on a GPU: when the current stream will see it). Throws Error when the other ranks do not
-  // come within the communicator's time limit: the job cannot go on then.
+  // Returns when the tensor holds the result (on a GPU: when the current stream will see it). Throws Error when the
+  // other ranks do not come within the communicator's time limit: the job cannot go on then.
   virtual void wait() = 0;
 };
 
-// Every rank calls the same operations in the same order, with tensors of equal type and shape: contiguous, on device(). Types: float32,
-// float64, float16, bfloat16 (summed in float32 where the backend has no such type), int64. From one thread.
+// Every rank calls the same operations in the same order, with tensors of equal type, shape and strides: dense
+// (contiguous, or so after some reordering of dimensions, as channels last), on device(). Types: float32, float64,
+// float16, bfloat16 (summed in float32 where the backend has no such type), int64. From one thread.
 class Communicator {
  public:
   virtual ~Communicator() = default;
@@ -49,13 +50,15 @@ class Communicator {
 // The identity. REQUIRES: a world of one
 std::unique_ptr<Communicator> make_local_communicator(at::Device device);
 
-// CPU tensors over MPI. A thread of its own runs blocking calls on a communicator of its own: Open MPI makes no progress in the background,
-// and its blocking all-reduce is twice as fast as the other. Collective. `world` must outlive it; a time-out declares it broken.
+// CPU tensors over MPI. A thread of its own runs blocking calls on a communicator of its own: Open MPI makes no
+// progress in the background, and its blocking all-reduce is twice as fast as the other. Collective. `world` must
+// outlive it; a time-out declares it broken.
 std::unique_ptr<Communicator> make_mpi_communicator(runtime::World& world, std::chrono::milliseconds timeout);
 
-// GPU tensors over NCCL, on a stream of its own, one device for each rank. Collective. Throws Error when two ranks would share a GPU or
-// NCCL fails; UsageError in a build without NCCL.
-std::unique_ptr<Communicator> make_nccl_communicator(runtime::World& world, at::Device device, std::chrono::milliseconds timeout);
+// GPU tensors over NCCL, on a stream of its own, one device for each rank. Collective. Throws Error when two ranks
+// would share a GPU or NCCL fails; UsageError in a build without NCCL.
+std::unique_ptr<Communicator> make_nccl_communicator(runtime::World& world, at::Device device,
+                                                     std::chrono::milliseconds timeout);
 
 // The one that fits: NCCL when every rank has a GPU of its own, MPI for more than one rank without, local otherwise.
 std::unique_ptr<Communicator> make_communicator(runtime::World& world, std::chrono::milliseconds timeout);

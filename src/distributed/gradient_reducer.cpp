@@ -67,7 +67,9 @@ GradientReducer::GradientReducer(std::vector<std::pair<std::string, at::Tensor>>
   for (size_t i = state.parameters.size(); i-- > 0;) {
     const at::Tensor& tensor = state.parameters[i].tensor;
     const auto bytes = static_cast<std::int64_t>(tensor.nbytes());
-    const bool other_type = !lengths.empty() && tensor.scalar_type() != state.parameters[state.buckets.back().members[0]].tensor.scalar_type();
+    const bool other_type =
+        !lengths.empty() &&
+        tensor.scalar_type() != state.parameters[state.buckets.back().members[0]].tensor.scalar_type();
     if (bytes > room || other_type) {
       room = state.buckets.empty() ? limits.first_bytes : limits.bytes;
       state.buckets.emplace_back();

@@ -1,9 +1,10 @@
 // Sums gradients over ranks while backward still runs.
 //
 // Note [Bucket order]
-// Parameters fill buckets in the reverse of their order, because backward reaches the last ones first; the first bucket is small, so that
-// communication starts early. A gradient is a view of its bucket, so nothing is copied. Buckets are sent strictly in their order on every
-// rank, whatever order their gradients arrive in: collective calls must match. (PyTorch DDP: Li et al., arXiv 2006.15704, section 3.2.)
+// Parameters fill buckets in the reverse of their order, because backward reaches the last ones first; the first bucket
+// is small, so that communication starts early. A gradient is a view of its bucket, so nothing is copied. Buckets are
+// sent strictly in their order on every rank, whatever order their gradients arrive in: collective calls must match.
+// (PyTorch DDP: Li et al., arXiv 2006.15704, section 3.2.)
 #pragma once
 
 #include <cstdint>
@@ -25,26 +26,27 @@ struct BucketLimits {
 
 // What one step's communication cost.
 struct ReduceStatistics {
-  double exposed_seconds = 0;  // from the end of backward to the last bucket
+  double exposed_seconds = 0;       // from the end of backward to the last bucket
   std::vector<std::string> unused;  // parameters that no backward pass of the step reached
 };
 
 class GradientReducer {
  public:
-  // Parameters that require gradients, with their names, on communicator.device(). Registers hooks: do not change the parameters' type
-  // afterwards (Module::to() removes hooks). `communicator` and the parameters must outlive it.
-  GradientReducer(std::vector<std::pair<std::string, at::Tensor>> parameters, Communicator& communicator, BucketLimits limits = {});
+  // Parameters that require gradients, with their names, on communicator.device(). Registers hooks: do not change the
+  // parameters' type afterwards (Module::to() removes hooks). `communicator` and the parameters must outlive it.
+  GradientReducer(std::vector<std::pair<std::string, at::Tensor>> parameters, Communicator& communicator,
+                  BucketLimits limits = {});
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
   // Zeroes all gradients; before the first micro-batch of a step. They must not be set to none by others.
   void start_step();
-  // Backward passes from now on are the last of the step on this rank: buckets are sent as they become complete. Without it,
-  // gradients only add up.
+  // Backward passes from now on are the last of the step on this rank: buckets are sent as they become complete.
+  // Without it, gradients only add up.
   void expect_last_backward();
-  // After the last backward: sends what is left (parameters that were not used count as zero) and waits. Gradients then hold sums over
-  // ranks. Throws as Work::wait().
+  // After the last backward: sends what is left (parameters that were not used count as zero) and waits. Gradients then
+  // hold sums over ranks. Throws as Work::wait().
   ReduceStatistics finish_step();
 
   // L2 norm of all gradients, summed bucket by bucket.

@@ -119,23 +119,26 @@ class MpiCommunicator : public Communicator {
 
   std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor, Reduction reduction) override {
     require(tensor);
-    return start(
-        fmt::format("all-reduce of {} numbers", tensor.numel()), [tensor, reduction, size = size(), channel = channel_] {
-          at::Tensor wide = is_half(tensor) ? tensor.to(at::kFloat) : tensor;
-          const MPI_Op operation = reduction == Reduction::kMax ? MPI_MAX : MPI_SUM;
-          in_parts(wide, [&](void* data, int count) {
-            check(MPI_Allreduce(MPI_IN_PLACE, data, count, mpi_type(wide.scalar_type()), operation, channel), "MPI_Allreduce");
-          });
-          if (reduction == Reduction::kMean) wide.div_(size);
-          if (is_half(tensor)) tensor.copy_(wide);
-        });
+    return start(fmt::format("all-reduce of {} numbers", tensor.numel()),
+                 [tensor, reduction, size = size(), channel = channel_] {
+                   at::Tensor wide = is_half(tensor) ? tensor.to(at::kFloat) : tensor;
+                   const MPI_Op operation = reduction == Reduction::kMax ? MPI_MAX : MPI_SUM;
+                   in_parts(wide, [&](void* data, int count) {
+                     check(MPI_Allreduce(MPI_IN_PLACE, data, count, mpi_type(wide.scalar_type()), operation, channel),
+                           "MPI_Allreduce");
+                   });
+                   if (reduction == Reduction::kMean) wide.div_(size);
+                   if (is_half(tensor)) tensor.copy_(wide);
+                 });
   }
 
   void broadcast(const at::Tensor& tensor, int root) override {
     require(tensor);
     start(fmt::format("broadcast of {} numbers", tensor.numel()), [tensor, root, channel = channel_] {
-      const at::Tensor bytes = tensor.view({-1}).view(at::kByte);
-      in_parts(bytes, [&](void* data, int count) { check(MPI_Bcast(data, count, MPI_BYTE, root, channel), "MPI_Bcast"); });
+      const at::Tensor bytes =
+          at::from_blob(tensor.data_ptr(), {static_cast<std::int64_t>(tensor.nbytes())}, at::kByte);
+      in_parts(bytes,
+               [&](void* data, int count) { check(MPI_Bcast(data, count, MPI_BYTE, root, channel), "MPI_Bcast"); });
     })->wait();
   }
 
@@ -145,12 +148,13 @@ class MpiCommunicator : public Communicator {
     CSKD_CHECK(bytes <= std::numeric_limits<int>::max(), "all_gather of {} bytes", bytes);
     const at::Tensor gathered = at::empty({size(), bytes}, at::kByte);
     start(fmt::format("all-gather of {} numbers", tensor.numel()), [tensor, gathered, bytes, channel = channel_] {
-      check(MPI_Allgather(tensor.data_ptr(), static_cast<int>(bytes), MPI_BYTE, gathered.data_ptr(), static_cast<int>(bytes), MPI_BYTE,
-                          channel),
+      check(MPI_Allgather(tensor.data_ptr(), static_cast<int>(bytes), MPI_BYTE, gathered.data_ptr(),
+                          static_cast<int>(bytes), MPI_BYTE, channel),
             "MPI_Allgather");
     })->wait();
     std::vector<at::Tensor> tensors;
-    for (int r = 0; r < size(); ++r) tensors.push_back(gathered[r].clone().view(tensor.scalar_type()).view(tensor.sizes()));
+    for (int r = 0; r < size(); ++r)
+      tensors.push_back(gathered[r].clone().view(tensor.scalar_type()).view(tensor.sizes()));
     return tensors;
   }
 
@@ -163,8 +167,8 @@ class MpiCommunicator : public Communicator {
       std::unique_lock lock(task_->mutex);
       if (!task_->done_changed.wait_for(lock, owner_.timeout_, [this] { return task_->done; })) {
         owner_.world_.declare_broken();
-        throw runtime::Error(fmt::format("{} on rank {} of {} was not done after {} s: another rank ended or is stuck", what_,
-                                         owner_.rank(), owner_.size(), owner_.timeout_.count() / 1000));
+        throw runtime::Error(fmt::format("{} on rank {} of {} was not done after {} s: another rank ended or is stuck",
+                                         what_, owner_.rank(), owner_.size(), owner_.timeout_.count() / 1000));
       }
       if (task_->error) {
         owner_.failed_ = true;
@@ -179,7 +183,7 @@ class MpiCommunicator : public Communicator {
   };
 
   void require(const at::Tensor& tensor) const {
-    CSKD_CHECK(tensor.is_contiguous() && tensor.device().is_cpu(), "MPI needs contiguous tensors on the CPU");
+    CSKD_CHECK(tensor.is_non_overlapping_and_dense() && tensor.device().is_cpu(), "MPI needs dense tensors on the CPU");
   }
 
   // In pieces that an int can count.

@@ -88,7 +88,8 @@ class NcclCommunicator : public Communicator {
 
   void broadcast(const at::Tensor& tensor, int root) override {
     start("broadcast", tensor, [&] {
-      return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.nbytes(), ncclUint8, root, communicator_, stream_.stream());
+      return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.nbytes(), ncclUint8, root, communicator_,
+                           stream_.stream());
     })->wait();
   }
 
@@ -97,7 +98,8 @@ class NcclCommunicator : public Communicator {
     shape.insert(shape.begin(), size());
     const at::Tensor gathered = at::empty(shape, tensor.options());
     start("all-gather", tensor, [&] {
-      return ncclAllGather(tensor.data_ptr(), gathered.data_ptr(), tensor.nbytes(), ncclUint8, communicator_, stream_.stream());
+      return ncclAllGather(tensor.data_ptr(), gathered.data_ptr(), tensor.nbytes(), ncclUint8, communicator_,
+                           stream_.stream());
     })->wait();
     return gathered.unbind(0);
   }
@@ -125,7 +127,8 @@ class NcclCommunicator : public Communicator {
 
   template <typename Call>
   std::unique_ptr<Work> start(const char* what, const at::Tensor& tensor, Call call) {
-    CSKD_CHECK(tensor.is_contiguous() && tensor.device() == device_, "NCCL needs contiguous tensors on {}", device_.str());
+    CSKD_CHECK(tensor.is_non_overlapping_and_dense() && tensor.device() == device_, "NCCL needs dense tensors on {}",
+               device_.str());
     const c10::cuda::CUDAGuard guard(device_);
     at::cuda::CUDAEvent ready;
     ready.record(c10::cuda::getCurrentCUDAStream(device_.index()));
@@ -154,8 +157,9 @@ class NcclCommunicator : public Communicator {
 
   [[noreturn]] void time_out(const char* what) {
     world_.declare_broken();
-    throw runtime::Error(fmt::format("NCCL's {} on rank {} of {} was not done after {} s: another rank ended or is stuck", what, rank(),
-                                     size(), timeout_.count() / 1000));
+    throw runtime::Error(
+        fmt::format("NCCL's {} on rank {} of {} was not done after {} s: another rank ended or is stuck", what, rank(),
+                    size(), timeout_.count() / 1000));
   }
 
   void check(ncclResult_t result, const char* call) const {
@@ -168,8 +172,9 @@ class NcclCommunicator : public Communicator {
     const std::vector<std::string> all = world_.all_gather(world_.host() + " " + uuid);
     for (int other = 0; other < world_.size(); ++other) {
       if (other != world_.rank() && all[static_cast<size_t>(other)] == all[static_cast<size_t>(world_.rank())]) {
-        throw runtime::Error(fmt::format("ranks {} and {} share the GPU {} on {}; NCCL refuses that: start one rank for each GPU",
-                                         world_.rank(), other, uuid, world_.host()));
+        throw runtime::Error(
+            fmt::format("ranks {} and {} share the GPU {} on {}; NCCL refuses that: start one rank for each GPU",
+                        world_.rank(), other, uuid, world_.host()));
       }
     }
   }
@@ -183,7 +188,8 @@ class NcclCommunicator : public Communicator {
 
 }  // namespace
 
-std::unique_ptr<Communicator> make_nccl_communicator(runtime::World& world, at::Device device, std::chrono::milliseconds timeout) {
+std::unique_ptr<Communicator> make_nccl_communicator(runtime::World& world, at::Device device,
+                                                     std::chrono::milliseconds timeout) {
   return std::make_unique<NcclCommunicator>(world, device, timeout);
 }
 

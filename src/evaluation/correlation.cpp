@@ -36,7 +36,8 @@ std::vector<double> ranks_of(std::span<const double> values) {
 std::int64_t count_inversions(std::vector<double>& values, std::vector<double>& buffer, size_t first, size_t end) {
   if (end - first < 2) return 0;
   const size_t middle = first + (end - first) / 2;
-  std::int64_t inversions = count_inversions(values, buffer, first, middle) + count_inversions(values, buffer, middle, end);
+  std::int64_t inversions =
+      count_inversions(values, buffer, first, middle) + count_inversions(values, buffer, middle, end);
   size_t left = first;
   size_t right = middle;
   for (size_t at = first; at < end; ++at) {
@@ -100,7 +101,8 @@ double kendall_tau_b(std::span<const double> x, std::span<const double> y) {
       order.size(), [&](size_t a, size_t b) { return x[order[a]] == x[order[b]] && sorted_y[a] == sorted_y[b]; });
   std::vector<double> buffer(sorted_y.size());
   const std::int64_t discordant = count_inversions(sorted_y, buffer, 0, sorted_y.size());
-  const std::int64_t ties_y = tied_pairs(sorted_y.size(), [&](size_t a, size_t b) { return sorted_y[a] == sorted_y[b]; });
+  const std::int64_t ties_y =
+      tied_pairs(sorted_y.size(), [&](size_t a, size_t b) { return sorted_y[a] == sorted_y[b]; });
   const auto n = static_cast<std::int64_t>(x.size());
   const std::int64_t pairs = n * (n - 1) / 2;
   if (ties_x == pairs || ties_y == pairs) return kUndefined;

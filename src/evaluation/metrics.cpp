@@ -45,7 +45,8 @@ double mean_of(const std::vector<double>& histogram, const std::vector<double>& 
 double std_of(const std::vector<double>& histogram, const std::vector<double>& centres) {
   const double mean = mean_of(histogram, centres);
   double variance = 0;
-  for (size_t bin = 0; bin < centres.size(); ++bin) variance += histogram[bin] * (centres[bin] - mean) * (centres[bin] - mean);
+  for (size_t bin = 0; bin < centres.size(); ++bin)
+    variance += histogram[bin] * (centres[bin] - mean) * (centres[bin] - mean);
   return std::sqrt(variance);
 }
 
@@ -112,7 +113,8 @@ double earth_movers_distance(std::span<const double> p, std::span<const double> 
 }
 
 Scores score(std::span<const RatedPrediction> pictures, const ScoreOptions& options) {
-  if (pictures.size() < 2) throw runtime::DataError(fmt::format("{} pictures are too few to be scored", pictures.size()));
+  if (pictures.size() < 2)
+    throw runtime::DataError(fmt::format("{} pictures are too few to be scored", pictures.size()));
   Columns columns;
   for (size_t i = 0; i < pictures.size(); ++i) {
     const std::vector<double> predicted = checked(pictures[i].predicted, options.bin_centres.size(), i, "predicted");

@@ -1,5 +1,5 @@
-// How well predicted score distributions agree with people's: METHOD.md, "Evaluation". Pure functions, double precision,
-// no LibTorch.
+// How well predicted score distributions agree with people's: METHOD.md, "Evaluation". Pure functions, double
+// precision, no LibTorch.
 #pragma once
 
 #include <cstdint>
@@ -10,8 +10,8 @@
 namespace cskd::evaluation {
 
 // Correlations of two samples of equal length n >= 2; NaN when either is constant.
-double pearson(std::span<const double> x, std::span<const double> y);   // PLCC, raw
-double spearman(std::span<const double> x, std::span<const double> y);  // SRCC; ties get their mean rank
+double pearson(std::span<const double> x, std::span<const double> y);        // PLCC, raw
+double spearman(std::span<const double> x, std::span<const double> y);       // SRCC; ties get their mean rank
 double kendall_tau_b(std::span<const double> x, std::span<const double> y);  // KRCC, O(n log n) (Knight 1966)
 
 // Earth Mover's Distance of two histograms over the same K bins (they sum to 1):
@@ -47,8 +47,8 @@ struct ScoreOptions {
   std::uint64_t seed = 1;  // Philox: item = resample
 };
 
-// Throws DataError naming the first picture whose histogram is empty, negative, not finite or of the wrong length, or when
-// there are fewer than 2 pictures.
+// Throws DataError naming the first picture whose histogram is empty, negative, not finite or of the wrong length, or
+// when there are fewer than 2 pictures.
 Scores score(std::span<const RatedPrediction> pictures, const ScoreOptions& options);
 
 }  // namespace cskd::evaluation

@@ -8,8 +8,8 @@ namespace cskd::losses {
 // LayerNorm over the last axis without affine parameters. Feature Distillation, arXiv 2205.14141, section 3.1.
 at::Tensor whiten(const at::Tensor& features);
 
-// Smooth-L1 with beta = 2 between `predicted` [N, D] and the whitened `target` [N, D], mean over all elements: d^2 / 4 where |d| < 2, |d| - 1
-// elsewhere. Feature Distillation, eq. 2. A scalar.
+// Smooth-L1 with beta = 2 between `predicted` [N, D] and the whitened `target` [N, D], mean over all elements: d^2 / 4
+// where |d| < 2, |d| - 1 elsewhere. Feature Distillation, eq. 2. A scalar.
 at::Tensor whitened_smooth_l1(const at::Tensor& predicted, const at::Tensor& target);
 
 // Mean over the batch of 1 - cos(predicted, whitened target). A scalar.

@@ -42,15 +42,16 @@ std::vector<std::pair<std::string, torch::Tensor>> HeadedEncoder::state() {
   return result;
 }
 
-void HeadedEncoder::load(const std::map<std::string, torch::Tensor>& weights, const std::string& origin, bool encoder_only) {
+void HeadedEncoder::load(const std::map<std::string, torch::Tensor>& weights, const std::string& origin,
+                         bool encoder_only) {
   const torch::NoGradGuard no_gradients;
   for (auto& [name, tensor] : state()) {
     if (encoder_only && name.starts_with(head_name_ + ".")) continue;
     const auto found = weights.find(name);
     if (found == weights.end()) throw runtime::DataError(fmt::format("{} lacks the tensor '{}'", origin, name));
     if (found->second.sizes() != tensor.sizes()) {
-      throw runtime::DataError(fmt::format("{}: tensor '{}' has {} numbers in another shape than the model's {}", origin, name,
-                                           found->second.numel(), tensor.numel()));
+      throw runtime::DataError(fmt::format("{}: tensor '{}' has {} numbers in another shape than the model's {}",
+                                           origin, name, found->second.numel(), tensor.numel()));
     }
     tensor.copy_(found->second);
   }

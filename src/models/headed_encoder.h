@@ -28,13 +28,13 @@ class HeadedEncoder : public torch::nn::Module {
   Encoder& encoder() { return *encoder_; }
   const EncoderShape& shape() const { return encoder_->shape(); }
 
-  // Parameters that require gradients, and all parameters and buffers, under the names of weight files: the encoder's own, without prefix,
-  // and "<head>.weight", "<head>.bias".
+  // Parameters that require gradients, and all parameters and buffers, under the names of weight files: the encoder's
+  // own, without prefix, and "<head>.weight", "<head>.bias".
   std::vector<std::pair<std::string, torch::Tensor>> trainable();
   std::vector<std::pair<std::string, torch::Tensor>> state();
 
-  // Copies from `weights` (as state(); more names are allowed). Throws DataError naming `origin` when one is missing or has another
-  // shape; with `encoder_only` the head is left as it is.
+  // Copies from `weights` (as state(); more names are allowed). Throws DataError naming `origin` when one is missing or
+  // has another shape; with `encoder_only` the head is left as it is.
   void load(const std::map<std::string, torch::Tensor>& weights, const std::string& origin, bool encoder_only);
 
  private:

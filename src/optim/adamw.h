@@ -27,8 +27,8 @@ class AdamW {
   // One step along the parameters' gradients.
   void step(double learning_rate);
 
-  // "exp_avg.<parameter>", "exp_avg_sq.<parameter>" and "step": what a checkpoint needs. The tensors are the live ones: restoring
-  // copies into them.
+  // "exp_avg.<parameter>", "exp_avg_sq.<parameter>" and "step": what a checkpoint needs. The tensors are the live ones:
+  // restoring copies into them.
   NamedTensors state() const;
 
  private:

@@ -41,8 +41,8 @@ class AtomicFile {
 // AtomicFile, write, commit.
 void write_file_atomically(const std::filesystem::path& path, std::string_view contents);
 
-// For a file that a library wrote: fsyncs the closed `temporary`, renames it to `path`, and fsyncs the folder. The caller has
-// verified it. Both lie in one folder. Failure points as in Note [Atomic files]. Throws Error.
+// For a file that a library wrote: fsyncs the closed `temporary`, renames it to `path`, and fsyncs the folder. The
+// caller has verified it. Both lie in one folder. Failure points as in Note [Atomic files]. Throws Error.
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
 // fsync of a folder, so that a rename or a new name in it survives a power cut. Throws Error.

@@ -33,8 +33,9 @@ InputFile::~InputFile() { ::close(descriptor_); }
 
 void InputFile::check_range(std::uint64_t offset, std::uint64_t length) const {
   if (offset > size_ || length > size_ - offset) {
-    throw DataError(fmt::format("{} has {} bytes, but {} bytes from byte {} are needed: it was cut off or is another file",
-                                path_.native(), size_, length, offset));
+    throw DataError(
+        fmt::format("{} has {} bytes, but {} bytes from byte {} are needed: it was cut off or is another file",
+                    path_.native(), size_, length, offset));
   }
 }
 

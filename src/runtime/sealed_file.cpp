@@ -40,7 +40,8 @@ void write_sealed_file(const std::filesystem::path& path, std::string_view magic
 std::string read_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version) {
   std::string text = read_text_file(path, kLargest);
   if (text.size() < kHeader || std::string_view(text).substr(0, 8) != magic) {
-    throw DataError(fmt::format("{} does not start with '{}': it is another kind of file, or cut off", path.native(), magic));
+    throw DataError(
+        fmt::format("{} does not start with '{}': it is another kind of file, or cut off", path.native(), magic));
   }
   std::uint32_t found_version = 0;
   std::uint64_t length = 0;
@@ -49,14 +50,17 @@ std::string read_sealed_file(const std::filesystem::path& path, std::string_view
   std::memcpy(&length, text.data() + 16, 8);
   std::memcpy(hash.bytes.data(), text.data() + 24, 16);
   if (found_version != version) {
-    throw DataError(fmt::format("{} has format version {}, this cskd reads version {}", path.native(), found_version, version));
+    throw DataError(
+        fmt::format("{} has format version {}, this cskd reads version {}", path.native(), found_version, version));
   }
   if (length != text.size() - kHeader) {
-    throw DataError(fmt::format("{} holds {} bytes where {} were written: it was cut off", path.native(), text.size() - kHeader, length));
+    throw DataError(fmt::format("{} holds {} bytes where {} were written: it was cut off", path.native(),
+                                text.size() - kHeader, length));
   }
   text.erase(0, kHeader);
   if (content_hash(text) != hash) {
-    throw DataError(fmt::format("{} is damaged: its checksum is {}, but {} was written", path.native(), content_hash(text).hex(), hash.hex()));
+    throw DataError(fmt::format("{} is damaged: its checksum is {}, but {} was written", path.native(),
+                                content_hash(text).hex(), hash.hex()));
   }
   return text;
 }

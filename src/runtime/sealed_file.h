@@ -1,7 +1,7 @@
 // A small file with a checksum over what it holds, so that a damaged one is noticed before it is parsed.
 //
-// Layout: 8 bytes magic, u32 version, u32 zero, u64 payload length, 16 bytes XXH3-128 of the payload (canonical), payload.
-// Numbers are little-endian.
+// Layout: 8 bytes magic, u32 version, u32 zero, u64 payload length, 16 bytes XXH3-128 of the payload (canonical),
+// payload. Numbers are little-endian.
 #pragma once
 
 #include <cstdint>

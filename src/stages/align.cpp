@@ -19,7 +19,10 @@ namespace {
 class CacheSet {
  public:
   CacheSet(const Context& context, const data::Corpus& corpus, shards::CacheBinding binding)
-      : context_(context), corpus_(corpus), binding_(std::move(binding)), readers_(static_cast<size_t>(corpus.manifest().shards_size())) {}
+      : context_(context),
+        corpus_(corpus),
+        binding_(std::move(binding)),
+        readers_(static_cast<size_t>(corpus.manifest().shards_size())) {}
 
   const shards::FeatureCacheReader& of(std::uint32_t shard) const {
     const std::lock_guard lock(mutex_);
@@ -49,7 +52,8 @@ struct AlignBatch {
 
 class AlignStage : public ModelStage {
  public:
-  AlignStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus, shards::CacheBinding binding)
+  AlignStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus,
+             shards::CacheBinding binding)
       : ModelStage("align", std::move(model), std::move(average), static_cast<std::int64_t>(binding.width)),
         context_(context),
         corpus_(std::move(corpus)),
@@ -60,8 +64,9 @@ class AlignStage : public ModelStage {
 
   void start(std::uint64_t step) override {
     const config::Training& training = context_.config.align().training();
-    const data::BatchLayout layout = data::make_batch_layout("align.training", training.global_batch(), training.micro_batches(),
-                                                             context_.world.rank(), context_.world.size());
+    const data::BatchLayout layout =
+        data::make_batch_layout("align.training", training.global_batch(), training.micro_batches(),
+                                context_.world.rank(), context_.world.size());
     loader_.emplace(context_, training, layout, step, [this, layout](std::uint64_t at_step, std::uint64_t own) {
       return make(layout.position(at_step, own), layout.samples());
     });
@@ -75,7 +80,8 @@ class AlignStage : public ModelStage {
     const torch::Tensor target = batch.targets.to(device);
     const torch::Tensor smooth_l1 = losses::whitened_smooth_l1(predicted, target);
     const torch::Tensor cosine = losses::cosine_distance(predicted, target);
-    result.loss = context_.config.align().smooth_l1_weight() * smooth_l1 + context_.config.align().cosine_weight() * cosine;
+    result.loss =
+        context_.config.align().smooth_l1_weight() * smooth_l1 + context_.config.align().cosine_weight() * cosine;
     result.figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}};
     result.images = batch.pixels.size(0);
     return result;
@@ -122,14 +128,18 @@ runtime::ContentHash align_inputs(const Context& context) {
 
 StageOutcome run_align(const Context& context) {
   const config::Align& align = context.config.align();
-  return train_stage(context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
-    const models::EncoderShape teacher = models::make_encoder(context.config.clip().encoder())->shape();
-    const auto image_size = static_cast<int>(align.image_size());
-    Headed model = make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
-    Headed average = make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
-    return std::make_unique<AlignStage>(context, std::move(model), std::move(average), std::make_unique<data::Corpus>(context.folder.shards()),
-                                        cache_binding(context.config, teacher));
-  });
+  return train_stage(
+      context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
+        const models::EncoderShape teacher = models::make_encoder(context.config.clip().encoder())->shape();
+        const auto image_size = static_cast<int>(align.image_size());
+        Headed model =
+            make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
+        Headed average =
+            make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
+        return std::make_unique<AlignStage>(context, std::move(model), std::move(average),
+                                            std::make_unique<data::Corpus>(context.folder.shards()),
+                                            cache_binding(context.config, teacher));
+      });
 }
 
 }  // namespace cskd::stages

@@ -19,8 +19,8 @@ at::Tensor render_batch(const data::Corpus& corpus, const std::vector<ViewReques
     try {
       data::render_view(bytes, request.view, side, {target, stride});
     } catch (const runtime::DataError&) {
-      runtime::rethrow_with_context(fmt::format("{} row {} ('{}') cannot be decoded", shard.path().native(), request.sample.row,
-                                                shard.key(request.sample.row)));
+      runtime::rethrow_with_context(fmt::format("{} row {} ('{}') cannot be decoded", shard.path().native(),
+                                                request.sample.row, shard.key(request.sample.row)));
     }
     target += stride;
   }
@@ -44,7 +44,8 @@ std::vector<double> bin_centres(const data::Corpus& corpus) {
     if (source.bin_centres_size() == 0) continue;
     const std::vector<double> found(source.bin_centres().begin(), source.bin_centres().end());
     if (!centres.empty() && found != centres) {
-      throw runtime::UsageError(fmt::format("source '{}' rates on another scale than the sources before it", source.name()));
+      throw runtime::UsageError(
+          fmt::format("source '{}' rates on another scale than the sources before it", source.name()));
     }
     centres = found;
   }

@@ -34,7 +34,8 @@ std::vector<data::View> draw_views(const Context& context, const shards::ImageSh
   runtime::Philox random(context.config.run().seed(), data::kStreamStoredViews, shard.hash(row).prefix());
   std::vector<data::View> views;
   for (std::uint32_t v = 0; v < context.config.cache().views(); ++v) {
-    views.push_back(data::random_resized_crop(random, shard.width(row), shard.height(row), context.config.cache().min_area()));
+    views.push_back(
+        data::random_resized_crop(random, shard.width(row), shard.height(row), context.config.cache().min_area()));
   }
   return views;
 }
@@ -61,14 +62,17 @@ void cache_shard(const Context& context, const data::Corpus& corpus, std::uint32
     }
   }
   const std::uint64_t batches = (rows.size() + rows_at_once - 1) / rows_at_once;
-  data::Prefetcher<at::Tensor> loader(
-      context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, 0, batches, [&](std::uint64_t batch) {
-        std::vector<ViewRequest> requests;
-        for (std::uint64_t row = batch * rows_at_once; row < std::min<std::uint64_t>(rows.size(), (batch + 1) * rows_at_once); ++row) {
-          for (const data::View& view : draw_views(context, shard, row)) requests.push_back({{index, row}, view});
-        }
-        return render_batch(corpus, requests, encoder.shape().image_size);
-      });
+  data::Prefetcher<at::Tensor> loader(context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, 0,
+                                      batches, [&](std::uint64_t batch) {
+                                        std::vector<ViewRequest> requests;
+                                        for (std::uint64_t row = batch * rows_at_once;
+                                             row < std::min<std::uint64_t>(rows.size(), (batch + 1) * rows_at_once);
+                                             ++row) {
+                                          for (const data::View& view : draw_views(context, shard, row))
+                                            requests.push_back({{index, row}, view});
+                                        }
+                                        return render_batch(corpus, requests, encoder.shape().image_size);
+                                      });
   const std::uint64_t numbers = binding.view_count * binding.width;
   for (std::uint64_t batch = 0; batch < batches; ++batch) {
     const std::vector<std::uint16_t> bits = encode(encoder, loader.next(), context.communicator.device());
@@ -93,9 +97,10 @@ shards::CacheBinding cache_binding(const config::Config& config, const models::E
   return {.encoder = shape.name,
           .weights = clip_inputs(config),
           .image_size = static_cast<std::uint64_t>(shape.image_size),
-          .preprocessing = fmt::format("bicubic, mean {} {} {}, stddev {} {} {}", shape.mean[0], shape.mean[1], shape.mean[2], shape.stddev[0],
-                                       shape.stddev[1], shape.stddev[2]),
-          .views = fmt::format("random resized crop, area {} to 1, ratio 3/4 to 4/3, flip 1/2, seed {}", config.cache().min_area(), config.run().seed()),
+          .preprocessing = fmt::format("bicubic, mean {} {} {}, stddev {} {} {}", shape.mean[0], shape.mean[1],
+                                       shape.mean[2], shape.stddev[0], shape.stddev[1], shape.stddev[2]),
+          .views = fmt::format("random resized crop, area {} to 1, ratio 3/4 to 4/3, flip 1/2, seed {}",
+                               config.cache().min_area(), config.run().seed()),
           .decoder_version = data::kDecoderVersion,
           .view_count = config.cache().views(),
           .width = static_cast<std::uint64_t>(shape.pooled_width)};
@@ -117,7 +122,8 @@ runtime::ContentHash cache_inputs(const Context& context) {
 StageOutcome run_cache(const Context& context) {
   const std::filesystem::path folder = context.folder.cache(context.config.clip().encoder());
   const runtime::ContentHash inputs = cache_inputs(context);
-  if (const auto done = agree_on_completion(folder, inputs, context.world)) return {.completion = *done, .done_before = true};
+  if (const auto done = agree_on_completion(folder, inputs, context.world))
+    return {.completion = *done, .done_before = true};
 
   const auto start = std::chrono::steady_clock::now();
   const data::Corpus corpus(context.folder.shards());
@@ -133,7 +139,8 @@ StageOutcome run_cache(const Context& context) {
     done_after.push_back(done_after.back() + static_cast<std::int64_t>(shard.samples()));
     completion.products.emplace_back(shard.file());
   }
-  if (indices.empty()) throw runtime::DataError("the corpus has neither unlabelled nor training pictures: nothing can be cached");
+  if (indices.empty())
+    throw runtime::DataError("the corpus has neither unlabelled nor training pictures: nothing can be cached");
   completion.images = static_cast<std::uint64_t>(done_after.back()) * binding.view_count;
   completion.facts = nlohmann::ordered_json{{"views", binding.view_count}, {"width", binding.width}}.dump();
   make_stage_folder(folder, context.world);
@@ -154,7 +161,8 @@ StageOutcome run_cache(const Context& context) {
       if (!shards::is_valid_feature_cache(path, binding, image_hashes(corpus.shard(index)))) {
         cache_shard(context, corpus, index, *clip.encoder, binding, path);
       }
-      if (context.world.rank() == 0) context.progress("cache", done_after[static_cast<size_t>(i) + 1], done_after.back());
+      if (context.world.rank() == 0)
+        context.progress("cache", done_after[static_cast<size_t>(i) + 1], done_after.back());
     }
   }
   // Waiting for the slowest rank's last shard is no fault.

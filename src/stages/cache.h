@@ -16,8 +16,9 @@ std::filesystem::path cache_path(const Context& context, const shards::Manifest:
 
 runtime::ContentHash cache_inputs(const Context& context);
 
-// <run>/cache/<encoder>/<shard>: one feature cache for each image shard, shared out over ranks as they ask. Collective. Caches that are whole are
-// kept; one of another teacher or view specification is refused (BindingError). Facts: views, width.
+// <run>/cache/<encoder>/<shard>: one feature cache for each image shard, shared out over ranks as they ask. Collective.
+// Caches that are whole are kept; one of another teacher or view specification is refused (BindingError). Facts: views,
+// width.
 StageOutcome run_cache(const Context& context);
 
 }  // namespace cskd::stages

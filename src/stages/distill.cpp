@@ -14,13 +14,15 @@
 namespace cskd::stages {
 namespace {
 
-// What the aesthetics teacher says of each picture of a set: its distribution over bins, the mean over the weak views, and how far it can be trusted.
+// What the aesthetics teacher says of each picture of a set: its distribution over bins, the mean over the weak views,
+// and how far it can be trusted.
 struct PseudoLabels {
   at::Tensor distributions;  // [N, K]
   at::Tensor weights;        // [N]
 };
 
-PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const data::Corpus& corpus, const data::SampleSet& samples, const Context& context) {
+PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const data::Corpus& corpus, const data::SampleSet& samples,
+                           const Context& context) {
   const at::Tensor views = predict_distributions(
       teacher, corpus, samples, true, context,
       [&](std::int64_t done, std::int64_t total) { context.progress("pseudo-labels", done, total); });
@@ -43,22 +45,27 @@ struct DistillBatch {
 
 class DistillStage : public ModelStage {
  public:
-  DistillStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus, const Headed& teacher, std::int64_t bins)
+  DistillStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus,
+               const Headed& teacher, std::int64_t bins)
       : ModelStage(kStudent, std::move(model), std::move(average), bins),
         context_(context),
         settings_(context.config.distill()),
         corpus_(std::move(corpus)),
         sets_(data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed())),
         labelled_{sets_.labelled, {seed(), data::kStreamLabelledOrder, sets_.labelled.size()}, {}, true},
-        unlabelled_{sets_.unlabelled, {seed(), data::kStreamUnlabelledOrder, std::max<std::uint64_t>(1, sets_.unlabelled.size())}, {}, false} {
+        unlabelled_{sets_.unlabelled,
+                    {seed(), data::kStreamUnlabelledOrder, std::max<std::uint64_t>(1, sets_.unlabelled.size())},
+                    {},
+                    false} {
     labelled_.pseudo = pseudo_labels(*teacher, *corpus_, sets_.labelled, context);
     unlabelled_.pseudo = pseudo_labels(*teacher, *corpus_, sets_.unlabelled, context);
   }
 
   void start(std::uint64_t step) override {
     const config::Training& training = settings_.training();
-    const data::BatchLayout layout = data::make_batch_layout("distill.training", training.global_batch(), training.micro_batches(),
-                                                             context_.world.rank(), context_.world.size());
+    const data::BatchLayout layout =
+        data::make_batch_layout("distill.training", training.global_batch(), training.micro_batches(),
+                                context_.world.rank(), context_.world.size());
     loader_.emplace(context_, training, layout, step, [this, layout](std::uint64_t at_step, std::uint64_t own) {
       const std::uint64_t position = layout.position(at_step, own);
       return DistillBatch{make(labelled_, position, layout.samples()), make(unlabelled_, position, layout.samples())};
@@ -69,25 +76,32 @@ class DistillStage : public ModelStage {
     training::MicroBatchResult result;
     const DistillBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
-    const auto joined = [&](at::Tensor StreamBatch::*part) { return at::cat({batch.labelled.*part, batch.unlabelled.*part}).to(device); };
+    const auto joined = [&](at::Tensor StreamBatch::*part) {
+      return at::cat({batch.labelled.*part, batch.unlabelled.*part}).to(device);
+    };
     const std::int64_t labelled = batch.labelled.strong.size(0);
 
     const torch::Tensor strong = models::normalise(joined(&StreamBatch::strong), model().shape());
     const torch::Tensor student = torch::softmax(model().forward(strong), 1);
-    const torch::Tensor supervised = losses::squared_emd(student.narrow(0, 0, labelled), batch.labelled.labels.to(device)).mean();
-    const torch::Tensor pseudo = (joined(&StreamBatch::weight) * losses::squared_emd(student, joined(&StreamBatch::teacher))).mean();
+    const torch::Tensor supervised =
+        losses::squared_emd(student.narrow(0, 0, labelled), batch.labelled.labels.to(device)).mean();
+    const torch::Tensor pseudo =
+        (joined(&StreamBatch::weight) * losses::squared_emd(student, joined(&StreamBatch::teacher))).mean();
     torch::Tensor consistency = torch::zeros({}, student.options());
     const double weight = consistency_weight(step);
     if (weight > 0) {
       torch::Tensor average;
       {
         const torch::NoGradGuard no_gradients;
-        average = torch::softmax(average_model().forward(models::normalise(joined(&StreamBatch::weak), model().shape())), 1);
+        average =
+            torch::softmax(average_model().forward(models::normalise(joined(&StreamBatch::weak), model().shape())), 1);
       }
       consistency = losses::squared_emd(student, average).mean();
     }
     result.loss = supervised + settings_.pseudo_label_weight() * pseudo + weight * consistency;
-    result.figures = {{"train/supervised", supervised.detach()}, {"train/pseudo_label", pseudo.detach()}, {"train/consistency", consistency.detach()}};
+    result.figures = {{"train/supervised", supervised.detach()},
+                      {"train/pseudo_label", pseudo.detach()},
+                      {"train/consistency", consistency.detach()}};
     result.images = student.size(0);
     return result;
   }
@@ -167,20 +181,25 @@ runtime::ContentHash distill_inputs(const Context& context) {
 
 StageOutcome run_distill(const Context& context) {
   const config::Distill& distill = context.config.distill();
-  return train_stage(context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
-    auto corpus = std::make_unique<data::Corpus>(context.folder.shards());
-    const auto bins = static_cast<std::int64_t>(bin_centres(*corpus).size());
-    if (data::training_sets(*corpus, context.config.labels().fraction(), context.config.run().seed()).unlabelled.size() == 0) {
-      throw runtime::UsageError("distill needs pictures without labels, but the corpus has none: add an unlabelled source, or lower labels.fraction");
-    }
-    const Headed teacher = load_stage_model(context, kTeacher, models::kScoreHead);
-    const config::Align& align = context.config.align();
-    const auto image_size = static_cast<int>(align.image_size());
-    Headed model = make_model(context, align.encoder(), image_size, models::kScoreHead, bins, kStudent);
-    Headed average = make_model(context, align.encoder(), image_size, models::kScoreHead, bins, kStudent);
-    start_weights(*model, distill.start(), context);
-    return std::make_unique<DistillStage>(context, std::move(model), std::move(average), std::move(corpus), teacher, bins);
-  });
+  return train_stage(
+      context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
+        auto corpus = std::make_unique<data::Corpus>(context.folder.shards());
+        const auto bins = static_cast<std::int64_t>(bin_centres(*corpus).size());
+        if (data::training_sets(*corpus, context.config.labels().fraction(), context.config.run().seed())
+                .unlabelled.size() == 0) {
+          throw runtime::UsageError(
+              "distill needs pictures without labels, but the corpus has none: add an unlabelled source, or lower "
+              "labels.fraction");
+        }
+        const Headed teacher = load_stage_model(context, kTeacher, models::kScoreHead);
+        const config::Align& align = context.config.align();
+        const auto image_size = static_cast<int>(align.image_size());
+        Headed model = make_model(context, align.encoder(), image_size, models::kScoreHead, bins, kStudent);
+        Headed average = make_model(context, align.encoder(), image_size, models::kScoreHead, bins, kStudent);
+        start_weights(*model, distill.start(), context);
+        return std::make_unique<DistillStage>(context, std::move(model), std::move(average), std::move(corpus), teacher,
+                                              bins);
+      });
 }
 
 }  // namespace cskd::stages

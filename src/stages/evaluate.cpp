@@ -35,7 +35,8 @@ std::vector<TestPredictions> predict_test_split(const Context& context, const st
     predictions.model = name;
     const std::int64_t bins = distributions.size(1);
     const auto* values = distributions.data_ptr<double>();
-    for (std::int64_t i = 0; i < distributions.size(0); ++i) predictions.predicted.emplace_back(values + i * bins, values + (i + 1) * bins);
+    for (std::int64_t i = 0; i < distributions.size(0); ++i)
+      predictions.predicted.emplace_back(values + i * bins, values + (i + 1) * bins);
     all.push_back(std::move(predictions));
   }
   return all;

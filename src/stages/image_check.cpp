@@ -40,7 +40,8 @@ static_assert(std::is_trivially_copyable_v<Wire>);
 
 void append(std::string& text, std::int64_t index, const CheckedImage& image) {
   const std::string fault = image.fault.substr(0, std::numeric_limits<std::uint16_t>::max());
-  const Wire wire{index,        image.hash,   image.phash, image.width, image.height, static_cast<std::uint16_t>(fault.size()),
+  const Wire wire{index,        image.hash,       image.phash,
+                  image.width,  image.height,     static_cast<std::uint16_t>(fault.size()),
                   image.format, image.orientation};
   text.append(reinterpret_cast<const char*>(&wire), sizeof(wire));
   text += fault;
@@ -52,8 +53,13 @@ void take_all(const std::string& text, std::vector<CheckedImage>& images, std::v
     std::memcpy(&wire, text.data() + at, sizeof(wire));
     at += sizeof(wire);
     const auto index = static_cast<size_t>(wire.index);
-    images.at(index) = {wire.hash,   wire.phash,  wire.width, wire.height,
-                        wire.format, wire.orientation, text.substr(at, wire.fault_length)};
+    images.at(index) = {wire.hash,
+                        wire.phash,
+                        wire.width,
+                        wire.height,
+                        wire.format,
+                        wire.orientation,
+                        text.substr(at, wire.fault_length)};
     seen.at(index) = 1;
     at += wire.fault_length;
   }
@@ -77,7 +83,8 @@ CheckedImage check_image(const shards::Entry& entry) {
     const data::Image image = data::decode(bytes);
     constexpr int kLongestSide = std::numeric_limits<std::uint16_t>::max();
     if (image.width > kLongestSide || image.height > kLongestSide) {
-      throw runtime::DataError(fmt::format("{} x {} pixels, at most {} a side", image.width, image.height, kLongestSide));
+      throw runtime::DataError(
+          fmt::format("{} x {} pixels, at most {} a side", image.width, image.height, kLongestSide));
     }
     result.phash = data::perceptual_hash(image);
     result.width = static_cast<std::uint16_t>(image.width);
@@ -92,8 +99,8 @@ CheckedImage check_image(const shards::Entry& entry) {
   return result;
 }
 
-std::vector<CheckedImage> check_images(const std::vector<const shards::Entry*>& entries, runtime::World& world, int threads,
-                                       const std::function<void(std::int64_t, std::int64_t)>& progress) {
+std::vector<CheckedImage> check_images(const std::vector<const shards::Entry*>& entries, runtime::World& world,
+                                       int threads, const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const auto total = static_cast<std::int64_t>(entries.size());
   std::mutex mutex;
   std::string found;
@@ -117,7 +124,8 @@ std::vector<CheckedImage> check_images(const std::vector<const shards::Entry*>& 
     });
   }
   if (world.any(stopped)) {
-    throw runtime::Error("a signal asked to stop while pictures were checked; start again to go on", runtime::ExitCode::kRequeue);
+    throw runtime::Error("a signal asked to stop while pictures were checked; start again to go on",
+                         runtime::ExitCode::kRequeue);
   }
   std::vector<CheckedImage> images(entries.size());
   std::vector<char> seen(entries.size(), 0);

@@ -29,9 +29,10 @@ CheckedImage check_image(const shards::Entry& entry);
 // The bytes of an entry. Throws Error or DataError.
 std::vector<std::byte> read_entry(const shards::Entry& entry);
 
-// All entries, shared out over ranks as they ask and over `threads` threads in each; every rank gets all results, in the order of
-// `entries`. Collective; `entries` are the same on every rank. `progress(done, total)` is called now and then on rank 0.
-std::vector<CheckedImage> check_images(const std::vector<const shards::Entry*>& entries, runtime::World& world, int threads,
-                                       const std::function<void(std::int64_t, std::int64_t)>& progress);
+// All entries, shared out over ranks as they ask and over `threads` threads in each; every rank gets all results, in
+// the order of `entries`. Collective; `entries` are the same on every rank. `progress(done, total)` is called now and
+// then on rank 0.
+std::vector<CheckedImage> check_images(const std::vector<const shards::Entry*>& entries, runtime::World& world,
+                                       int threads, const std::function<void(std::int64_t, std::int64_t)>& progress);
 
 }  // namespace cskd::stages

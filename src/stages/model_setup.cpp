@@ -14,8 +14,8 @@ namespace {
 
 void require_same(const models::EncoderShape& shape, const std::string& encoder, int image_size, const char* of) {
   if (shape.name == encoder && shape.image_size == image_size) return;
-  throw runtime::UsageError(fmt::format("weights of {} belong to '{}' at {} pixels, but the model is '{}' at {} pixels", of, encoder, image_size,
-                                        shape.name, shape.image_size));
+  throw runtime::UsageError(fmt::format("weights of {} belong to '{}' at {} pixels, but the model is '{}' at {} pixels",
+                                        of, encoder, image_size, shape.name, shape.image_size));
 }
 
 }  // namespace
@@ -49,8 +49,8 @@ ClipEncoder load_clip(const Context& context) {
   return clip;
 }
 
-Headed make_model(const Context& context, const std::string& encoder, int image_size, const char* head, std::int64_t outputs,
-                  const std::string& purpose) {
+Headed make_model(const Context& context, const std::string& encoder, int image_size, const char* head,
+                  std::int64_t outputs, const std::string& purpose) {
   const std::uint64_t item = runtime::content_hash(purpose).prefix();
   torch::manual_seed(runtime::Philox(context.config.run().seed(), data::kStreamModel, item).bits64());
   auto model = std::make_shared<models::HeadedEncoder>(models::make_encoder(encoder, image_size), head, outputs);
@@ -86,13 +86,15 @@ Headed load_stage_model(const Context& context, const std::string& stage, const 
   const models::SafetensorsHeader header = models::read_safetensors_header(path);
   const auto field = [&](const char* name) {
     const auto found = header.metadata.find(name);
-    if (found == header.metadata.end()) throw runtime::DataError(fmt::format("{} lacks '{}' in its metadata", path.native(), name));
+    if (found == header.metadata.end())
+      throw runtime::DataError(fmt::format("{} lacks '{}' in its metadata", path.native(), name));
     return found->second;
   };
   const auto number = [&](const char* name) {
     const std::string text = field(name);
     if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) {
-      throw runtime::DataError(fmt::format("{}: '{}' of its metadata is '{}', expected a whole number", path.native(), name, text));
+      throw runtime::DataError(
+          fmt::format("{}: '{}' of its metadata is '{}', expected a whole number", path.native(), name, text));
     }
     return std::stoi(text);
   };
@@ -103,8 +105,8 @@ Headed load_stage_model(const Context& context, const std::string& stage, const 
   return model;
 }
 
-std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model, const std::string& stage,
-                                                                std::int64_t outputs) {
+std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model,
+                                                                const std::string& stage, std::int64_t outputs) {
   return {{"format", "cskd-model"},
           {"stage", stage},
           {"encoder", model.shape().name},

@@ -15,8 +15,8 @@ namespace cskd::stages {
 
 using Headed = std::shared_ptr<models::HeadedEncoder>;
 
-// The frozen CLIP encoder, in evaluation mode on the communicator's device, and the hash of its weights. Throws UsageError when clip.weights
-// is missing.
+// The frozen CLIP encoder, in evaluation mode on the communicator's device, and the hash of its weights. Throws
+// UsageError when clip.weights is missing.
 struct ClipEncoder {
   std::shared_ptr<models::Encoder> encoder;
   runtime::ContentHash weights;
@@ -27,17 +27,18 @@ ClipEncoder load_clip(const Context& context);
 runtime::ContentHash clip_inputs(const config::Config& config);
 
 // A model with random weights that follow from the seed and `purpose`, on the communicator's device, channels last.
-Headed make_model(const Context& context, const std::string& encoder, int image_size, const char* head, std::int64_t outputs,
-                  const std::string& purpose);
+Headed make_model(const Context& context, const std::string& encoder, int image_size, const char* head,
+                  std::int64_t outputs, const std::string& purpose);
 
 // Fills the encoder (not the head) as `start` says. Throws UsageError when that model is another encoder.
 void start_weights(models::HeadedEncoder& model, config::Start start, const Context& context);
 
-// The trained model of a stage, from its model.safetensors: encoder, size and head as its metadata says. In evaluation mode.
+// The trained model of a stage, from its model.safetensors: encoder, size and head as its metadata says. In evaluation
+// mode.
 Headed load_stage_model(const Context& context, const std::string& stage, const char* head);
 
 // What load_stage_model() needs to know.
-std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model, const std::string& stage,
-                                                                std::int64_t outputs);
+std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model,
+                                                                const std::string& stage, std::int64_t outputs);
 
 }  // namespace cskd::stages

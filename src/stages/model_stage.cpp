@@ -17,17 +17,27 @@ ModelStage::ModelStage(std::string name, Headed model, Headed average, std::int6
   for (const torch::Tensor& parameter : average_->parameters()) parameter.requires_grad_(false);
 }
 
-std::vector<std::pair<std::string, std::string>> ModelStage::metadata() const { return model_metadata(*model_, name_, outputs_); }
+std::vector<std::pair<std::string, std::string>> ModelStage::metadata() const {
+  return model_metadata(*model_, name_, outputs_);
+}
 
-StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training, const runtime::ContentHash& inputs,
+StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training,
+                         const runtime::ContentHash& inputs,
                          const std::function<std::unique_ptr<training::Stage>()>& make_stage) {
   const std::filesystem::path folder = context.folder.stage(name);
-  if (const auto done = agree_on_completion(folder, inputs, context.world)) return {.completion = *done, .done_before = true};
+  if (const auto done = agree_on_completion(folder, inputs, context.world))
+    return {.completion = *done, .done_before = true};
   make_stage_folder(folder, context.world);
   const std::unique_ptr<training::Stage> stage = make_stage();
-  training::TrainerOptions options{.training = training, .seed = context.config.run().seed(), .folder = folder, .inputs = inputs, .resume = context.resume};
-  const training::TrainingOutcome trained = train(*stage, options, context.world, context.communicator, *context.observer);
-  StageOutcome outcome{.completion = {.stage = name, .inputs = inputs, .seconds = trained.seconds, .images = trained.images}};
+  training::TrainerOptions options{.training = training,
+                                   .seed = context.config.run().seed(),
+                                   .folder = folder,
+                                   .inputs = inputs,
+                                   .resume = context.resume};
+  const training::TrainingOutcome trained =
+      train(*stage, options, context.world, context.communicator, *context.observer);
+  StageOutcome outcome{
+      .completion = {.stage = name, .inputs = inputs, .seconds = trained.seconds, .images = trained.images}};
   outcome.completion.facts = nlohmann::ordered_json{{"steps", trained.steps}, {"loss", trained.loss}}.dump();
   outcome.completion.products = {"model.safetensors"};
   outcome.finished = trained.finished;

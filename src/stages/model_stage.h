@@ -43,9 +43,11 @@ class MicroBatchLoader {
  public:
   using Make = std::function<Batch(std::uint64_t step, std::uint64_t own_index)>;
 
-  MicroBatchLoader(const Context& context, const config::Training& training, const data::BatchLayout& layout, std::uint64_t first_step, Make make)
-      : prefetcher_(context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, first_step * layout.own(),
-                    training.steps() * layout.own(), [make = std::move(make), own = layout.own()](std::uint64_t ticket) {
+  MicroBatchLoader(const Context& context, const config::Training& training, const data::BatchLayout& layout,
+                   std::uint64_t first_step, Make make)
+      : prefetcher_(context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2,
+                    first_step * layout.own(), training.steps() * layout.own(),
+                    [make = std::move(make), own = layout.own()](std::uint64_t ticket) {
                       return make(ticket / own, ticket % own);
                     }) {}
 
@@ -62,7 +64,8 @@ class MicroBatchLoader {
 };
 
 // Runs the trainer unless the stage is complete, and writes <stage>/model.safetensors from the moving average.
-StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training, const runtime::ContentHash& inputs,
+StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training,
+                         const runtime::ContentHash& inputs,
                          const std::function<std::unique_ptr<training::Stage>()>& make_stage);
 
 }  // namespace cskd::stages

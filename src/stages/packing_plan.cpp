@@ -80,7 +80,9 @@ PackingPlan plan_packing(const std::vector<CheckedSource>& sources, const Packin
         const shards::Entry& same = other.listing.entries[found->second.entry];
         const bool leaks = is_held_out(same.split) && !is_held_out(split);
         (leaks ? plan.leaked : plan.duplicates)
-            .push_back({s, entry.key, fmt::format("equals the {} picture '{}' of '{}'", to_string(same.split), same.key, other.name)});
+            .push_back(
+                {s, entry.key,
+                 fmt::format("equals the {} picture '{}' of '{}'", to_string(same.split), same.key, other.name)});
       }
     }
   }

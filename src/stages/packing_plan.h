@@ -41,8 +41,8 @@ struct PackingLimits {
 
 // Exact content decides. Among pictures of equal bytes one stays: a test or validation picture before a training one, a
 // training one before an unlabelled one, then the order of sources and keys. What goes because of a test or validation
-// picture counts as leaked, the rest as duplicates. Order within a source and split: by content hash, which is a shuffle
-// that does not depend on names, ranks or time.
+// picture counts as leaked, the rest as duplicates. Order within a source and split: by content hash, which is a
+// shuffle that does not depend on names, ranks or time.
 PackingPlan plan_packing(const std::vector<CheckedSource>& sources, const PackingLimits& limits);
 
 }  // namespace cskd::stages

@@ -14,8 +14,9 @@ constexpr std::uint64_t kBatch = 32;  // pictures at once
 
 }  // namespace
 
-at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpus& corpus, const data::SampleSet& samples, bool mirrored,
-                                 const Context& context, const std::function<void(std::int64_t, std::int64_t)>& progress) {
+at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpus& corpus,
+                                 const data::SampleSet& samples, bool mirrored, const Context& context,
+                                 const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const torch::NoGradGuard no_gradients;
   const std::uint64_t views = mirrored ? 2 : 1;
   // Whole batches are shared out, so that what a picture is computed with does not depend on the number of ranks.
@@ -26,13 +27,15 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpu
   const std::uint64_t first = std::min(batches, rank * each);
   const std::uint64_t end = std::min(batches, first + each);
   data::Prefetcher<at::Tensor> loader(
-      context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, first, end, [&](std::uint64_t batch) {
+      context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, first, end,
+      [&](std::uint64_t batch) {
         std::vector<ViewRequest> requests;
         for (std::uint64_t i = batch * kBatch; i < std::min(samples.size(), (batch + 1) * kBatch); ++i) {
           const data::SampleRef sample = samples.at(i);
           const shards::ImageShardReader& shard = corpus.shard(sample.shard);
           for (std::uint64_t view = 0; view < views; ++view) {
-            requests.push_back({sample, data::whole_view(shard.width(sample.row), shard.height(sample.row), view == 1)});
+            requests.push_back(
+                {sample, data::whole_view(shard.width(sample.row), shard.height(sample.row), view == 1)});
           }
         }
         return render_batch(corpus, requests, model.shape().image_size);
@@ -41,11 +44,13 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpu
   std::int64_t bins = 0;
   for (std::uint64_t batch = first; batch < end; ++batch) {
     const at::Tensor pixels = loader.next().to(context.communicator.device());
-    const at::Tensor distributions = torch::softmax(model.forward(models::normalise(pixels, model.shape())), 1).to(at::kCPU);
+    const at::Tensor distributions =
+        torch::softmax(model.forward(models::normalise(pixels, model.shape())), 1).to(at::kCPU);
     bins = distributions.size(1);
     parts.push_back(distributions.view({-1, static_cast<std::int64_t>(views), bins}));
     if (context.world.rank() == 0) {
-      progress(static_cast<std::int64_t>(std::min(samples.size(), (batch + 1 - first) * kBatch * ranks)), static_cast<std::int64_t>(samples.size()));
+      progress(static_cast<std::int64_t>(std::min(samples.size(), (batch + 1 - first) * kBatch * ranks)),
+               static_cast<std::int64_t>(samples.size()));
     }
   }
   // Ranks hold different numbers of pictures: padded to the largest, cut to the whole.

@@ -12,9 +12,11 @@
 
 namespace cskd::stages {
 
-// Distributions over bins [N, V, K], float32, on the CPU, of all samples of the set: view 0 is the whole picture, view 1 (when `mirrored`) its
-// mirror image. Collective; every rank gets all. The model is in evaluation mode. `progress(done, total)` on rank 0.
-at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpus& corpus, const data::SampleSet& samples, bool mirrored,
-                                 const Context& context, const std::function<void(std::int64_t, std::int64_t)>& progress);
+// Distributions over bins [N, V, K], float32, on the CPU, of all samples of the set: view 0 is the whole picture, view
+// 1 (when `mirrored`) its mirror image. Collective; every rank gets all. The model is in evaluation mode.
+// `progress(done, total)` on rank 0.
+at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpus& corpus,
+                                 const data::SampleSet& samples, bool mirrored, const Context& context,
+                                 const std::function<void(std::int64_t, std::int64_t)>& progress);
 
 }  // namespace cskd::stages

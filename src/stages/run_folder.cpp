@@ -40,7 +40,8 @@ std::optional<std::string> valid_record(const std::filesystem::path& stage_folde
   }
   if (record.value("inputs", "") != inputs.hex()) {
     throw runtime::UsageError(
-        fmt::format("{} was made with another configuration, seed or data than this: restore it, choose another run.folder, or remove the folder",
+        fmt::format("{} was made with another configuration, seed or data than this: restore it, choose another "
+                    "run.folder, or remove the folder",
                     stage_folder.native()));
   }
   for (const auto& [name, hash] : record["products"].items()) {
@@ -79,7 +80,8 @@ void write_completion(const std::filesystem::path& stage_folder, const Completio
   runtime::write_file_atomically(record_path(stage_folder), record.dump(2) + "\n");
 }
 
-std::optional<Completion> read_completion(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs) {
+std::optional<Completion> read_completion(const std::filesystem::path& stage_folder,
+                                          const runtime::ContentHash& inputs) {
   const std::optional<std::string> text = valid_record(stage_folder, inputs);
   if (!text) return std::nullopt;
   Completion completion = parse(*text);
@@ -87,8 +89,8 @@ std::optional<Completion> read_completion(const std::filesystem::path& stage_fol
   return completion;
 }
 
-std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs,
-                                              runtime::World& world) {
+std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder,
+                                              const runtime::ContentHash& inputs, runtime::World& world) {
   std::string text;
   if (world.rank() == 0) text = valid_record(stage_folder, inputs).value_or("");
   text = world.broadcast(text);

@@ -35,13 +35,14 @@ struct Completion {
 // Hashes the products and writes the record, last and atomically. One rank calls.
 void write_completion(const std::filesystem::path& stage_folder, const Completion& completion);
 
-// Nothing when the stage is not complete, or one of its products is missing or damaged (logged). Throws UsageError when it is complete but
-// was made from other inputs: what there is, is never overwritten silently.
-std::optional<Completion> read_completion(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs);
+// Nothing when the stage is not complete, or one of its products is missing or damaged (logged). Throws UsageError when
+// it is complete but was made from other inputs: what there is, is never overwritten silently.
+std::optional<Completion> read_completion(const std::filesystem::path& stage_folder,
+                                          const runtime::ContentHash& inputs);
 
 // Collective: what rank 0 reads of it.
-std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs,
-                                              runtime::World& world);
+std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder,
+                                              const runtime::ContentHash& inputs, runtime::World& world);
 
 // Makes the folder on rank 0; the others wait. Throws Error.
 void make_stage_folder(const std::filesystem::path& folder, runtime::World& world);

@@ -1,4 +1,5 @@
-// Trainings of score models: the aesthetics teacher and the baseline on labels alone, and Stage II, the distilled student.
+// Trainings of score models: the aesthetics teacher and the baseline on labels alone, and Stage II, the distilled
+// student.
 #pragma once
 
 #include "stages/context.h"

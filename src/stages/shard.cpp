@@ -35,8 +35,9 @@ std::vector<CheckedSource> list_sources(const Context& context) {
   const std::vector<std::string> all = context.world.all_gather(own);
   const auto other = std::find_if(all.begin(), all.end(), [&](const std::string& hash) { return hash != own; });
   if (other != all.end()) {
-    throw runtime::DataError(fmt::format("rank {} and rank {} see other pictures in the sources: are all of them on a shared file system?",
-                                         context.world.rank(), other - all.begin()));
+    throw runtime::DataError(
+        fmt::format("rank {} and rank {} see other pictures in the sources: are all of them on a shared file system?",
+                    context.world.rank(), other - all.begin()));
   }
   return sources;
 }
@@ -62,8 +63,9 @@ void refuse_many_faults(const PackingPlan& plan, const std::vector<CheckedSource
   for (const CheckedSource& source : sources) total += source.listing.entries.size() + source.listing.faults.size();
   if (static_cast<double>(plan.quarantined.size()) <= limit * static_cast<double>(total)) return;
   const Dropped& first = plan.quarantined.front();
-  throw runtime::DataError(fmt::format("{} of {} pictures cannot be used, more than packing.max_fault_rate = {} allows; the first is '{}' of '{}': {}",
-                                       plan.quarantined.size(), total, limit, first.key, sources[first.source].name, first.reason));
+  throw runtime::DataError(fmt::format(
+      "{} of {} pictures cannot be used, more than packing.max_fault_rate = {} allows; the first is '{}' of '{}': {}",
+      plan.quarantined.size(), total, limit, first.key, sources[first.source].name, first.reason));
 }
 
 std::string lines(const std::vector<Dropped>& dropped, const std::vector<CheckedSource>& sources, const char* what) {
@@ -77,7 +79,8 @@ std::string lines(const std::vector<Dropped>& dropped, const std::vector<Checked
 }
 
 // Entry i of the result is shard i's of the plan; all ranks get all.
-std::vector<shards::Manifest::Shard> write_shards(const PackingPlan& plan, const std::vector<CheckedSource>& sources, const Context& context) {
+std::vector<shards::Manifest::Shard> write_shards(const PackingPlan& plan, const std::vector<CheckedSource>& sources,
+                                                  const Context& context) {
   const auto total = static_cast<std::int64_t>(plan.shards.size());
   std::string made;
   bool stopped = false;
@@ -103,7 +106,8 @@ std::vector<shards::Manifest::Shard> write_shards(const PackingPlan& plan, const
     }
   }
   if (context.world.any(stopped)) {
-    throw runtime::Error("a signal asked to stop while shards were written; start again to go on", runtime::ExitCode::kRequeue);
+    throw runtime::Error("a signal asked to stop while shards were written; start again to go on",
+                         runtime::ExitCode::kRequeue);
   }
   std::vector<shards::Manifest::Shard> entries(plan.shards.size());
   for (const std::string& text : context.world.all_gather(made)) {
@@ -133,10 +137,13 @@ shards::Manifest make_manifest(const PackingPlan& plan, const std::vector<Checke
     shards::Manifest::Source& source = *manifest.mutable_sources(static_cast<int>(shard.source()));
     source.set_packed(source.packed() + shard.samples());
   }
-  const auto source_of = [&](const Dropped& sample) { return manifest.mutable_sources(static_cast<int>(sample.source)); };
+  const auto source_of = [&](const Dropped& sample) {
+    return manifest.mutable_sources(static_cast<int>(sample.source));
+  };
   for (const Dropped& sample : plan.duplicates) source_of(sample)->set_duplicates(source_of(sample)->duplicates() + 1);
   for (const Dropped& sample : plan.leaked) source_of(sample)->set_leaked(source_of(sample)->leaked() + 1);
-  for (const Dropped& sample : plan.quarantined) source_of(sample)->set_quarantined(source_of(sample)->quarantined() + 1);
+  for (const Dropped& sample : plan.quarantined)
+    source_of(sample)->set_quarantined(source_of(sample)->quarantined() + 1);
   manifest.set_leak_gate_passed(true);
   return manifest;
 }
@@ -159,8 +166,10 @@ runtime::ContentHash shard_inputs(const config::Config& config) {
 StageOutcome run_shard(const Context& context) {
   const runtime::ContentHash inputs = shard_inputs(context.config);
   const std::filesystem::path folder = context.folder.shards();
-  if (const auto done = agree_on_completion(folder, inputs, context.world)) return {.completion = *done, .done_before = true};
-  if (context.config.sources().empty()) throw runtime::UsageError("the configuration has no [[sources]]: there is nothing to pack");
+  if (const auto done = agree_on_completion(folder, inputs, context.world))
+    return {.completion = *done, .done_before = true};
+  if (context.config.sources().empty())
+    throw runtime::UsageError("the configuration has no [[sources]]: there is nothing to pack");
 
   const auto start = std::chrono::steady_clock::now();
   make_stage_folder(folder, context.world);
@@ -194,8 +203,8 @@ StageOutcome run_shard(const Context& context) {
   completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context.world.rank() == 0) {
     runtime::write_file_atomically(folder / "quarantine.jsonl", lines(plan.quarantined, sources, "quarantined"));
-    runtime::write_file_atomically(folder / "dropped.jsonl",
-                                   lines(plan.leaked, sources, "leaked") + lines(plan.duplicates, sources, "duplicate"));
+    runtime::write_file_atomically(
+        folder / "dropped.jsonl", lines(plan.leaked, sources, "leaked") + lines(plan.duplicates, sources, "duplicate"));
     shards::write_manifest(folder, make_manifest(plan, sources, entries));
     write_completion(folder, completion);
   }

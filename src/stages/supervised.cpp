@@ -20,18 +20,20 @@ struct LabelledBatch {
 // Squared EMD to the labels of strong views.
 class SupervisedStage : public ModelStage {
  public:
-  SupervisedStage(const Context& context, std::string name, const config::Training& training, Headed model, Headed average,
-                  std::unique_ptr<data::Corpus> corpus, std::int64_t bins)
+  SupervisedStage(const Context& context, std::string name, const config::Training& training, Headed model,
+                  Headed average, std::unique_ptr<data::Corpus> corpus, std::int64_t bins)
       : ModelStage(std::move(name), std::move(model), std::move(average), bins),
         context_(context),
         training_(training),
         corpus_(std::move(corpus)),
-        samples_(data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed()).labelled),
+        samples_(
+            data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed()).labelled),
         order_(context.config.run().seed(), data::kStreamLabelledOrder, samples_.size()) {}
 
   void start(std::uint64_t step) override {
-    const data::BatchLayout layout = data::make_batch_layout((name() + ".training").c_str(), training_.global_batch(), training_.micro_batches(),
-                                                             context_.world.rank(), context_.world.size());
+    const data::BatchLayout layout =
+        data::make_batch_layout((name() + ".training").c_str(), training_.global_batch(), training_.micro_batches(),
+                                context_.world.rank(), context_.world.size());
     loader_.emplace(context_, training_, layout, step, [this, layout](std::uint64_t at_step, std::uint64_t own) {
       return make(layout.position(at_step, own), layout.samples());
     });
@@ -95,8 +97,8 @@ StageOutcome run_supervised(const Context& context, const Recipe& recipe) {
     Headed model = make_model(context, recipe.encoder, recipe.image_size, models::kScoreHead, bins, recipe.name);
     Headed average = make_model(context, recipe.encoder, recipe.image_size, models::kScoreHead, bins, recipe.name);
     start_weights(*model, recipe.start, context);
-    auto stage =
-        std::make_unique<SupervisedStage>(context, recipe.name, *recipe.training, std::move(model), std::move(average), std::move(corpus), bins);
+    auto stage = std::make_unique<SupervisedStage>(context, recipe.name, *recipe.training, std::move(model),
+                                                   std::move(average), std::move(corpus), bins);
     return stage;
   });
 }
@@ -106,11 +108,12 @@ StageOutcome run_supervised(const Context& context, const Recipe& recipe) {
 StageOutcome run_finetune(const Context& context) {
   const config::Finetune& finetune = context.config.finetune();
   const bool own = !finetune.encoder().empty();
-  return run_supervised(context, {.name = kTeacher,
-                                  .encoder = own ? finetune.encoder() : context.config.align().encoder(),
-                                  .image_size = static_cast<int>(own ? finetune.image_size() : context.config.align().image_size()),
-                                  .start = finetune.start(),
-                                  .training = &finetune.training()});
+  return run_supervised(
+      context, {.name = kTeacher,
+                .encoder = own ? finetune.encoder() : context.config.align().encoder(),
+                .image_size = static_cast<int>(own ? finetune.image_size() : context.config.align().image_size()),
+                .start = finetune.start(),
+                .training = &finetune.training()});
 }
 
 StageOutcome run_baseline(const Context& context) {

@@ -26,7 +26,8 @@ constexpr int kVersion = 1;
 constexpr const char* kStateMagic = "CSKDSTAT";
 constexpr std::uint32_t kStateVersion = 1;
 constexpr std::string_view kPrefix = "step-";
-constexpr std::array<const char*, 4> kFiles{"model.safetensors", "ema.safetensors", "optimizer.safetensors", "state.pb"};
+constexpr std::array<const char*, 4> kFiles{"model.safetensors", "ema.safetensors", "optimizer.safetensors",
+                                            "state.pb"};
 constexpr std::uint64_t kLargestCommit = 1 << 20;
 
 std::string folder_name(std::uint64_t step) { return fmt::format("{}{:09}", kPrefix, step); }
@@ -77,7 +78,8 @@ void check(const std::filesystem::path& checkpoint) {
     throw runtime::DataError(fmt::format("{} is not there: the writer was stopped", record.native()));
   }
   const nlohmann::json commit = nlohmann::json::parse(runtime::read_text_file(record, kLargestCommit), nullptr, false);
-  if (!commit.is_object() || commit.value("format", "") != kFormat || !commit.contains("files") || !commit["files"].is_object()) {
+  if (!commit.is_object() || commit.value("format", "") != kFormat || !commit.contains("files") ||
+      !commit["files"].is_object()) {
     throw runtime::DataError(fmt::format("{} is damaged", record.native()));
   }
   if (commit.value("version", 0) != kVersion) {
@@ -88,8 +90,10 @@ void check(const std::filesystem::path& checkpoint) {
     if (!std::filesystem::exists(path)) throw runtime::DataError(fmt::format("{} is not there", path.native()));
     const nlohmann::json& entry = commit["files"].value(name, nlohmann::json::object());
     const FileFacts found = facts_of(path);
-    if (!entry.is_object() || entry.value("size", std::uint64_t{0}) != found.size || entry.value("xxh3", "") != found.hash) {
-      throw runtime::DataError(fmt::format("{} has {} bytes with XXH3 {}, not what its commit record says", path.native(), found.size, found.hash));
+    if (!entry.is_object() || entry.value("size", std::uint64_t{0}) != found.size ||
+        entry.value("xxh3", "") != found.hash) {
+      throw runtime::DataError(fmt::format("{} has {} bytes with XXH3 {}, not what its commit record says",
+                                           path.native(), found.size, found.hash));
     }
   }
 }
@@ -126,11 +130,13 @@ void write_checkpoint(const std::filesystem::path& folder, const CheckpointConte
     runtime::write_file_atomically(checkpoint / "commit.json", commit.dump(2) + "\n");
     runtime::sync_folder(folder);
   } catch (const std::exception&) {
-    runtime::rethrow_with_context(fmt::format("cannot write the checkpoint {}; the ones before it are untouched", checkpoint.native()));
+    runtime::rethrow_with_context(
+        fmt::format("cannot write the checkpoint {}; the ones before it are untouched", checkpoint.native()));
   }
 }
 
-CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::uint32_t keep) : folder_(std::move(folder)), keep_(keep) {}
+CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::uint32_t keep)
+    : folder_(std::move(folder)), keep_(keep) {}
 
 CheckpointWriter::~CheckpointWriter() {
   try {
@@ -163,7 +169,8 @@ std::optional<std::uint64_t> newest_checkpoint(const std::filesystem::path& fold
       check(folder / folder_name(step));
       return step;
     } catch (const std::exception& error) {
-      spdlog::warn("checkpoint {} is passed over: {}", (folder / folder_name(step)).native(), runtime::messages(error).back());
+      spdlog::warn("checkpoint {} is passed over: {}", (folder / folder_name(step)).native(),
+                   runtime::messages(error).back());
     }
   }
   return std::nullopt;
@@ -176,7 +183,8 @@ LoadedCheckpoint read_checkpoint(const std::filesystem::path& folder, std::uint6
   loaded.average = models::read_safetensors(checkpoint / kFiles[1]);
   loaded.optimizer = models::read_safetensors(checkpoint / kFiles[2]);
   const std::filesystem::path state = checkpoint / kFiles[3];
-  if (!loaded.state.ParseFromString(runtime::read_sealed_file(state, kStateMagic, kStateVersion)) || loaded.state.step() != step) {
+  if (!loaded.state.ParseFromString(runtime::read_sealed_file(state, kStateMagic, kStateVersion)) ||
+      loaded.state.step() != step) {
     throw runtime::DataError(fmt::format("{} is damaged", state.native()));
   }
   return loaded;

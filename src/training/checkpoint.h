@@ -54,8 +54,8 @@ class CheckpointWriter {
   std::future<void> running_;
 };
 
-// The newest whole checkpoint in `folder`: its step. Damaged or partial ones are logged with the reason and passed over. nullopt when
-// there is none.
+// The newest whole checkpoint in `folder`: its step. Damaged or partial ones are logged with the reason and passed
+// over. nullopt when there is none.
 std::optional<std::uint64_t> newest_checkpoint(const std::filesystem::path& folder);
 
 struct LoadedCheckpoint {

@@ -1,4 +1,5 @@
-// What differs between the trainings of Stage I and Stage II: models, losses and streams of data. The loop is the trainer's.
+// What differs between the trainings of Stage I and Stage II: models, losses and streams of data. The loop is the
+// trainer's.
 #pragma once
 
 #include <cstdint>
@@ -14,10 +15,11 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 
 // What one micro-batch gives.
 struct MicroBatchResult {
-  at::Tensor loss;                                             // a scalar with a graph; mean over the micro-batch
-  std::vector<std::pair<std::string, at::Tensor>> figures;  // scalars for the log, without a graph; the same names every time
-  std::int64_t images = 0;                                     // that the model saw
-  double data_wait = 0;                                        // seconds until the batch was there
+  at::Tensor loss;  // a scalar with a graph; mean over the micro-batch
+  std::vector<std::pair<std::string, at::Tensor>>
+      figures;              // scalars for the log, without a graph; the same names every time
+  std::int64_t images = 0;  // that the model saw
+  double data_wait = 0;     // seconds until the batch was there
 };
 
 class Stage {
@@ -26,8 +28,8 @@ class Stage {
 
   virtual std::string name() const = 0;  // "align"
 
-  // The model's parameters that are trained; all that a checkpoint keeps of it (parameters and buffers, names of weight files); and the
-  // same tensors, in the same order, of a second model that holds the moving average of the weights.
+  // The model's parameters that are trained; all that a checkpoint keeps of it (parameters and buffers, names of weight
+  // files); and the same tensors, in the same order, of a second model that holds the moving average of the weights.
   virtual NamedTensors trainable() = 0;
   virtual NamedTensors state() = 0;
   virtual NamedTensors average() = 0;

@@ -47,11 +47,13 @@ void restore(const NamedTensors& live, const std::map<std::string, at::Tensor>& 
 }
 
 // Note [One small all-reduce]
-// Besides gradients, ranks agree once a step on BatchNorm's running statistics (their mean over ranks, so that a checkpoint does not
-// depend on who writes it), the figures of the step, and whether a signal came. All travel in one tensor.
+// Besides gradients, ranks agree once a step on BatchNorm's running statistics (their mean over ranks, so that a
+// checkpoint does not depend on who writes it), the figures of the step, and whether a signal came. All travel in one
+// tensor.
 class Agreement {
  public:
-  Agreement(const NamedTensors& state, const NamedTensors& trainable, distributed::Communicator& communicator) : communicator_(communicator) {
+  Agreement(const NamedTensors& state, const NamedTensors& trainable, distributed::Communicator& communicator)
+      : communicator_(communicator) {
     for (const auto& [name, tensor] : state) {
       bool is_parameter = false;
       for (const auto& [other, parameter] : trainable) is_parameter = is_parameter || other == name;
@@ -88,8 +90,8 @@ class Training {
         options_(options),
         world_(world),
         communicator_(communicator),
-        layout_(data::make_batch_layout((stage.name() + ".training").c_str(), options.training.global_batch(), options.training.micro_batches(),
-                                        world.rank(), world.size())),
+        layout_(data::make_batch_layout((stage.name() + ".training").c_str(), options.training.global_batch(),
+                                        options.training.micro_batches(), world.rank(), world.size())),
         reducer_(stage.trainable(), communicator),
         optimiser_(stage.trainable(), {.weight_decay = options.training.weight_decay()}),
         average_(tensors_of(stage.state()), tensors_of(stage.average())),
@@ -135,8 +137,9 @@ class Training {
     if (world_.rank() == 0) {
       const std::optional<std::uint64_t> newest = newest_checkpoint(checkpoints_);
       if (newest && !options_.resume) {
-        throw runtime::UsageError(fmt::format("{} holds checkpoints of an earlier run: resume it (--resume auto), or remove the folder",
-                                              checkpoints_.native()));
+        throw runtime::UsageError(
+            fmt::format("{} holds checkpoints of an earlier run: resume it (--resume auto), or remove the folder",
+                        checkpoints_.native()));
       }
       remove_unfinished_checkpoints(checkpoints_);
       if (newest) found = std::to_string(*newest);
@@ -146,9 +149,10 @@ class Training {
     LoadedCheckpoint loaded = read_checkpoint(checkpoints_, std::stoull(found));
     const std::string inputs(options_.inputs.bytes.begin(), options_.inputs.bytes.end());
     if (loaded.state.inputs() != inputs || loaded.state.seed() != options_.seed) {
-      throw runtime::UsageError(fmt::format("{} was made with another configuration, seed or data: restore it, choose another run.folder, or "
-                                            "remove the folder",
-                                            checkpoints_.native()));
+      throw runtime::UsageError(
+          fmt::format("{} was made with another configuration, seed or data: restore it, choose another run.folder, or "
+                      "remove the folder",
+                      checkpoints_.native()));
     }
     restore(stage_.state(), loaded.model, "model.safetensors");
     restore(stage_.average(), loaded.average, "ema.safetensors");
@@ -169,7 +173,9 @@ class Training {
     std::int64_t images = 0;
     for (std::uint64_t own = 0; own < layout_.own(); ++own) {
       // Dropout and the like depend on the micro-batch alone.
-      torch::manual_seed(runtime::Philox(options_.seed, data::kStreamModel, number * layout_.micro_batches + layout_.first() + own).bits64());
+      torch::manual_seed(
+          runtime::Philox(options_.seed, data::kStreamModel, number * layout_.micro_batches + layout_.first() + own)
+              .bits64());
       MicroBatchResult result = stage_.micro_batch(number, own);
       if (own + 1 == layout_.own()) reducer_.expect_last_backward();
       (result.loss / micro_batches).backward();
@@ -179,13 +185,15 @@ class Training {
         sums.assign(names.size(), 0);
       }
       sums[0] += result.loss.item<double>() / micro_batches;
-      for (size_t i = 0; i < result.figures.size(); ++i) sums[i + 1] += result.figures[i].second.item<double>() / micro_batches;
+      for (size_t i = 0; i < result.figures.size(); ++i)
+        sums[i + 1] += result.figures[i].second.item<double>() / micro_batches;
       images += result.images;
       data_wait += result.data_wait;
     }
     const distributed::ReduceStatistics reduced = reducer_.finish_step();
     if (!reduced.unused.empty() && number == 0) {
-      spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(), reduced.unused.front());
+      spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(),
+                   reduced.unused.front());
     }
     const double norm = reducer_.gradient_norm();
     sums.push_back(static_cast<double>(images));
@@ -195,8 +203,8 @@ class Training {
     images = std::llround(sums[sums.size() - 2]);
     sums.resize(names.size());
 
-    const optim::Schedule schedule{options_.training.learning_rate(), options_.training.final_rate(), options_.training.warmup_steps(),
-                                   options_.training.steps()};
+    const optim::Schedule schedule{options_.training.learning_rate(), options_.training.final_rate(),
+                                   options_.training.warmup_steps(), options_.training.steps()};
     const double rate = optim::learning_rate(schedule, number);
     apply(norm, sums[0], rate);
 
@@ -219,10 +227,12 @@ class Training {
     if (!std::isfinite(norm) || !std::isfinite(loss)) {
       state_.set_skipped(state_.skipped() + 1);
       ++skipped_in_a_row_;
-      spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", stage_.name(), state_.step() + 1, loss, norm);
+      spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", stage_.name(), state_.step() + 1,
+                   loss, norm);
       if (skipped_in_a_row_ > kMostSkipped) {
-        throw runtime::Error(fmt::format("{}: {} steps in a row had no finite gradient; lower {}.training.learning_rate", stage_.name(),
-                                         skipped_in_a_row_, stage_.name()));
+        throw runtime::Error(
+            fmt::format("{}: {} steps in a row had no finite gradient; lower {}.training.learning_rate", stage_.name(),
+                        skipped_in_a_row_, stage_.name()));
       }
       return;
     }
@@ -260,8 +270,8 @@ class Training {
 
 }  // namespace
 
-TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator,
-                      TrainingObserver& observer) {
+TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world,
+                      distributed::Communicator& communicator, TrainingObserver& observer) {
   return Training(stage, options, world, communicator).run(observer);
 }
 

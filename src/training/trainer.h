@@ -29,8 +29,8 @@ struct StepReport {
   std::uint64_t steps = 0;  // of the whole training
   std::int64_t images = 0;  // of this step, all ranks
   double seconds = 0;       // of this step
-  // "train/loss", "train/learning_rate", "train/gradient_norm", the stage's own, "perf/images_per_second", "perf/data_wait",
-  // "perf/exposed_communication" (seconds of rank 0).
+  // "train/loss", "train/learning_rate", "train/gradient_norm", the stage's own, "perf/images_per_second",
+  // "perf/data_wait", "perf/exposed_communication" (seconds of rank 0).
   std::vector<std::pair<std::string, double>> figures;
 };
 
@@ -49,16 +49,16 @@ struct TrainingOutcome {
   double loss = 0;           // of the last step
 };
 
-// Trains `stage` to the end, or until a StopSignal. Collective; options are equal on all ranks. On return every rank holds the same
-// weights and averages. `observer` is called on rank 0 only.
+// Trains `stage` to the end, or until a StopSignal. Collective; options are equal on all ranks. On return every rank
+// holds the same weights and averages. `observer` is called on rank 0 only.
 //
-// Weights after k steps do not depend on where the run was stopped and resumed. A step whose gradient is not finite is left out on
-// every rank and counted; more than kMostSkipped in a row end the training.
+// Weights after k steps do not depend on where the run was stopped and resumed. A step whose gradient is not finite is
+// left out on every rank and counted; more than kMostSkipped in a row end the training.
 //
-// Throws UsageError when the checkpoints were made from other inputs, Error when a checkpoint cannot be written, a rank is lost, or the
-// loss stays infinite.
-TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator,
-                      TrainingObserver& observer);
+// Throws UsageError when the checkpoints were made from other inputs, Error when a checkpoint cannot be written, a rank
+// is lost, or the loss stays infinite.
+TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world,
+                      distributed::Communicator& communicator, TrainingObserver& observer);
 
 constexpr int kMostSkipped = 20;
 

@@ -40,8 +40,8 @@ TEST(Permutation, DependsOnSeedStreamAndItem) {
   EXPECT_NE(values(1, 2, 3), values(1, 2, 4));
 }
 
-// Of a random order of n, the number of i with value(i + 1) == value(i) + 1 is Poisson with mean 1, and positions and values do not
-// correlate: |r| < 4 / sqrt(n).
+// Of a random order of n, the number of i with value(i + 1) == value(i) + 1 is Poisson with mean 1, and positions and
+// values do not correlate: |r| < 4 / sqrt(n).
 TEST(Permutation, LooksLikeAShuffle) {
   constexpr std::uint64_t kSize = 100'000;
   for (std::uint64_t seed = 0; seed < 5; ++seed) {

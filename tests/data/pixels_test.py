@@ -149,6 +149,7 @@ def test_png_of_every_kind(tool, tmp_path, depth, colour, interlaced):
 
 @pytest.mark.parametrize("colours", [2, 4, 16, 200, 256])
 @pytest.mark.parametrize("transparency", [None, 1])
+@pytest.mark.filterwarnings("ignore:Palette images with Transparency")  # Pillow advises RGBA, but alpha is dropped here
 def test_png_palette(tool, tmp_path, colours, transparency):
     for width, height in SIZES:
         picture = Image.fromarray(scene(width, height)).quantize(colours)

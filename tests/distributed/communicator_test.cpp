@@ -45,10 +45,18 @@ TEST(Communicator, BroadcastsFromAnyRank) {
   }
 }
 
+TEST(Communicator, BroadcastsChannelsLastTensors) {
+  const at::Tensor expected = at::arange(2 * 3 * 4 * 5, at::kFloat).view({2, 3, 4, 5});
+  const at::Tensor tensor = (expected * (world->rank() == 0 ? 1 : 0)).contiguous(at::MemoryFormat::ChannelsLast);
+  communicator->broadcast(tensor, 0);
+  EXPECT_TRUE(tensor.equal(expected));
+}
+
 TEST(Communicator, GathersInRankOrder) {
   const std::vector<at::Tensor> all = communicator->all_gather(at::full({2, 2}, world->rank() * 10, at::kFloat));
   ASSERT_EQ(all.size(), static_cast<size_t>(world->size()));
-  for (int rank = 0; rank < world->size(); ++rank) EXPECT_TRUE(all[static_cast<size_t>(rank)].eq(rank * 10).all().item<bool>());
+  for (int rank = 0; rank < world->size(); ++rank)
+    EXPECT_TRUE(all[static_cast<size_t>(rank)].eq(rank * 10).all().item<bool>());
 }
 
 TEST(Communicator, FinishesManyAtOnceInOrder) {
@@ -64,7 +72,8 @@ TEST(Communicator, FinishesManyAtOnceInOrder) {
 
 torch::nn::Sequential small_model() {
   torch::manual_seed(1);
-  return torch::nn::Sequential(torch::nn::Linear(20, 64), torch::nn::Tanh(), torch::nn::Linear(64, 64), torch::nn::Tanh(), torch::nn::Linear(64, 3));
+  return torch::nn::Sequential(torch::nn::Linear(20, 64), torch::nn::Tanh(), torch::nn::Linear(64, 64),
+                               torch::nn::Tanh(), torch::nn::Linear(64, 3));
 }
 
 std::vector<std::pair<std::string, at::Tensor>> parameters_of(torch::nn::Sequential& model) {
@@ -73,7 +82,8 @@ std::vector<std::pair<std::string, at::Tensor>> parameters_of(torch::nn::Sequent
   return named;
 }
 
-// The gradient of the mean over 16 samples, whoever computed which of 4 micro-batches, equals one backward pass over all of them.
+// The gradient of the mean over 16 samples, whoever computed which of 4 micro-batches, equals one backward pass over
+// all of them.
 TEST(GradientReducer, EqualsOneProcessOnTheWholeBatch) {
   torch::manual_seed(2);
   const at::Tensor inputs = at::randn({16, 20});

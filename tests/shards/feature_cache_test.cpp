@@ -13,7 +13,13 @@ namespace {
 class FeatureCache : public testing::Test {
  protected:
   FeatureCache() {
-    binding_ = {.encoder = "ViT-test", .image_size = 32, .preprocessing = "p", .views = "v", .decoder_version = 1, .view_count = 2, .width = 3};
+    binding_ = {.encoder = "ViT-test",
+                .image_size = 32,
+                .preprocessing = "p",
+                .views = "v",
+                .decoder_version = 1,
+                .view_count = 2,
+                .width = 3};
     for (std::uint16_t row = 0; row < 5; ++row) {
       rows_.push_back({.image_hash = 100U + row,
                        .views = {{1, 2, 30, 40, false}, {5, 6, 70, 80, true}},

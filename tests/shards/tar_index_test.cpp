@@ -53,7 +53,8 @@ class TarIndex : public testing::Test {
 };
 
 TEST_F(TarIndex, ListsFilesAndPassesOverFolders) {
-  const auto members = index(member("a.jpg", "abc") + member("folder/", "", '5') + member("folder/b.png", std::string(513, 'x')) + kEnd);
+  const auto members =
+      index(member("a.jpg", "abc") + member("folder/", "", '5') + member("folder/b.png", std::string(513, 'x')) + kEnd);
   ASSERT_EQ(members.size(), 2U);
   EXPECT_EQ(members[0].name, "a.jpg");
   EXPECT_EQ(members[0].offset, 512U);
@@ -69,7 +70,8 @@ TEST_F(TarIndex, ReadsLongNames) {
 }
 
 TEST_F(TarIndex, RefusesAMemberBeyondTheEnd) {
-  EXPECT_THAT(error(header("a.jpg", 5000, '0') + "abc"), testing::HasSubstr("a member of 5000 bytes, but only 3 follow"));
+  EXPECT_THAT(error(header("a.jpg", 5000, '0') + "abc"),
+              testing::HasSubstr("a member of 5000 bytes, but only 3 follow"));
 }
 
 TEST_F(TarIndex, RefusesAWrongChecksum) {
@@ -89,12 +91,15 @@ TEST_F(TarIndex, RefusesADamagedPaxRecord) {
 }
 
 TEST_F(TarIndex, RefusesAHugeName) {
-  EXPECT_THAT(error(header("././@LongLink", 1ULL << 30, 'L') + std::string(70000, 'x')), testing::HasSubstr("only 70000 follow"));
-  EXPECT_THAT(error(member("././@LongLink", std::string(70000, 'x'), 'L') + kEnd), testing::HasSubstr("a name of 70000 bytes"));
+  EXPECT_THAT(error(header("././@LongLink", 1ULL << 30, 'L') + std::string(70000, 'x')),
+              testing::HasSubstr("only 70000 follow"));
+  EXPECT_THAT(error(member("././@LongLink", std::string(70000, 'x'), 'L') + kEnd),
+              testing::HasSubstr("a name of 70000 bytes"));
 }
 
 TEST_F(TarIndex, NeverReachesBeyondADamagedFile) {
-  const std::string whole = member("a.jpg", "abc") + member("pax", "17 path=name.jpg\n", 'x') + member("b", std::string(700, 'y')) + kEnd;
+  const std::string whole =
+      member("a.jpg", "abc") + member("pax", "17 path=name.jpg\n", 'x') + member("b", std::string(700, 'y')) + kEnd;
   std::mt19937 random(1);
   for (int round = 0; round < 3000; ++round) {
     std::string bytes = whole.substr(0, 1 + random() % whole.size());

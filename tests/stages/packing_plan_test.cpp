@@ -19,7 +19,8 @@ CheckedSource source(const char* name, const std::vector<Picture>& pictures) {
   CheckedSource result{.name = name, .kind = "folder"};
   for (const Picture& picture : pictures) {
     result.listing.entries.push_back({.key = picture.key, .size = 100, .split = picture.split});
-    result.images.push_back({.hash = runtime::content_hash(std::string_view(picture.contents)), .fault = picture.fault});
+    result.images.push_back(
+        {.hash = runtime::content_hash(std::string_view(picture.contents)), .fault = picture.fault});
   }
   return result;
 }
@@ -33,7 +34,8 @@ std::vector<std::string> packed(const PackingPlan& plan) {
 }
 
 TEST(PackingPlan, DropsDuplicatesInsideAndAcrossSources) {
-  const PackingPlan plan = plan_packing({source("a", {{"1", "x"}, {"2", "y"}, {"3", "x"}}), source("b", {{"1", "y"}, {"2", "z"}})}, {});
+  const PackingPlan plan =
+      plan_packing({source("a", {{"1", "x"}, {"2", "y"}, {"3", "x"}}), source("b", {{"1", "y"}, {"2", "z"}})}, {});
   EXPECT_THAT(packed(plan), testing::UnorderedElementsAre("a/1", "a/2", "b/2"));
   ASSERT_EQ(plan.duplicates.size(), 2U);
   EXPECT_EQ(plan.duplicates[1].reason, "equals the unlabelled picture '2' of 'a'");
@@ -41,7 +43,10 @@ TEST(PackingPlan, DropsDuplicatesInsideAndAcrossSources) {
 }
 
 TEST(PackingPlan, KeepsTestPicturesAndDropsTheirCopiesEverywhere) {
-  const PackingPlan plan = plan_packing({source("a", {{"1", "x"}}), source("b", {{"t", "x", Split::kTest}, {"u", "x", Split::kTrain}, {"v", "y", Split::kTrain}})}, {});
+  const PackingPlan plan =
+      plan_packing({source("a", {{"1", "x"}}),
+                    source("b", {{"t", "x", Split::kTest}, {"u", "x", Split::kTrain}, {"v", "y", Split::kTrain}})},
+                   {});
   EXPECT_THAT(packed(plan), testing::UnorderedElementsAre("b/t", "b/v"));
   EXPECT_EQ(plan.leaked.size(), 2U);
   EXPECT_TRUE(plan.duplicates.empty());
