@@ -8,8 +8,9 @@ case ${1:-} in
     cat <<'END'
 usage: launch/quickstart.sh
 
-Sets cskd up (launch/setup.sh), writes the demo corpus to runs/demo/corpus, and examines this machine with two processes.
-Run it again at any time: what is already there is left as it is.
+Sets cskd up (launch/setup.sh), writes the demo corpus to runs/demo/corpus, examines this machine with two processes, and
+runs every stage of configs/demo.toml in them: from photos to a distilled student, with a summary at the end
+(runs/demo/summary.json). Run it again at any time: what is already there is left as it is, and what was interrupted goes on.
 END
     exit 0
     ;;
@@ -50,3 +51,4 @@ fi
 
 step 600 "$cskd" demo runs/demo/corpus
 step 120 "${mpirun[@]}" "$cskd" doctor configs/demo.toml
+step 3000 "${mpirun[@]}" "$cskd" run configs/demo.toml

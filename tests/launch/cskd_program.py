@@ -6,13 +6,13 @@ import subprocess
 CSKD = os.environ["CSKD_BINARY"]
 
 
-def run(*arguments, env=None, timeout=60, cwd=None):
+def run(*arguments, env=None, timeout=240, cwd=None):
     """Finished process of `cskd *arguments`; `env` adds variables, or removes those that are None."""
     return subprocess.run([CSKD, *map(str, arguments)], capture_output=True, text=True, timeout=timeout, cwd=cwd,
                           stdin=subprocess.DEVNULL, env=environment(env))
 
 
-def mpirun(ranks, *arguments, env=None, timeout=120):
+def mpirun(ranks, *arguments, env=None, timeout=300):
     command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), CSKD, *map(str, arguments)]
     return subprocess.run(command, capture_output=True, text=True, timeout=timeout, stdin=subprocess.DEVNULL,
                           env=environment(env))

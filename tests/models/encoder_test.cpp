@@ -107,6 +107,20 @@ TEST(Encoder, ImagesOfAnotherSizeAreABugOfTheCaller) {
   }
 }
 
+TEST(Encoder, ComputesInTheTypeThatItIsMovedTo) {
+  for (const char* const name : {"ViT-demo-16", "vit_tiny_patch16_224", "mobilenetv3_small_100"}) {
+    const auto encoder = make_encoder(name, 64);
+    encoder->eval();
+    const at::Tensor images = at::randn({2, 3, 64, 64});
+    const Features single = encoder->forward(images);
+    encoder->to(at::kDouble);
+    const Features twice = encoder->forward(images.to(at::kDouble));
+    EXPECT_EQ(twice.pooled.scalar_type(), at::kDouble);
+    EXPECT_TRUE(at::allclose(twice.pooled.to(at::kFloat), single.pooled, 1e-3, 1e-4)) << name;
+    EXPECT_TRUE(at::allclose(twice.tokens.to(at::kFloat), single.tokens, 1e-3, 1e-4)) << name;
+  }
+}
+
 TEST(Encoder, TheSeedOfLibTorchDecidesTheInitialWeights) {
   const auto first_weights = [](std::uint64_t seed) {
     at::manual_seed(seed);

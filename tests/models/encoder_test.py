@@ -133,8 +133,8 @@ def files(tmp_path):
         file.unlink()
 
 
-# A large tower's QuickGELU form has the same weights.
-@pytest.mark.parametrize("name", with_marks(name for name in EVERY if not (name in LARGE_CLIP and "quick" in name)))
+# The QuickGELU form of a tower has the same weights.
+@pytest.mark.parametrize("name", with_marks(name for name in EVERY if "quickgelu" not in name))
 def test_names_shapes_and_initial_weights(name, files):
     torch.manual_seed(0)
     ours, shape = run(name, 0, "initial", files / "ours.safetensors")
@@ -151,7 +151,7 @@ def test_names_shapes_and_initial_weights(name, files):
 
     # Standard deviation and extremes tell one distribution from another; constants must be the same.
     for key, expected in theirs.items():
-        drawn = ours[key].float()
+        drawn, expected = ours[key].flatten()[:1_000_000].float(), expected.flatten()[:1_000_000]
         # timm's truncated normal puts one draw in 2^24 at its bound of -2, 100 standard deviations away; we do not.
         expected = expected[expected.abs() != 2].float() if expected.numel() > 1 else expected.float()
         if expected.numel() == 1 or expected.std() == 0:

@@ -200,11 +200,11 @@ def check_run(folder):
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_a_whole_run(config, ranks):
     path, folder = config(f"whole{ranks}")
-    process = mpirun(ranks, "run", path, timeout=280) if ranks > 1 else run("run", path, timeout=280)
+    process = mpirun(ranks, "run", path) if ranks > 1 else run("run", path)
     assert process.returncode == 0, process.stderr
     check_run(folder)
     # Everything is complete: nothing is done again but the evaluation.
-    again = run("run", path, timeout=280)
+    again = run("run", path)
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("is complete already") == 6
 
@@ -215,10 +215,10 @@ def test_one_rank_is_killed_in_a_stage_and_the_run_goes_on(config, place):
     path, folder = config("killed")
     command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", CSKD, "run", path, ":",
                "-n", "1", "env", f"CSKD_FAIL_AT={place}:kill", CSKD, "run", path]
-    killed = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=200, stdin=subprocess.DEVNULL,
+    killed = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
                             env=environment({"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}))
     assert killed.returncode == 137, killed.stderr
-    process = mpirun(2, "run", path, timeout=200)
+    process = mpirun(2, "run", path)
     assert process.returncode == 0, process.stderr
     check_run(folder)
     leftovers = [file for file in folder.rglob("*.tmp")]

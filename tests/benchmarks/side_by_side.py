@@ -1,0 +1,47 @@
+"""cskd's training step and all-reduce beside PyTorch DDP's over Gloo: two ranks, one thread each, float32, channels last, the same model and
+batch, in turns within one run. Prints a table of medians and ratios (above 1: cskd is faster).
+
+  cmake --build build/release --target step_benchmark
+  .venv/bin/python tests/benchmarks/side_by_side.py [--rounds 5]
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import sys
+
+ROOT = pathlib.Path(__file__).parents[2]
+RANKS = 2
+CASES = [("step", "mobilenetv3_small_100", "128", "16", "20"), ("step", "vit_tiny_patch16_224", "224", "4", "8"),
+         ("all-reduce", "25000", "200"), ("all-reduce", "1000000", "100"), ("all-reduce", "6500000", "30")]
+
+
+def seconds_of(command):
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
+                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
+    process = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    if process.returncode != 0:
+        sys.exit(f"{' '.join(map(str, command))} failed:\n{process.stderr}")
+    line = next(line for line in process.stdout.splitlines() if line.startswith("{"))
+    return json.loads(line)["seconds"]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    ours = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(RANKS), ROOT / "build/release/step_benchmark"]
+    theirs = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}", ROOT / "tests/benchmarks/ddp_steps.py"]
+    print(f"{'case':<44} {'cskd ms':>9} {'DDP ms':>9} {'ratio':>6}   ratio of each round")
+    for case in CASES:
+        pairs = [(statistics.median(seconds_of(ours + list(case))), statistics.median(seconds_of(theirs + list(case)))) for _ in range(rounds)]
+        cskd, ddp = (1000 * statistics.median(column) for column in zip(*pairs))
+        each = " ".join(f"{b / a:.2f}" for a, b in pairs)
+        print(f"{' '.join(case):<44} {cskd:>9.2f} {ddp:>9.2f} {ddp / cskd:>6.2f}   {each}", flush=True)
+
+
+if __name__ == "__main__":
+    main()
