@@ -29,7 +29,7 @@ class Block(nn.Module):
 
 
 class VisualTower(nn.Module):
-    """[N, 3, SIDE, SIDE] normalised pixels -> ([N, WIDTH] class token after the last norm, [N, SHARED] its projection)."""
+    """[N, 3, SIDE, SIDE] normalised pixels -> class token after the last norm [N, WIDTH], projected [N, SHARED]."""
 
     def __init__(self):
         super().__init__()

@@ -1,4 +1,4 @@
-"""The stored demo teacher: its file, its agreement with open_clip, and that it sees more in pictures than their statistics."""
+"""The stored demo teacher: its file, its agreement with open_clip, and what it sees beyond statistics."""
 
 import json
 import struct
