@@ -15,6 +15,8 @@
 namespace cskd::config {
 namespace {
 
+constexpr std::string_view kEmptyText = "\"\"";  // as a default in the schema
+
 using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
@@ -208,9 +210,9 @@ void MessageReader::read_scalar(const TomlValue& value, const std::string& path,
     case FieldDescriptor::CPPTYPE_STRING: {
       const KeyRules& limits = rules_of(field);
       if (text == nullptr || text->find('\0') != std::string::npos) return refuse();
-      if ((limits.path() && (text->empty() || text->size() > kLongestPath)) || (limits.name() && !is_name(*text))) {
-        return refuse();
-      }
+      const bool may_be_empty = limits.default_() == kEmptyText;
+      const bool wrong_path = limits.path() && ((text->empty() && !may_be_empty) || text->size() > kLongestPath);
+      if (wrong_path || (limits.name() && !is_name(*text))) return refuse();
       return store(
           field, [&] { access.SetString(&message, &field, *text); },
           [&] { access.AddString(&message, &field, *text); });

@@ -1,5 +1,5 @@
-// Times training steps (forward, backward with gradient all-reduce, clip, AdamW, moving average) or all-reduces alone, under mpirun. Prints
-// one JSON line on rank 0; side_by_side.py runs it beside PyTorch's.
+// Times training steps (forward, backward with gradient all-reduce, clip, AdamW, moving average) or all-reduces alone,
+// under mpirun. Prints one JSON line on rank 0; side_by_side.py runs it beside PyTorch's.
 //   step_benchmark step ENCODER IMAGE_SIZE BATCH STEPS
 //   step_benchmark all-reduce NUMBERS REPEATS
 #include <chrono>
@@ -26,7 +26,8 @@ double seconds_since(Clock::time_point start) { return std::chrono::duration<dou
 
 std::shared_ptr<cskd::models::HeadedEncoder> make_model(const std::string& encoder, int image_size) {
   torch::manual_seed(1);
-  auto model = std::make_shared<cskd::models::HeadedEncoder>(cskd::models::make_encoder(encoder, image_size), "projector", 192);
+  auto model =
+      std::make_shared<cskd::models::HeadedEncoder>(cskd::models::make_encoder(encoder, image_size), "projector", 192);
   for (torch::Tensor& parameter : model->parameters()) {
     if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(torch::MemoryFormat::ChannelsLast));
   }

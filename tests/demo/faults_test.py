@@ -42,7 +42,7 @@ def test_a_kill_while_replacing_loses_no_corpus(tmp_path, whole, point, seed):
                  env={"CSKD_FAIL_AT": f"{point}:kill"})
     assert killed.returncode == -9
     refused = run("demo", tmp_path / "demo", *IMAGES, "--seed", "3")
-    assert refused.returncode == 2 and f"(--images 60 --seed {seed} of generator 1)" in refused.stderr
+    assert refused.returncode == 2 and f"(--images 60 --seed {seed} of generator 2)" in refused.stderr
     again = run("demo", tmp_path / "demo", *IMAGES, "--seed", seed)
     assert "is already there, whole and unchanged" in again.stdout
     assert os.listdir(tmp_path) == ["demo"]
@@ -65,7 +65,7 @@ def test_a_second_run_finds_the_corpus_whole(tmp_path):
 REFUSALS = [
     (["--images", "59"], 2, "--images is 59, expected 60 to 1000000"),
     (["--images", "-5"], 2, "--images is -5, expected 60 to 1000000"),
-    (["--images", "60", "--seed", "2"], 2, "holds another demo corpus (--images 60 --seed 1 of generator 1)"),
+    (["--images", "60", "--seed", "2"], 2, "holds another demo corpus (--images 60 --seed 1 of generator 2)"),
 ]
 
 

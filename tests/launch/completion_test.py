@@ -23,7 +23,8 @@ def complete(*words, cwd=None):
 
 
 def test_commands():
-    assert complete("cskd", "") == {"demo", "doctor", "config", "completion"}
+    assert complete("cskd", "") == {"run", "shard", "cache", "align", "finetune", "baseline", "distill", "evaluate", "demo",
+                                    "doctor", "config", "completion"}
     assert complete("cskd", "do") == {"doctor"}
 
 

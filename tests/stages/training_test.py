@@ -167,17 +167,19 @@ def test_another_configuration_is_refused(cached, config):
     assert digest(folder / "align" / "model.safetensors") == before
 
 
-def test_ranks_give_the_same_weights_up_to_rounding(cached, config):
-    """The micro-batch, not the process, is the unit of computation."""
-    models = []
+def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
+    """The micro-batch, not the process, is the unit of computation. (Later steps drift: AdamW turns the sign of a tiny gradient into a whole
+    step, so what a sum's last bit decides grows.)"""
+    steps = []
     for ranks in (1, 2, 4):
         path, folder = copied(cached, config, f"ranks{ranks}", steps=3)
-        process = mpirun(ranks, "align", path)
+        process = mpirun(ranks, "align", path, "--set", "align.training.log_every=1")
         assert process.returncode == 0, process.stderr
-        models.append(load_file(folder / "align" / "model.safetensors"))
-    for other in models[1:]:
-        for name, tensor in models[0].items():
-            torch.testing.assert_close(other[name].float(), tensor.float(), rtol=5e-3, atol=5e-4, msg=lambda text, n=name: f"{n}: {text}")
+        steps.append(pandas.read_json(folder / "align" / "metrics.jsonl", lines=True))
+    for other in steps[1:]:
+        for figure in ("train/loss", "train/smooth_l1", "train/cosine", "train/gradient_norm"):
+            assert other[figure][0] == pytest.approx(steps[0][figure][0], rel=2e-5), figure
+        assert other["train/loss"][2] == pytest.approx(steps[0]["train/loss"][2], rel=2e-2)
 
 
 def check_run(folder):
