@@ -95,6 +95,7 @@ double kendall_tau_b(std::span<const double> x, std::span<const double> y) {
   std::iota(order.begin(), order.end(), size_t{0});
   std::sort(order.begin(), order.end(), [&](size_t a, size_t b) { return x[a] != x[b] ? x[a] < x[b] : y[a] < y[b]; });
   std::vector<double> sorted_y;
+  sorted_y.reserve(order.size());
   for (const size_t i : order) sorted_y.push_back(y[i]);
   const std::int64_t ties_x = tied_pairs(order.size(), [&](size_t a, size_t b) { return x[order[a]] == x[order[b]]; });
   const std::int64_t ties_both = tied_pairs(

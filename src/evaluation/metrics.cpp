@@ -34,6 +34,7 @@ std::vector<double> checked(const std::vector<double>& histogram, size_t bins, s
   }
   if (std::abs(sum - 1) > kTolerance) refuse(fmt::format("sums to {}, expected 1", sum));
   std::vector<double> result;
+  result.reserve(bins);
   for (const double share : histogram) result.push_back(share / sum);
   return result;
 }

@@ -18,8 +18,8 @@ namespace cskd::runtime {
 struct ContentHash {
   std::array<std::uint8_t, 16> bytes{};  // canonical (big-endian) form of XXH3-128
 
-  auto operator<=>(const ContentHash&) const = default;
-  std::string hex() const;  // 32 lower-case digits
+  auto operator<=>(const ContentHash&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 misreads <=>
+  std::string hex() const;                               // 32 lower-case digits
   // The first eight bytes as a number, most significant first.
   std::uint64_t prefix() const noexcept;
 };

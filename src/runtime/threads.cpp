@@ -15,6 +15,7 @@ void run_on_threads(int threads, const std::function<void(int)>& work) {
   std::exception_ptr first;
   {
     std::vector<std::jthread> running;
+    running.reserve(static_cast<std::size_t>(threads));
     for (int i = 0; i < threads; ++i) {
       running.emplace_back([&, i] {
         try {

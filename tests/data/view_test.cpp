@@ -44,7 +44,7 @@ TEST(RandomResizedCrop, DrawsAreaRatioAndFlipFromTheirRanges) {
   // A share s passes when |log ratio| <= -log s: always below 3/4, with probability -log s / log(4/3) above. Its mean
   // is then (0.26125 + 0.09895) / (0.55 + 0.1190) = 0.5384, and four standard errors are 0.013.
   EXPECT_NEAR(area, 0.5384, 0.013);
-  EXPECT_NEAR(flips, kDraws / 2, 4 * std::sqrt(kDraws / 4.0));
+  EXPECT_NEAR(flips, kDraws / 2.0, 4 * std::sqrt(kDraws / 4.0));
 }
 
 TEST(StrongView, KeepsNinetyPercentAndTheRatio) {

@@ -67,6 +67,7 @@ TEST(PackingPlan, QuarantinesFaultsEvenWhenTheirBytesEqual) {
 
 TEST(PackingPlan, CutsShardsByCountAndBytesAndNeverMixesSplits) {
   std::vector<Picture> pictures;
+  pictures.reserve(26);
   std::vector<std::string> contents(25);
   for (size_t i = 0; i < contents.size(); ++i) contents[i] = "c" + std::to_string(i);
   for (const std::string& text : contents) pictures.push_back({text.c_str(), text.c_str(), Split::kTrain});
