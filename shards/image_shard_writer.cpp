@@ -1,5 +1,6 @@
 #include "shards/image_shard_writer.h"
 
+#include <array>
 #include <map>
 
 #include <fmt/format.h>
@@ -18,6 +19,32 @@ namespace cskd::shards {
 namespace {
 
 constexpr std::uint64_t kCopyBlock = 8ULL << 20;
+
+// A dataset of a shard: its type in the file, and where the manifest keeps its offset.
+struct StoredDataset {
+  const char* name;
+  ElementType type;
+  void (Manifest::Offsets::*set_offset)(std::uint64_t);
+  bool of_labels;  // only in shards with labels
+};
+
+constexpr std::array<StoredDataset, 15> kDatasets{{
+    {"bytes", ElementType::kU8, &Manifest::Offsets::set_bytes, false},
+    {"offset", ElementType::kU64, &Manifest::Offsets::set_offset, false},
+    {"hash", ElementType::kU8, &Manifest::Offsets::set_hash, false},
+    {"crc32c", ElementType::kU32, &Manifest::Offsets::set_crc32c, false},
+    {"phash", ElementType::kU64, &Manifest::Offsets::set_phash, false},
+    {"size", ElementType::kU16, &Manifest::Offsets::set_size, false},
+    {"format", ElementType::kU8, &Manifest::Offsets::set_format, false},
+    {"orientation", ElementType::kU8, &Manifest::Offsets::set_orientation, false},
+    {"split", ElementType::kU8, &Manifest::Offsets::set_split, false},
+    {"source", ElementType::kU32, &Manifest::Offsets::set_source, false},
+    {"key_bytes", ElementType::kU8, &Manifest::Offsets::set_key_bytes, false},
+    {"key_offset", ElementType::kU64, &Manifest::Offsets::set_key_offset, false},
+    {"label/mean", ElementType::kF32, &Manifest::Offsets::set_label_mean, true},
+    {"label/std", ElementType::kF32, &Manifest::Offsets::set_label_std, true},
+    {"label/histogram", ElementType::kF32, &Manifest::Offsets::set_label_histogram, true},
+}};
 
 template <typename Number>
 std::span<const std::byte> bytes_of(const std::vector<Number>& numbers) {
@@ -110,37 +137,16 @@ Manifest::Shard entry(const ShardPlan& plan, const std::map<std::string, std::ui
   shard.set_bins(plan.bins);
   const runtime::ContentHash digest = plan_digest(plan);
   shard.set_plan(digest.bytes.data(), digest.bytes.size());
-  Manifest::Offsets& target = *shard.mutable_offsets();
-  target.set_bytes(offsets.at("bytes"));
-  target.set_offset(offsets.at("offset"));
-  target.set_hash(offsets.at("hash"));
-  target.set_crc32c(offsets.at("crc32c"));
-  target.set_phash(offsets.at("phash"));
-  target.set_size(offsets.at("size"));
-  target.set_format(offsets.at("format"));
-  target.set_orientation(offsets.at("orientation"));
-  target.set_split(offsets.at("split"));
-  target.set_source(offsets.at("source"));
-  target.set_key_bytes(offsets.at("key_bytes"));
-  target.set_key_offset(offsets.at("key_offset"));
-  if (plan.bins > 0) {
-    target.set_label_mean(offsets.at("label/mean"));
-    target.set_label_std(offsets.at("label/std"));
-    target.set_label_histogram(offsets.at("label/histogram"));
+  for (const StoredDataset& dataset : kDatasets) {
+    if (dataset.of_labels && plan.bins == 0) continue;
+    (shard.mutable_offsets()->*dataset.set_offset)(offsets.at(dataset.name));
   }
   return shard;
 }
 
 void set_file_facts(Manifest::Shard& shard, const std::filesystem::path& path) {
   const runtime::InputFile file(path);
-  runtime::ContentHasher hasher;
-  std::vector<std::byte> block;
-  for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
-    block.resize(std::min(kCopyBlock, file.size() - at));
-    file.read_at(at, block);
-    hasher.add(block);
-  }
-  const runtime::ContentHash hash = hasher.hash();
+  const runtime::ContentHash hash = runtime::content_hash(file);
   shard.set_file_size(file.size());
   shard.set_file_hash(hash.bytes.data(), hash.bytes.size());
 }
@@ -214,26 +220,9 @@ std::optional<Manifest::Shard> find_image_shard(const std::filesystem::path& fol
       return std::nullopt;
     }
     std::map<std::string, std::uint64_t> offsets;
-    for (const auto& [name, type] : std::map<std::string, ElementType>{
-             {"bytes", ElementType::kU8},
-             {"offset", ElementType::kU64},
-             {"hash", ElementType::kU8},
-             {"crc32c", ElementType::kU32},
-             {"phash", ElementType::kU64},
-             {"size", ElementType::kU16},
-             {"format", ElementType::kU8},
-             {"orientation", ElementType::kU8},
-             {"split", ElementType::kU8},
-             {"source", ElementType::kU32},
-             {"key_bytes", ElementType::kU8},
-             {"key_offset", ElementType::kU64},
-         }) {
-      offsets[name] = layout.dataset(name, type).offset;
-    }
-    if (plan.bins > 0) {
-      for (const char* name : {"label/mean", "label/std", "label/histogram"}) {
-        offsets[name] = layout.dataset(name, ElementType::kF32).offset;
-      }
+    for (const StoredDataset& dataset : kDatasets) {
+      if (dataset.of_labels && plan.bins == 0) continue;
+      offsets[dataset.name] = layout.dataset(dataset.name, dataset.type).offset;
     }
     Manifest::Shard shard = entry(plan, offsets);
     set_file_facts(shard, path);

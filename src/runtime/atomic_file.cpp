@@ -162,6 +162,12 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
   sync_folder(path.parent_path());
 }
 
+void remove_temporary_files(const std::filesystem::path& folder) {
+  for (const auto& item : std::filesystem::directory_iterator(folder)) {
+    if (item.path().extension() == ".tmp") std::filesystem::remove(item.path());
+  }
+}
+
 void sync_folder(const std::filesystem::path& folder) {
   const std::filesystem::path target = folder.empty() ? "." : folder;
   const FileDescriptor handle = open_or_throw(target, O_RDONLY | O_DIRECTORY, "open folder");

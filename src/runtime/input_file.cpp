@@ -1,5 +1,6 @@
 #include "runtime/input_file.h"
 
+#include <algorithm>
 #include <cerrno>
 #include <utility>
 
@@ -56,6 +57,22 @@ std::vector<std::byte> InputFile::read_at(std::uint64_t offset, std::uint64_t le
   std::vector<std::byte> bytes(length);
   read_at(offset, bytes);
   return bytes;
+}
+
+void add_contents(const InputFile& file, ContentHasher& hasher) {
+  constexpr std::uint64_t kBlock = 8ULL << 20;
+  std::vector<std::byte> block;
+  for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
+    block.resize(std::min(kBlock, file.size() - at));
+    file.read_at(at, block);
+    hasher.add(block);
+  }
+}
+
+ContentHash content_hash(const InputFile& file) {
+  ContentHasher hasher;
+  add_contents(file, hasher);
+  return hasher.hash();
 }
 
 std::string read_text_file(const std::filesystem::path& path, std::uint64_t limit) {

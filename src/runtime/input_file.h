@@ -8,6 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "runtime/content_hash.h"
+
 namespace cskd::runtime {
 
 class InputFile {
@@ -41,6 +43,10 @@ class InputFile {
   int descriptor_ = -1;
   std::uint64_t size_ = 0;
 };
+
+// Adds all bytes of the file to the hasher, in order; the hash of them alone. Throw as read_at().
+void add_contents(const InputFile& file, ContentHasher& hasher);
+ContentHash content_hash(const InputFile& file);
 
 // The whole of a file of at most `limit` bytes. Throws DataError when it is larger, Error when it cannot be read.
 std::string read_text_file(const std::filesystem::path& path, std::uint64_t limit);

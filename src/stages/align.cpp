@@ -63,13 +63,8 @@ class AlignStage : public ModelStage {
         order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.size()) {}
 
   void start(std::uint64_t step) override {
-    const config::Training& training = context_.config.align().training();
-    const data::BatchLayout layout =
-        data::make_batch_layout("align.training", training.global_batch(), training.micro_batches(),
-                                context_.world.rank(), context_.world.size());
-    loader_.emplace(context_, training, layout, step, [this, layout](std::uint64_t at_step, std::uint64_t own) {
-      return make(layout.position(at_step, own), layout.samples());
-    });
+    loader_.emplace(context_, name(), context_.config.align().training(), step,
+                    [this](std::uint64_t position, std::uint64_t count) { return make(position, count); });
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t, std::uint64_t) override {

@@ -13,6 +13,7 @@
 #include "data/render_view.h"
 #include "data/sampler.h"
 #include "models/headed_encoder.h"
+#include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/free_space.h"
@@ -127,8 +128,8 @@ StageOutcome run_cache(const Context& context) {
 
   const auto start = std::chrono::steady_clock::now();
   const data::Corpus corpus(context.folder.shards());
-  const ClipEncoder clip = load_clip(context);
-  const shards::CacheBinding binding = cache_binding(context.config, clip.encoder->shape());
+  const std::shared_ptr<models::Encoder> clip = load_clip(context);
+  const shards::CacheBinding binding = cache_binding(context.config, clip->shape());
   Completion completion{.stage = "cache", .inputs = inputs};
   std::vector<std::uint32_t> indices;
   std::vector<std::int64_t> done_after{0};  // images up to each shard
@@ -145,9 +146,7 @@ StageOutcome run_cache(const Context& context) {
   completion.facts = nlohmann::ordered_json{{"views", binding.view_count}, {"width", binding.width}}.dump();
   make_stage_folder(folder, context.world);
   if (context.world.rank() == 0) {
-    for (const auto& item : std::filesystem::directory_iterator(folder)) {
-      if (item.path().extension() == ".tmp") std::filesystem::remove(item.path());
-    }
+    runtime::remove_temporary_files(folder);
     runtime::require_free_space(folder, completion.images * (binding.width * 2 + 32), "the feature cache");
   }
   context.world.barrier();
@@ -159,7 +158,7 @@ StageOutcome run_cache(const Context& context) {
       const std::uint32_t index = indices[static_cast<size_t>(i)];
       const std::filesystem::path path = cache_path(context, corpus.manifest().shards(static_cast<int>(index)));
       if (!shards::is_valid_feature_cache(path, binding, image_hashes(corpus.shard(index)))) {
-        cache_shard(context, corpus, index, *clip.encoder, binding, path);
+        cache_shard(context, corpus, index, *clip, binding, path);
       }
       if (context.world.rank() == 0)
         context.progress("cache", done_after[static_cast<size_t>(i) + 1], done_after.back());

@@ -62,13 +62,8 @@ class DistillStage : public ModelStage {
   }
 
   void start(std::uint64_t step) override {
-    const config::Training& training = settings_.training();
-    const data::BatchLayout layout =
-        data::make_batch_layout("distill.training", training.global_batch(), training.micro_batches(),
-                                context_.world.rank(), context_.world.size());
-    loader_.emplace(context_, training, layout, step, [this, layout](std::uint64_t at_step, std::uint64_t own) {
-      const std::uint64_t position = layout.position(at_step, own);
-      return DistillBatch{make(labelled_, position, layout.samples()), make(unlabelled_, position, layout.samples())};
+    loader_.emplace(context_, name(), settings_.training(), step, [this](std::uint64_t position, std::uint64_t count) {
+      return DistillBatch{make(labelled_, position, count), make(unlabelled_, position, count)};
     });
   }
 

@@ -27,26 +27,17 @@ runtime::ContentHash clip_inputs(const config::Config& config) {
   }
   runtime::ContentHasher hasher;
   hasher.add_field(clip.encoder());
-  const runtime::InputFile file(clip.weights());
-  constexpr std::uint64_t kBlock = 8 << 20;
-  std::vector<std::byte> block;
-  for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
-    block.resize(std::min(kBlock, file.size() - at));
-    file.read_at(at, block);
-    hasher.add(block);
-  }
+  runtime::add_contents(runtime::InputFile(clip.weights()), hasher);
   return hasher.hash();
 }
 
-ClipEncoder load_clip(const Context& context) {
-  ClipEncoder clip;
-  clip.weights = clip_inputs(context.config);
-  clip.encoder = models::make_encoder(context.config.clip().encoder());
-  models::load_encoder_weights(*clip.encoder, context.config.clip().weights());
-  clip.encoder->to(context.communicator.device());
-  clip.encoder->eval();
-  for (const torch::Tensor& parameter : clip.encoder->parameters()) parameter.requires_grad_(false);
-  return clip;
+std::shared_ptr<models::Encoder> load_clip(const Context& context) {
+  std::shared_ptr<models::Encoder> encoder = models::make_encoder(context.config.clip().encoder());
+  models::load_encoder_weights(*encoder, context.config.clip().weights());
+  encoder->to(context.communicator.device());
+  encoder->eval();
+  for (const torch::Tensor& parameter : encoder->parameters()) parameter.requires_grad_(false);
+  return encoder;
 }
 
 Headed make_model(const Context& context, const std::string& encoder, int image_size, const char* head,
@@ -65,8 +56,8 @@ Headed make_model(const Context& context, const std::string& encoder, int image_
 void start_weights(models::HeadedEncoder& model, config::Start start, const Context& context) {
   const models::EncoderShape& shape = model.shape();
   if (start == config::clip) {
-    const ClipEncoder clip = load_clip(context);
-    require_same(shape, clip.encoder->shape().name, clip.encoder->shape().image_size, "[clip]");
+    const std::shared_ptr<models::Encoder> clip = load_clip(context);
+    require_same(shape, clip->shape().name, clip->shape().image_size, "[clip]");
     models::load_encoder_weights(model.encoder(), context.config.clip().weights());
   } else if (start == config::aligned) {
     const std::filesystem::path path = context.folder.model("align");

@@ -15,15 +15,12 @@ namespace cskd::stages {
 
 using Headed = std::shared_ptr<models::HeadedEncoder>;
 
-// The frozen CLIP encoder, in evaluation mode on the communicator's device, and the hash of its weights. Throws
-// UsageError when clip.weights is missing.
-struct ClipEncoder {
-  std::shared_ptr<models::Encoder> encoder;
-  runtime::ContentHash weights;
-};
-ClipEncoder load_clip(const Context& context);
+// The frozen CLIP encoder, in evaluation mode on the communicator's device. REQUIRES: clip.weights is given;
+// clip_inputs() says so before
+std::shared_ptr<models::Encoder> load_clip(const Context& context);
 
-// Digest of clip.encoder and of the bytes of clip.weights, without building the encoder.
+// Digest of clip.encoder and of the bytes of clip.weights, without building the encoder. Throws UsageError when
+// clip.weights is missing.
 runtime::ContentHash clip_inputs(const config::Config& config);
 
 // A model with random weights that follow from the seed and `purpose`, on the communicator's device, channels last.

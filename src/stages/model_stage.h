@@ -37,19 +37,20 @@ class ModelStage : public training::Stage {
   std::int64_t outputs_;
 };
 
-// Batches of this rank's micro-batches, made ahead: make(step, own_index) on loader threads.
+// Batches of this rank's micro-batches, made ahead on loader threads: make(position, count) for `count` samples from
+// that position of the stage's streams.
 template <typename Batch>
 class MicroBatchLoader {
  public:
-  using Make = std::function<Batch(std::uint64_t step, std::uint64_t own_index)>;
+  using Make = std::function<Batch(std::uint64_t position, std::uint64_t count)>;
 
-  MicroBatchLoader(const Context& context, const config::Training& training, const data::BatchLayout& layout,
+  // From `first_step` to the end of the training. Throws UsageError as make_batch_layout().
+  MicroBatchLoader(const Context& context, const std::string& stage, const config::Training& training,
                    std::uint64_t first_step, Make make)
-      : prefetcher_(context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2,
-                    first_step * layout.own(), training.steps() * layout.own(),
-                    [make = std::move(make), own = layout.own()](std::uint64_t ticket) {
-                      return make(ticket / own, ticket % own);
-                    }) {}
+      : MicroBatchLoader(context,
+                         data::make_batch_layout((stage + ".training").c_str(), training.global_batch(),
+                                                 training.micro_batches(), context.world.rank(), context.world.size()),
+                         first_step, training.steps(), std::move(make)) {}
 
   // The next batch, and how long the caller waited for it.
   Batch next(double& seconds_waited) {
@@ -60,6 +61,14 @@ class MicroBatchLoader {
   }
 
  private:
+  MicroBatchLoader(const Context& context, const data::BatchLayout& layout, std::uint64_t first_step,
+                   std::uint64_t steps, Make make)
+      : prefetcher_(context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2,
+                    first_step * layout.own(), steps * layout.own(),
+                    [make = std::move(make), layout](std::uint64_t ticket) {
+                      return make(layout.position(ticket / layout.own(), ticket % layout.own()), layout.samples());
+                    }) {}
+
   data::Prefetcher<Batch> prefetcher_;
 };
 

@@ -16,16 +16,7 @@ constexpr std::uint64_t kLargestRecord = 1 << 20;
 std::filesystem::path record_path(const std::filesystem::path& stage_folder) { return stage_folder / "complete.json"; }
 
 std::string hash_of_file(const std::filesystem::path& path) {
-  constexpr std::uint64_t kBlock = 8 << 20;
-  const runtime::InputFile file(path);
-  runtime::ContentHasher hasher;
-  std::vector<std::byte> block;
-  for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
-    block.resize(std::min(kBlock, file.size() - at));
-    file.read_at(at, block);
-    hasher.add(block);
-  }
-  return hasher.hash().hex();
+  return runtime::content_hash(runtime::InputFile(path)).hex();
 }
 
 // The record's text, or nothing when the stage has to run (again).

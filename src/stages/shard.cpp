@@ -148,12 +148,6 @@ shards::Manifest make_manifest(const PackingPlan& plan, const std::vector<Checke
   return manifest;
 }
 
-void remove_leftovers(const std::filesystem::path& folder) {
-  for (const auto& item : std::filesystem::directory_iterator(folder)) {
-    if (item.path().extension() == ".tmp") std::filesystem::remove(item.path());
-  }
-}
-
 }  // namespace
 
 runtime::ContentHash shard_inputs(const config::Config& config) {
@@ -186,7 +180,7 @@ StageOutcome run_shard(const Context& context) {
   }
   if (packed == 0) throw runtime::DataError("not one picture of the sources can be used");
   if (context.world.rank() == 0) {
-    remove_leftovers(folder);
+    runtime::remove_temporary_files(folder);
     runtime::require_free_space(folder, bytes + bytes / 16, "the image shards");
   }
   context.world.barrier();

@@ -31,12 +31,8 @@ class SupervisedStage : public ModelStage {
         order_(context.config.run().seed(), data::kStreamLabelledOrder, samples_.size()) {}
 
   void start(std::uint64_t step) override {
-    const data::BatchLayout layout =
-        data::make_batch_layout((name() + ".training").c_str(), training_.global_batch(), training_.micro_batches(),
-                                context_.world.rank(), context_.world.size());
-    loader_.emplace(context_, training_, layout, step, [this, layout](std::uint64_t at_step, std::uint64_t own) {
-      return make(layout.position(at_step, own), layout.samples());
-    });
+    loader_.emplace(context_, name(), training_, step,
+                    [this](std::uint64_t position, std::uint64_t count) { return make(position, count); });
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t, std::uint64_t) override {

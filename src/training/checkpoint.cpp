@@ -59,16 +59,8 @@ struct FileFacts {
 };
 
 FileFacts facts_of(const std::filesystem::path& path) {
-  constexpr std::uint64_t kBlock = 8 << 20;
   const runtime::InputFile file(path);
-  runtime::ContentHasher hasher;
-  std::vector<std::byte> block;
-  for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
-    block.resize(std::min(kBlock, file.size() - at));
-    file.read_at(at, block);
-    hasher.add(block);
-  }
-  return {file.size(), hasher.hash().hex()};
+  return {file.size(), runtime::content_hash(file).hex()};
 }
 
 // Throws DataError unless the commit record and all files agree.

@@ -3,6 +3,7 @@
 #include <chrono>
 #include <cmath>
 #include <optional>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -54,10 +55,10 @@ class Agreement {
  public:
   Agreement(const NamedTensors& state, const NamedTensors& trainable, distributed::Communicator& communicator)
       : communicator_(communicator) {
+    std::set<std::string> parameters;
+    for (const auto& [name, tensor] : trainable) parameters.insert(name);
     for (const auto& [name, tensor] : state) {
-      bool is_parameter = false;
-      for (const auto& [other, parameter] : trainable) is_parameter = is_parameter || other == name;
-      if (!is_parameter && tensor.is_floating_point()) statistics_.push_back(tensor.detach());
+      if (!parameters.contains(name) && tensor.is_floating_point()) statistics_.push_back(tensor.detach());
     }
   }
 

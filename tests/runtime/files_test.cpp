@@ -72,6 +72,13 @@ TEST_F(Files, InputFileRefusesFoldersAndMissingFiles) {
   EXPECT_THROW(InputFile(folder_ / "pipe"), Error);
 }
 
+TEST_F(Files, TheHashOfAFileIsThatOfItsBytes) {
+  std::string text;
+  text.resize(20'000'000, 'x');  // more than is read at once
+  write(text);
+  EXPECT_EQ(content_hash(InputFile(path_)), content_hash(std::string_view(text)));
+}
+
 TEST_F(Files, ATextFileHasALimit) {
   write("12345");
   EXPECT_EQ(read_text_file(path_, 5), "12345");
