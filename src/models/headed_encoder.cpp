@@ -46,7 +46,7 @@ void HeadedEncoder::load(const std::map<std::string, torch::Tensor>& weights, co
                          bool encoder_only) {
   const torch::NoGradGuard no_gradients;
   for (auto& [name, tensor] : state()) {
-    if (encoder_only && name.starts_with(head_name_ + ".")) continue;
+    if (encoder_only && is_head(name)) continue;
     const auto found = weights.find(name);
     if (found == weights.end()) throw runtime::DataError(fmt::format("{} lacks the tensor '{}'", origin, name));
     if (found->second.sizes() != tensor.sizes()) {

@@ -26,6 +26,8 @@ class HeadedEncoder : public torch::nn::Module {
   torch::Tensor forward(const torch::Tensor& images);
 
   Encoder& encoder() { return *encoder_; }
+  // Whether the parameter of this name in weight files is the head's.
+  bool is_head(const std::string& name) const { return name.starts_with(head_name_ + "."); }
   const EncoderShape& shape() const { return encoder_->shape(); }
 
   // Parameters that require gradients, and all parameters and buffers, under the names of weight files: the encoder's

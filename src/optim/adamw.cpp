@@ -1,16 +1,25 @@
 #include "optim/adamw.h"
 
+#include <algorithm>
 #include <optional>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
 namespace cskd::optim {
 
-AdamW::AdamW(const NamedTensors& parameters, Options options) : options_(options), groups_(2) {
-  groups_[0].weight_decay = options.weight_decay;
+AdamW::AdamW(const NamedTensors& parameters, Options options) : options_(std::move(options)) {
   for (const auto& [name, parameter] : parameters) {
-    Group& group = groups_[parameter.dim() > 1 ? 0 : 1];
+    const double weight_decay = parameter.dim() > 1 ? options_.weight_decay : 0;
+    const double rate = options_.rate ? options_.rate(name) : 1;
+    auto same = std::ranges::find_if(
+        groups_, [&](const Group& group) { return group.weight_decay == weight_decay && group.rate == rate; });
+    if (same == groups_.end()) {
+      groups_.push_back({.weight_decay = weight_decay, .rate = rate});
+      same = groups_.end() - 1;
+    }
+    Group& group = *same;
     const at::TensorOptions plain = parameter.options().requires_grad(false);
     if (!step_.defined()) step_ = at::zeros({1}, plain.dtype(at::kFloat));
     group.names.push_back(name);
@@ -25,11 +34,11 @@ void AdamW::step(double learning_rate) {
   const c10::AutoGradMode no_gradients(false);
   step_.add_(1);
   for (Group& group : groups_) {
-    if (group.parameters.empty()) continue;
     std::vector<at::Tensor> gradients;
     for (const at::Tensor& parameter : group.parameters) gradients.push_back(parameter.grad());
-    at::_fused_adamw_(group.parameters, gradients, group.exp_avg, group.exp_avg_sq, {}, group.steps, learning_rate,
-                      options_.beta1, options_.beta2, group.weight_decay, options_.epsilon, /*amsgrad=*/false,
+    at::_fused_adamw_(group.parameters, gradients, group.exp_avg, group.exp_avg_sq, {}, group.steps,
+                      group.rate * learning_rate, options_.beta1, options_.beta2, group.weight_decay, options_.epsilon,
+                      /*amsgrad=*/false,
                       /*maximize=*/false);
   }
 }

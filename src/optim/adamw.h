@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -20,6 +21,8 @@ class AdamW {
     double beta2 = 0.999;
     double epsilon = 1e-8;
     double weight_decay = 0.05;  // not for parameters with one dimension or none
+    // Share of the learning rate that the parameter of this name has; all have the whole of it when empty.
+    std::function<double(const std::string& name)> rate;
   };
 
   AdamW(const NamedTensors& parameters, Options options);
@@ -36,6 +39,7 @@ class AdamW {
     std::vector<std::string> names;
     std::vector<at::Tensor> parameters, exp_avg, exp_avg_sq, steps;
     double weight_decay = 0;
+    double rate = 1;
   };
 
   Options options_;

@@ -54,7 +54,8 @@ class AlignStage : public ModelStage {
  public:
   AlignStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus,
              shards::CacheBinding binding)
-      : ModelStage("align", std::move(model), std::move(average), static_cast<std::int64_t>(binding.width)),
+      : ModelStage("align", context.config.align().training(), std::move(model), std::move(average),
+                   static_cast<std::int64_t>(binding.width)),
         context_(context),
         corpus_(std::move(corpus)),
         caches_(context, *corpus_, std::move(binding)),

@@ -33,7 +33,7 @@ PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const data::Corpus& c
 
 // One stream's part of a micro-batch.
 struct StreamBatch {
-  at::Tensor strong, weak;  // [n, S, S, 3] uint8
+  at::Tensor strong, weak;  // [n, S, S, 3] uint8; weak only where consistency counts
   at::Tensor teacher;       // [n, K]
   at::Tensor weight;        // [n]
   at::Tensor labels;        // [n, K], labelled stream only
@@ -47,7 +47,7 @@ class DistillStage : public ModelStage {
  public:
   DistillStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus,
                const Headed& teacher, std::int64_t bins)
-      : ModelStage(kStudent, std::move(model), std::move(average), bins),
+      : ModelStage(kStudent, context.config.distill().training(), std::move(model), std::move(average), bins),
         context_(context),
         settings_(context.config.distill()),
         corpus_(std::move(corpus)),
@@ -138,7 +138,7 @@ class DistillStage : public ModelStage {
     const at::Tensor index = at::tensor(at::ArrayRef<std::int64_t>(numbers));
     StreamBatch batch;
     batch.strong = render_batch(*corpus_, strong, image_size_);
-    batch.weak = render_batch(*corpus_, weak, image_size_);
+    if (settings_.consistency_weight() > 0) batch.weak = render_batch(*corpus_, weak, image_size_);
     batch.teacher = stream.pseudo.distributions.index_select(0, index);
     batch.weight = stream.pseudo.weights.index_select(0, index);
     if (stream.has_labels) batch.labels = label_batch(*corpus_, samples);

@@ -10,10 +10,19 @@
 
 namespace cskd::stages {
 
-ModelStage::ModelStage(std::string name, Headed model, Headed average, std::int64_t outputs)
-    : name_(std::move(name)), model_(std::move(model)), average_(std::move(average)), outputs_(outputs) {
+ModelStage::ModelStage(std::string name, const config::Training& training, Headed model, Headed average,
+                       std::int64_t outputs)
+    : name_(std::move(name)),
+      encoder_rate_(training.encoder_rate()),
+      model_(std::move(model)),
+      average_(std::move(average)),
+      outputs_(outputs) {
   model_->train();
   average_->eval();
+  if (encoder_rate_ == 0) {
+    model_->encoder().eval();
+    for (const torch::Tensor& parameter : model_->encoder().parameters()) parameter.requires_grad_(false);
+  }
   for (const torch::Tensor& parameter : average_->parameters()) parameter.requires_grad_(false);
 }
 

@@ -17,13 +17,14 @@ namespace cskd::stages {
 
 class ModelStage : public training::Stage {
  public:
-  // `average` is a second model of the same structure.
-  ModelStage(std::string name, Headed model, Headed average, std::int64_t outputs);
+  // `average` is a second model of the same structure. With an encoder_rate of 0 the encoder is frozen.
+  ModelStage(std::string name, const config::Training& training, Headed model, Headed average, std::int64_t outputs);
 
   std::string name() const override { return name_; }
   training::NamedTensors trainable() override { return model_->trainable(); }
   training::NamedTensors state() override { return model_->state(); }
   training::NamedTensors average() override { return average_->state(); }
+  double rate(const std::string& parameter) const override { return model_->is_head(parameter) ? 1 : encoder_rate_; }
   std::vector<std::pair<std::string, std::string>> metadata() const override;
 
  protected:
@@ -32,6 +33,7 @@ class ModelStage : public training::Stage {
 
  private:
   std::string name_;
+  double encoder_rate_;
   Headed model_;
   Headed average_;
   std::int64_t outputs_;

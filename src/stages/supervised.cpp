@@ -22,7 +22,7 @@ class SupervisedStage : public ModelStage {
  public:
   SupervisedStage(const Context& context, std::string name, const config::Training& training, Headed model,
                   Headed average, std::unique_ptr<data::Corpus> corpus, std::int64_t bins)
-      : ModelStage(std::move(name), std::move(model), std::move(average), bins),
+      : ModelStage(std::move(name), training, std::move(model), std::move(average), bins),
         context_(context),
         training_(training),
         corpus_(std::move(corpus)),

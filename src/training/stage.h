@@ -34,6 +34,9 @@ class Stage {
   virtual NamedTensors state() = 0;
   virtual NamedTensors average() = 0;
 
+  // Share of the learning rate that a trainable parameter has.
+  virtual double rate(const std::string& parameter) const = 0;
+
   // Metadata of the weight files: what is needed to build the model again.
   virtual std::vector<std::pair<std::string, std::string>> metadata() const = 0;
 

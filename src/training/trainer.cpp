@@ -94,7 +94,8 @@ class Training {
         layout_(data::make_batch_layout((stage.name() + ".training").c_str(), options.training.global_batch(),
                                         options.training.micro_batches(), world.rank(), world.size())),
         reducer_(stage.trainable(), communicator),
-        optimiser_(stage.trainable(), {.weight_decay = options.training.weight_decay()}),
+        optimiser_(stage.trainable(), {.weight_decay = options.training.weight_decay(),
+                                       .rate = [&stage](const std::string& name) { return stage.rate(name); }}),
         average_(tensors_of(stage.state()), tensors_of(stage.average())),
         agreement_(stage.state(), stage.trainable(), communicator),
         checkpoints_(options.folder / "checkpoints") {

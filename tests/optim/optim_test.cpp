@@ -67,12 +67,13 @@ TEST(AdamW, EqualsTorchsOwn) {
   const at::Tensor bias = torch::randn({7}).requires_grad_();
   const at::Tensor matrix2 = matrix.detach().clone().requires_grad_();
   const at::Tensor bias2 = bias.detach().clone().requires_grad_();
-  optim::AdamW ours({{"matrix", matrix}, {"bias", bias}}, {.weight_decay = 0.1});
+  optim::AdamW ours({{"matrix", matrix}, {"bias", bias}},
+                    {.weight_decay = 0.1, .rate = [](const std::string& name) { return name == "matrix" ? 1 : 0.25; }});
   std::vector<torch::optim::OptimizerParamGroup> groups;
   groups.emplace_back(std::vector<at::Tensor>{matrix2},
                       std::make_unique<torch::optim::AdamWOptions>(torch::optim::AdamWOptions(0.01).weight_decay(0.1)));
   groups.emplace_back(std::vector<at::Tensor>{bias2},
-                      std::make_unique<torch::optim::AdamWOptions>(torch::optim::AdamWOptions(0.01).weight_decay(0)));
+                      std::make_unique<torch::optim::AdamWOptions>(torch::optim::AdamWOptions(0.0025).weight_decay(0)));
   torch::optim::AdamW theirs(groups);
   for (int step = 0; step < 20; ++step) {
     const at::Tensor input = torch::randn({3, 5});
