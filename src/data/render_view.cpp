@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/decode.h"
+#include "data/recompress.h"
 #include "runtime/check.h"
 
 namespace cskd::data {
@@ -29,6 +30,7 @@ void render_view(std::span<const std::byte> bytes, const View& view, int side, s
   const Image region = decode_region(bytes, header, view.box);
   Image image = resize(region, {0, 0, region.width, region.height}, side, side, kViewFilter);
   if (view.flip) flip_horizontally(image);
+  if (view.jpeg_quality > 0) recompress(image, view.jpeg_quality);
   if (view.erase_width > 0) erase(image, view);
   CSKD_CHECK(target.size() == image.rgb.size(), "{} bytes for a view of {}", target.size(), image.rgb.size());
   std::copy(image.rgb.begin(), image.rgb.end(), target.begin());

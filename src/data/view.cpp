@@ -9,6 +9,8 @@ namespace {
 constexpr double kLowestRatio = 3.0 / 4.0;
 constexpr double kHighestRatio = 4.0 / 3.0;
 constexpr int kTries = 10;
+constexpr int kLowestQuality = 70;
+constexpr int kHighestQuality = 95;
 
 int below(runtime::Philox& random, int bound) {
   return static_cast<int>(random.below(static_cast<std::uint32_t>(bound)));
@@ -50,6 +52,7 @@ View strong_view(runtime::Philox& random, int width, int height) {
   const int crop_width = std::max(1, static_cast<int>(std::ceil(width * random.uniform(0.95, 1.0))));
   const int crop_height = std::max(1, static_cast<int>(std::ceil(height * random.uniform(0.95, 1.0))));
   view.box = {below(random, width - crop_width + 1), below(random, height - crop_height + 1), crop_width, crop_height};
+  if (coin(random)) view.jpeg_quality = kLowestQuality + below(random, kHighestQuality - kLowestQuality + 1);
   if (coin(random)) {
     const double share = random.uniform(0.01, 0.04);
     const double ratio = std::exp(random.uniform(std::log(0.5), std::log(2.0)));

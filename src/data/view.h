@@ -12,6 +12,8 @@ namespace cskd::data {
 struct View {
   Box box;            // source pixels after orientation
   bool flip = false;  // left to right, after the crop
+  // Saved as JPEG of this quality once more after resizing (data/recompress.h); 0: not.
+  int jpeg_quality = 0;
   // A rectangle of the result that is painted grey, as fractions of its side; none when its width is 0.
   float erase_x = 0;
   float erase_y = 0;
@@ -31,7 +33,8 @@ View random_resized_crop(runtime::Philox& random, int width, int height, double 
 View weak_view(runtime::Philox& random, int width, int height);
 
 // Stage II, strong: mirrored half of the time, a crop of 90 % or more of the area whose sides shrink by factors within
-// 5 % of each other, and in half of the cases one grey rectangle of 1 to 4 % of the area.
+// 5 % of each other; in half of the cases pressed as JPEG of quality 70 to 95, and in half of the cases one grey
+// rectangle of 1 to 4 % of the area.
 View strong_view(runtime::Philox& random, int width, int height);
 
 }  // namespace cskd::data

@@ -1,7 +1,8 @@
 // Decodes pictures for pixels_test.py, which compares them with Pillow's. Each line of the standard input is one
 // request, its words separated by tabs:
 //
-//   PATH [region X Y WIDTH HEIGHT] [resize FILTER WIDTH HEIGHT X Y BOX_WIDTH BOX_HEIGHT] [flip] [hash]
+//   PATH [region X Y WIDTH HEIGHT] [resize FILTER WIDTH HEIGHT X Y BOX_WIDTH BOX_HEIGHT] [flip] [jpeg QUALITY]
+//     [hash]
 //
 // and answered by a line and what it announces: "pixels WIDTH HEIGHT" and the RGB bytes, "hash" and 16 hexadecimal
 // digits, or "refused" and a reason.
@@ -15,6 +16,7 @@
 
 #include "data/decode.h"
 #include "data/perceptual_hash.h"
+#include "data/recompress.h"
 #include "data/resize.h"
 #include "runtime/error.h"
 #include "tests/temporary_folder.h"
@@ -51,6 +53,10 @@ std::string answer(const std::string& request) {
       image = resize(image, read_box(words), width, height, filter == "bicubic" ? Filter::kBicubic : Filter::kBilinear);
     } else if (word == "flip") {
       flip_horizontally(image);
+    } else if (word == "jpeg") {
+      int quality = 0;
+      words >> quality;
+      recompress(image, quality);
     } else if (word == "hash") {
       return fmt::format("hash {:016x}\n", perceptual_hash(image));
     }

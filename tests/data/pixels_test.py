@@ -229,6 +229,15 @@ def test_crop_resize_and_flip_of_jpeg(tool, tmp_path):
             assert_equal(ours, numpy.asarray(ImageOps.mirror(part)), f"orientation {orientation}, {width} x {height}")
 
 
+@pytest.mark.parametrize("quality", [1, 50, 70, 75, 95, 100])
+def test_pressing_a_picture_again(tool, tmp_path, quality):
+    for width, height in SIZES:
+        source = scene(width, height)
+        Image.fromarray(source).save(tmp_path / "a.png")
+        Image.fromarray(source).save(tmp_path / "a.jpg", quality=quality)
+        assert_equal(tool.ask(tmp_path / "a.png", "jpeg", quality), reference(tmp_path / "a.jpg"), f"{width} x {height}")
+
+
 def test_perceptual_hash(tool, tmp_path):
     for seed in range(30):
         Image.fromarray(scene(90 + 7 * seed, 200 - 5 * seed, seed)).save(tmp_path / "a.png")

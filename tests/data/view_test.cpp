@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <map>
 
 #include <gtest/gtest.h>
 
@@ -49,6 +50,7 @@ TEST(RandomResizedCrop, DrawsAreaRatioAndFlipFromTheirRanges) {
 
 TEST(StrongView, KeepsNinetyPercentAndTheRatio) {
   int erased = 0;
+  std::map<int, int> qualities;
   for (std::uint64_t item = 0; item < 2000; ++item) {
     runtime::Philox random(3, 4, item);
     const View view = strong_view(random, 640, 480);
@@ -56,6 +58,7 @@ TEST(StrongView, KeepsNinetyPercentAndTheRatio) {
     EXPECT_GE(static_cast<double>(view.box.width) * view.box.height, 0.9 * 640 * 480);
     const double change = (static_cast<double>(view.box.width) / view.box.height) / (640.0 / 480.0);
     EXPECT_LT(std::max(change, 1 / change), 1.06);
+    ++qualities[view.jpeg_quality];
     if (view.erase_width > 0) {
       ++erased;
       EXPECT_LE(view.erase_x + view.erase_width, 1.0F);
@@ -64,6 +67,10 @@ TEST(StrongView, KeepsNinetyPercentAndTheRatio) {
     }
   }
   EXPECT_NEAR(erased, 1000, 100);
+  EXPECT_NEAR(qualities[0], 1000, 100);  // not pressed
+  EXPECT_EQ(qualities.size(), 27U);      // 0, and 70 to 95
+  EXPECT_EQ(std::next(qualities.begin())->first, 70);
+  EXPECT_EQ(qualities.rbegin()->first, 95);
 }
 
 TEST(WeakView, ShowsTheWholePicture) {
