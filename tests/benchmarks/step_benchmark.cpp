@@ -16,6 +16,7 @@
 #include "models/headed_encoder.h"
 #include "optim/adamw.h"
 #include "optim/weight_average.h"
+#include "runtime/freed_memory.h"
 #include "runtime/world.h"
 
 namespace {
@@ -83,6 +84,7 @@ std::vector<double> time_all_reduce(cskd::distributed::Communicator& communicato
 }  // namespace
 
 int main(int argc, char** argv) {
+  cskd::runtime::keep_freed_memory();
   cskd::runtime::World world(&argc, &argv);
   torch::set_num_threads(1);
   const auto communicator = cskd::distributed::make_communicator(world, std::chrono::minutes(2));
