@@ -21,7 +21,9 @@ HeadedEncoder::HeadedEncoder(std::shared_ptr<Encoder> encoder, std::string head,
   torch::nn::init::zeros_(head_->bias);
 }
 
-torch::Tensor HeadedEncoder::forward(const torch::Tensor& images) { return head_(encoder_->forward(images).pooled); }
+torch::Tensor HeadedEncoder::forward(const torch::Tensor& images) {
+  return head_(torch::dropout(encoder_->forward(images).pooled, feature_dropout_, is_training()));
+}
 
 std::string HeadedEncoder::file_name(const std::string& module_name) const {
   return module_name.starts_with(kEncoderPrefix) ? module_name.substr(kEncoderPrefix.size()) : module_name;

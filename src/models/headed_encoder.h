@@ -25,6 +25,10 @@ class HeadedEncoder : public torch::nn::Module {
   // images as Encoder::forward(); [N, outputs]. For a score head: logits of the distribution over bins.
   torch::Tensor forward(const torch::Tensor& images);
 
+  // In training mode forward() sets pooled features to zero with this probability, from 0 to below 1, and scales the
+  // others up (Srivastava et al., JMLR 15, 2014). 0 at first.
+  void set_feature_dropout(double probability) { feature_dropout_ = probability; }
+
   Encoder& encoder() { return *encoder_; }
   // Whether the parameter of this name in weight files is the head's.
   bool is_head(const std::string& name) const { return name.starts_with(head_name_ + "."); }
@@ -45,6 +49,7 @@ class HeadedEncoder : public torch::nn::Module {
   std::shared_ptr<Encoder> encoder_;
   std::string head_name_;
   torch::nn::Linear head_{nullptr};
+  double feature_dropout_ = 0;
 };
 
 // uint8 pixels [N, S, S, 3] to what the encoder takes: [N, 3, S, S], normalised, channels last in memory.

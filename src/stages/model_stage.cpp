@@ -18,6 +18,7 @@ ModelStage::ModelStage(std::string name, const config::Training& training, Heade
       average_(std::move(average)),
       outputs_(outputs) {
   model_->train();
+  model_->set_feature_dropout(training.feature_dropout());
   average_->eval();
   if (encoder_rate_ == 0) {
     model_->encoder().eval();
