@@ -21,6 +21,7 @@ enum RandomStream : std::uint32_t {
   kStreamStoredViews = 110,
   kStreamWeakViews = 111,
   kStreamStrongViews = 112,
+  kStreamCacheAudit = 113,
   kStreamModel = 120,
 };
 

@@ -1,49 +1,18 @@
 #include "stages/align.h"
 
 #include <cstring>
-#include <mutex>
 
 #include <torch/torch.h>
 
 #include "data/corpus.h"
 #include "losses/alignment.h"
-#include "shards/feature_cache.h"
 #include "stages/batches.h"
 #include "stages/cache.h"
+#include "stages/cache_set.h"
 #include "stages/model_stage.h"
 
 namespace cskd::stages {
 namespace {
-
-// The caches of a corpus's shards, opened as they are needed.
-class CacheSet {
- public:
-  CacheSet(const Context& context, const data::Corpus& corpus, shards::CacheBinding binding)
-      : context_(context),
-        corpus_(corpus),
-        binding_(std::move(binding)),
-        readers_(static_cast<size_t>(corpus.manifest().shards_size())) {}
-
-  const shards::FeatureCacheReader& of(std::uint32_t shard) const {
-    const std::lock_guard lock(mutex_);
-    std::unique_ptr<shards::FeatureCacheReader>& reader = readers_.at(shard);
-    if (!reader) {
-      const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
-      reader = std::make_unique<shards::FeatureCacheReader>(cache_path(context_, entry), binding_, entry.samples());
-    }
-    return *reader;
-  }
-
-  std::uint64_t views() const { return binding_.view_count; }
-  std::uint64_t width() const { return binding_.width; }
-
- private:
-  const Context& context_;
-  const data::Corpus& corpus_;
-  shards::CacheBinding binding_;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<shards::FeatureCacheReader>> readers_;
-};
 
 struct AlignBatch {
   at::Tensor pixels;   // [n, S, S, 3] uint8
@@ -64,6 +33,7 @@ class AlignStage : public ModelStage {
         order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.size()) {}
 
   void start(std::uint64_t step) override {
+    caches_.audit(samples_, step, *load_clip(context_));
     loader_.emplace(context_, name(), context_.config.align().training(), step,
                     [this](std::uint64_t position, std::uint64_t count) { return make(position, count); });
   }
@@ -95,8 +65,7 @@ class AlignStage : public ModelStage {
       const shards::FeatureCacheReader& cache = caches_.of(sample.shard);
       // Each epoch takes the next of a picture's stored views.
       const std::uint64_t view = (cache.image_hash(sample.row) + order_.epoch(position + i)) % caches_.views();
-      const shards::StoredView stored = cache.view(sample.row, view);
-      requests.push_back({sample, {.box = {stored.x, stored.y, stored.width, stored.height}, .flip = stored.flip}});
+      requests.push_back({sample, view_of(cache.view(sample.row, view))});
       const std::vector<std::uint16_t> bits = cache.pooled(sample.row, view);
       std::memcpy(target, bits.data(), 2 * bits.size());
       target += 2 * bits.size();

@@ -41,16 +41,6 @@ std::vector<data::View> draw_views(const Context& context, const shards::ImageSh
   return views;
 }
 
-// Features [n, D] of rendered views, as bits of float16.
-std::vector<std::uint16_t> encode(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device) {
-  const torch::NoGradGuard no_gradients;
-  const at::Tensor pooled = encoder.forward(models::normalise(pixels.to(device), encoder.shape())).pooled;
-  const at::Tensor half = pooled.to(at::kCPU).to(at::kHalf).contiguous();
-  std::vector<std::uint16_t> bits(static_cast<size_t>(half.numel()));
-  std::memcpy(bits.data(), half.data_ptr(), half.nbytes());
-  return bits;
-}
-
 void cache_shard(const Context& context, const data::Corpus& corpus, std::uint32_t index, models::Encoder& encoder,
                  const shards::CacheBinding& binding, const std::filesystem::path& path) {
   const shards::ImageShardReader& shard = corpus.shard(index);
@@ -76,10 +66,12 @@ void cache_shard(const Context& context, const data::Corpus& corpus, std::uint32
                                       });
   const std::uint64_t numbers = binding.view_count * binding.width;
   for (std::uint64_t batch = 0; batch < batches; ++batch) {
-    const std::vector<std::uint16_t> bits = encode(encoder, loader.next(), context.communicator.device());
-    for (std::uint64_t i = 0; i * numbers < bits.size(); ++i) {
-      const auto first = bits.begin() + static_cast<std::ptrdiff_t>(i * numbers);
-      rows[batch * rows_at_once + i].pooled.assign(first, first + static_cast<std::ptrdiff_t>(numbers));
+    const at::Tensor half = encode_views(encoder, loader.next(), context.communicator.device());
+    const auto* bits = static_cast<const char*>(half.data_ptr());
+    for (std::uint64_t i = 0; i * numbers < static_cast<std::uint64_t>(half.numel()); ++i) {
+      std::vector<std::uint16_t>& pooled = rows[batch * rows_at_once + i].pooled;
+      pooled.resize(numbers);
+      std::memcpy(pooled.data(), bits + 2 * i * numbers, 2 * numbers);
     }
     if (runtime::StopSignal::received() != 0) return;  // whole caches only
   }
@@ -105,6 +97,16 @@ shards::CacheBinding cache_binding(const config::Config& config, const models::E
           .decoder_version = data::kDecoderVersion,
           .view_count = config.cache().views(),
           .width = static_cast<std::uint64_t>(shape.pooled_width)};
+}
+
+data::View view_of(const shards::StoredView& stored) {
+  return {.box = {stored.x, stored.y, stored.width, stored.height}, .flip = stored.flip};
+}
+
+at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device) {
+  const torch::NoGradGuard no_gradients;
+  const at::Tensor pooled = encoder.forward(models::normalise(pixels.to(device), encoder.shape())).pooled;
+  return pooled.to(at::kCPU).to(at::kHalf).contiguous();
 }
 
 std::filesystem::path cache_path(const Context& context, const shards::Manifest::Shard& shard) {

@@ -1,7 +1,10 @@
 // Stores what the frozen CLIP encoder sees in random views of every unlabelled and training picture.
 #pragma once
 
+#include <ATen/core/Tensor.h>
+
 #include "data/corpus.h"
+#include "data/view.h"
 #include "models/encoder.h"
 #include "shards/feature_cache.h"
 #include "stages/context.h"
@@ -10,6 +13,12 @@ namespace cskd::stages {
 
 // What the caches of this configuration are bound to. `width` is the encoder's.
 shards::CacheBinding cache_binding(const config::Config& config, const models::EncoderShape& shape);
+
+// The view that was stored, to be rendered again.
+data::View view_of(const shards::StoredView& stored);
+
+// Pooled features [n, D] of rendered views (as render_batch()), float16, on the CPU.
+at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device);
 
 // File of the cache of a shard.
 std::filesystem::path cache_path(const Context& context, const shards::Manifest::Shard& shard);

@@ -1,0 +1,85 @@
+#include "stages/cache_set.h"
+
+#include <cstring>
+
+#include <ATen/ATen.h>
+#include <fmt/format.h>
+
+#include "data/sampler.h"
+#include "runtime/error.h"
+#include "runtime/philox.h"
+#include "stages/batches.h"
+#include "stages/cache.h"
+
+namespace cskd::stages {
+namespace {
+
+void check_rows(const shards::FeatureCacheReader& cache, const shards::ImageShardReader& shard,
+                const std::filesystem::path& path, std::uint64_t views) {
+  for (std::uint64_t row = 0; row < cache.samples(); ++row) {
+    if (cache.image_hash(row) != shard.hash(row).prefix()) {
+      throw runtime::DataError(
+          fmt::format("{} row {} belongs to another picture than that row of {}: remove the cache and run 'cskd cache'",
+                      path.native(), row, shard.path().native()));
+    }
+    for (std::uint64_t view = 0; view < views; ++view) {
+      const shards::StoredView box = cache.view(row, view);
+      if (box.x < 0 || box.y < 0 || box.width < 1 || box.height < 1 || box.width > shard.width(row) - box.x ||
+          box.height > shard.height(row) - box.y) {
+        throw runtime::DataError(fmt::format(
+            "{} row {} is damaged: view {} shows {} x {} pixels at ({}, {}) of a picture of {} x {}; remove the cache "
+            "and run 'cskd cache'",
+            path.native(), row, view, box.width, box.height, box.x, box.y, shard.width(row), shard.height(row)));
+      }
+    }
+  }
+}
+
+}  // namespace
+
+CacheSet::CacheSet(const Context& context, const data::Corpus& corpus, shards::CacheBinding binding)
+    : context_(context),
+      corpus_(corpus),
+      binding_(std::move(binding)),
+      readers_(static_cast<size_t>(corpus.manifest().shards_size())) {}
+
+const shards::FeatureCacheReader& CacheSet::of(std::uint32_t shard) const {
+  const std::lock_guard lock(mutex_);
+  std::unique_ptr<shards::FeatureCacheReader>& reader = readers_.at(shard);
+  if (!reader) {
+    const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
+    const std::filesystem::path path = cache_path(context_, entry);
+    auto opened = std::make_unique<shards::FeatureCacheReader>(path, binding_, entry.samples());
+    check_rows(*opened, corpus_.shard(shard), path, views());
+    reader = std::move(opened);
+  }
+  return *reader;
+}
+
+void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& clip) const {
+  const auto rank = static_cast<std::uint64_t>(context_.world.rank());
+  const auto ranks = static_cast<std::uint64_t>(context_.world.size());
+  runtime::Philox random(context_.config.run().seed(), data::kStreamCacheAudit, step * ranks + rank);
+  for (int i = 0; i < kAuditedRows; ++i) {
+    const data::SampleRef sample = samples.at(random.bits64() % samples.size());
+    const std::uint64_t view = random.bits64() % views();
+    const shards::FeatureCacheReader& cache = of(sample.shard);
+    const at::Tensor pixels =
+        render_batch(corpus_, {{sample, view_of(cache.view(sample.row, view))}}, clip.shape().image_size);
+    const at::Tensor found = encode_views(clip, pixels, context_.communicator.device()).to(at::kFloat);
+    const std::vector<std::uint16_t> bits = cache.pooled(sample.row, view);
+    at::Tensor stored = at::empty({1, static_cast<std::int64_t>(bits.size())}, at::kHalf);
+    std::memcpy(stored.data_ptr(), bits.data(), 2 * bits.size());
+    stored = stored.to(at::kFloat);
+    const double difference = (found - stored).norm().item<double>() / stored.norm().item<double>();
+    if (difference <= kLargestDifference) continue;  // not so when it is NaN
+    const std::filesystem::path path = cache_path(context_, corpus_.manifest().shards(static_cast<int>(sample.shard)));
+    throw runtime::DataError(
+        fmt::format("{} row {}: the features of view {}, computed again with {}, differ by {:.0f} % from the stored "
+                    "ones; remove the "
+                    "cache and run 'cskd cache'",
+                    path.native(), sample.row, view, context_.config.clip().weights(), 100 * difference));
+  }
+}
+
+}  // namespace cskd::stages
