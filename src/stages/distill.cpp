@@ -1,6 +1,7 @@
 #include <algorithm>
 #include <optional>
 
+#include <fmt/format.h>
 #include <torch/torch.h>
 
 #include "losses/distribution.h"
@@ -13,6 +14,18 @@
 
 namespace cskd::stages {
 namespace {
+
+// Labelled pictures of a micro-batch. Throws UsageError when there cannot be as many in each.
+std::uint64_t labelled_samples(const config::Distill& distill) {
+  const std::uint64_t micro_batches = distill.training().micro_batches();
+  const std::uint64_t batch =
+      distill.labelled_batch() > 0 ? distill.labelled_batch() : distill.training().global_batch();
+  if (batch % micro_batches != 0) {
+    throw runtime::UsageError(
+        fmt::format("distill.labelled_batch is {}, which the {} micro-batches do not divide", batch, micro_batches));
+  }
+  return batch / micro_batches;
+}
 
 // What the aesthetics teacher says of each picture of a set: its distribution over bins, the mean over the weak views,
 // and how far it can be trusted.
@@ -63,7 +76,9 @@ class DistillStage : public ModelStage {
 
   void start(std::uint64_t step) override {
     loader_.emplace(context_, name(), settings_.training(), step, [this](std::uint64_t position, std::uint64_t count) {
-      return DistillBatch{make(labelled_, position, count), make(unlabelled_, position, count)};
+      // Both streams share the number of the micro-batch.
+      const std::uint64_t labelled = labelled_samples(settings_);
+      return DistillBatch{make(labelled_, position / count * labelled, labelled), make(unlabelled_, position, count)};
     });
   }
 
@@ -176,6 +191,7 @@ runtime::ContentHash distill_inputs(const Context& context) {
 
 StageOutcome run_distill(const Context& context) {
   const config::Distill& distill = context.config.distill();
+  static_cast<void>(labelled_samples(distill));
   return train_stage(
       context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
         auto corpus = std::make_unique<data::Corpus>(context.folder.shards());
