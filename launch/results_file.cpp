@@ -1,12 +1,17 @@
 #include "launch/results_file.h"
 
+#include <array>
 #include <cmath>
+#include <limits>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
 #include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/input_file.h"
 
 namespace cskd::launch {
 namespace {
@@ -34,26 +39,32 @@ std::string quoted(const std::string& text) {
   return result + "\"";
 }
 
+// The figures of results.json under their names.
+using Figure = std::pair<const char*, evaluation::Estimate evaluation::Scores::*>;
+constexpr std::array<Figure, 8> kFigures{{{"srcc", &evaluation::Scores::srcc},
+                                          {"plcc", &evaluation::Scores::plcc},
+                                          {"krcc", &evaluation::Scores::krcc},
+                                          {"accuracy", &evaluation::Scores::accuracy},
+                                          {"emd1", &evaluation::Scores::emd1},
+                                          {"emd2", &evaluation::Scores::emd2},
+                                          {"mse", &evaluation::Scores::mse},
+                                          {"std_plcc", &evaluation::Scores::std_plcc}}};
+constexpr const char* kResultsFile = "results.json";
+constexpr const char* kPredictionsFile = "predictions.csv";
+constexpr std::uint64_t kLargestResults = 1 << 20;
+
 }  // namespace
 
-void write_results(const std::filesystem::path& folder, const std::vector<ModelResult>& results,
-                   const std::vector<stages::TestPredictions>& predictions) {
+std::vector<std::filesystem::path> write_results(const std::filesystem::path& folder,
+                                                 const std::vector<ModelResult>& results,
+                                                 const std::vector<stages::TestPredictions>& predictions) {
   Json list = Json::array();
   for (const ModelResult& result : results) {
-    const evaluation::Scores& scores = result.scores;
-    list.push_back({{"model", result.model},
-                    {"label_fraction", result.label_fraction},
-                    {"n", scores.n},
-                    {"srcc", estimate(scores.srcc)},
-                    {"plcc", estimate(scores.plcc)},
-                    {"krcc", estimate(scores.krcc)},
-                    {"accuracy", estimate(scores.accuracy)},
-                    {"emd1", estimate(scores.emd1)},
-                    {"emd2", estimate(scores.emd2)},
-                    {"mse", estimate(scores.mse)},
-                    {"std_plcc", estimate(scores.std_plcc)}});
+    Json entry{{"model", result.model}, {"label_fraction", result.label_fraction}, {"n", result.scores.n}};
+    for (const auto& [name, figure] : kFigures) entry[name] = estimate(result.scores.*figure);
+    list.push_back(entry);
   }
-  runtime::write_file_atomically(folder / "results.json", Json{{"results", list}}.dump(2) + "\n");
+  runtime::write_file_atomically(folder / kResultsFile, Json{{"results", list}}.dump(2) + "\n");
   std::string table = "picture,model,rated_mean,predicted_mean\n";
   for (const stages::TestPredictions& model : predictions) {
     for (size_t i = 0; i < model.keys.size(); ++i) {
@@ -61,7 +72,32 @@ void write_results(const std::filesystem::path& folder, const std::vector<ModelR
                            mean_of(model.rated[i], model.bin_centres), mean_of(model.predicted[i], model.bin_centres));
     }
   }
-  runtime::write_file_atomically(folder / "predictions.csv", table);
+  runtime::write_file_atomically(folder / kPredictionsFile, table);
+  return {kResultsFile, kPredictionsFile};
+}
+
+std::vector<ModelResult> read_results(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kResultsFile;
+  const auto value_of = [](const Json& number) {
+    return number.is_null() ? std::numeric_limits<double>::quiet_NaN() : number.get<double>();
+  };
+  try {
+    std::vector<ModelResult> results;
+    const Json document = Json::parse(runtime::read_text_file(path, kLargestResults));
+    for (const Json& entry : document.at("results")) {
+      ModelResult& result = results.emplace_back();
+      result.model = entry.at("model").get<std::string>();
+      result.label_fraction = entry.at("label_fraction").get<double>();
+      result.scores.n = entry.at("n").get<std::int64_t>();
+      for (const auto& [name, figure] : kFigures) {
+        const Json& parts = entry.at(name);
+        result.scores.*figure = {value_of(parts.at("value")), value_of(parts.at("low")), value_of(parts.at("high"))};
+      }
+    }
+    return results;
+  } catch (const nlohmann::json::exception& error) {
+    throw runtime::DataError(fmt::format("{} is damaged: {}", path.native(), error.what()));
+  }
 }
 
 std::string to_json(const RunSummary& summary) {

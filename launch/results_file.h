@@ -11,9 +11,13 @@
 namespace cskd::launch {
 
 // <folder>/results.json: every figure with its interval. <folder>/predictions.csv: key, model, rated and predicted
-// mean. Atomic.
-void write_results(const std::filesystem::path& folder, const std::vector<ModelResult>& results,
-                   const std::vector<stages::TestPredictions>& predictions);
+// mean. Atomic. Returns their names.
+std::vector<std::filesystem::path> write_results(const std::filesystem::path& folder,
+                                                 const std::vector<ModelResult>& results,
+                                                 const std::vector<stages::TestPredictions>& predictions);
+
+// What write_results() wrote to results.json. Throws DataError when it is damaged.
+std::vector<ModelResult> read_results(const std::filesystem::path& folder);
 
 // What a whole run did.
 struct RunSummary {

@@ -15,8 +15,13 @@
 #include "launch/results_file.h"
 #include "report/metric_log.h"
 #include "report/progress.h"
+#include "runtime/content_hash.h"
 #include "runtime/cores.h"
 #include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "runtime/freed_memory.h"
+#include "runtime/input_file.h"
+#include "shards/manifest.h"
 #include "stages/align.h"
 #include "stages/cache.h"
 #include "stages/evaluate.h"
@@ -114,6 +119,7 @@ class StageRunner::Display : public training::TrainingObserver {
 
 StageRunner::StageRunner(config::Config config, bool resume, const Program& program, runtime::World& world)
     : config_(std::move(config)), world_(world) {
+  runtime::keep_freed_memory();
   const stages::RunFolder folder{config_.run().folder()};
   stages::make_stage_folder(folder.root / "logs", world);
   program.use_log_level(config::Logging::Level_Name(config_.logging().level()), world, folder.root / "logs");
@@ -182,9 +188,15 @@ stages::StageOutcome StageRunner::evaluate() {
         fmt::format("{} holds no trained model: run 'cskd distill' first", config_.run().folder()));
   }
   const std::filesystem::path folder = context_->folder.stage("evaluate");
-  stages::make_stage_folder(folder, world_);
-  stages::StageOutcome outcome{.completion = {.stage = "evaluate"}};
+  stages::StageOutcome outcome{.completion = {.stage = "evaluate", .inputs = evaluate_inputs(trained)}};
   results_.clear();
+  if (const auto done =
+          stages::agree_on_completion(folder, outcome.completion.inputs, world_, stages::OtherInputs::kMakeAgain)) {
+    if (world_.rank() == 0) results_ = read_results(folder);
+    return {.completion = *done, .done_before = true};
+  }
+  stages::make_stage_folder(folder, world_);
+  runtime::failure_point("evaluate.start", folder.native());
   std::vector<stages::TestPredictions> all = stages::predict_test_split(*context_, trained);
   for (stages::TestPredictions& predictions : all) {
     std::vector<evaluation::RatedPrediction> pictures;
@@ -200,10 +212,26 @@ stages::StageOutcome StageRunner::evaluate() {
       results_.push_back({predictions.model, predictions.label_fraction, evaluation::score(pictures, options)});
     outcome.completion.images += pictures.size();
   }
-  if (world_.rank() == 0) write_results(folder, results_, all);
-  world_.barrier();
   outcome.completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  if (world_.rank() == 0) {
+    outcome.completion.products = write_results(folder, results_, all);
+    stages::write_completion(folder, outcome.completion);
+  }
+  world_.barrier();
   return outcome;
+}
+
+runtime::ContentHash StageRunner::evaluate_inputs(const std::vector<std::string>& trained) const {
+  runtime::ContentHasher hasher;
+  hasher.add_field(shards::corpus_digest(shards::read_manifest(context_->folder.shards())).hex());
+  hasher.add_field(config_.evaluate().SerializeAsString());
+  hasher.add_field(config_.labels().SerializeAsString());
+  hasher.add_field(config_.run().seed());
+  for (const std::string& stage : trained) {
+    hasher.add_field(stage);
+    runtime::add_contents(runtime::InputFile(context_->folder.model(stage)), hasher);
+  }
+  return hasher.hash();
 }
 
 }  // namespace cskd::launch

@@ -36,7 +36,7 @@ class StageRunner {
   // Collective. Says on rank 0 what was done.
   stages::StageOutcome run(const std::string& stage);
 
-  // What evaluate found; empty before it ran.
+  // What evaluate found, now or before; rank 0 only, empty until it ran.
   const std::vector<ModelResult>& results() const { return results_; }
   const config::Config& config() const { return config_; }
 
@@ -44,6 +44,8 @@ class StageRunner {
   class Display;
 
   stages::StageOutcome evaluate();
+  // Of all that decides what evaluate() finds of the models that these stages trained.
+  runtime::ContentHash evaluate_inputs(const std::vector<std::string>& trained) const;
 
   config::Config config_;
   runtime::World& world_;

@@ -20,7 +20,8 @@ std::string hash_of_file(const std::filesystem::path& path) {
 }
 
 // The record's text, or nothing when the stage has to run (again).
-std::optional<std::string> valid_record(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs) {
+std::optional<std::string> valid_record(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs,
+                                        OtherInputs other_inputs) {
   const std::filesystem::path path = record_path(stage_folder);
   if (!std::filesystem::exists(path)) return std::nullopt;
   const std::string text = runtime::read_text_file(path, kLargestRecord);
@@ -30,6 +31,7 @@ std::optional<std::string> valid_record(const std::filesystem::path& stage_folde
     return std::nullopt;
   }
   if (record.value("inputs", "") != inputs.hex()) {
+    if (other_inputs == OtherInputs::kMakeAgain) return std::nullopt;
     throw runtime::UsageError(
         fmt::format("{} was made with another configuration, seed or data than this: restore it, choose another "
                     "run.folder, or remove the folder",
@@ -71,19 +73,11 @@ void write_completion(const std::filesystem::path& stage_folder, const Completio
   runtime::write_file_atomically(record_path(stage_folder), record.dump(2) + "\n");
 }
 
-std::optional<Completion> read_completion(const std::filesystem::path& stage_folder,
-                                          const runtime::ContentHash& inputs) {
-  const std::optional<std::string> text = valid_record(stage_folder, inputs);
-  if (!text) return std::nullopt;
-  Completion completion = parse(*text);
-  completion.inputs = inputs;
-  return completion;
-}
-
 std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder,
-                                              const runtime::ContentHash& inputs, runtime::World& world) {
+                                              const runtime::ContentHash& inputs, runtime::World& world,
+                                              OtherInputs other_inputs) {
   std::string text;
-  if (world.rank() == 0) text = valid_record(stage_folder, inputs).value_or("");
+  if (world.rank() == 0) text = valid_record(stage_folder, inputs, other_inputs).value_or("");
   text = world.broadcast(text);
   if (text.empty()) return std::nullopt;
   Completion completion = parse(text);

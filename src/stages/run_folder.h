@@ -35,14 +35,15 @@ struct Completion {
 // Hashes the products and writes the record, last and atomically. One rank calls.
 void write_completion(const std::filesystem::path& stage_folder, const Completion& completion);
 
-// Nothing when the stage is not complete, or one of its products is missing or damaged (logged). Throws UsageError when
-// it is complete but was made from other inputs: what there is, is never overwritten silently.
-std::optional<Completion> read_completion(const std::filesystem::path& stage_folder,
-                                          const runtime::ContentHash& inputs);
+// What to do about a stage that is complete but was made from other inputs. What took hours is never overwritten
+// silently; what is cheap to make again may be.
+enum class OtherInputs { kRefuse, kMakeAgain };
 
-// Collective: what rank 0 reads of it.
+// Collective: the record that rank 0 reads. Nothing when the stage is not complete, or one of its products is missing
+// or damaged (logged), or it was made from other inputs and may be made again. Throws UsageError when it may not.
 std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder,
-                                              const runtime::ContentHash& inputs, runtime::World& world);
+                                              const runtime::ContentHash& inputs, runtime::World& world,
+                                              OtherInputs other_inputs = OtherInputs::kRefuse);
 
 // Makes the folder on rank 0; the others wait. Throws Error.
 void make_stage_folder(const std::filesystem::path& folder, runtime::World& world);

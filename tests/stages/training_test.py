@@ -98,6 +98,44 @@ def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
     assert before == {file.name: digest(file) for file in (folder / "cache" / "ViT-demo-16").glob("*.h5")}
 
 
+def crc32c(data):
+    """Castagnoli, bit by bit: RFC 3720, appendix B.4."""
+    value = 0xFFFFFFFF
+    for byte in data:
+        value ^= byte
+        for _ in range(8):
+            value = value >> 1 ^ (0x82F63B78 if value & 1 else 0)
+    return value ^ 0xFFFFFFFF
+
+
+def forge_features(file):
+    """Features of no network, with checksums that fit."""
+    features = numpy.random.default_rng(0).normal(size=file["pooled"].shape).astype(numpy.float16)
+    file["pooled"][:] = features
+    file["crc32c"][:] = [crc32c(row.tobytes()) for row in features]
+
+
+def forge_box(file):
+    file["crop"][:, :] = (5, 0, 30_000, 10)
+
+
+def forge_hash(file):
+    file["image_hash"][:] = file["image_hash"][:] ^ 1
+
+
+@pytest.mark.parametrize("forge,message", [(forge_features, "computed again with"), (forge_box, "30000 x 10 pixels at (5, 0)"),
+                                           (forge_hash, "belongs to another picture")])
+def test_a_cache_that_only_claims_to_be_of_this_teacher_is_found_out(cached, config, forge, message):
+    path, folder = copied(cached, config, "forged")
+    for file in (folder / "cache" / "ViT-demo-16").glob("*.h5"):
+        with h5py.File(file, "r+") as cache:
+            forge(cache)
+    process = run("align", path)
+    assert process.returncode == 3, process.stderr
+    assert message in process.stderr and ".h5 row " in process.stderr, process.stderr
+    assert not (folder / "align" / "model.safetensors").exists()
+
+
 def test_an_unknown_encoder_is_refused_with_the_nearest_names(cached, config):
     path, _ = copied(cached, config, "unknown")
     process = run("align", path, "--set", "align.encoder=mobilenetv3_smal_100")
@@ -110,6 +148,14 @@ def test_ranks_that_do_not_divide_the_micro_batches_are_refused(cached, config):
     process = mpirun(3, "align", path)
     assert process.returncode == 2
     assert "1, 2, 4" in process.stderr
+
+
+def test_a_labelled_batch_that_micro_batches_do_not_divide_is_refused(cached, config):
+    path, folder = copied(cached, config, "labelled")
+    process = run("distill", path, "--set", "distill.labelled_batch=6")
+    assert process.returncode == 2
+    assert "distill.labelled_batch is 6, which the 4 micro-batches do not divide" in process.stderr
+    assert not (folder / "distill").exists()
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -204,16 +250,24 @@ def test_a_whole_run(config, ranks):
     path, folder = config(f"whole{ranks}")
     process = mpirun(ranks, "run", path) if ranks > 1 else run("run", path)
     assert process.returncode == 0, process.stderr
-    check_run(folder)
-    # Everything is complete: nothing is done again but the evaluation.
+    summary = check_run(folder)
+    # Everything is complete: nothing is done again, and the summary is the same.
     again = run("run", path)
     assert again.returncode == 0, again.stderr
-    assert again.stderr.count("is complete already") == 6
+    assert again.stderr.count("is complete already") == 7
+    assert check_run(folder) == summary
+    # What the evaluation depends on has changed: it alone is done again.
+    changed = run("run", path, "--set", "evaluate.resamples=50")
+    assert changed.returncode == 0, changed.stderr
+    assert changed.stderr.count("is complete already") == 6
+    assert [result["srcc"] for result in check_run(folder)["results"]] == [result["srcc"] for result in summary["results"]]
+    assert check_run(folder) != summary
 
 
-@pytest.mark.parametrize("place", ["shard.next:2", "cache.next:2", "trainer.step:3", "trainer.step:11", "trainer.step:19", "trainer.step:27"])
+@pytest.mark.parametrize("place", ["shard.next:2", "cache.next:2", "trainer.step:3", "trainer.step:11", "trainer.step:19", "trainer.step:27",
+                                   "evaluate.start:1"])
 def test_one_rank_is_killed_in_a_stage_and_the_run_goes_on(config, place):
-    """The places are in shard, cache, align, finetune, baseline and distill."""
+    """The places are in shard, cache, align, finetune, baseline, distill and evaluate."""
     path, folder = config("killed")
     command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", CSKD, "run", path, ":",
                "-n", "1", "env", f"CSKD_FAIL_AT={place}:kill", CSKD, "run", path]
