@@ -1,7 +1,10 @@
 """The stored demo teacher: its file, its agreement with open_clip, and what it sees beyond statistics."""
 
 import json
+import pathlib
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -54,3 +57,16 @@ def test_its_features_tell_more_of_the_taste_than_statistics_and_a_random_networ
              for name, features in features_to_compare(paths).items()}
     assert found["teacher"] > found["statistics of pixels"] + 0.05, found
     assert found["teacher"] > found["random network"] + 0.05, found
+
+
+def test_training_gives_the_same_file_each_time(tmp_path):
+    """The command that made the stored file, for a few steps: all that it draws follows from its options."""
+    files = []
+    for name in ("one", "two"):
+        command = [sys.executable, pathlib.Path(__file__).with_name("train_teacher.py"), tmp_path / name, "--out", tmp_path / f"{name}.safetensors",
+                   "--images", "300", "--steps", "4", "--batch", "32", "--held-out", "50", "--threads", "1"]
+        subprocess.run(command, check=True, timeout=280, stdout=subprocess.DEVNULL)
+        files.append(load_file(tmp_path / f"{name}.safetensors"))
+    assert files[0].keys() == load_file(WEIGHTS).keys() == files[1].keys()
+    assert all(torch.equal(tensor, files[1][name]) for name, tensor in files[0].items())
+    load_teacher(tmp_path / "one.safetensors")
