@@ -2,7 +2,7 @@
 batch, in turns within one run. Prints a table of medians and ratios (above 1: cskd is faster).
 
   cmake --build build/release --target step_benchmark
-  .venv/bin/python tests/benchmarks/side_by_side.py [--rounds 5]
+  .venv/bin/python tests/benchmarks/side_by_side.py [--rounds 5] [--only vit]
 """
 
 import argparse
@@ -32,12 +32,13 @@ def seconds_of(command):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
-    rounds = parser.parse_args().rounds
+    parser.add_argument("--only", default="", help="cases whose words contain this")
+    arguments = parser.parse_args()
     ours = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(RANKS), ROOT / "build/release/step_benchmark"]
     theirs = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}", ROOT / "tests/benchmarks/ddp_steps.py"]
     print(f"{'case':<44} {'cskd ms':>9} {'DDP ms':>9} {'ratio':>6}   ratio of each round")
-    for case in CASES:
-        pairs = [(statistics.median(seconds_of(ours + list(case))), statistics.median(seconds_of(theirs + list(case)))) for _ in range(rounds)]
+    for case in (case for case in CASES if arguments.only in " ".join(case)):
+        pairs = [(statistics.median(seconds_of(ours + list(case))), statistics.median(seconds_of(theirs + list(case)))) for _ in range(arguments.rounds)]
         cskd, ddp = (1000 * statistics.median(column) for column in zip(*pairs))
         each = " ".join(f"{b / a:.2f}" for a, b in pairs)
         print(f"{' '.join(case):<44} {cskd:>9.2f} {ddp:>9.2f} {ddp / cskd:>6.2f}   {each}", flush=True)
