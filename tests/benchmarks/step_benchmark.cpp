@@ -2,6 +2,7 @@
 // under mpirun. Prints one JSON line on rank 0; side_by_side.py runs it beside PyTorch's.
 //   step_benchmark step ENCODER IMAGE_SIZE BATCH STEPS
 //   step_benchmark all-reduce NUMBERS REPEATS
+// With CSKD_RETURN_FREED_MEMORY set it does without runtime::keep_freed_memory(), to show what that gains.
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
@@ -84,7 +85,7 @@ std::vector<double> time_all_reduce(cskd::distributed::Communicator& communicato
 }  // namespace
 
 int main(int argc, char** argv) {
-  cskd::runtime::keep_freed_memory();
+  if (std::getenv("CSKD_RETURN_FREED_MEMORY") == nullptr) cskd::runtime::keep_freed_memory();
   cskd::runtime::World world(&argc, &argv);
   torch::set_num_threads(1);
   const auto communicator = cskd::distributed::make_communicator(world, std::chrono::minutes(2));
