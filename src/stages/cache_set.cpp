@@ -76,8 +76,7 @@ void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models:
     const std::filesystem::path path = cache_path(context_, corpus_.manifest().shards(static_cast<int>(sample.shard)));
     throw runtime::DataError(
         fmt::format("{} row {}: the features of view {}, computed again with {}, differ by {:.0f} % from the stored "
-                    "ones; remove the "
-                    "cache and run 'cskd cache'",
+                    "ones; remove the cache and run 'cskd cache'",
                     path.native(), sample.row, view, context_.config.clip().weights(), 100 * difference));
   }
 }

@@ -15,16 +15,16 @@
 namespace cskd::stages {
 namespace {
 
-// Labelled pictures of a micro-batch. Throws UsageError when there cannot be as many in each.
+// Labelled pictures of a micro-batch. Throws UsageError when distill.labelled_batch cannot be shared out evenly;
+// global_batch is looked at by make_batch_layout().
 std::uint64_t labelled_samples(const config::Distill& distill) {
   const std::uint64_t micro_batches = distill.training().micro_batches();
-  const std::uint64_t batch =
-      distill.labelled_batch() > 0 ? distill.labelled_batch() : distill.training().global_batch();
+  const std::uint64_t batch = distill.labelled_batch();
   if (batch % micro_batches != 0) {
     throw runtime::UsageError(
         fmt::format("distill.labelled_batch is {}, which the {} micro-batches do not divide", batch, micro_batches));
   }
-  return batch / micro_batches;
+  return (batch > 0 ? batch : distill.training().global_batch()) / micro_batches;
 }
 
 // What the aesthetics teacher says of each picture of a set: its distribution over bins, the mean over the weak views,

@@ -46,7 +46,8 @@ def main():
                   for _ in range(arguments.rounds)]
         cskd, ddp, returning = (1000 * statistics.median(column) for column in zip(*rounds))
         each = " ".join(f"{theirs_once / ours_once:.2f}" for ours_once, theirs_once, _ in rounds)
-        print(f"{' '.join(case):<44} {cskd:>9.2f} {ddp:>9.2f} {ddp / cskd:>6.2f} {returning:>13.2f}   {each}", flush=True)
+        without = "" if math.isnan(returning) else f"{returning:.2f}"
+        print(f"{' '.join(case):<44} {cskd:>9.2f} {ddp:>9.2f} {ddp / cskd:>6.2f} {without:>13}   {each}", flush=True)
 
 
 if __name__ == "__main__":
