@@ -129,11 +129,22 @@ std::string to_text(const RunSummary& summary) {
     total += stage.seconds;
   }
   text += fmt::format("  {:<10} {:>9.1f}\n\n", "all", total);
-  const Json corpus = Json::parse(summary.corpus);
-  text += fmt::format("  {} pictures packed; dropped: {} duplicates, {} leaked test pictures, {} faulty\n\n",
-                      corpus.value("packed", 0), corpus.value("duplicates", 0), corpus.value("leaked", 0),
-                      corpus.value("quarantined", 0));
-  return text + results_table(summary.results);
+  return text + corpus_table(summary.corpus) + "\n" + results_table(summary.results);
+}
+
+std::string corpus_table(const std::string& facts) {
+  const Json corpus = Json::parse(facts);
+  std::string text = fmt::format("  {:<16} {:>10} {:>11} {:>16} {:>7} {:>7}\n", "source", "packed", "duplicates",
+                                 "near duplicates", "leaked", "faulty");
+  const auto add = [&](const std::string& name, const Json& figures) {
+    const auto figure = [&](const char* key) { return figures.value(key, std::uint64_t{0}); };
+    text += fmt::format("  {:<16} {:>10} {:>11} {:>16} {:>7} {:>7}\n", name, figure("packed"), figure("duplicates"),
+                        figure("near_duplicates"), figure("leaked"), figure("quarantined"));
+  };
+  const Json sources = corpus.value("sources", Json::array());
+  for (const Json& source : sources) add(source.value("name", ""), source);
+  add("all", corpus);
+  return text;
 }
 
 std::string results_table(const std::vector<ModelResult>& results) {

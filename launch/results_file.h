@@ -27,13 +27,15 @@ struct RunSummary {
     double images_per_second = 0;
   };
   std::vector<Stage> stages;
-  std::string corpus;  // JSON: packed, duplicates, quarantined, leaked
+  std::string corpus;  // JSON: the facts of stages/shard.h
   std::vector<ModelResult> results;
 };
 
 // summary.json: stages[], corpus, results[].
 std::string to_json(const RunSummary& summary);
-// The same for people.
+// What became of the pictures of each source, from the facts of stages/shard.h.
+std::string corpus_table(const std::string& facts);
+// The whole summary for people.
 std::string to_text(const RunSummary& summary);
 
 }  // namespace cskd::launch

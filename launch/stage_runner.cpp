@@ -155,7 +155,8 @@ const std::vector<std::string>& StageRunner::stages() {
   return names;
 }
 
-stages::StageOutcome StageRunner::run(const std::string& stage) {
+stages::StageOutcome StageRunner::run(const std::string& stage, bool by_name) {
+  context_->looks_for_new = by_name;
   // Stages share work out dynamically: a rank may wait at their end for another's last shard.
   world_.set_timeout(std::max<std::chrono::milliseconds>(std::chrono::hours(1),
                                                          std::chrono::seconds(config_.compute().step_timeout())));

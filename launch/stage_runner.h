@@ -33,8 +33,8 @@ class StageRunner {
   // Names in their order: shard, cache, align, finetune, baseline, distill, evaluate.
   static const std::vector<std::string>& stages();
 
-  // Collective. Says on rank 0 what was done.
-  stages::StageOutcome run(const std::string& stage);
+  // Collective. Says on rank 0 what was done. `by_name`: the user asked for this stage, not for all.
+  stages::StageOutcome run(const std::string& stage, bool by_name);
 
   // What evaluate found, now or before; rank 0 only, empty until it ran.
   const std::vector<ModelResult>& results() const { return results_; }

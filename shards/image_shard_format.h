@@ -6,10 +6,11 @@
 #include <vector>
 
 #include "shards/manifest.pb.h"
+#include "shards/sample.h"
 
 namespace cskd::shards {
 
-constexpr std::uint32_t kImageShardVersion = 1;
+constexpr std::uint32_t kImageShardVersion = 2;
 constexpr const char* kImageShardFormat = "cskd-image-shard";
 constexpr std::uint64_t kMostSamples = 16'384;
 constexpr std::uint64_t kMostShardBytes = 512ULL << 20;

@@ -13,6 +13,13 @@
 
 namespace cskd::shards {
 
+// What deduplication compares of a row.
+struct ShardLook {
+  runtime::ContentHash pixel_hash;
+  std::uint64_t phash = 0;
+  Thumbnail thumbnail{};
+};
+
 class ImageShardReader {
  public:
   // Opens the file at `path` and reads its small datasets; `shard` is its (checked) entry of the manifest. Throws Error
@@ -29,17 +36,19 @@ class ImageShardReader {
   int height(std::uint64_t row) const { return size_[2 * row + 1]; }
   runtime::ContentHash hash(std::uint64_t row) const;
   std::string key(std::uint64_t row) const;
+  std::uint8_t format(std::uint64_t row) const { return format_[row]; }
+  std::vector<ShardLook> looks() const;  // of all rows; read from the file at each call
   bool has_labels() const noexcept { return !mean_.empty(); }
   Label label(std::uint64_t row) const;  // REQUIRES: has_labels()
 
  private:
   runtime::InputFile file_;
-  std::uint64_t bytes_offset_ = 0;
+  Manifest::Offsets offsets_;
   std::uint64_t bins_ = 0;
   std::vector<std::uint64_t> offset_;
   std::vector<std::uint32_t> crc32c_;
   std::vector<std::uint16_t> size_;
-  std::vector<std::uint8_t> hash_;
+  std::vector<std::uint8_t> hash_, format_;
   std::vector<std::uint8_t> key_bytes_;
   std::vector<std::uint64_t> key_offset_;
   std::vector<float> mean_, stddev_, histogram_;

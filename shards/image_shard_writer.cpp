@@ -28,12 +28,14 @@ struct StoredDataset {
   bool of_labels;  // only in shards with labels
 };
 
-constexpr std::array<StoredDataset, 15> kDatasets{{
+constexpr std::array<StoredDataset, 17> kDatasets{{
     {"bytes", ElementType::kU8, &Manifest::Offsets::set_bytes, false},
     {"offset", ElementType::kU64, &Manifest::Offsets::set_offset, false},
     {"hash", ElementType::kU8, &Manifest::Offsets::set_hash, false},
     {"crc32c", ElementType::kU32, &Manifest::Offsets::set_crc32c, false},
+    {"pixel_hash", ElementType::kU8, &Manifest::Offsets::set_pixel_hash, false},
     {"phash", ElementType::kU64, &Manifest::Offsets::set_phash, false},
+    {"thumbnail", ElementType::kU8, &Manifest::Offsets::set_thumbnail, false},
     {"size", ElementType::kU16, &Manifest::Offsets::set_size, false},
     {"format", ElementType::kU8, &Manifest::Offsets::set_format, false},
     {"orientation", ElementType::kU8, &Manifest::Offsets::set_orientation, false},
@@ -54,8 +56,9 @@ std::span<const std::byte> bytes_of(const std::vector<Number>& numbers) {
 // Columns of the rows, as they are stored.
 struct Columns {
   std::vector<std::uint64_t> offset{0};
-  std::vector<std::uint8_t> hash;
+  std::vector<std::uint8_t> hash, pixel_hash;
   std::vector<std::uint64_t> phash;
+  std::vector<std::uint8_t> thumbnail;
   std::vector<std::uint16_t> size;
   std::vector<std::uint8_t> format, orientation, split;
   std::vector<std::uint32_t> source;
@@ -67,7 +70,9 @@ struct Columns {
     for (const ShardRow& row : plan.rows) {
       offset.push_back(offset.back() + row.size);
       hash.insert(hash.end(), row.hash.bytes.begin(), row.hash.bytes.end());
+      pixel_hash.insert(pixel_hash.end(), row.pixel_hash.bytes.begin(), row.pixel_hash.bytes.end());
       phash.push_back(row.phash);
+      thumbnail.insert(thumbnail.end(), row.thumbnail.begin(), row.thumbnail.end());
       size.insert(size.end(), {row.width, row.height});
       format.push_back(row.format);
       orientation.push_back(row.orientation);
@@ -109,7 +114,9 @@ void write_columns(Hdf5Writer& file, const ShardPlan& plan, const Columns& colum
   const std::uint64_t n = plan.rows.size();
   file.write("offset", ElementType::kU64, {n + 1}, bytes_of(columns.offset));
   file.write("hash", ElementType::kU8, {n, 16}, bytes_of(columns.hash));
+  file.write("pixel_hash", ElementType::kU8, {n, 16}, bytes_of(columns.pixel_hash));
   file.write("phash", ElementType::kU64, {n}, bytes_of(columns.phash));
+  file.write("thumbnail", ElementType::kU8, {n, 8, 8, 3}, bytes_of(columns.thumbnail));
   file.write("size", ElementType::kU16, {n, 2}, bytes_of(columns.size));
   file.write("format", ElementType::kU8, {n}, bytes_of(columns.format));
   file.write("orientation", ElementType::kU8, {n}, bytes_of(columns.orientation));
@@ -135,6 +142,7 @@ Manifest::Shard entry(const ShardPlan& plan, const std::map<std::string, std::ui
   shard.set_source(plan.source);
   shard.set_split(static_cast<std::uint32_t>(plan.split));
   shard.set_bins(plan.bins);
+  shard.set_generation(plan.generation);
   const runtime::ContentHash digest = plan_digest(plan);
   shard.set_plan(digest.bytes.data(), digest.bytes.size());
   for (const StoredDataset& dataset : kDatasets) {
@@ -175,6 +183,7 @@ runtime::ContentHash plan_digest(const ShardPlan& plan) {
     hasher.add_field(row.key);
     hasher.add_field(row.size);
     hasher.add(std::as_bytes(std::span(row.hash.bytes)));
+    hasher.add(std::as_bytes(std::span(row.pixel_hash.bytes)));
     for (const float value : row.label.histogram) hasher.add(std::as_bytes(std::span(&value, 1)));
   }
   return hasher.hash();

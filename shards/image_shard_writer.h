@@ -18,9 +18,11 @@ namespace cskd::shards {
 // What is known of a sample before its bytes are copied.
 struct ShardRow {
   std::string key;
-  std::uint64_t size = 0;     // of the encoded picture, bytes
-  runtime::ContentHash hash;  // of the encoded picture
+  std::uint64_t size = 0;           // of the encoded picture, bytes
+  runtime::ContentHash hash;        // of the encoded picture
+  runtime::ContentHash pixel_hash;  // of the decoded picture as it came
   std::uint64_t phash = 0;
+  Thumbnail thumbnail{};
   std::uint16_t width = 0;  // after orientation
   std::uint16_t height = 0;
   std::uint8_t format = 0;       // 1 JPEG, 2 PNG, 3 WebP
@@ -34,6 +36,7 @@ struct ShardPlan {
   std::uint32_t source = 0;
   Split split = Split::kUnlabelled;
   std::uint32_t bins = 0;  // 0: no labels
+  std::uint32_t generation = 0;
   std::string source_name;
   std::vector<ShardRow> rows;
 };

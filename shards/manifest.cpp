@@ -43,6 +43,11 @@ void check_shard(const Manifest::Shard& shard, const Manifest& manifest, const s
       shard.key_bytes() > shard.file_size()) {
     refuse("impossible sizes");
   }
+  std::uint64_t next = 0;
+  for (const std::uint32_t row : shard.withdrawn()) {
+    if (row < next || row >= shard.samples()) refuse("its withdrawn rows do not rise or lie outside");
+    next = std::uint64_t{row} + 1;
+  }
   for (const Dataset& dataset : datasets_of(shard)) {
     if (dataset.offset > shard.file_size() || dataset.length > shard.file_size() - dataset.offset) {
       refuse(fmt::format("{} lies outside of the file", dataset.name));
@@ -81,6 +86,7 @@ runtime::ContentHash corpus_digest(const Manifest& manifest) {
     hasher.add_field(shard.plan());
     hasher.add_field(shard.source());
     hasher.add_field(shard.split());
+    for (const std::uint32_t row : shard.withdrawn()) hasher.add_field(row);
   }
   return hasher.hash();
 }

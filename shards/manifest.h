@@ -8,7 +8,7 @@
 
 namespace cskd::shards {
 
-constexpr std::uint32_t kManifestVersion = 1;
+constexpr std::uint32_t kManifestVersion = 2;
 constexpr const char* kManifestFile = "manifest.cskd";
 
 // Written atomically as <folder>/manifest.cskd.

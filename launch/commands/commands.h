@@ -9,6 +9,7 @@ void add_completion(Program& program);
 void add_config(Program& program);
 void add_demo(Program& program);
 void add_doctor(Program& program);
+void add_inspect(Program& program);
 void add_run(Program& program);
 void add_stages(Program& program);
 

@@ -47,7 +47,8 @@ void add_stage(Program& program, const std::string& stage, const std::string& de
   program.run_in_world(command, [arguments, stage, &program](runtime::World& world) {
     const runtime::StopSignal stop;
     const std::unique_ptr<StageRunner> runner = make_runner(*arguments, program, world);
-    const stages::StageOutcome outcome = runner->run(stage);
+    const stages::StageOutcome outcome = runner->run(stage, true);
+    if (world.rank() == 0 && stage == "shard") fmt::print("\n{}", corpus_table(outcome.completion.facts));
     if (world.rank() == 0 && !runner->results().empty()) fmt::print("\n{}", results_table(runner->results()));
     return outcome.finished ? runtime::ExitCode::kDone : runtime::ExitCode::kRequeue;
   });
@@ -58,7 +59,7 @@ runtime::ExitCode run_all(const StageArguments& arguments, const Program& progra
   const std::unique_ptr<StageRunner> runner = make_runner(arguments, program, world);
   RunSummary summary;
   for (const std::string& stage : StageRunner::stages()) {
-    const stages::StageOutcome outcome = runner->run(stage);
+    const stages::StageOutcome outcome = runner->run(stage, false);
     if (!outcome.finished) return runtime::ExitCode::kRequeue;
     const stages::Completion& completion = outcome.completion;
     summary.stages.push_back(

@@ -1,59 +1,38 @@
-#include <set>
 #include <utility>
 
-#include <fmt/format.h>
-#include <sys/stat.h>
-
-#include "runtime/error.h"
-#include "shards/importers/importer.h"
+#include "shards/importers/folder_walk.h"
+#include "shards/importers/kinds.h"
+#include "shards/importers/layout.h"
 
 namespace cskd::shards {
 namespace {
 
-using FolderId = std::pair<dev_t, ino_t>;
+class FolderImporter final : public Importer {
+ public:
+  explicit FolderImporter(const config::Source& source) : folder_(source_path(source)) {}
 
-void visit(const std::filesystem::path& folder, const std::filesystem::path& root, std::set<FolderId>& visited,
-           Listing& listing) {
-  struct stat status {};
-  if (::stat(folder.c_str(), &status) != 0) {
-    runtime::throw_system_error(fmt::format("cannot examine {}", folder.native()), errno);
-  }
-  if (!visited.insert({status.st_dev, status.st_ino}).second) return;
-  std::error_code error;
-  std::filesystem::directory_iterator it(folder, error);
-  if (error) runtime::throw_system_error(fmt::format("cannot read folder {}", folder.native()), error.value());
-  // Sorted, so that of two ways to one folder the same is taken every time.
-  std::set<std::filesystem::path> paths;
-  for (const std::filesystem::directory_iterator end; it != end; it.increment(error)) {
-    if (error) runtime::throw_system_error(fmt::format("cannot read folder {}", folder.native()), error.value());
-    if (!it->path().filename().native().starts_with('.')) paths.insert(it->path());
-  }
-  for (const std::filesystem::path& path : paths) {
-    struct stat found {};
-    if (::stat(path.c_str(), &found) != 0) {
-      if (has_picture_extension(path)) {
-        listing.faults.push_back({path.lexically_relative(root).native(), "a link to nothing"});
+  void list(const std::string& /*part*/, const TakeEntry& take) const override {
+    const auto is_picture = [](std::string_view name) { return has_picture_extension(name); };
+    walk_folder(folder_, is_picture, [&](FoundFile&& found) {
+      Entry entry{.key = std::move(found.name), .file = std::move(found.path)};
+      if (found.status.kind == FileStatus::Kind::kFile) {
+        entry.size = found.status.size;
+        entry.changed = found.status.changed;
+      } else {
+        entry.fault = found.status.kind == FileStatus::Kind::kMissing ? "a link to nothing" : "not a regular file";
       }
-    } else if (S_ISDIR(found.st_mode)) {
-      visit(path, root, visited, listing);
-    } else if (S_ISREG(found.st_mode) && has_picture_extension(path)) {
-      listing.entries.push_back({.key = path.lexically_relative(root).native(),
-                                 .file = path.native(),
-                                 .size = static_cast<std::uint64_t>(found.st_size)});
-    }
+      take(std::move(entry));
+    });
   }
-}
+
+ private:
+  std::string folder_;
+};
 
 }  // namespace
 
-Listing list_folder(const std::filesystem::path& folder) {
-  if (!std::filesystem::is_directory(folder)) {
-    throw runtime::DataError(fmt::format("{} is not a folder, or is not there", folder.native()));
-  }
-  Listing listing;
-  std::set<FolderId> visited;
-  visit(folder, folder, visited, listing);
-  return listing;
+std::unique_ptr<Importer> make_folder_importer(const config::Source& source) {
+  return std::make_unique<FolderImporter>(source);
 }
 
 }  // namespace cskd::shards

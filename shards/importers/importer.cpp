@@ -1,13 +1,60 @@
 #include "shards/importers/importer.h"
 
 #include <algorithm>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "runtime/check.h"
 #include "runtime/error.h"
+#include "shards/importers/kinds.h"
+#include "shards/importers/rating_scale.h"
+#include "shards/importers/source_check.h"
+#include "shards/importers/split_rule.h"
 
 namespace cskd::shards {
+namespace {
+
+std::unique_ptr<Importer> make_kind(const config::Source& source) {
+  switch (source.kind()) {
+    case config::Source::folder:
+      return make_folder_importer(source);
+    case config::Source::webdataset:
+      return make_webdataset_importer(source);
+    case config::Source::ava:
+      return make_ava_importer(source);
+    case config::Source::csv:
+      return make_csv_importer(source);
+    case config::Source::aadb:
+      return make_aadb_importer(source);
+    case config::Source::tad66k:
+      return make_tad66k_importer(source);
+    case config::Source::para:
+      return make_para_importer(source);
+    case config::Source::koniq10k:
+      return make_koniq10k_importer(source);
+    case config::Source::spaq:
+      return make_spaq_importer(source);
+    case config::Source::flickr_aes:
+      return make_flickr_aes_importer(source);
+    case config::Source::eva:
+      return make_eva_importer(source);
+    default:
+      CSKD_CHECK(false, "source kind {}", static_cast<int>(source.kind()));
+  }
+}
+
+}  // namespace
+
+std::unique_ptr<Importer> make_importer(const config::Source& source) {
+  check_source(source);
+  return with_split_rule(make_kind(source), source);
+}
+
+std::vector<float> bin_centres(const config::Source& source) {
+  if (source.split() == config::Source::unlabelled) return {};
+  return rating_scale(source).bins;
+}
 
 bool has_picture_extension(const std::filesystem::path& file) {
   std::string extension = file.extension().native();
@@ -15,39 +62,6 @@ bool has_picture_extension(const std::filesystem::path& file) {
                  [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
   return extension == ".jpg" || extension == ".jpeg" || extension == ".jpe" || extension == ".png" ||
          extension == ".webp";
-}
-
-Listing list_source(const config::Source& source) {
-  try {
-    Listing listing;
-    switch (source.kind()) {
-      case config::Source::folder:
-        listing = list_folder(source.path());
-        break;
-      case config::Source::webdataset:
-        listing = list_webdataset(source.path());
-        break;
-      case config::Source::ava:
-        listing = list_ava(source.path());
-        break;
-      default:
-        CSKD_CHECK(false, "source kind {}", static_cast<int>(source.kind()));
-    }
-    if (listing.entries.empty()) {
-      throw runtime::DataError(
-          fmt::format("{} holds no picture (.jpg, .jpeg, .png, .webp): is the path right?", source.path()));
-    }
-    const auto by_key = [](const Entry& a, const Entry& b) { return a.key < b.key; };
-    std::sort(listing.entries.begin(), listing.entries.end(), by_key);
-    const auto same_key = [](const Entry& a, const Entry& b) { return a.key == b.key; };
-    const auto twice = std::adjacent_find(listing.entries.begin(), listing.entries.end(), same_key);
-    if (twice != listing.entries.end()) {
-      throw runtime::DataError(fmt::format("{} is listed twice in {}", twice->key, source.path()));
-    }
-    return listing;
-  } catch (const std::exception&) {
-    runtime::rethrow_with_context(fmt::format("source '{}' cannot be used", source.name()));
-  }
 }
 
 }  // namespace cskd::shards

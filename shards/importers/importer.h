@@ -1,32 +1,42 @@
-// From a source as it lies on disk to a listing of its samples: one function for each kind. Reading is the same for
-// all: bytes [offset, offset + size) of Entry::file.
-//
-// Each throws DataError when the source is missing, empty of pictures, or its lists are damaged (file and line are
-// named). What is hidden (a name with a leading dot) is passed over. Links are followed; a folder is visited once, so
-// that loops of links end.
+// From a collection of pictures as it lies on disk to a stream of its samples. Reading is the same for all kinds: bytes
+// [offset, offset + size) of Entry::file.
 #pragma once
 
 #include <filesystem>
+#include <memory>
+#include <string>
+#include <vector>
 
 #include "config/source.pb.h"
 #include "shards/sample.h"
 
 namespace cskd::shards {
 
-// Files with a picture's extension (.jpg .jpeg .jpe .png .webp, any case), below the folder.
-Listing list_folder(const std::filesystem::path& folder);
+// One source of a configuration. What is hidden (a name with a leading dot) is passed over. Links are followed; a
+// folder is visited once, so that loops of links end. Memory does not grow with the number of pictures, except for
+// lists of labels, which are held while they are read.
+class Importer {
+ public:
+  virtual ~Importer() = default;
 
-// WebDataset: a folder with .tar files (subfolders included), or one .tar file. Members with a picture's extension
-// become samples with the key "<tar>/<member>"; others are passed over. Nothing is extracted.
-Listing list_webdataset(const std::filesystem::path& path);
+  // Pieces that different ranks may list at the same time, always in the same order: the archives of a WebDataset; one
+  // piece for every other kind. Throws DataError when the source is missing or empty of such pieces.
+  virtual std::vector<std::string> parts() const { return {""}; }
 
-// AVA: `AVA.txt` (index, image id, ten counts for scores 1..10, two tags, challenge), `images/<id>.jpg`, and
-// `aesthetics_image_lists/generic_test.jpgl`: its ids are the test split, every other rated picture is the train split.
-Listing list_ava(const std::filesystem::path& folder);
+  // Every sample of a piece. Throws DataError when its lists are damaged (file and line are named), Error when
+  // something cannot be read. A sample that is listed but not there has a fault.
+  virtual void list(const std::string& part, const TakeEntry& take) const = 0;
+};
 
-// By source.kind(); errors name the source.
-Listing list_source(const config::Source& source);
+// By source.kind(). The splits of what it lists are those that the source's split rule gives. Throws UsageError when
+// keys of the source contradict each other.
+std::unique_ptr<Importer> make_importer(const config::Source& source);
 
+// Score of each bin of the labels: source.bins(), or those of its kind; empty when it has no labels or its rule says
+// unlabelled.
+std::vector<float> bin_centres(const config::Source& source);
+
+// .jpg .jpeg .jpe .png .webp, any case.
 bool has_picture_extension(const std::filesystem::path& file);
 
 }  // namespace cskd::shards

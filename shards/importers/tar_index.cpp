@@ -5,10 +5,13 @@
 #include <charconv>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "runtime/error.h"
+#include "shards/importers/fields.h"
+#include "shards/importers/relative_name.h"
 
 namespace cskd::shards {
 namespace {
@@ -31,11 +34,13 @@ class Index {
     while (at_ + kBlock <= archive_.size()) {
       Block block;
       archive_.read_at(at_, std::as_writable_bytes(std::span(block)));
-      if (std::all_of(block.begin(), block.end(), [](char c) { return c == 0; })) return std::move(members_);
+      if (std::all_of(block.begin(), block.end(), [](char c) { return c == 0; })) break;
       check_sum(block);
       take(block);
     }
-    if (at_ != archive_.size()) fail("the archive ends inside a header");
+    if (at_ + kBlock > archive_.size() && at_ != archive_.size()) fail("the archive ends inside a header");
+    if (long_name_ || long_size_) fail("the archive ends behind a header that describes a member");
+    check_names();
     return std::move(members_);
   }
 
@@ -43,6 +48,11 @@ class Index {
   [[noreturn]] void fail(const std::string& what) const {
     throw runtime::DataError(
         fmt::format("{}: at byte {}: {}; is the tar archive whole?", archive_.path().native(), at_, what));
+  }
+
+  [[noreturn]] void refuse(std::string_view member, const char* why) const {
+    throw runtime::DataError(
+        fmt::format("{}: a member's name {}: {}", archive_.path().native(), why, in_quotes(member)));
   }
 
   // Octal text, or GNU's base 256 where the first bit is set.
@@ -95,6 +105,7 @@ class Index {
       const std::string_view key = record.substr(0, equals);
       const std::string_view value = record.substr(equals + 1);
       if (key == "path") long_name_ = std::string(value);
+      if (key.starts_with("GNU.sparse.")) is_sparse_ = true;
       if (key == "size") {
         std::uint64_t size = 0;
         const auto parsed = std::from_chars(value.data(), value.data() + value.size(), size);
@@ -108,7 +119,11 @@ class Index {
   void take(const Block& block) {
     const char type = block[156];
     const bool describes_next = type == 'x' || type == 'g' || type == 'L' || type == 'K';
-    const std::uint64_t size = !describes_next && long_size_ ? *long_size_ : number(field(block, 124, 12));
+    const bool is_without_data = type >= '1' && type <= '6';  // links, devices, folders: their size says something else
+    std::uint64_t size = number(field(block, 124, 12));
+    if (!describes_next && long_size_) size = *long_size_;
+    if (is_without_data) size = 0;
+    if (type == 'S') skip_sparse_maps(block);
     const std::uint64_t left = archive_.size() - at_ - kBlock;
     if (size > left) fail(fmt::format("a member of {} bytes, but only {} follow", size, left));
     if (type == 'x') {
@@ -116,11 +131,41 @@ class Index {
     } else if (type == 'L') {
       long_name_ = text_of(small_text(size));
     } else if (!describes_next) {
-      if (type == '0' || type == '\0' || type == '7') members_.push_back({name(block), at_ + kBlock, size});
+      const bool is_file = type == '0' || type == '\0' || type == '7';
+      if (is_file && !is_sparse_) take_file(name(block), size);
       long_name_.reset();
       long_size_.reset();
+      is_sparse_ = false;
     }
     at_ += kBlock + std::min(left, (size + kBlock - 1) / kBlock * kBlock);
+  }
+
+  void take_file(std::string name, std::uint64_t size) {
+    if (name.ends_with('/')) return;  // how the oldest archives mark folders
+    if (name.empty() || name.find('\0') != std::string::npos) fail("a member without a name, or with a NUL byte in it");
+    if (!stays_inside(name)) refuse(name, "is absolute or leads out of the archive");
+    members_.push_back({std::move(name), at_ + kBlock, size});
+  }
+
+  // GNU's old form of a sparse file: a map of its pieces, where it does not fit into the header in further blocks
+  // before the data. Moves on to the last of them.
+  void skip_sparse_maps(const Block& header) {
+    for (bool goes_on = header[482] != 0; goes_on;) {
+      at_ += kBlock;
+      if (archive_.size() - at_ < kBlock) fail("the archive ends inside the map of a sparse file");
+      Block map;
+      archive_.read_at(at_, std::as_writable_bytes(std::span(map)));
+      goes_on = map[504] != 0;
+    }
+  }
+
+  // Extracted, the last of two members of one name would win; here both would have one key.
+  void check_names() const {
+    std::vector<std::string_view> names;
+    for (const TarMember& member : members_) names.push_back(member.name);
+    std::sort(names.begin(), names.end());
+    const auto twice = std::adjacent_find(names.begin(), names.end());
+    if (twice != names.end()) refuse(*twice, "is there twice");
   }
 
   std::string name(const Block& block) const {
@@ -136,6 +181,7 @@ class Index {
   std::vector<TarMember> members_;
   std::optional<std::string> long_name_;
   std::optional<std::uint64_t> long_size_;
+  bool is_sparse_ = false;
 };
 
 }  // namespace

@@ -17,7 +17,8 @@ struct TarMember {
 };
 
 // The regular files of the archive, in its order. Throws DataError naming archive and offset: a header with a wrong
-// checksum, a member that reaches beyond the end, an unreadable number, a long name above 64 KiB.
+// checksum, a member that reaches beyond the end, an unreadable number, a long name above 64 KiB; or naming archive and
+// member: a name that is absolute or has a component "..", two files of one name.
 std::vector<TarMember> index_tar(const runtime::InputFile& archive);
 
 }  // namespace cskd::shards

@@ -1,37 +1,68 @@
 #include <algorithm>
+#include <filesystem>
 
 #include <fmt/format.h>
 
 #include "runtime/error.h"
-#include "shards/importers/importer.h"
+#include "shards/importers/folder_walk.h"
+#include "shards/importers/kinds.h"
+#include "shards/importers/layout.h"
+#include "shards/importers/relative_name.h"
 #include "shards/importers/tar_index.h"
 
 namespace cskd::shards {
+namespace {
 
-Listing list_webdataset(const std::filesystem::path& path) {
-  std::vector<std::filesystem::path> archives;
-  if (std::filesystem::is_directory(path)) {
-    for (const auto& item : std::filesystem::recursive_directory_iterator(path)) {
-      if (item.path().extension() == ".tar" && item.is_regular_file()) archives.push_back(item.path());
+// Members with a picture's extension, with the key "<archive>/<member>"; all others are passed over. Nothing is
+// extracted.
+class WebdatasetImporter final : public Importer {
+ public:
+  explicit WebdatasetImporter(const config::Source& source) : path_(source_path(source)) {}
+
+  std::vector<std::string> parts() const override {
+    switch (file_status(path_).kind) {
+      case FileStatus::Kind::kFile:
+        return {std::filesystem::path(path_).filename().native()};
+      case FileStatus::Kind::kFolder:
+        break;
+      default:
+        throw runtime::DataError(fmt::format("{} is neither a folder nor a tar file, or is not there", path_));
     }
+    std::vector<std::string> archives;
+    const auto is_archive = [](std::string_view name) { return name.ends_with(".tar"); };
+    walk_folder(path_, is_archive, [&](FoundFile&& found) {
+      if (found.status.kind != FileStatus::Kind::kFile) {
+        throw runtime::DataError(fmt::format("{} is a link to nothing, or not a regular file", found.path));
+      }
+      archives.push_back(std::move(found.name));
+    });
+    if (archives.empty()) throw runtime::DataError(fmt::format("{} holds no .tar file: is the path right?", path_));
     std::sort(archives.begin(), archives.end());
-    if (archives.empty()) throw runtime::DataError(fmt::format("{} holds no .tar file", path.native()));
-  } else if (std::filesystem::is_regular_file(path)) {
-    archives.push_back(path);
-  } else {
-    throw runtime::DataError(fmt::format("{} is neither a folder nor a tar file, or is not there", path.native()));
+    return archives;
   }
 
-  Listing listing;
-  for (const std::filesystem::path& archive : archives) {
-    const std::string name = archive == path ? path.filename().native() : archive.lexically_relative(path).native();
+  void list(const std::string& part, const TakeEntry& take) const override {
+    const bool is_folder = file_status(path_).kind == FileStatus::Kind::kFolder;
+    const std::string archive = is_folder ? (std::filesystem::path(path_) / part).native() : path_;
+    const std::int64_t changed = file_status(archive).changed;
     for (const TarMember& member : index_tar(runtime::InputFile(archive))) {
-      if (!has_picture_extension(member.name)) continue;
-      listing.entries.push_back(
-          {.key = name + "/" + member.name, .file = archive.native(), .offset = member.offset, .size = member.size});
+      if (!has_picture_extension(member.name) || is_hidden(member.name)) continue;
+      take({.key = fmt::format("{}/{}", part, member.name),
+            .file = archive,
+            .offset = member.offset,
+            .size = member.size,
+            .changed = changed});
     }
   }
-  return listing;
+
+ private:
+  std::string path_;
+};
+
+}  // namespace
+
+std::unique_ptr<Importer> make_webdataset_importer(const config::Source& source) {
+  return std::make_unique<WebdatasetImporter>(source);
 }
 
 }  // namespace cskd::shards

@@ -8,6 +8,23 @@
 #include "runtime/check.h"
 
 namespace cskd::data {
+namespace {
+
+// The n-th row that is not withdrawn. Before withdrawn row i lie withdrawn[i] - i others.
+std::uint64_t nth_row(const std::vector<std::uint32_t>& withdrawn, std::uint64_t n) {
+  std::uint64_t passed_over = 0;
+  for (std::uint64_t end = withdrawn.size(); passed_over < end;) {
+    const std::uint64_t middle = (passed_over + end) / 2;
+    if (withdrawn[middle] - middle <= n) {
+      passed_over = middle + 1;
+    } else {
+      end = middle;
+    }
+  }
+  return n + passed_over;
+}
+
+}  // namespace
 
 Corpus::Corpus(std::filesystem::path folder)
     : folder_(std::move(folder)),
@@ -31,7 +48,8 @@ SampleSet SampleSet::of_split(const Corpus& corpus, shards::Split split) {
     const shards::Manifest::Shard& shard = corpus.manifest().shards(i);
     if (shard.split() != static_cast<std::uint32_t>(split)) continue;
     part.shards.push_back(static_cast<std::uint32_t>(i));
-    part.count += shard.samples();
+    part.withdrawn.emplace_back(shard.withdrawn().begin(), shard.withdrawn().end());
+    part.count += shard.samples() - static_cast<std::uint64_t>(shard.withdrawn_size());
     part.ends.push_back(part.count);
   }
   set.size_ = part.count;
@@ -68,7 +86,7 @@ SampleRef SampleSet::at(std::uint64_t number) const {
   const std::uint64_t place = part->order ? (*part->order)(part->first + number) : number;
   const auto end = std::upper_bound(part->ends.begin(), part->ends.end(), place);
   const auto index = static_cast<size_t>(end - part->ends.begin());
-  return {part->shards[index], place - (index == 0 ? 0 : part->ends[index - 1])};
+  return {part->shards[index], nth_row(part->withdrawn[index], place - (index == 0 ? 0 : part->ends[index - 1]))};
 }
 
 TrainingSets training_sets(const Corpus& corpus, double label_fraction, std::uint64_t seed) {

@@ -41,7 +41,7 @@ class Corpus {
 // Some samples of a corpus, numbered 0..size-1; needs memory for shards, not for samples.
 class SampleSet {
  public:
-  // All samples of the shards of a split.
+  // All samples of the shards of a split, but for withdrawn rows.
   static SampleSet of_split(const Corpus& corpus, shards::Split split);
 
   // The samples whose numbers are the first `count` (or, with `rest`, all but those) of a random order of this set.
@@ -56,7 +56,8 @@ class SampleSet {
   // A part of the set: some numbers of a list of whole shards.
   struct Part {
     std::vector<std::uint32_t> shards;
-    std::vector<std::uint64_t> ends;  // samples of shards[0..i] together
+    std::vector<std::vector<std::uint32_t>> withdrawn;  // rows of each shard that are passed over, rising
+    std::vector<std::uint64_t> ends;                    // samples of shards[0..i] together
     std::optional<Permutation> order;
     std::uint64_t first = 0;  // position in `order`
     std::uint64_t count = 0;

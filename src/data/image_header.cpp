@@ -33,12 +33,13 @@ std::uint32_t number_at(Bytes bytes, std::size_t offset, std::size_t count) {
   return number;
 }
 
-ImageHeader checked(ImageFormat format, std::int64_t width, std::int64_t height, int orientation) {
+ImageHeader checked(ImageFormat format, std::int64_t width, std::int64_t height, int orientation,
+                    std::int64_t most_pixels) {
   if (width == 0 || height == 0) throw DataError(fmt::format("{} x {} pixels", width, height));
   // Neither is more than 2^32 - 1, so the product of the two can overflow, their quotient cannot.
-  if (width > kMostPixels / height) {
+  if (width > most_pixels / height) {
     throw DataError(
-        fmt::format("{} x {} pixels, at most {} million are decoded", width, height, kMostPixels / 1'000'000));
+        fmt::format("{} x {} pixels, at most {} million are decoded", width, height, most_pixels / 1'000'000));
   }
   return {format, static_cast<int>(width), static_cast<int>(height), orientation};
 }
@@ -48,7 +49,7 @@ bool is_frame_header(std::uint32_t marker) {
 }
 
 // Walks the segments up to the first scan: ITU-T T.81, annex B.
-ImageHeader read_jpeg_header(Bytes bytes) {
+ImageHeader read_jpeg_header(Bytes bytes, std::int64_t most_pixels) {
   std::int64_t width = -1;
   std::int64_t height = -1;
   int orientation = 0;
@@ -74,34 +75,34 @@ ImageHeader read_jpeg_header(Bytes bytes) {
     offset += length;
   }
   if (width < 0) throw DataError("JPEG without a frame header");
-  return checked(ImageFormat::kJpeg, width, height, orientation == 0 ? 1 : orientation);
+  return checked(ImageFormat::kJpeg, width, height, orientation == 0 ? 1 : orientation, most_pixels);
 }
 
-ImageHeader read_png_header(Bytes bytes) {
+ImageHeader read_png_header(Bytes bytes, std::int64_t most_pixels) {
   constexpr std::string_view kFirstChunk("\0\0\0\rIHDR", 8);
   if (bytes.size() < 33) refuse_truncated();
   if (!starts_with(bytes.subspan(8), kFirstChunk)) throw DataError("damaged PNG header");
-  return checked(ImageFormat::kPng, number_at(bytes, 16, 4), number_at(bytes, 20, 4), 1);
+  return checked(ImageFormat::kPng, number_at(bytes, 16, 4), number_at(bytes, 20, 4), 1, most_pixels);
 }
 
-ImageHeader read_webp_header(Bytes bytes) {
+ImageHeader read_webp_header(Bytes bytes, std::int64_t most_pixels) {
   WebPBitstreamFeatures features;
   const VP8StatusCode status =
       WebPGetFeatures(reinterpret_cast<const std::uint8_t*>(bytes.data()), bytes.size(), &features);
   if (status == VP8_STATUS_NOT_ENOUGH_DATA) refuse_truncated();
   if (status != VP8_STATUS_OK) throw DataError("damaged WebP header");
   if (features.has_animation != 0) throw DataError("animated WebP");
-  return checked(ImageFormat::kWebp, features.width, features.height, 1);
+  return checked(ImageFormat::kWebp, features.width, features.height, 1, most_pixels);
 }
 
 }  // namespace
 
-ImageHeader read_image_header(Bytes bytes) {
+ImageHeader read_image_header(Bytes bytes, std::int64_t most_pixels) {
   if (bytes.empty()) throw DataError("empty file");
-  if (starts_with(bytes, "\xFF\xD8\xFF")) return read_jpeg_header(bytes);
-  if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) return read_png_header(bytes);
+  if (starts_with(bytes, "\xFF\xD8\xFF")) return read_jpeg_header(bytes, most_pixels);
+  if (starts_with(bytes, "\x89PNG\r\n\x1A\n")) return read_png_header(bytes, most_pixels);
   if (starts_with(bytes, "RIFF") && bytes.size() >= 12 && starts_with(bytes.subspan(8), "WEBP")) {
-    return read_webp_header(bytes);
+    return read_webp_header(bytes, most_pixels);
   }
   throw DataError("not JPEG, PNG or WebP");
 }

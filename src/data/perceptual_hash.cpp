@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <cmath>
+#include <cstdlib>
 #include <numbers>
 #include <vector>
 
@@ -34,12 +35,12 @@ Basis make_basis() {
 // ITU-R BT.601 luma in 16-bit fixed point, as Pillow's convert("L").
 std::int64_t luma(const std::uint8_t* rgb) { return (19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 0x8000) >> 16; }
 
-}  // namespace
+Image shrink(const Image& image) {
+  return resize(image, {0, 0, image.width, image.height}, kSide, kSide, Filter::kBilinear);
+}
 
-std::uint64_t perceptual_hash(const Image& image) {
+std::uint64_t hash_of_small(const Image& small) {
   static const Basis basis = make_basis();
-  const Image small = resize(image, {0, 0, image.width, image.height}, kSide, kSide, Filter::kBilinear);
-
   std::array<std::array<std::int64_t, kFrequencies>, kSide> rows{};
   for (int y = 0; y < kSide; ++y) {
     for (int x = 0; x < kSide; ++x) {
@@ -63,6 +64,41 @@ std::uint64_t perceptual_hash(const Image& image) {
     if (coefficients[i] > *middle) hash |= std::uint64_t{1} << i;
   }
   return hash;
+}
+
+shards::Thumbnail thumbnail_of_small(const Image& small) {
+  constexpr int kBlock = 4;
+  constexpr int kCells = kSide / kBlock;
+  shards::Thumbnail thumbnail;
+  for (int y = 0; y < kCells; ++y) {
+    for (int x = 0; x < kCells; ++x) {
+      for (int channel = 0; channel < 3; ++channel) {
+        int sum = kBlock * kBlock / 2;
+        for (int row = 0; row < kBlock; ++row) {
+          const std::uint8_t* from = small.row(kBlock * y + row) + std::ptrdiff_t{3} * kBlock * x + channel;
+          for (int column = 0; column < kBlock; ++column) sum += from[3 * column];
+        }
+        thumbnail[static_cast<std::size_t>(3 * (kCells * y + x) + channel)] =
+            static_cast<std::uint8_t>(sum / (kBlock * kBlock));
+      }
+    }
+  }
+  return thumbnail;
+}
+
+}  // namespace
+
+std::uint64_t perceptual_hash(const Image& image) { return hash_of_small(shrink(image)); }
+
+Look look_of(const Image& image) {
+  const Image small = shrink(image);
+  return {hash_of_small(small), thumbnail_of_small(small)};
+}
+
+bool are_alike(const shards::Thumbnail& a, const shards::Thumbnail& b) {
+  int difference = 0;
+  for (std::size_t i = 0; i < a.size(); ++i) difference += std::abs(int{a[i]} - int{b[i]});
+  return difference <= kMostThumbnailDifference * static_cast<int>(a.size());
 }
 
 }  // namespace cskd::data

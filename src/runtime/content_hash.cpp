@@ -1,9 +1,12 @@
 #include "runtime/content_hash.h"
 
+#include <charconv>
 #include <cstring>
 
 #include <fmt/format.h>
 #include <xxhash.h>
+
+#include "runtime/check.h"
 
 namespace cskd::runtime {
 namespace {
@@ -22,6 +25,23 @@ std::string ContentHash::hex() const {
   std::string text;
   for (const std::uint8_t byte : bytes) text += fmt::format("{:02x}", byte);
   return text;
+}
+
+ContentHash ContentHash::from_hex(std::string_view text) {
+  ContentHash hash;
+  CSKD_CHECK(text.size() == 2 * hash.bytes.size(), "a hash of {} digits", text.size());
+  for (size_t i = 0; i < hash.bytes.size(); ++i) {
+    const auto [end, error] = std::from_chars(text.data() + 2 * i, text.data() + 2 * i + 2, hash.bytes[i], 16);
+    CSKD_CHECK(error == std::errc() && end == text.data() + 2 * i + 2, "'{}' is no hash", text);
+  }
+  return hash;
+}
+
+ContentHash ContentHash::from_bytes(std::string_view bytes) {
+  ContentHash hash;
+  CSKD_CHECK(bytes.size() == hash.bytes.size(), "a hash of {} bytes", bytes.size());
+  std::memcpy(hash.bytes.data(), bytes.data(), bytes.size());
+  return hash;
 }
 
 std::uint64_t ContentHash::prefix() const noexcept {

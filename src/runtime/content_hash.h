@@ -20,6 +20,9 @@ struct ContentHash {
 
   auto operator<=>(const ContentHash&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 misreads <=>
   std::string hex() const;                               // 32 lower-case digits
+  static ContentHash from_hex(std::string_view text);    // REQUIRES: as hex() gives it
+  // Of 16 bytes as they are stored. REQUIRES: 16 bytes
+  static ContentHash from_bytes(std::string_view bytes);
   // The first eight bytes as a number, most significant first.
   std::uint64_t prefix() const noexcept;
 };

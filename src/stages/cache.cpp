@@ -125,7 +125,8 @@ runtime::ContentHash cache_inputs(const Context& context) {
 StageOutcome run_cache(const Context& context) {
   const std::filesystem::path folder = context.folder.cache(context.config.clip().encoder());
   const runtime::ContentHash inputs = cache_inputs(context);
-  if (const auto done = agree_on_completion(folder, inputs, context.world))
+  // Caches of other shards are kept when shards were added; those of other settings are refused one by one.
+  if (const auto done = agree_on_completion(folder, inputs, context.world, OtherInputs::kMakeAgain))
     return {.completion = *done, .done_before = true};
 
   const auto start = std::chrono::steady_clock::now();

@@ -20,6 +20,8 @@ struct Context {
   RunFolder folder;
   int loader_threads = 1;
   bool resume = true;
+  // The stage was asked for by its own name: sources are looked through for what was added since they were packed.
+  bool looks_for_new = false;
   // Rank 0: how far a stage that does not train is.
   std::function<void(const std::string& stage, std::int64_t done, std::int64_t total)> progress;
   // Rank 0: who watches the training of a stage. Never null.

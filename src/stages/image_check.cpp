@@ -1,138 +1,141 @@
 #include "stages/image_check.h"
 
 #include <algorithm>
-#include <atomic>
-#include <cstring>
-#include <exception>
+#include <array>
 #include <limits>
-#include <mutex>
-#include <type_traits>
+#include <new>
+#include <span>
 
 #include <fmt/format.h>
 
 #include "data/decode.h"
+#include "data/jpeg_encoder.h"
 #include "data/perceptual_hash.h"
-#include "runtime/check.h"
+#include "data/resize.h"
+#include "runtime/content_hash.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
-#include "runtime/stop_signal.h"
-#include "runtime/threads.h"
-#include "runtime/work_counter.h"
 
 namespace cskd::stages {
 namespace {
 
 constexpr std::uint64_t kLargestPicture = 256ULL << 20;  // encoded bytes
-constexpr std::int64_t kBlock = 64;                      // entries handed out at once
+constexpr std::int64_t kMillion = 1'000'000;
 
-// One result on its way to the other ranks; the text of the fault follows.
-struct Wire {
-  std::int64_t index = 0;
-  runtime::ContentHash hash;
-  std::uint64_t phash = 0;
-  std::uint16_t width = 0;
-  std::uint16_t height = 0;
-  std::uint16_t fault_length = 0;
-  std::uint8_t format = 0;
-  std::uint8_t orientation = 0;
-};
-static_assert(std::is_trivially_copyable_v<Wire>);
-
-void append(std::string& text, std::int64_t index, const CheckedImage& image) {
-  const std::string fault = image.fault.substr(0, std::numeric_limits<std::uint16_t>::max());
-  const Wire wire{index,        image.hash,       image.phash,
-                  image.width,  image.height,     static_cast<std::uint16_t>(fault.size()),
-                  image.format, image.orientation};
-  text.append(reinterpret_cast<const char*>(&wire), sizeof(wire));
-  text += fault;
+template <typename Bytes>
+std::string as_text(const Bytes& bytes) {
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-void take_all(const std::string& text, std::vector<CheckedImage>& images, std::vector<char>& seen) {
-  for (size_t at = 0; at < text.size();) {
-    Wire wire;
-    std::memcpy(&wire, text.data() + at, sizeof(wire));
-    at += sizeof(wire);
-    const auto index = static_cast<size_t>(wire.index);
-    images.at(index) = {wire.hash,
-                        wire.phash,
-                        wire.width,
-                        wire.height,
-                        wire.format,
-                        wire.orientation,
-                        text.substr(at, wire.fault_length)};
-    seen.at(index) = 1;
-    at += wire.fault_length;
+runtime::ContentHash hash_of_pixels(const data::Image& image) {
+  runtime::ContentHasher hasher;
+  const std::array<std::int32_t, 2> size{image.width, image.height};
+  hasher.add(std::as_bytes(std::span(size)));
+  hasher.add(std::as_bytes(std::span(image.rgb)));
+  return hasher.hash();
+}
+
+bool is_too_large(const config::Packing& packing, const data::Image& image) {
+  return packing.max_side() > 0 && std::max(image.width, image.height) > static_cast<int>(packing.max_side());
+}
+
+std::vector<std::byte> pressed_smaller(const config::Packing& packing, const data::Image& image, int& width,
+                                       int& height) {
+  const auto side = static_cast<std::int64_t>(packing.max_side());
+  const std::int64_t longer = std::max(image.width, image.height);
+  const auto scaled = [&](int length) {
+    return static_cast<int>(std::max<std::int64_t>(1, (2 * length * side + longer) / (2 * longer)));
+  };
+  width = scaled(image.width);
+  height = scaled(image.height);
+  const data::Image small =
+      data::resize(image, {0, 0, image.width, image.height}, width, height, data::Filter::kBicubic);
+  return data::encode_jpeg(small, static_cast<int>(packing.quality()));
+}
+
+std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk::Picture& picture,
+                             DecodingMemory& memory) {
+  if (picture.size() > kLargestPicture) {
+    throw runtime::DataError(fmt::format("{} bytes, at most {} are read", picture.size(), kLargestPicture));
   }
+  const std::vector<std::byte> bytes = read_picture(picture);
+  const runtime::ContentHash file_hash = runtime::content_hash(bytes);
+  const data::ImageHeader header = data::read_image_header(bytes, packing.max_megapixels() * kMillion);
+  constexpr int kLongestSide = std::numeric_limits<std::uint16_t>::max();
+  if (header.width() > kLongestSide || header.height() > kLongestSide) {
+    throw runtime::DataError(
+        fmt::format("{} x {} pixels, at most {} a side", header.width(), header.height(), kLongestSide));
+  }
+  // Decoded, and once more while it is turned upright.
+  const auto pixels =
+      static_cast<std::uint64_t>(header.stored_width) * static_cast<std::uint64_t>(header.stored_height);
+  const DecodingMemory::Share share(memory, (header.orientation == 1 ? 3 : 6) * pixels);
+  const data::Image image = data::decode(bytes);
+  const data::Look look = data::look_of(image);
+  picture.set_file_hash(as_text(file_hash.bytes));
+  picture.set_pixel_hash(as_text(hash_of_pixels(image).bytes));
+  picture.set_phash(look.hash);
+  picture.set_thumbnail(as_text(look.thumbnail));
+  if (is_too_large(packing, image)) {
+    int width = 0;
+    int height = 0;
+    std::vector<std::byte> smaller = pressed_smaller(packing, image, width, height);
+    picture.set_smaller(true);
+    picture.set_hash(as_text(runtime::content_hash(smaller).bytes));
+    picture.set_stored_size(smaller.size());
+    picture.set_width(static_cast<std::uint32_t>(width));
+    picture.set_height(static_cast<std::uint32_t>(height));
+    picture.set_format(static_cast<std::uint32_t>(data::ImageFormat::kJpeg));
+    picture.set_orientation(1);
+    return smaller;
+  }
+  picture.set_hash(picture.file_hash());
+  picture.set_stored_size(picture.size());
+  picture.set_width(static_cast<std::uint32_t>(image.width));
+  picture.set_height(static_cast<std::uint32_t>(image.height));
+  picture.set_format(static_cast<std::uint32_t>(header.format));
+  picture.set_orientation(static_cast<std::uint32_t>(header.orientation));
+  return {};
 }
 
 }  // namespace
 
-std::vector<std::byte> read_entry(const shards::Entry& entry) {
-  return runtime::InputFile(entry.file).read_at(entry.offset, entry.size);
+DecodingMemory::Share::Share(DecodingMemory& memory, std::uint64_t bytes)
+    : memory_(memory), bytes_(std::min(bytes, memory.limit_)) {
+  std::unique_lock lock(memory_.mutex_);
+  memory_.freed_.wait(lock, [this] { return memory_.free_ >= bytes_; });
+  memory_.free_ -= bytes_;
 }
 
-CheckedImage check_image(const shards::Entry& entry) {
-  CheckedImage result;
-  try {
-    if (entry.size > kLargestPicture) {
-      throw runtime::DataError(fmt::format("{} bytes, at most {} are read", entry.size, kLargestPicture));
-    }
-    const std::vector<std::byte> bytes = read_entry(entry);
-    result.hash = runtime::content_hash(bytes);
-    const data::ImageHeader header = data::read_image_header(bytes);
-    const data::Image image = data::decode(bytes);
-    constexpr int kLongestSide = std::numeric_limits<std::uint16_t>::max();
-    if (image.width > kLongestSide || image.height > kLongestSide) {
-      throw runtime::DataError(
-          fmt::format("{} x {} pixels, at most {} a side", image.width, image.height, kLongestSide));
-    }
-    result.phash = data::perceptual_hash(image);
-    result.width = static_cast<std::uint16_t>(image.width);
-    result.height = static_cast<std::uint16_t>(image.height);
-    result.format = static_cast<std::uint8_t>(header.format);
-    result.orientation = static_cast<std::uint8_t>(header.orientation);
-  } catch (const runtime::Error& error) {
-    result.fault = runtime::messages(error).back();
-  } catch (const std::bad_alloc&) {
-    result.fault = "too large for this machine's memory";
-  }
-  return result;
-}
-
-std::vector<CheckedImage> check_images(const std::vector<const shards::Entry*>& entries, runtime::World& world,
-                                       int threads, const std::function<void(std::int64_t, std::int64_t)>& progress) {
-  const auto total = static_cast<std::int64_t>(entries.size());
-  std::mutex mutex;
-  std::string found;
-  std::atomic<bool> stopped{false};
+DecodingMemory::Share::~Share() {
   {
-    runtime::WorkCounter blocks(world, (total + kBlock - 1) / kBlock);
-    runtime::run_on_threads(threads, [&](int thread) {
-      for (std::int64_t block = blocks.next(); block * kBlock < total; block = blocks.next()) {
-        if (runtime::StopSignal::received() != 0) {
-          stopped = true;
-          return;
-        }
-        const std::int64_t end = std::min(total, (block + 1) * kBlock);
-        for (std::int64_t i = block * kBlock; i < end; ++i) {
-          const CheckedImage image = check_image(*entries[static_cast<size_t>(i)]);
-          const std::lock_guard lock(mutex);
-          append(found, i, image);
-        }
-        if (world.rank() == 0 && thread == 0) progress(end, total);
-      }
-    });
+    const std::lock_guard lock(memory_.mutex_);
+    memory_.free_ += bytes_;
   }
-  if (world.any(stopped)) {
-    throw runtime::Error("a signal asked to stop while pictures were checked; start again to go on",
-                         runtime::ExitCode::kRequeue);
+  memory_.freed_.notify_all();
+}
+
+std::vector<std::byte> read_picture(const shards::SurveyChunk::Picture& picture) {
+  return runtime::InputFile(picture.file()).read_at(picture.offset(), picture.size());
+}
+
+std::vector<std::byte> check_picture(const config::Packing& packing, shards::SurveyChunk::Picture& picture,
+                                     DecodingMemory& memory) {
+  if (!picture.fault().empty()) return {};
+  try {
+    return check(packing, picture, memory);
+  } catch (const runtime::Error& error) {
+    picture.set_fault(runtime::messages(error).back());
+  } catch (const std::bad_alloc&) {
+    picture.set_fault("too large for this machine's memory");
   }
-  std::vector<CheckedImage> images(entries.size());
-  std::vector<char> seen(entries.size(), 0);
-  for (const std::string& text : world.all_gather(found)) take_all(text, images, seen);
-  CSKD_CHECK(std::count(seen.begin(), seen.end(), 1) == total, "not every picture was checked");
-  if (world.rank() == 0) progress(total, total);
-  return images;
+  return {};
+}
+
+std::vector<std::byte> make_smaller(const config::Packing& packing, const shards::SurveyChunk::Picture& picture) {
+  int width = 0;
+  int height = 0;
+  return pressed_smaller(packing, data::decode(read_picture(picture)), width, height);
 }
 
 }  // namespace cskd::stages

@@ -1,38 +1,53 @@
-// Reads, hashes and decodes every picture once, before it may enter a shard.
+// Reads, hashes and decodes one picture, before it may enter a shard.
 #pragma once
 
+#include <condition_variable>
+#include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <mutex>
 #include <string>
 #include <vector>
 
-#include "runtime/content_hash.h"
-#include "runtime/world.h"
-#include "shards/sample.h"
+#include "config/packing.pb.h"
+#include "shards/survey.pb.h"
 
 namespace cskd::stages {
 
-// What was found out about one picture.
-struct CheckedImage {
-  runtime::ContentHash hash;  // of the encoded bytes
-  std::uint64_t phash = 0;
-  std::uint16_t width = 0;  // after orientation
-  std::uint16_t height = 0;
-  std::uint8_t format = 0;
-  std::uint8_t orientation = 1;
-  std::string fault;  // why it cannot be used; empty: it can
+// Bytes that the threads of a process may use for decoded pictures together, so that a few huge ones do not add up.
+class DecodingMemory {
+ public:
+  explicit DecodingMemory(std::uint64_t limit) : limit_(limit), free_(limit) {}
+
+  // Waits until `bytes` (or the whole limit, if that is less) are free, and holds them as long as it lives.
+  class Share {
+   public:
+    Share(DecodingMemory& memory, std::uint64_t bytes);
+    ~Share();
+    Share(const Share&) = delete;
+    Share& operator=(const Share&) = delete;
+
+   private:
+    DecodingMemory& memory_;
+    std::uint64_t bytes_;
+  };
+
+ private:
+  const std::uint64_t limit_;
+  std::uint64_t free_;
+  std::mutex mutex_;
+  std::condition_variable freed_;
 };
 
-// Looks at one entry. Never throws for a bad picture or an unreadable file: that is a fault.
-CheckedImage check_image(const shards::Entry& entry);
+// Fills in what `picture`, as its source lists it, lacks. Never throws for a bad picture or an unreadable file: that is
+// its fault. Returns the picture's bytes made smaller where packing.max_side asks for it, nothing otherwise.
+std::vector<std::byte> check_picture(const config::Packing& packing, shards::SurveyChunk::Picture& picture,
+                                     DecodingMemory& memory);
 
-// The bytes of an entry. Throws Error or DataError.
-std::vector<std::byte> read_entry(const shards::Entry& entry);
+// The bytes of a picture as it came. Throws Error or DataError.
+std::vector<std::byte> read_picture(const shards::SurveyChunk::Picture& picture);
 
-// All entries, shared out over ranks as they ask and over `threads` threads in each; every rank gets all results, in
-// the order of `entries`. Collective; `entries` are the same on every rank. `progress(done, total)` is called now and
-// then on rank 0.
-std::vector<CheckedImage> check_images(const std::vector<const shards::Entry*>& entries, runtime::World& world,
-                                       int threads, const std::function<void(std::int64_t, std::int64_t)>& progress);
+// The bytes of a picture made smaller, as check_picture() returned them. Throws as read_picture(), and DataError when
+// the picture does not decode any more.
+std::vector<std::byte> make_smaller(const config::Packing& packing, const shards::SurveyChunk::Picture& picture);
 
 }  // namespace cskd::stages

@@ -1,107 +1,166 @@
 #include "stages/packing_plan.h"
 
 #include <algorithm>
-#include <array>
-#include <unordered_map>
+#include <cstring>
+#include <numeric>
+#include <tuple>
+#include <utility>
 
 #include <fmt/format.h>
+
+#include "runtime/check.h"
+#include "shards/importers/importer.h"
 
 namespace cskd::stages {
 namespace {
 
 using shards::Split;
+using Picture = shards::SurveyChunk::Picture;
 
-struct Place {
+struct Item {
   std::uint32_t source = 0;
-  std::uint64_t entry = 0;
+  Split split = Split::kUnlabelled;
+  std::uint64_t bytes = 0;
+  ShuffleKey key;
 };
 
-// Test and validation first: what they hold must not be anywhere else.
-constexpr std::array<Split, 4> kPrecedence{Split::kTest, Split::kValidation, Split::kTrain, Split::kUnlabelled};
+bool lies_before(const Item& a, const Item& b) {
+  return std::tuple(a.source, -static_cast<int>(a.split), a.key) <
+         std::tuple(b.source, -static_cast<int>(b.split), b.key);
+}
 
-bool is_held_out(Split split) { return split == Split::kTest || split == Split::kValidation; }
+// Whether records, asked for in rising order, are among the losers.
+class LossCursor {
+ public:
+  LossCursor(const std::vector<Loss>& losses, std::uint64_t first)
+      : next_(std::lower_bound(losses.begin(), losses.end(), first,
+                               [](const Loss& loss, std::uint64_t number) { return loss.loser < number; })),
+        end_(losses.end()) {}
 
-shards::ShardRow row_of(const CheckedSource& source, std::uint64_t entry) {
-  const shards::Entry& listed = source.listing.entries[entry];
-  const CheckedImage& image = source.images[entry];
-  shards::ShardRow row{.key = listed.key,
-                       .size = listed.size,
-                       .hash = image.hash,
-                       .phash = image.phash,
-                       .width = image.width,
-                       .height = image.height,
-                       .format = image.format,
-                       .orientation = image.orientation};
-  if (listed.label >= 0) row.label = source.listing.labels[static_cast<size_t>(listed.label)];
+  bool is_lost(std::uint64_t number) {
+    while (next_ != end_ && next_->loser < number) ++next_;
+    return next_ != end_ && next_->loser == number;
+  }
+
+ private:
+  std::vector<Loss>::const_iterator next_, end_;
+};
+
+std::string file_name(const std::string& source, Split split, std::uint32_t generation, int number) {
+  if (generation == 0) return fmt::format("{}-{}-{:05}.h5", source, to_string(split), number);
+  return fmt::format("{}-{}-g{}-{:05}.h5", source, to_string(split), generation, number);
+}
+
+shards::ShardRow row_of(const Picture& picture, bool labelled) {
+  shards::ShardRow row{.key = picture.key(),
+                       .size = picture.stored_size(),
+                       .hash = runtime::ContentHash::from_bytes(picture.hash()),
+                       .pixel_hash = runtime::ContentHash::from_bytes(picture.pixel_hash()),
+                       .phash = picture.phash(),
+                       .width = static_cast<std::uint16_t>(picture.width()),
+                       .height = static_cast<std::uint16_t>(picture.height()),
+                       .format = static_cast<std::uint8_t>(picture.format()),
+                       .orientation = static_cast<std::uint8_t>(picture.orientation())};
+  CSKD_CHECK(picture.thumbnail().size() == row.thumbnail.size(), "a thumbnail of {} bytes", picture.thumbnail().size());
+  std::memcpy(row.thumbnail.data(), picture.thumbnail().data(), row.thumbnail.size());
+  if (labelled)
+    row.label = {picture.mean(), picture.stddev(), {picture.histogram().begin(), picture.histogram().end()}};
   return row;
 }
 
-void cut_into_shards(const std::vector<CheckedSource>& sources, std::uint32_t source_index, Split split,
-                     const std::vector<std::uint64_t>& kept, const PackingLimits& limits, PackingPlan& plan) {
-  const CheckedSource& source = sources[source_index];
-  std::uint64_t bytes = 0;
-  int number = 0;
-  for (const std::uint64_t entry : kept) {
-    const std::uint64_t size = source.listing.entries[entry].size;
-    if (number == 0 || plan.entries.back().size() >= limits.samples || bytes + size > limits.bytes) {
-      const bool labelled = source.listing.entries[entry].label >= 0;
-      plan.shards.push_back({.file = fmt::format("{}-{}-{:05}.h5", source.name, to_string(split), number++),
-                             .source = source_index,
-                             .split = split,
-                             .bins = labelled ? static_cast<std::uint32_t>(source.listing.bin_centres.size()) : 0,
-                             .source_name = source.name});
-      plan.entries.emplace_back();
-      bytes = 0;
-    }
-    plan.shards.back().rows.push_back(row_of(source, entry));
-    plan.entries.back().push_back(entry);
-    bytes += size;
+struct Found {
+  ShuffleKey key;
+  Chunk chunk;
+  Picture picture;
+};
+
+PlannedShard make_shard(const ShardCut& cut, std::vector<Found> found, const config::Source& source,
+                        const CutRules& rules) {
+  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.key < b.key; });
+  const bool labelled = cut.split != Split::kUnlabelled;
+  PlannedShard shard;
+  shard.plan = {.file = cut.file,
+                .source = cut.source,
+                .split = cut.split,
+                .bins = labelled ? static_cast<std::uint32_t>(shards::bin_centres(source).size()) : 0,
+                .generation = rules.generation,
+                .source_name = source.name()};
+  for (Found& row : found) {
+    shard.plan.rows.push_back(row_of(row.picture, labelled));
+    row.picture.clear_thumbnail();
+    row.picture.clear_histogram();
+    shard.chunks.push_back(row.chunk);
+    shard.pictures.push_back(std::move(row.picture));
   }
+  CSKD_CHECK(shard.plan.rows.size() == cut.samples, "{} holds {} samples, {} were planned", cut.file,
+             shard.plan.rows.size(), cut.samples);
+  return shard;
 }
 
 }  // namespace
 
-PackingPlan plan_packing(const std::vector<CheckedSource>& sources, const PackingLimits& limits) {
-  PackingPlan plan;
-  std::unordered_map<runtime::ContentHash, Place> first;
-  std::vector<std::array<std::vector<std::uint64_t>, 4>> kept(sources.size());  // [source][split]
-  for (const Split split : kPrecedence) {
-    for (std::uint32_t s = 0; s < sources.size(); ++s) {
-      const CheckedSource& source = sources[s];
-      for (std::uint64_t e = 0; e < source.images.size(); ++e) {
-        const shards::Entry& entry = source.listing.entries[e];
-        if (entry.split != split || !source.images[e].fault.empty()) continue;
-        const auto [found, is_new] = first.try_emplace(source.images[e].hash, Place{s, e});
-        if (is_new) {
-          kept[s][static_cast<size_t>(split)].push_back(e);
-          continue;
-        }
-        const CheckedSource& other = sources[found->second.source];
-        const shards::Entry& same = other.listing.entries[found->second.entry];
-        const bool leaks = is_held_out(same.split) && !is_held_out(split);
-        (leaks ? plan.leaked : plan.duplicates)
-            .push_back(
-                {s, entry.key,
-                 fmt::format("equals the {} picture '{}' of '{}'", to_string(same.split), same.key, other.name)});
+ShuffleKey shuffle_key(std::uint64_t seed, const runtime::ContentHash& pixel_hash, std::uint64_t key_hash) {
+  runtime::ContentHasher hasher;
+  hasher.add_field(seed);
+  hasher.add(std::as_bytes(std::span(pixel_hash.bytes)));
+  return {hasher.hash().prefix(), key_hash};
+}
+
+std::vector<ShardCut> cut_into_shards(const SampleIndex& index, const std::vector<Loss>& losses,
+                                      const std::vector<config::Source>& sources, const CutRules& rules) {
+  std::vector<Item> items;
+  LossCursor cursor(losses, 0);
+  index.for_each([&](std::uint64_t number, const IndexRecord& record) {
+    if (record.faulty != 0 || record.packed != 0 || cursor.is_lost(number)) return;
+    items.push_back(
+        {record.source, record.split, record.stored_size, shuffle_key(rules.seed, record.pixel_hash, record.key_hash)});
+  });
+  std::sort(items.begin(), items.end(), lies_before);
+  std::vector<ShardCut> cuts;
+  int number = 0;
+  for (const Item& item : items) {
+    const bool continues = !cuts.empty() && cuts.back().source == item.source && cuts.back().split == item.split;
+    if (!continues) number = 0;
+    if (!continues || cuts.back().samples == rules.samples || cuts.back().bytes + item.bytes > rules.bytes) {
+      cuts.push_back({.file = file_name(sources[item.source].name(), item.split, rules.generation, number++),
+                      .source = item.source,
+                      .split = item.split,
+                      .first = item.key});
+    }
+    cuts.back().last = item.key;
+    ++cuts.back().samples;
+    cuts.back().bytes += item.bytes;
+  }
+  return cuts;
+}
+
+std::vector<PlannedShard> plan_rows(const Survey& survey, const std::vector<Loss>& losses, std::uint64_t packed,
+                                    std::span<const ShardCut> cuts, const CutRules& rules) {
+  CSKD_CHECK(!cuts.empty(), "no shard to plan");
+  const config::Source& source = survey.sources()[cuts.front().source];
+  std::vector<std::vector<Found>> found(cuts.size());
+  for (const Chunk& chunk : survey.chunks()) {
+    if (chunk.source != cuts.front().source) continue;
+    shards::SurveyChunk pictures = survey.read(chunk);
+    LossCursor cursor(losses, packed + chunk.first);
+    for (int i = 0; i < pictures.pictures_size(); ++i) {
+      Picture& picture = *pictures.mutable_pictures(i);
+      const std::uint64_t number = packed + chunk.first + static_cast<std::uint64_t>(i);
+      if (!picture.fault().empty() || picture.split() != static_cast<std::uint32_t>(cuts.front().split) ||
+          cursor.is_lost(number)) {
+        continue;
       }
+      const ShuffleKey key = shuffle_key(rules.seed, runtime::ContentHash::from_bytes(picture.pixel_hash()),
+                                         key_hash(source.name(), picture.key()));
+      const auto cut = std::find_if(cuts.begin(), cuts.end(), [&](const ShardCut& each) { return key <= each.last; });
+      if (cut == cuts.end() || key < cut->first) continue;
+      found[static_cast<std::size_t>(cut - cuts.begin())].push_back({key, chunk, std::move(picture)});
     }
   }
-  for (std::uint32_t s = 0; s < sources.size(); ++s) {
-    const CheckedSource& source = sources[s];
-    for (const shards::Fault& fault : source.listing.faults) plan.quarantined.push_back({s, fault.key, fault.reason});
-    for (std::uint64_t e = 0; e < source.images.size(); ++e) {
-      if (!source.images[e].fault.empty()) {
-        plan.quarantined.push_back({s, source.listing.entries[e].key, source.images[e].fault});
-      }
-    }
-    for (const Split split : kPrecedence) {
-      std::vector<std::uint64_t>& entries = kept[s][static_cast<size_t>(split)];
-      std::sort(entries.begin(), entries.end(),
-                [&](std::uint64_t a, std::uint64_t b) { return source.images[a].hash < source.images[b].hash; });
-      cut_into_shards(sources, s, split, entries, limits, plan);
-    }
-  }
-  return plan;
+  std::vector<PlannedShard> planned;
+  for (std::size_t i = 0; i < cuts.size(); ++i)
+    planned.push_back(make_shard(cuts[i], std::move(found[i]), source, rules));
+  return planned;
 }
 
 }  // namespace cskd::stages

@@ -1,48 +1,63 @@
-// Which picture goes where: duplicates and leaks are dropped, the rest is shared out over shards. Pure.
+// Which picture lies in which new shard, and where.
+//
+// Note [Order in shards]
+// Pictures of a source and split are shuffled by a keyed hash of their pixels and then cut into shards: every shard is
+// a fair sample of its source, and the order does not depend on names, ranks or time.
 #pragma once
 
+#include <compare>
 #include <cstdint>
 #include <string>
 #include <vector>
 
 #include "shards/image_shard_writer.h"
-#include "shards/sample.h"
-#include "stages/image_check.h"
+#include "stages/duplicates.h"
+#include "stages/sample_index.h"
+#include "stages/survey.h"
 
 namespace cskd::stages {
 
-// A source with what was found out about each of its entries.
-struct CheckedSource {
-  std::string name;
-  std::string kind;
-  shards::Listing listing;
-  std::vector<CheckedImage> images;  // as listing.entries
-};
+// Place of a picture in its source and split.
+struct ShuffleKey {
+  std::uint64_t key = 0;
+  std::uint64_t tie = 0;  // pictures of a test split may be equal
 
-// A picture that does not enter the shards.
-struct Dropped {
+  auto operator<=>(const ShuffleKey&) const = default;  // NOLINT(modernize-use-nullptr): clang-tidy 14 misreads <=>
+};
+ShuffleKey shuffle_key(std::uint64_t seed, const runtime::ContentHash& pixel_hash, std::uint64_t key_hash);
+
+// A shard to be: the kept pictures of a source and split with first <= shuffle key <= last.
+struct ShardCut {
+  std::string file;
   std::uint32_t source = 0;
-  std::string key;
-  std::string reason;
+  shards::Split split = shards::Split::kUnlabelled;
+  ShuffleKey first, last;
+  std::uint64_t samples = 0;
+  std::uint64_t bytes = 0;
 };
 
-struct PackingPlan {
-  std::vector<shards::ShardPlan> shards;
-  std::vector<std::vector<std::uint64_t>> entries;  // of each shard: positions in its source's listing
-  std::vector<Dropped> duplicates;
-  std::vector<Dropped> leaked;
-  std::vector<Dropped> quarantined;
+struct CutRules {
+  std::uint64_t samples = 16'384;      // most of a shard
+  std::uint64_t bytes = 512ULL << 20;  // most of a shard; a single larger picture has a shard of its own
+  std::uint64_t seed = 1;
+  std::uint32_t generation = 0;
 };
 
-struct PackingLimits {
-  std::uint64_t samples = 16'384;      // of a shard
-  std::uint64_t bytes = 512ULL << 20;  // of a shard
+// The shards of all pictures of the index that are usable, not packed and not lost, by source, test split first.
+// Memory: 40 bytes a picture.
+std::vector<ShardCut> cut_into_shards(const SampleIndex& index, const std::vector<Loss>& losses,
+                                      const std::vector<config::Source>& sources, const CutRules& rules);
+
+// A shard with its rows, and where the bytes of each come from.
+struct PlannedShard {
+  shards::ShardPlan plan;
+  std::vector<Chunk> chunks;                           // [rows]
+  std::vector<shards::SurveyChunk::Picture> pictures;  // [rows]
 };
 
-// Exact content decides. Among pictures of equal bytes one stays: a test or validation picture before a training one, a
-// training one before an unlabelled one, then the order of sources and keys. What goes because of a test or validation
-// picture counts as leaked, the rest as duplicates. Order within a source and split: by content hash, which is a
-// shuffle that does not depend on names, ranks or time.
-PackingPlan plan_packing(const std::vector<CheckedSource>& sources, const PackingLimits& limits);
+// The rows of consecutive cuts of one source and split: reads the survey of that source once. `packed` is the number of
+// records that precede those of the survey in the index. Throws as Survey::read().
+std::vector<PlannedShard> plan_rows(const Survey& survey, const std::vector<Loss>& losses, std::uint64_t packed,
+                                    std::span<const ShardCut> cuts, const CutRules& rules);
 
 }  // namespace cskd::stages

@@ -1,151 +1,276 @@
 #include "stages/shard.h"
 
 #include <algorithm>
+#include <array>
+#include <atomic>
 #include <chrono>
+#include <mutex>
+#include <set>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
 #include "runtime/atomic_file.h"
+#include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/free_space.h"
 #include "runtime/stop_signal.h"
+#include "runtime/threads.h"
 #include "runtime/work_counter.h"
 #include "shards/importers/importer.h"
 #include "shards/manifest.h"
+#include "stages/packed_corpus.h"
+#include "stages/packing_context.h"
+#include "stages/packing_lists.h"
 #include "stages/packing_plan.h"
+#include "stages/survey.h"
 
 namespace cskd::stages {
 namespace {
 
-// Every rank lists by itself; all must see the same.
-std::vector<CheckedSource> list_sources(const Context& context) {
-  std::vector<CheckedSource> sources;
-  runtime::ContentHasher hasher;
-  for (const config::Source& source : context.config.sources()) {
-    sources.push_back({source.name(), config::Source::Kind_Name(source.kind()), shards::list_source(source), {}});
-    for (const shards::Entry& entry : sources.back().listing.entries) {
-      hasher.add_field(entry.key);
-      hasher.add_field(entry.size);
+using shards::Manifest;
+using MaybePacked = std::optional<Manifest>;
+
+constexpr std::uint64_t kRowsAtOnce = 1U << 17;  // planned by a rank: memory
+
+// What became of the pictures of a source.
+struct SourceCount {
+  std::uint64_t listed = 0;
+  std::uint64_t quarantined = 0;
+  std::array<std::uint64_t, 5> lost{};  // by LossKind
+
+  std::uint64_t lost_as(LossKind kind) const { return lost[static_cast<std::size_t>(kind)]; }
+};
+
+// Rank 0 writes it: one record for each picture.
+void write_index(const std::filesystem::path& path, const PackingContext& context, const Survey& survey,
+                 const MaybePacked& packed) {
+  SampleIndexWriter writer(path);
+  if (packed) {
+    for_each_packed_row(context.folder, *packed,
+                        [&](const PackedRow&, const IndexRecord& record, const std::string&) { writer.add(record); });
+  }
+  for (const Chunk& chunk : survey.chunks()) {
+    const std::string& source_name = survey.sources()[chunk.source].name();
+    const shards::SurveyChunk pictures = survey.read(chunk);
+    for (const auto& picture : pictures.pictures()) {
+      IndexRecord record{.key_hash = key_hash(source_name, picture.key()),
+                         .stored_size = picture.stored_size(),
+                         .source = chunk.source,
+                         .split = static_cast<shards::Split>(picture.split()),
+                         .faulty = static_cast<std::uint8_t>(picture.fault().empty() ? 0 : 1)};
+      if (record.faulty == 0) {
+        record.pixel_hash = runtime::ContentHash::from_bytes(picture.pixel_hash());
+        record.hash = runtime::ContentHash::from_bytes(picture.hash());
+        record.phash = picture.phash();
+        std::copy(picture.thumbnail().begin(), picture.thumbnail().end(), record.thumbnail.begin());
+      }
+      writer.add(record);
     }
   }
-  const std::string own = hasher.hash().hex();
-  const std::vector<std::string> all = context.world.all_gather(own);
-  const auto other = std::find_if(all.begin(), all.end(), [&](const std::string& hash) { return hash != own; });
-  if (other != all.end()) {
-    throw runtime::DataError(
-        fmt::format("rank {} and rank {} see other pictures in the sources: are all of them on a shared file system?",
-                    context.world.rank(), other - all.begin()));
-  }
-  return sources;
+  writer.close();
 }
 
-void check_sources(std::vector<CheckedSource>& sources, const Context& context) {
-  std::vector<const shards::Entry*> entries;
-  for (const CheckedSource& source : sources) {
-    for (const shards::Entry& entry : source.listing.entries) entries.push_back(&entry);
-  }
-  std::vector<CheckedImage> images =
-      check_images(entries, context.world, context.loader_threads,
-                   [&](std::int64_t done, std::int64_t total) { context.progress("checking", done, total); });
-  auto next = images.begin();
-  for (CheckedSource& source : sources) {
-    const auto end = next + static_cast<std::ptrdiff_t>(source.listing.entries.size());
-    source.images.assign(std::make_move_iterator(next), std::make_move_iterator(end));
-    next = end;
-  }
+std::vector<SourceCount> count(const SampleIndex& index, const std::vector<Loss>& losses, std::size_t sources) {
+  std::vector<SourceCount> counts(sources);
+  auto loss = losses.begin();
+  index.for_each([&](std::uint64_t number, const IndexRecord& record) {
+    SourceCount& source = counts[record.source];
+    const bool is_lost = loss != losses.end() && loss->loser == number;
+    if (record.packed == 0) {
+      ++source.listed;
+      if (record.faulty != 0) ++source.quarantined;
+      if (is_lost) ++source.lost[static_cast<std::size_t>(loss->kind)];
+    }
+    if (is_lost) ++loss;
+  });
+  return counts;
 }
 
-void refuse_many_faults(const PackingPlan& plan, const std::vector<CheckedSource>& sources, double limit) {
+void refuse_many_faults(const std::vector<SourceCount>& counts, const Survey& survey, double limit) {
   std::uint64_t total = 0;
-  for (const CheckedSource& source : sources) total += source.listing.entries.size() + source.listing.faults.size();
-  if (static_cast<double>(plan.quarantined.size()) <= limit * static_cast<double>(total)) return;
-  const Dropped& first = plan.quarantined.front();
-  throw runtime::DataError(fmt::format(
-      "{} of {} pictures cannot be used, more than packing.max_fault_rate = {} allows; the first is '{}' of '{}': {}",
-      plan.quarantined.size(), total, limit, first.key, sources[first.source].name, first.reason));
-}
-
-std::string lines(const std::vector<Dropped>& dropped, const std::vector<CheckedSource>& sources, const char* what) {
-  std::string text;
-  for (const Dropped& sample : dropped) {
-    const nlohmann::ordered_json line{
-        {"source", sources[sample.source].name}, {"key", sample.key}, {"what", what}, {"reason", sample.reason}};
-    text += line.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+  std::uint64_t faulty = 0;
+  for (const SourceCount& source : counts) {
+    total += source.listed;
+    faulty += source.quarantined;
   }
-  return text;
+  if (static_cast<double>(faulty) <= limit * static_cast<double>(total)) return;
+  for (const Chunk& chunk : survey.chunks()) {
+    const shards::SurveyChunk pictures = survey.read(chunk);
+    for (const auto& picture : pictures.pictures()) {
+      if (picture.fault().empty()) continue;
+      throw runtime::DataError(
+          fmt::format("{} of {} pictures cannot be used, more than packing.max_fault_rate = {} allows; the first is "
+                      "'{}' of '{}': {}",
+                      faulty, total, limit, picture.key(), survey.sources()[chunk.source].name(), picture.fault()));
+    }
+  }
 }
 
-// Entry i of the result is shard i's of the plan; all ranks get all.
-std::vector<shards::Manifest::Shard> write_shards(const PackingPlan& plan, const std::vector<CheckedSource>& sources,
-                                                  const Context& context) {
-  const auto total = static_cast<std::int64_t>(plan.shards.size());
+// Consecutive cuts of one source and split that a rank plans together.
+std::vector<std::span<const ShardCut>> units_of(const std::vector<ShardCut>& cuts, int ranks) {
+  std::uint64_t rows = 0;
+  for (const ShardCut& cut : cuts) rows += cut.samples;
+  const std::uint64_t most = std::min(kRowsAtOnce, rows / (4 * static_cast<std::uint64_t>(ranks)) + 1);
+  std::vector<std::span<const ShardCut>> units;
+  for (std::size_t first = 0; first < cuts.size();) {
+    std::size_t end = first + 1;
+    for (std::uint64_t held = cuts[first].samples; end < cuts.size(); ++end) {
+      held += cuts[end].samples;
+      if (held > most || cuts[end].source != cuts[first].source || cuts[end].split != cuts[first].split) break;
+    }
+    units.emplace_back(cuts.data() + first, end - first);
+    first = end;
+  }
+  return units;
+}
+
+Manifest::Shard find_or_write(const PlannedShard& shard, const Survey& survey, const std::filesystem::path& folder) {
+  runtime::failure_point("shard.next", folder.native());
+  if (auto entry = shards::find_image_shard(folder, shard.plan)) return *entry;
+  return shards::write_image_shard(
+      folder, shard.plan, [&](std::size_t row) { return survey.stored_bytes(shard.chunks[row], shard.pictures[row]); });
+}
+
+// The entries of the new shards, in the order of the cuts; all ranks get all.
+std::vector<Manifest::Shard> write_shards(const PackingContext& context, const Survey& survey,
+                                          const std::vector<Loss>& losses, std::uint64_t packed_rows,
+                                          const std::vector<ShardCut>& cuts, const CutRules& rules) {
+  const std::filesystem::path folder = context.folder;
+  const std::vector<std::span<const ShardCut>> units = units_of(cuts, context.world.size());
   std::string made;
-  bool stopped = false;
+  std::mutex mutex;
+  std::atomic<bool> stopped{false};
   {
+    const auto total = static_cast<std::int64_t>(units.size());
     runtime::WorkCounter counter(context.world, total);
-    for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
-      runtime::failure_point("shard.next", context.folder.shards().native());
-      if (runtime::StopSignal::received() != 0) {
-        stopped = true;
-        break;
-      }
-      const auto index = static_cast<size_t>(i);
-      const shards::ShardPlan& shard = plan.shards[index];
-      std::optional<shards::Manifest::Shard> entry = shards::find_image_shard(context.folder.shards(), shard);
-      if (!entry) {
-        const std::vector<shards::Entry>& entries = sources[shard.source].listing.entries;
-        entry = shards::write_image_shard(context.folder.shards(), shard,
-                                          [&](size_t row) { return read_entry(entries[plan.entries[index][row]]); });
-      }
-      const std::string text = entry->SerializeAsString();
-      made += fmt::format("{} {}\n", i, text.size()) + text;
-      if (context.world.rank() == 0) context.progress("packing", i + 1, total);
+    for (std::int64_t u = counter.next(); u < total && !stopped; u = counter.next()) {
+      const std::span<const ShardCut> unit = units[static_cast<std::size_t>(u)];
+      const std::vector<PlannedShard> planned = plan_rows(survey, losses, packed_rows, unit, rules);
+      std::atomic<std::size_t> next{0};
+      runtime::run_on_threads(std::min(context.threads, static_cast<int>(planned.size())), [&](int) {
+        for (std::size_t i = next++; i < planned.size(); i = next++) {
+          if (runtime::StopSignal::received() != 0) stopped = true;
+          if (stopped) return;
+          const std::string text = find_or_write(planned[i], survey, folder).SerializeAsString();
+          const std::lock_guard lock(mutex);
+          made += fmt::format("{} {}\n", &unit[i] - cuts.data(), text.size()) + text;
+        }
+      });
+      if (context.world.rank() == 0)
+        context.progress("packing", &unit.back() - cuts.data() + 1, static_cast<std::int64_t>(cuts.size()));
     }
   }
   if (context.world.any(stopped)) {
     throw runtime::Error("a signal asked to stop while shards were written; start again to go on",
                          runtime::ExitCode::kRequeue);
   }
-  std::vector<shards::Manifest::Shard> entries(plan.shards.size());
+  std::vector<Manifest::Shard> entries(cuts.size());
   for (const std::string& text : context.world.all_gather(made)) {
-    for (size_t at = 0; at < text.size();) {
-      const size_t end = text.find('\n', at);
-      const size_t blank = text.find(' ', at);
-      const size_t index = std::stoull(text.substr(at, blank - at));
-      const size_t length = std::stoull(text.substr(blank + 1, end - blank - 1));
-      entries.at(index).ParseFromString(text.substr(end + 1, length));
+    for (std::size_t at = 0; at < text.size();) {
+      const std::size_t end = text.find('\n', at);
+      const std::size_t blank = text.find(' ', at);
+      const std::size_t position = std::stoull(text.substr(at, blank - at));
+      const std::size_t length = std::stoull(text.substr(blank + 1, end - blank - 1));
+      entries.at(position).ParseFromString(text.substr(end + 1, length));
       at = end + 1 + length;
     }
   }
   return entries;
 }
 
-shards::Manifest make_manifest(const PackingPlan& plan, const std::vector<CheckedSource>& sources,
-                               const std::vector<shards::Manifest::Shard>& entries) {
-  shards::Manifest manifest;
-  for (const CheckedSource& source : sources) {
-    shards::Manifest::Source& entry = *manifest.add_sources();
-    entry.set_name(source.name);
-    entry.set_kind(source.kind);
-    entry.mutable_bin_centres()->Assign(source.listing.bin_centres.begin(), source.listing.bin_centres.end());
+// Adds the losers among packed rows to the rows that nobody may use.
+void withdraw(Manifest& manifest, const std::vector<Loss>& losses) {
+  auto loss = losses.begin();
+  std::uint64_t number = 0;
+  for (Manifest::Shard& shard : *manifest.mutable_shards()) {
+    std::set<std::uint32_t> withdrawn(shard.withdrawn().begin(), shard.withdrawn().end());
+    const std::set<std::uint32_t> before = withdrawn;
+    for (std::uint32_t row = 0; row < shard.samples(); ++row) {
+      if (before.contains(row)) continue;
+      if (loss != losses.end() && loss->loser == number) {
+        withdrawn.insert(row);
+        ++loss;
+      }
+      ++number;
+    }
+    shard.mutable_withdrawn()->Assign(withdrawn.begin(), withdrawn.end());
   }
-  for (const shards::Manifest::Shard& shard : entries) {
-    *manifest.add_shards() = shard;
-    shards::Manifest::Source& source = *manifest.mutable_sources(static_cast<int>(shard.source()));
-    source.set_packed(source.packed() + shard.samples());
+}
+
+Manifest make_manifest(const PackingContext& context, const MaybePacked& packed, const Survey& survey,
+                       const std::vector<SourceCount>& counts, const std::vector<Loss>& losses,
+                       const std::vector<Manifest::Shard>& entries) {
+  Manifest manifest;
+  if (packed) manifest = *packed;
+  withdraw(manifest, losses);
+  manifest.clear_sources();
+  manifest.clear_settings();
+  for (const Manifest::Shard& shard : entries) *manifest.add_shards() = shard;
+  for (std::size_t i = 0; i < counts.size(); ++i) {
+    const config::Source& source = survey.sources()[i];
+    Manifest::Source& entry = *manifest.add_sources();
+    entry.set_name(source.name());
+    entry.set_kind(config::Source::Kind_Name(source.kind()));
+    const std::vector<float> centres = shards::bin_centres(source);
+    entry.mutable_bin_centres()->Assign(centres.begin(), centres.end());
+    entry.set_split_rule(config::Source::SplitRule_Name(source.split()));
+    entry.set_weight(source.weight());
+    for (const Manifest::Setting& setting : source_settings(source)) *entry.add_settings() = setting;
+    entry.set_duplicates(counts[i].lost_as(LossKind::kDuplicate));
+    entry.set_near_duplicates(counts[i].lost_as(LossKind::kNearDuplicate));
+    entry.set_leaked(counts[i].lost_as(LossKind::kLeaked) + counts[i].lost_as(LossKind::kNearlyLeaked));
+    entry.set_quarantined(counts[i].quarantined);
   }
-  const auto source_of = [&](const Dropped& sample) {
-    return manifest.mutable_sources(static_cast<int>(sample.source));
-  };
-  for (const Dropped& sample : plan.duplicates) source_of(sample)->set_duplicates(source_of(sample)->duplicates() + 1);
-  for (const Dropped& sample : plan.leaked) source_of(sample)->set_leaked(source_of(sample)->leaked() + 1);
-  for (const Dropped& sample : plan.quarantined)
-    source_of(sample)->set_quarantined(source_of(sample)->quarantined() + 1);
+  for (const Manifest::Shard& shard : manifest.shards()) {
+    Manifest::Source& source = *manifest.mutable_sources(static_cast<int>(shard.source()));
+    source.set_packed(source.packed() + shard.samples() - static_cast<std::uint64_t>(shard.withdrawn_size()));
+  }
   manifest.set_leak_gate_passed(true);
+  for (const Manifest::Setting& setting : packing_settings(context.config)) *manifest.add_settings() = setting;
+  manifest.set_generations((packed ? packed->generations() : 0) + (entries.empty() ? 0 : 1));
   return manifest;
+}
+
+// Shards that no manifest names: of a packing that was interrupted, and then went on from other sources.
+void remove_unknown_shards(const std::filesystem::path& folder, const Manifest& manifest) {
+  std::set<std::string> known;
+  for (const Manifest::Shard& shard : manifest.shards()) known.insert(shard.file());
+  std::vector<std::filesystem::path> unknown;
+  for (const auto& item : std::filesystem::directory_iterator(folder)) {
+    if (item.path().extension() == ".h5" && !known.contains(item.path().filename().native()))
+      unknown.push_back(item.path());
+  }
+  for (const std::filesystem::path& path : unknown) std::filesystem::remove(path);
+}
+
+std::string facts_of(const Manifest& manifest, std::uint64_t added, std::uint64_t bytes) {
+  nlohmann::ordered_json facts{
+      {"packed", 0},      {"duplicates", 0}, {"near_duplicates", 0}, {"leaked", 0},
+      {"quarantined", 0}, {"added", added},  {"bytes", bytes},       {"shards", manifest.shards_size()}};
+  nlohmann::ordered_json sources = nlohmann::ordered_json::array();
+  for (const Manifest::Source& source : manifest.sources()) {
+    const nlohmann::ordered_json figures{{"packed", source.packed()},
+                                         {"duplicates", source.duplicates()},
+                                         {"near_duplicates", source.near_duplicates()},
+                                         {"leaked", source.leaked()},
+                                         {"quarantined", source.quarantined()}};
+    for (const auto& [name, figure] : figures.items())
+      facts[name] = facts[name].get<std::uint64_t>() + figure.get<std::uint64_t>();
+    nlohmann::ordered_json entry{{"name", source.name()}};
+    entry.update(figures);
+    sources.push_back(entry);
+  }
+  facts["sources"] = sources;
+  return facts.dump();
+}
+
+std::uint64_t bytes_of(const Manifest& manifest) {
+  std::uint64_t bytes = 0;
+  for (const Manifest::Shard& shard : manifest.shards()) bytes += shard.total_bytes();
+  return bytes;
 }
 
 }  // namespace
@@ -154,52 +279,72 @@ runtime::ContentHash shard_inputs(const config::Config& config) {
   runtime::ContentHasher hasher;
   for (const config::Source& source : config.sources()) hasher.add_field(source.SerializeAsString());
   hasher.add_field(config.packing().SerializeAsString());
+  hasher.add_field(config.run().seed());
   return hasher.hash();
 }
 
-StageOutcome run_shard(const Context& context) {
+StageOutcome run_shard(const Context& stage) {
+  const PackingContext context{stage.config, stage.world, stage.folder.shards(), stage.loader_threads, stage.progress};
   const runtime::ContentHash inputs = shard_inputs(context.config);
-  const std::filesystem::path folder = context.folder.shards();
-  if (const auto done = agree_on_completion(folder, inputs, context.world))
-    return {.completion = *done, .done_before = true};
+  const std::filesystem::path& folder = context.folder;
+  if (!stage.looks_for_new) {
+    if (const auto done = agree_on_completion(folder, inputs, context.world, OtherInputs::kMakeAgain))
+      return {.completion = *done, .done_before = true};
+  }
   if (context.config.sources().empty())
     throw runtime::UsageError("the configuration has no [[sources]]: there is nothing to pack");
 
   const auto start = std::chrono::steady_clock::now();
   make_stage_folder(folder, context.world);
-  std::vector<CheckedSource> sources = list_sources(context);
-  check_sources(sources, context);
-  const config::Packing& packing = context.config.packing();
-  const PackingPlan plan = plan_packing(sources, {packing.max_samples(), std::uint64_t{packing.max_size()} << 20});
-  refuse_many_faults(plan, sources, packing.max_fault_rate());
-  std::uint64_t bytes = 0;
-  std::uint64_t packed = 0;
-  for (const shards::ShardPlan& shard : plan.shards) {
-    for (const shards::ShardRow& row : shard.rows) bytes += row.size;
-    packed += shard.rows.size();
-  }
-  if (packed == 0) throw runtime::DataError("not one picture of the sources can be used");
-  if (context.world.rank() == 0) {
-    runtime::remove_temporary_files(folder);
-    runtime::require_free_space(folder, bytes + bytes / 16, "the image shards");
-  }
+  const MaybePacked packed = find_packed_corpus(context);
+  if (context.world.rank() == 0) runtime::remove_temporary_files(folder);
+  const Survey survey(context, ordered_sources(context.config, packed));
+  const std::filesystem::path index_path = folder / "work" / "index";
+  if (context.world.rank() == 0) write_index(index_path, context, survey, packed);
   context.world.barrier();
-  const std::vector<shards::Manifest::Shard> entries = write_shards(plan, sources, context);
+  const SampleIndex index(index_path);
+  const config::Packing& packing = context.config.packing();
+  const std::vector<Loss> losses = find_losses(index,
+                                               {.distance = static_cast<int>(packing.near_duplicate_distance()),
+                                                .drop_near = packing.drop_near_duplicates(),
+                                                .threads = context.threads},
+                                               context.world);
+  const std::vector<SourceCount> counts = count(index, losses, survey.sources().size());
+  refuse_many_faults(counts, survey, packing.max_fault_rate());
+  const CutRules rules{.samples = packing.max_samples(),
+                       .bytes = std::uint64_t{packing.max_size()} << 20,
+                       .seed = context.config.run().seed(),
+                       .generation = packed ? packed->generations() : 0};
+  const std::vector<ShardCut> cuts = cut_into_shards(index, losses, survey.sources(), rules);
+  const std::uint64_t packed_rows = packed ? count_packed_rows(*packed) : 0;
+  std::uint64_t added = 0;
+  std::uint64_t bytes = 0;
+  for (const ShardCut& cut : cuts) {
+    added += cut.samples;
+    bytes += cut.bytes;
+  }
+  if (packed_rows + added == 0) throw runtime::DataError("not one picture of the sources can be used");
+  if (context.world.rank() == 0) runtime::require_free_space(folder, bytes + bytes / 16, "the image shards");
+  context.world.barrier();
+  const std::vector<Manifest::Shard> entries = write_shards(context, survey, losses, packed_rows, cuts, rules);
 
+  const Manifest manifest = make_manifest(context, packed, survey, counts, losses, entries);
+  const bool nothing_new = packed && packed->SerializeAsString() == manifest.SerializeAsString();
   Completion completion{.stage = "shard", .inputs = inputs};
-  completion.images = packed + plan.duplicates.size() + plan.leaked.size() + plan.quarantined.size();
-  completion.facts = nlohmann::ordered_json{{"packed", packed},
-                                            {"duplicates", plan.duplicates.size()},
-                                            {"quarantined", plan.quarantined.size()},
-                                            {"leaked", plan.leaked.size()}}
-                         .dump();
-  completion.products = {shards::kManifestFile, "quarantine.jsonl", "dropped.jsonl"};
+  completion.images = survey.samples();
+  completion.facts = facts_of(manifest, added, bytes_of(manifest));
+  completion.products = {shards::kManifestFile, kQuarantineFile, kDroppedFile};
   completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context.world.rank() == 0) {
-    runtime::write_file_atomically(folder / "quarantine.jsonl", lines(plan.quarantined, sources, "quarantined"));
-    runtime::write_file_atomically(
-        folder / "dropped.jsonl", lines(plan.leaked, sources, "leaked") + lines(plan.duplicates, sources, "duplicate"));
-    shards::write_manifest(folder, make_manifest(plan, sources, entries));
+    const bool lists_are_there =
+        std::filesystem::exists(folder / kQuarantineFile) && std::filesystem::exists(folder / kDroppedFile);
+    if (!nothing_new || !lists_are_there) {
+      write_quarantine(folder, survey);
+      write_dropped(folder, survey, packed, losses);
+      shards::write_manifest(folder, manifest);
+    }
+    remove_unknown_shards(folder, manifest);
+    survey.forget_the_rest();
     write_completion(folder, completion);
   }
   context.world.barrier();

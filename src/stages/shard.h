@@ -8,10 +8,19 @@ namespace cskd::stages {
 // Digest of the keys that decide what is packed.
 runtime::ContentHash shard_inputs(const config::Config& config);
 
-// <run>/shards: shards, manifest.cskd, quarantine.jsonl and dropped.jsonl (source, key, reason). Collective. Shards
-// that are whole and hold what they should are kept. Throws DataError when a source is missing or empty, sources differ
-// between ranks, or more than packing.max_fault_rate of the pictures are faulty. Facts: packed, duplicates,
-// quarantined, leaked.
+// <run>/shards: shards, manifest.cskd, quarantine.jsonl and dropped.jsonl, and the survey (survey.h). Collective.
+//
+// Note [Growing corpora]
+// Shards are never rewritten. Pictures and sources that were added since lie in shards of their own (a generation of
+// the manifest); where they take precedence over a packed picture (duplicates.h, Note [Who stays]), its row is
+// withdrawn in the manifest. A picture that went from its source stays packed; one whose contents changed is packed
+// beside the old. All that shards hold is checked again by their hashes at each start.
+//
+// Unless context.looks_for_new, a complete stage of the same configuration is left as it is, without a look at its
+// sources. Throws DataError when a source is missing or empty, ranks see different sources, or more than
+// packing.max_fault_rate of the pictures are faulty; UsageError when the folder was packed with other settings. Facts:
+// packed, duplicates, near_duplicates, leaked, quarantined, added (by this call), bytes, shards, and the same by
+// source.
 StageOutcome run_shard(const Context& context);
 
 }  // namespace cskd::stages

@@ -1,6 +1,7 @@
 // Archives are made by GNU tar and Python elsewhere (tests/stages, tests/demo); here are damaged ones.
 #include "shards/importers/tar_index.h"
 
+#include <filesystem>
 #include <fstream>
 #include <random>
 
@@ -14,22 +15,37 @@
 namespace cskd::shards {
 namespace {
 
-std::string header(const std::string& name, std::uint64_t size, char type) {
-  std::string block(512, '\0');
-  block.replace(0, name.size(), name);
-  block.replace(100, 7, "0000644");
-  block.replace(124, 11, fmt::format("{:011o}", size));
+using testing::ElementsAre;
+using testing::HasSubstr;
+
+// The block with the checksum of what it holds.
+std::string sealed(std::string block) {
   block.replace(148, 8, "        ");
-  block[156] = type;
-  block.replace(257, 8, std::string("ustar\00000", 8));
   unsigned sum = 0;
   for (const char c : block) sum += static_cast<unsigned char>(c);
   block.replace(148, 8, fmt::format("{:06o}", sum) + std::string("\0 ", 2));
   return block;
 }
 
+std::string header(const std::string& name, std::uint64_t size, char type) {
+  std::string block(512, '\0');
+  block.replace(0, name.size(), name);
+  block.replace(100, 7, "0000644");
+  block.replace(124, 11, fmt::format("{:011o}", size));
+  block[156] = type;
+  block.replace(257, 8, std::string("ustar\00000", 8));
+  return sealed(block);
+}
+
 std::string member(const std::string& name, const std::string& contents, char type = '0') {
   return header(name, contents.size(), type) + contents + std::string((512 - contents.size() % 512) % 512, '\0');
+}
+
+// A header for the next member with one record of the pax format.
+std::string pax(const std::string& key, const std::string& value) {
+  size_t length = key.size() + value.size() + 3;
+  while (fmt::format("{} {}={}\n", length, key, value).size() != length) ++length;
+  return member("pax", fmt::format("{} {}={}\n", length, key, value), 'x');
 }
 
 const std::string kEnd(1024, '\0');
@@ -48,6 +64,11 @@ class TarIndex : public testing::Test {
       return found.what();
     }
     return "no error";
+  }
+  std::vector<std::string> names(const std::string& bytes) {
+    std::vector<std::string> found;
+    for (const TarMember& member : index(bytes)) found.push_back(member.name);
+    return found;
   }
   tests::TemporaryFolder folder_;
 };
@@ -69,19 +90,131 @@ TEST_F(TarIndex, ReadsLongNames) {
   EXPECT_EQ(index(member("pax", record, 'x') + member("short", "x") + kEnd).at(0).name, name);
 }
 
+TEST_F(TarIndex, JoinsPrefixAndNameOfUstar) {
+  std::string block = header("name.jpg", 0, '0');
+  block.replace(345, 10, "pre/fix/es");
+  EXPECT_THAT(names(sealed(block) + kEnd), ElementsAre("pre/fix/es/name.jpg"));
+}
+
+TEST_F(TarIndex, ReadsArchivesOlderThanUstar) {
+  std::string file = header("a.jpg", 3, '\0');
+  file.replace(257, 8, std::string(8, '\0'));
+  file.replace(345, 4, "junk");  // no prefix in this format
+  std::string folder = header("folder/", 0, '\0');
+  EXPECT_THAT(names(sealed(folder) + sealed(file) + "abc" + std::string(509, '\0') + kEnd), ElementsAre("a.jpg"));
+}
+
+TEST_F(TarIndex, TakesPathAndSizeOfPaxBeforeTheHeader) {
+  const std::string bytes = pax("path", "long/name.jpg") + pax("size", "700") + header("short", 3, '0') +
+                            std::string(1024, 'x') + member("b.jpg", "b") + kEnd;
+  const auto members = index(bytes);
+  ASSERT_EQ(members.size(), 2U);
+  EXPECT_EQ(members[0].name, "long/name.jpg");
+  EXPECT_EQ(members[0].size, 700U);
+  EXPECT_EQ(members[0].offset, 5 * 512U);
+  EXPECT_EQ(members[1].name, "b.jpg");
+  EXPECT_EQ(members[1].size, 1U);
+}
+
+TEST_F(TarIndex, PassesOverWhatPaxSaysOfAllMembers) {
+  EXPECT_THAT(names(member("pax", "19 path=global.jpg\n", 'g') + member("a.jpg", "b") + kEnd), ElementsAre("a.jpg"));
+}
+
+// As the header of a member has it: one bit, then the number in base 256.
+std::string with_binary_size(std::string block, std::uint64_t size) {
+  for (size_t i = 0; i < 12; ++i) block[124 + i] = static_cast<char>(i < 4 ? 0 : size >> (8 * (11 - i)));
+  block[124] = static_cast<char>(0x80);
+  return sealed(block);
+}
+
+TEST_F(TarIndex, FindsWhatFollowsAMemberOfMoreThan8GiB) {
+  constexpr std::uint64_t kSize = (9ULL << 30) + 5;
+  const std::filesystem::path path = folder_.path() / "large.tar";
+  std::ofstream(path, std::ios::binary) << with_binary_size(header("large.jpg", 0, '0'), kSize);
+  std::filesystem::resize_file(path, 512 + (9ULL << 30) + 512);  // a hole, not written
+  std::ofstream(path, std::ios::binary | std::ios::app) << member("b.jpg", "b") + kEnd;
+  const auto members = index_tar(runtime::InputFile(path));
+  ASSERT_EQ(members.size(), 2U);
+  EXPECT_EQ(members[0].size, kSize);
+  EXPECT_EQ(members[1].name, "b.jpg");
+  EXPECT_EQ(members[1].offset, 512 + (9ULL << 30) + 1024);
+}
+
+TEST_F(TarIndex, RefusesSizesThatOverflow) {
+  for (const std::uint64_t size : {~0ULL, 1ULL << 63, ~0ULL - 511, (1ULL << 63) - 1}) {
+    EXPECT_NE(error(with_binary_size(header("a.jpg", 0, '0'), size) + kEnd), "no error") << size;
+    EXPECT_NE(error(pax("size", std::to_string(size)) + member("a.jpg", "b") + kEnd), "no error") << size;
+  }
+  EXPECT_THAT(error(pax("size", "-1") + member("a.jpg", "b") + kEnd), HasSubstr("a damaged pax size"));
+  EXPECT_THAT(error(pax("size", "99999999999999999999") + member("a.jpg", "b") + kEnd),
+              HasSubstr("a damaged pax size"));
+  std::string negative = header("a.jpg", 0, '0');
+  negative.replace(124, 12, std::string(12, '\xFF'));
+  EXPECT_THAT(error(sealed(negative) + kEnd), HasSubstr("a number is too large"));
+  std::string text = header("a.jpg", 0, '0');
+  text.replace(124, 11, "0000000000z");
+  EXPECT_THAT(error(sealed(text) + kEnd), HasSubstr("is not octal"));
+}
+
+TEST_F(TarIndex, PassesOverLinksAndDevicesAndTakesNoDataForThem) {
+  // Some programs give a link the size of what it points to, and a folder one of its own: no data follow.
+  std::string bytes;
+  for (const char type : {'1', '2', '3', '4', '5', '6'}) bytes += header(fmt::format("{}.jpg", type), 5000, type);
+  EXPECT_THAT(names(bytes + member("a.jpg", "b") + kEnd), ElementsAre("a.jpg"));
+}
+
+TEST_F(TarIndex, PassesOverSparseFiles) {
+  EXPECT_THAT(names(pax("GNU.sparse.major", "1") + member("sparse.jpg", "map and data") + member("a.jpg", "b") + kEnd),
+              ElementsAre("a.jpg"));
+  std::string old = header("sparse.jpg", 600, 'S');
+  EXPECT_THAT(names(old + std::string(1024, 'd') + member("a.jpg", "b") + kEnd), ElementsAre("a.jpg"));
+  old[482] = 1;  // its map goes on in two further blocks
+  std::string map(512, '\x01');
+  std::string last_map = map;
+  last_map[504] = 0;
+  EXPECT_THAT(names(sealed(old) + map + last_map + std::string(1024, 'd') + member("a.jpg", "b") + kEnd),
+              ElementsAre("a.jpg"));
+  EXPECT_THAT(error(sealed(old) + map), HasSubstr("ends inside the map of a sparse file"));
+}
+
+TEST_F(TarIndex, RefusesNamesThatLeadOutOfTheArchive) {
+  for (const char* name : {"/etc/a.jpg", "../a.jpg", "b/../../a.jpg", "b/..", ".."}) {
+    const std::string expected = fmt::format("{}/a.tar: a member's name is absolute or leads out of the archive: '{}'",
+                                             folder_.path().native(), name);
+    EXPECT_EQ(error(member(name, "x") + kEnd), expected);
+    EXPECT_EQ(error(pax("path", name) + member("a.jpg", "x") + kEnd), expected);
+    EXPECT_EQ(error(member("././@LongLink", std::string(name) + '\0', 'L') + member("a.jpg", "x") + kEnd), expected);
+  }
+  EXPECT_THAT(names(member("./a.jpg", "x") + member("..b/c..jpg", "x") + kEnd), ElementsAre("./a.jpg", "..b/c..jpg"));
+}
+
+TEST_F(TarIndex, RefusesTwoMembersOfOneName) {
+  EXPECT_EQ(error(member("a.jpg", "x") + member("b.jpg", "x") + member("a.jpg", "y") + kEnd),
+            fmt::format("{}/a.tar: a member's name is there twice: 'a.jpg'", folder_.path().native()));
+}
+
+TEST_F(TarIndex, RefusesNamesThatAreNone) {
+  EXPECT_THAT(error(member("", "x") + kEnd), HasSubstr("a member without a name"));
+  EXPECT_THAT(error(pax("path", std::string("a\0b.jpg", 7)) + member("a.jpg", "x") + kEnd), HasSubstr("a NUL byte"));
+}
+
+TEST_F(TarIndex, RefusesAnEndBehindAPaxHeader) {
+  EXPECT_THAT(error(member("a.jpg", "x") + pax("path", "b.jpg")), HasSubstr("ends behind a header that describes"));
+  EXPECT_THAT(error(member("a.jpg", "x") + pax("path", "b.jpg") + kEnd), HasSubstr("ends behind a header"));
+}
+
 TEST_F(TarIndex, RefusesAMemberBeyondTheEnd) {
-  EXPECT_THAT(error(header("a.jpg", 5000, '0') + "abc"),
-              testing::HasSubstr("a member of 5000 bytes, but only 3 follow"));
+  EXPECT_THAT(error(header("a.jpg", 5000, '0') + "abc"), HasSubstr("a member of 5000 bytes, but only 3 follow"));
 }
 
 TEST_F(TarIndex, RefusesAWrongChecksum) {
   std::string bytes = member("a.jpg", "abc") + kEnd;
   bytes[3] ^= 1;
-  EXPECT_THAT(error(bytes), testing::HasSubstr("checksum"));
+  EXPECT_THAT(error(bytes), HasSubstr("checksum"));
 }
 
 TEST_F(TarIndex, RefusesAnEndInsideAHeader) {
-  EXPECT_THAT(error(member("a.jpg", "abc") + std::string(100, 'x')), testing::HasSubstr("inside a header"));
+  EXPECT_THAT(error(member("a.jpg", "abc") + std::string(100, 'x')), HasSubstr("inside a header"));
 }
 
 TEST_F(TarIndex, RefusesADamagedPaxRecord) {
@@ -92,9 +225,8 @@ TEST_F(TarIndex, RefusesADamagedPaxRecord) {
 
 TEST_F(TarIndex, RefusesAHugeName) {
   EXPECT_THAT(error(header("././@LongLink", 1ULL << 30, 'L') + std::string(70000, 'x')),
-              testing::HasSubstr("only 70000 follow"));
-  EXPECT_THAT(error(member("././@LongLink", std::string(70000, 'x'), 'L') + kEnd),
-              testing::HasSubstr("a name of 70000 bytes"));
+              HasSubstr("only 70000 follow"));
+  EXPECT_THAT(error(member("././@LongLink", std::string(70000, 'x'), 'L') + kEnd), HasSubstr("a name of 70000 bytes"));
 }
 
 TEST_F(TarIndex, NeverReachesBeyondADamagedFile) {

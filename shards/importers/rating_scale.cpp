@@ -1,0 +1,105 @@
+#include "shards/importers/rating_scale.h"
+
+#include <cmath>
+
+#include <fmt/format.h>
+
+#include "runtime/error.h"
+
+namespace cskd::shards {
+namespace {
+
+// [ours] Raters of AVA differ by about 1.4 of its 9 points; the same share of the range stands for collections that do
+// not say.
+constexpr double kDefaultStddevShare = 0.16;
+
+std::vector<float> evenly(double first, double last, int count) {
+  std::vector<float> bins(static_cast<size_t>(count));
+  for (int i = 0; i < count; ++i) bins[i] = static_cast<float>(first + (last - first) * i / (count - 1));
+  return bins;
+}
+
+std::vector<float> default_bins(config::Source::Kind kind) {
+  switch (kind) {
+    case config::Source::ava:
+      return evenly(1, 10, 10);
+    case config::Source::aadb:
+    case config::Source::flickr_aes:
+      return evenly(0, 1, 5);  // means of five-point ratings, scaled to [0, 1]
+    case config::Source::tad66k:
+    case config::Source::eva:
+      return evenly(0, 10, 11);
+    case config::Source::para:
+      return evenly(1, 5, 9);
+    case config::Source::koniq10k:
+      return evenly(1, 5, 5);
+    case config::Source::spaq:
+      return evenly(0, 100, 11);
+    default:
+      return {};
+  }
+}
+
+size_t expected_bins(const config::Source& source) {
+  return source.kind() == config::Source::csv ? static_cast<size_t>(source.columns().counts_size())
+                                              : default_bins(source.kind()).size();
+}
+
+[[noreturn]] void refuse(const config::Source& source, const std::string& what) {
+  throw runtime::UsageError(fmt::format("source '{}': {}", source.name(), what));
+}
+
+}  // namespace
+
+Ratings ratings_of(const config::Source& source) {
+  switch (source.kind()) {
+    case config::Source::folder:
+    case config::Source::webdataset:
+      return Ratings::kNone;
+    case config::Source::csv:
+      if (source.columns().counts_size() > 0) return Ratings::kCounts;
+      return source.columns().mean().empty() ? Ratings::kNone : Ratings::kMean;
+    case config::Source::ava:
+    case config::Source::para:
+    case config::Source::koniq10k:
+    case config::Source::eva:
+      return Ratings::kCounts;
+    default:
+      return Ratings::kMean;
+  }
+}
+
+RatingScale rating_scale(const config::Source& source) {
+  const Ratings ratings = ratings_of(source);
+  if (ratings == Ratings::kNone) return {};
+  RatingScale scale;
+  for (const double bin : source.bins()) {
+    const auto centre = static_cast<float>(bin);  // labels are kept in single precision
+    if (!std::isfinite(centre)) refuse(source, fmt::format("bins has {}, expected finite numbers", bin));
+    if (!scale.bins.empty() && centre <= scale.bins.back()) {
+      refuse(source, fmt::format("bins must rise, but {} follows {}", bin, scale.bins.back()));
+    }
+    scale.bins.push_back(centre);
+  }
+  if (scale.bins.size() == 1) refuse(source, "bins has one number, expected at least two");
+  if (scale.bins.empty()) scale.bins = default_bins(source.kind());
+  if (scale.bins.empty()) {
+    refuse(source, "bins is missing: the scores of a csv source may be on any scale, so it must be given");
+  }
+  if (ratings == Ratings::kCounts) {
+    if (scale.bins.size() != expected_bins(source)) {
+      refuse(source, fmt::format("bins has {} numbers, expected {}, one for each count of kind {}", scale.bins.size(),
+                                 expected_bins(source), config::Source::Kind_Name(source.kind())));
+    }
+    return scale;
+  }
+  const double range = static_cast<double>(scale.bins.back()) - static_cast<double>(scale.bins.front());
+  if (source.score_stddev() > range) {
+    refuse(source, fmt::format("score_stddev is {}, but its bins reach only from {} to {}", source.score_stddev(),
+                               scale.bins.front(), scale.bins.back()));
+  }
+  scale.stddev = source.score_stddev() > 0 ? source.score_stddev() : kDefaultStddevShare * range;
+  return scale;
+}
+
+}  // namespace cskd::shards

@@ -1,0 +1,148 @@
+#include "stages/packing_lists.h"
+
+#include <algorithm>
+#include <string>
+#include <string_view>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "runtime/atomic_file.h"
+#include "runtime/check.h"
+#include "stages/packed_corpus.h"
+
+namespace cskd::stages {
+namespace {
+
+using Numbers = std::vector<std::uint32_t>;
+
+std::string line(std::string_view source, std::string_view key, std::string_view what, std::string_view reason) {
+  const nlohmann::ordered_json object{{"source", source}, {"key", key}, {"what", what}, {"reason", reason}};
+  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
+}
+
+// What a list says of a picture.
+struct Named {
+  std::string source;
+  std::string key;
+  std::string hash;  // of its stored bytes
+  shards::Split split = shards::Split::kUnlabelled;
+};
+
+// The names of pictures by their number in the index, which the caller gives sorted, each once.
+class NameFinder {
+ public:
+  NameFinder(const std::filesystem::path& folder, const Survey& survey, const std::optional<shards::Manifest>& packed)
+      : folder_(folder), survey_(survey), packed_(packed), packed_rows_(packed ? count_packed_rows(*packed) : 0) {}
+
+  std::vector<Named> names(const Numbers& numbers) const {
+    std::vector<Named> names;
+    names.reserve(numbers.size());
+    auto next = numbers.begin();
+    if (next != numbers.end() && *next < packed_rows_) {
+      std::uint64_t number = 0;
+      const auto take = [&](const PackedRow&, const IndexRecord& record, const std::string& key) {
+        if (next != numbers.end() && *next == number++) {
+          ++next;
+          const std::string& source = packed_->sources(static_cast<int>(record.source)).name();
+          names.push_back({source, key, text_of(record.hash), record.split});
+        }
+      };
+      for_each_packed_row(folder_, *packed_, take);
+    }
+    for (const Chunk& chunk : survey_.chunks()) {
+      const std::uint64_t first = packed_rows_ + chunk.first;
+      if (next == numbers.end()) break;
+      if (*next >= first + chunk.samples) continue;
+      const shards::SurveyChunk pictures = survey_.read(chunk);
+      for (; next != numbers.end() && *next < first + chunk.samples; ++next) {
+        const auto& picture = pictures.pictures(static_cast<int>(*next - first));
+        names.push_back({survey_.sources()[chunk.source].name(), picture.key(), picture.file_hash(),
+                         static_cast<shards::Split>(picture.split())});
+      }
+    }
+    CSKD_CHECK(names.size() == numbers.size(), "{} of {} pictures have names", names.size(), numbers.size());
+    return names;
+  }
+
+ private:
+  static std::string text_of(const runtime::ContentHash& hash) { return {hash.bytes.begin(), hash.bytes.end()}; }
+
+  const std::filesystem::path& folder_;
+  const Survey& survey_;
+  const std::optional<shards::Manifest>& packed_;
+  std::uint64_t packed_rows_;
+};
+
+std::string_view word_of(LossKind kind) {
+  switch (kind) {
+    case LossKind::kDuplicate:
+      return "duplicate";
+    case LossKind::kNearDuplicate:
+      return "near_duplicate";
+    case LossKind::kLeaked:
+      return "leaked";
+    case LossKind::kNearlyLeaked:
+      return "nearly_leaked";
+    case LossKind::kPacked:
+      break;
+  }
+  CSKD_CHECK(false, "kind {} is not listed", static_cast<int>(kind));
+  return "";
+}
+
+std::string reason(LossKind kind, const Named& loser, const Named& winner) {
+  const bool near = kind == LossKind::kNearDuplicate || kind == LossKind::kNearlyLeaked;
+  return fmt::format("{} the {} picture '{}' of '{}'",
+                     near                        ? "nearly equals"
+                     : loser.hash == winner.hash ? "has the same bytes as"
+                                                 : "has the same pixels as",
+                     to_string(winner.split), winner.key, winner.source);
+}
+
+}  // namespace
+
+void write_quarantine(const std::filesystem::path& folder, const Survey& survey) {
+  runtime::AtomicFile file(folder / kQuarantineFile);
+  for (const Chunk& chunk : survey.chunks()) {
+    const shards::SurveyChunk pictures = survey.read(chunk);
+    for (const auto& picture : pictures.pictures()) {
+      if (picture.fault().empty()) continue;
+      file.write(line(survey.sources()[chunk.source].name(), picture.key(), "quarantined", picture.fault()));
+    }
+  }
+  file.commit();
+}
+
+void write_dropped(const std::filesystem::path& folder, const Survey& survey,
+                   const std::optional<shards::Manifest>& packed, const std::vector<Loss>& losses) {
+  constexpr std::size_t kAtOnce = 1U << 20;  // names that are held in memory
+  const NameFinder finder(folder, survey, packed);
+  // Rows that are withdrawn are not listed: the pictures that they were packed from are.
+  const std::uint64_t packed_rows = packed ? count_packed_rows(*packed) : 0;
+  const auto is_listed = [&](const Loss& loss) { return loss.kind != LossKind::kPacked && loss.loser >= packed_rows; };
+  runtime::AtomicFile file(folder / kDroppedFile);
+  for (std::size_t first = 0; first < losses.size(); first += kAtOnce) {
+    const std::size_t end = std::min(losses.size(), first + kAtOnce);
+    Numbers numbers;
+    for (std::size_t i = first; i < end; ++i) {
+      if (is_listed(losses[i])) numbers.insert(numbers.end(), {losses[i].loser, losses[i].winner});
+    }
+    std::sort(numbers.begin(), numbers.end());
+    numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
+    const std::vector<Named> names = finder.names(numbers);
+    const auto name_of = [&](std::uint32_t number) -> const Named& {
+      return names[static_cast<std::size_t>(std::lower_bound(numbers.begin(), numbers.end(), number) -
+                                            numbers.begin())];
+    };
+    for (std::size_t i = first; i < end; ++i) {
+      if (!is_listed(losses[i])) continue;
+      const Named& loser = name_of(losses[i].loser);
+      file.write(line(loser.source, loser.key, word_of(losses[i].kind),
+                      reason(losses[i].kind, loser, name_of(losses[i].winner))));
+    }
+  }
+  file.commit();
+}
+
+}  // namespace cskd::stages

@@ -1,0 +1,26 @@
+// What packing left out, for people: quarantine.jsonl and dropped.jsonl.
+#pragma once
+
+#include <filesystem>
+#include <optional>
+#include <vector>
+
+#include "shards/manifest.h"
+#include "stages/duplicates.h"
+#include "stages/survey.h"
+
+namespace cskd::stages {
+
+constexpr const char* kQuarantineFile = "quarantine.jsonl";
+constexpr const char* kDroppedFile = "dropped.jsonl";
+
+// A line for each faulty picture: source, key, what ("quarantined"), reason. Atomic.
+void write_quarantine(const std::filesystem::path& folder, const Survey& survey);
+
+// A line for each picture of the sources that is lost and not packed already: source, key, what ("duplicate",
+// "near_duplicate", "leaked", "nearly_leaked"), reason (which picture it equals). `packed`: the corpus before, whose
+// rows come first in the index. Atomic.
+void write_dropped(const std::filesystem::path& folder, const Survey& survey,
+                   const std::optional<shards::Manifest>& packed, const std::vector<Loss>& losses);
+
+}  // namespace cskd::stages

@@ -1,0 +1,317 @@
+#include "stages/survey.h"
+
+#include <algorithm>
+#include <atomic>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <tuple>
+#include <utility>
+
+#include <fmt/format.h>
+
+#include "data/decode.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "runtime/input_file.h"
+#include "runtime/sealed_file.h"
+#include "runtime/stop_signal.h"
+#include "runtime/threads.h"
+#include "runtime/work_counter.h"
+#include "shards/importers/importer.h"
+#include "stages/image_check.h"
+
+namespace cskd::stages {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kMagic = "CSKDSURV";
+constexpr std::uint32_t kVersion = 1;
+constexpr std::uint64_t kChunkSamples = 512;  // on average
+constexpr std::uint64_t kMostChunkSamples = 2048;
+constexpr std::uint64_t kDecodingMemory = 512ULL << 20;
+
+shards::SurveyChunk::Picture picture_of(const shards::Entry& entry) {
+  shards::SurveyChunk::Picture picture;
+  picture.set_key(entry.key);
+  picture.set_file(entry.file);
+  picture.set_offset(entry.offset);
+  picture.set_size(entry.size);
+  picture.set_changed(entry.changed);
+  picture.set_split(static_cast<std::uint32_t>(entry.split));
+  picture.set_fault(entry.fault);
+  if (entry.label) {
+    picture.set_mean(entry.label->mean);
+    picture.set_stddev(entry.label->stddev);
+    picture.mutable_histogram()->Assign(entry.label->histogram.begin(), entry.label->histogram.end());
+  }
+  return picture;
+}
+
+// What decides a checked chunk besides the list.
+runtime::ContentHash digest_of(const std::string& list, const config::Packing& packing) {
+  runtime::ContentHasher hasher;
+  hasher.add_field(kVersion);
+  hasher.add_field(data::kDecoderVersion);
+  hasher.add_field(packing.max_side());
+  hasher.add_field(packing.quality());
+  hasher.add_field(packing.max_megapixels());
+  hasher.add(list);
+  return hasher.hash();
+}
+
+// Cuts what a part of a source lists into chunks.
+class ChunkWriter {
+ public:
+  ChunkWriter(std::function<void(const shards::SurveyChunk&)> write) : write_(std::move(write)) {}
+
+  void take(const shards::Entry& entry) {
+    *chunk_.add_pictures() = picture_of(entry);
+    const auto samples = static_cast<std::uint64_t>(chunk_.pictures_size());
+    if (runtime::content_hash(entry.key).prefix() % kChunkSamples == 0 || samples == kMostChunkSamples) finish();
+  }
+  void finish() {
+    if (chunk_.pictures_size() > 0) write_(chunk_);
+    chunk_.Clear();
+  }
+
+ private:
+  std::function<void(const shards::SurveyChunk&)> write_;
+  shards::SurveyChunk chunk_;
+};
+
+void write_plainly(const fs::path& path, const std::string& bytes) {
+  runtime::failure_point("survey.list", path.native());
+  std::ofstream file(path, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  if (!file) throw runtime::Error(fmt::format("cannot write {}: is the disk full?", path.native()));
+}
+
+shards::SurveyChunk parse(const std::string& bytes, const fs::path& path) {
+  shards::SurveyChunk chunk;
+  if (!chunk.ParseFromString(bytes)) throw runtime::DataError(fmt::format("{} is damaged", path.native()));
+  return chunk;
+}
+
+}  // namespace
+
+Survey::Survey(const PackingContext& context, std::vector<config::Source> sources)
+    : context_(context),
+      sources_(std::move(sources)),
+      list_folder_(context.folder / "work"),
+      survey_folder_(context.folder / "survey") {
+  if (context_.world.rank() == 0) {
+    std::error_code error;
+    fs::remove_all(list_folder_, error);
+    if (!error) fs::create_directories(list_folder_, error);
+    for (const config::Source& source : sources_) {
+      if (!error) fs::create_directories(survey_folder_ / source.name(), error);
+    }
+    if (error) runtime::throw_system_error(fmt::format("cannot prepare {}", list_folder_.native()), error.value());
+  }
+  context_.world.barrier();
+  list();
+  refuse_empty_sources();
+  refuse_other_files();
+  check();
+}
+
+Survey::~Survey() {
+  if (context_.world.rank() != 0) return;
+  std::error_code ignored;
+  fs::remove_all(list_folder_, ignored);
+}
+
+fs::path Survey::list_path(const Chunk& chunk) const {
+  return list_folder_ / fmt::format("{}-{}-{}", chunk.source, chunk.part, chunk.number);
+}
+
+fs::path Survey::path(const Chunk& chunk, const char* extension) const {
+  return survey_folder_ / sources_[chunk.source].name() / (chunk.digest.hex() + extension);
+}
+
+// Writes the chunks of a part and describes each in a line.
+std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const std::string& name) const {
+  std::string lines;
+  Chunk chunk{.source = source, .part = part};
+  ChunkWriter writer([&](const shards::SurveyChunk& listed) {
+    const std::string bytes = listed.SerializeAsString();
+    write_plainly(list_path(chunk), bytes);
+    std::uint64_t size = 0;
+    for (const auto& picture : listed.pictures()) size += picture.size();
+    lines += fmt::format("{} {} {} {} {} {}\n", source, part, chunk.number, listed.pictures_size(), size,
+                         digest_of(bytes, context_.config.packing()).hex());
+    ++chunk.number;
+  });
+  try {
+    shards::make_importer(sources_[source])->list(name, [&](shards::Entry&& entry) { writer.take(entry); });
+  } catch (const std::exception&) {
+    runtime::rethrow_with_context(fmt::format("source '{}' cannot be used", sources_[source].name()));
+  }
+  writer.finish();
+  return lines;
+}
+
+void Survey::list() {
+  std::vector<std::tuple<std::uint32_t, std::uint32_t, std::string>> parts;
+  runtime::ContentHasher names;
+  for (std::uint32_t source = 0; source < sources_.size(); ++source) {
+    try {
+      std::uint32_t part = 0;
+      for (const std::string& name : shards::make_importer(sources_[source])->parts()) {
+        names.add_field(name);
+        parts.emplace_back(source, part++, name);
+      }
+    } catch (const std::exception&) {
+      runtime::rethrow_with_context(fmt::format("source '{}' cannot be used", sources_[source].name()));
+    }
+  }
+  const std::string own = names.hash().hex();
+  const std::vector<std::string> all = context_.world.all_gather(own);
+  const auto other = std::find_if(all.begin(), all.end(), [&](const std::string& hash) { return hash != own; });
+  if (other != all.end()) {
+    throw runtime::DataError(
+        fmt::format("rank {} and rank {} see other archives in the sources: are all on a shared file system?",
+                    context_.world.rank(), other - all.begin()));
+  }
+
+  std::string lines;
+  {
+    const auto total = static_cast<std::int64_t>(parts.size());
+    runtime::WorkCounter counter(context_.world, total);
+    for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
+      const auto& [source, part, name] = parts[static_cast<std::size_t>(i)];
+      lines += list_part(source, part, name);
+    }
+  }
+  for (const std::string& text : context_.world.all_gather(lines)) {
+    std::istringstream stream(text);
+    Chunk chunk;
+    std::string hex;
+    while (stream >> chunk.source >> chunk.part >> chunk.number >> chunk.samples >> chunk.bytes >> hex) {
+      chunk.digest = runtime::ContentHash::from_hex(hex);
+      chunks_.push_back(chunk);
+    }
+  }
+  std::sort(chunks_.begin(), chunks_.end(), [](const Chunk& a, const Chunk& b) {
+    return std::tie(a.source, a.part, a.number) < std::tie(b.source, b.part, b.number);
+  });
+  for (Chunk& chunk : chunks_) {
+    chunk.first = samples_;
+    samples_ += chunk.samples;
+  }
+}
+
+void Survey::refuse_empty_sources() const {
+  for (std::uint32_t source = 0; source < sources_.size(); ++source) {
+    const bool has_any =
+        std::any_of(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) { return chunk.source == source; });
+    if (has_any) continue;
+    throw runtime::DataError(
+        fmt::format("source '{}' cannot be used: {} holds no picture (.jpg, .jpeg, .png, .webp): is the path right?",
+                    sources_[source].name(), sources_[source].path()));
+  }
+}
+
+// Each rank looks for the first picture of every source: one that mounts something else there would call all faulty.
+void Survey::refuse_other_files() const {
+  std::set<std::uint32_t> seen;
+  for (const Chunk& chunk : chunks_) {
+    if (!seen.insert(chunk.source).second) continue;
+    const fs::path path = list_path(chunk);
+    const shards::SurveyChunk listed = parse(runtime::read_text_file(path, 1ULL << 30), path);
+    const auto usable = std::find_if(listed.pictures().begin(), listed.pictures().end(),
+                                     [](const auto& picture) { return picture.fault().empty(); });
+    if (usable == listed.pictures().end()) continue;
+    std::error_code error;
+    if (!fs::exists(usable->file(), error)) {
+      throw runtime::DataError(
+          fmt::format("rank {} does not see {}, which another rank lists: are all sources on a shared file system?",
+                      context_.world.rank(), usable->file()));
+    }
+  }
+}
+
+void Survey::check() {
+  std::atomic<bool> stopped{false};
+  std::atomic<std::int64_t> done{0};
+  DecodingMemory memory(kDecodingMemory);
+  {
+    const auto total = static_cast<std::int64_t>(chunks_.size());
+    runtime::WorkCounter counter(context_.world, total);
+    runtime::run_on_threads(context_.threads, [&](int thread) {
+      for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
+        if (runtime::StopSignal::received() != 0) {
+          stopped = true;
+          return;
+        }
+        const Chunk& chunk = chunks_[static_cast<std::size_t>(i)];
+        check_chunk(chunk, memory);
+        if (context_.world.rank() == 0 && thread == 0) {
+          context_.progress("checking", static_cast<std::int64_t>(chunk.first + chunk.samples),
+                            static_cast<std::int64_t>(samples_));
+        }
+      }
+    });
+  }
+  if (context_.world.any(stopped)) {
+    throw runtime::Error("a signal asked to stop while pictures were checked; start again to go on",
+                         runtime::ExitCode::kRequeue);
+  }
+  if (context_.world.rank() == 0)
+    context_.progress("checking", static_cast<std::int64_t>(samples_), static_cast<std::int64_t>(samples_));
+}
+
+void Survey::check_chunk(const Chunk& chunk, DecodingMemory& memory) const {
+  const fs::path target = path(chunk, ".chunk");
+  if (fs::exists(target)) {
+    try {
+      if (static_cast<std::uint32_t>(read(chunk).pictures_size()) == chunk.samples) return;
+    } catch (const runtime::Error&) {
+      // Damaged: it is made again.
+    }
+  }
+  const fs::path list = list_path(chunk);
+  shards::SurveyChunk checked = parse(runtime::read_text_file(list, 1ULL << 30), list);
+  std::unique_ptr<runtime::AtomicFile> smaller_pictures;
+  std::uint64_t smaller_bytes = 0;
+  for (auto& picture : *checked.mutable_pictures()) {
+    const std::vector<std::byte> smaller = check_picture(context_.config.packing(), picture, memory);
+    if (!picture.smaller()) continue;
+    if (!smaller_pictures) smaller_pictures = std::make_unique<runtime::AtomicFile>(path(chunk, ".pictures"));
+    picture.set_smaller_offset(smaller_bytes);
+    smaller_bytes += smaller.size();
+    smaller_pictures->write(smaller);
+  }
+  if (smaller_pictures) smaller_pictures->commit();
+  runtime::write_sealed_file(target, kMagic, kVersion, checked.SerializeAsString());
+}
+
+shards::SurveyChunk Survey::read(const Chunk& chunk) const {
+  const fs::path file = path(chunk, ".chunk");
+  return parse(runtime::read_sealed_file(file, kMagic, kVersion), file);
+}
+
+std::vector<std::byte> Survey::stored_bytes(const Chunk& chunk, const shards::SurveyChunk::Picture& picture) const {
+  if (!picture.smaller()) return read_picture(picture);
+  const fs::path file = path(chunk, ".pictures");
+  // It is there unless the chunk was checked for an earlier packing.
+  if (fs::exists(file)) return runtime::InputFile(file).read_at(picture.smaller_offset(), picture.stored_size());
+  return make_smaller(context_.config.packing(), picture);
+}
+
+void Survey::forget_the_rest() const {
+  std::set<fs::path> wanted;
+  for (const Chunk& chunk : chunks_) wanted.insert(path(chunk, ".chunk"));
+  std::vector<fs::path> rest;
+  for (const auto& item : fs::recursive_directory_iterator(survey_folder_)) {
+    if (item.is_regular_file() && !wanted.contains(item.path())) rest.push_back(item.path());
+  }
+  for (const fs::path& file : rest) fs::remove(file);
+}
+
+}  // namespace cskd::stages

@@ -1,0 +1,76 @@
+// Collections of pictures in a folder of the test's own, and what an importer lists of them.
+#pragma once
+
+#include <fstream>
+#include <string>
+#include <vector>
+
+#include <gtest/gtest.h>
+
+#include "runtime/error.h"
+#include "shards/importers/importer.h"
+#include "tests/temporary_folder.h"
+
+namespace cskd::shards {
+
+class ImporterTest : public testing::Test {
+ protected:
+  // Writes a file below the folder, and the folders around it.
+  void write(const std::string& name, const std::string& text) const {
+    const std::filesystem::path path = folder_ / name;
+    std::filesystem::create_directories(path.parent_path());
+    std::ofstream(path, std::ios::binary) << text;
+  }
+  // Importers do not look into pictures: any bytes do.
+  void pictures(const std::vector<std::string>& names) const {
+    for (const std::string& name : names) write(name, "bytes of " + name);
+  }
+
+  config::Source source(config::Source::Kind kind, const std::string& path = "") const {
+    config::Source source;
+    source.set_name("photos");
+    source.set_kind(kind);
+    source.set_path((path.empty() ? folder_.path() : folder_ / path).native());
+    return source;
+  }
+
+  static std::vector<Entry> list(const config::Source& source) {
+    std::vector<Entry> entries;
+    const std::unique_ptr<Importer> importer = make_importer(source);
+    for (const std::string& part : importer->parts()) {
+      importer->list(part, [&](Entry&& entry) { entries.push_back(std::move(entry)); });
+    }
+    return entries;
+  }
+
+  // "key split mean" of each entry, "fault" in place of the rest where it has one.
+  static std::vector<std::string> summary(const config::Source& source) {
+    std::vector<std::string> lines;
+    for (const Entry& entry : list(source)) {
+      lines.push_back(entry.key + " " + (entry.fault.empty() ? std::string(to_string(entry.split)) : entry.fault));
+    }
+    return lines;
+  }
+
+  // Message of the DataError that listing throws, with the test's folder cut out of it.
+  std::string damage(const config::Source& source) const {
+    try {
+      list(source);
+    } catch (const runtime::DataError& error) {
+      return without_folder(error.what());
+    }
+    return "no DataError";
+  }
+
+  std::string without_folder(std::string message) const {
+    const std::string folder = folder_.path().native() + "/";
+    for (size_t at = message.find(folder); at != std::string::npos; at = message.find(folder)) {
+      message.erase(at, folder.size());
+    }
+    return message;
+  }
+
+  tests::TemporaryFolder folder_;
+};
+
+}  // namespace cskd::shards
