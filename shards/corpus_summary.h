@@ -9,7 +9,7 @@
 #include <string>
 #include <vector>
 
-#include "shards/image_shard_file.h"
+#include "shards/image_shard_check.h"
 #include "shards/manifest.pb.h"
 #include "shards/sample.h"
 

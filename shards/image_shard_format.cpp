@@ -2,6 +2,26 @@
 
 namespace cskd::shards {
 
+const std::array<StoredDataset, 17> kStoredDatasets{{
+    {"bytes", ElementType::kU8, &Manifest::Offsets::set_bytes, false},
+    {"offset", ElementType::kU64, &Manifest::Offsets::set_offset, false},
+    {"hash", ElementType::kU8, &Manifest::Offsets::set_hash, false},
+    {"crc32c", ElementType::kU32, &Manifest::Offsets::set_crc32c, false},
+    {"pixel_hash", ElementType::kU8, &Manifest::Offsets::set_pixel_hash, false},
+    {"phash", ElementType::kU64, &Manifest::Offsets::set_phash, false},
+    {"thumbnail", ElementType::kU8, &Manifest::Offsets::set_thumbnail, false},
+    {"size", ElementType::kU16, &Manifest::Offsets::set_size, false},
+    {"format", ElementType::kU8, &Manifest::Offsets::set_format, false},
+    {"orientation", ElementType::kU8, &Manifest::Offsets::set_orientation, false},
+    {"split", ElementType::kU8, &Manifest::Offsets::set_split, false},
+    {"source", ElementType::kU32, &Manifest::Offsets::set_source, false},
+    {"key_bytes", ElementType::kU8, &Manifest::Offsets::set_key_bytes, false},
+    {"key_offset", ElementType::kU64, &Manifest::Offsets::set_key_offset, false},
+    {"label/mean", ElementType::kF32, &Manifest::Offsets::set_label_mean, true},
+    {"label/std", ElementType::kF32, &Manifest::Offsets::set_label_std, true},
+    {"label/histogram", ElementType::kF32, &Manifest::Offsets::set_label_histogram, true},
+}};
+
 std::vector<Dataset> datasets_of(const Manifest::Shard& shard) {
   const Manifest::Offsets& offsets = shard.offsets();
   const std::uint64_t n = shard.samples();

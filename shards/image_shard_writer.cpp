@@ -1,6 +1,5 @@
 #include "shards/image_shard_writer.h"
 
-#include <array>
 #include <map>
 
 #include <fmt/format.h>
@@ -12,6 +11,7 @@
 #include "runtime/failure_point.h"
 #include "runtime/input_file.h"
 #include "shards/hdf5_file.h"
+#include "shards/image_shard_file.h"
 #include "shards/image_shard_format.h"
 #include "shards/image_shard_reader.h"
 
@@ -19,34 +19,6 @@ namespace cskd::shards {
 namespace {
 
 constexpr std::uint64_t kCopyBlock = 8ULL << 20;
-
-// A dataset of a shard: its type in the file, and where the manifest keeps its offset.
-struct StoredDataset {
-  const char* name;
-  ElementType type;
-  void (Manifest::Offsets::*set_offset)(std::uint64_t);
-  bool of_labels;  // only in shards with labels
-};
-
-constexpr std::array<StoredDataset, 17> kDatasets{{
-    {"bytes", ElementType::kU8, &Manifest::Offsets::set_bytes, false},
-    {"offset", ElementType::kU64, &Manifest::Offsets::set_offset, false},
-    {"hash", ElementType::kU8, &Manifest::Offsets::set_hash, false},
-    {"crc32c", ElementType::kU32, &Manifest::Offsets::set_crc32c, false},
-    {"pixel_hash", ElementType::kU8, &Manifest::Offsets::set_pixel_hash, false},
-    {"phash", ElementType::kU64, &Manifest::Offsets::set_phash, false},
-    {"thumbnail", ElementType::kU8, &Manifest::Offsets::set_thumbnail, false},
-    {"size", ElementType::kU16, &Manifest::Offsets::set_size, false},
-    {"format", ElementType::kU8, &Manifest::Offsets::set_format, false},
-    {"orientation", ElementType::kU8, &Manifest::Offsets::set_orientation, false},
-    {"split", ElementType::kU8, &Manifest::Offsets::set_split, false},
-    {"source", ElementType::kU32, &Manifest::Offsets::set_source, false},
-    {"key_bytes", ElementType::kU8, &Manifest::Offsets::set_key_bytes, false},
-    {"key_offset", ElementType::kU64, &Manifest::Offsets::set_key_offset, false},
-    {"label/mean", ElementType::kF32, &Manifest::Offsets::set_label_mean, true},
-    {"label/std", ElementType::kF32, &Manifest::Offsets::set_label_std, true},
-    {"label/histogram", ElementType::kF32, &Manifest::Offsets::set_label_histogram, true},
-}};
 
 template <typename Number>
 std::span<const std::byte> bytes_of(const std::vector<Number>& numbers) {
@@ -131,7 +103,7 @@ void write_columns(Hdf5Writer& file, const ShardPlan& plan, const Columns& colum
   }
 }
 
-Manifest::Shard entry(const ShardPlan& plan, const std::map<std::string, std::uint64_t>& offsets) {
+Manifest::Shard entry(const ShardPlan& plan, const Manifest::Offsets& offsets) {
   Manifest::Shard shard;
   shard.set_file(plan.file);
   shard.set_samples(plan.rows.size());
@@ -145,11 +117,17 @@ Manifest::Shard entry(const ShardPlan& plan, const std::map<std::string, std::ui
   shard.set_generation(plan.generation);
   const runtime::ContentHash digest = plan_digest(plan);
   shard.set_plan(digest.bytes.data(), digest.bytes.size());
-  for (const StoredDataset& dataset : kDatasets) {
-    if (dataset.of_labels && plan.bins == 0) continue;
-    (shard.mutable_offsets()->*dataset.set_offset)(offsets.at(dataset.name));
-  }
+  *shard.mutable_offsets() = offsets;
   return shard;
+}
+
+Manifest::Offsets offsets_of(const std::map<std::string, std::uint64_t>& places) {
+  Manifest::Offsets offsets;
+  for (const StoredDataset& dataset : kStoredDatasets) {
+    if (const auto place = places.find(dataset.name); place != places.end())
+      (offsets.*dataset.set_offset)(place->second);
+  }
+  return offsets;
 }
 
 void set_file_facts(Manifest::Shard& shard, const std::filesystem::path& path) {
@@ -206,7 +184,7 @@ Manifest::Shard write_image_shard(const std::filesystem::path& folder, const Sha
     const Columns columns(plan);
     copy_pictures(file, plan, columns, read);
     write_columns(file, plan, columns);
-    Manifest::Shard shard = entry(plan, file.close());
+    Manifest::Shard shard = entry(plan, offsets_of(file.close()));
     set_file_facts(shard, temporary);
     runtime::failure_point("image_shard.verify", temporary.native());
     verify(temporary, shard, plan);
@@ -223,17 +201,10 @@ std::optional<Manifest::Shard> find_image_shard(const std::filesystem::path& fol
   const std::filesystem::path path = folder / plan.file;
   if (!std::filesystem::exists(path)) return std::nullopt;
   try {
-    const Hdf5Layout layout(path);
-    if (layout.text("format") != kImageShardFormat || layout.number("version") != kImageShardVersion ||
-        layout.text("plan") != plan_digest(plan).hex()) {
-      return std::nullopt;
-    }
-    std::map<std::string, std::uint64_t> offsets;
-    for (const StoredDataset& dataset : kDatasets) {
-      if (dataset.of_labels && plan.bins == 0) continue;
-      offsets[dataset.name] = layout.dataset(dataset.name, dataset.type).offset;
-    }
-    Manifest::Shard shard = entry(plan, offsets);
+    const ShardEntry found = read_shard_entry(path);
+    const runtime::ContentHash digest = plan_digest(plan);
+    if (found.shard.plan() != std::string(digest.bytes.begin(), digest.bytes.end())) return std::nullopt;
+    Manifest::Shard shard = entry(plan, found.shard.offsets());
     set_file_facts(shard, path);
     verify(path, shard, plan);
     return shard;

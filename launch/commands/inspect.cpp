@@ -20,6 +20,7 @@
 #include "runtime/free_space.h"
 #include "runtime/work_counter.h"
 #include "shards/corpus_summary.h"
+#include "shards/image_shard_file.h"
 #include "shards/manifest.h"
 
 namespace cskd::launch {
@@ -47,6 +48,7 @@ struct Collection {
 };
 
 struct Verification {
+  std::uint64_t shards = 0;  // read to their ends; so for pictures and bytes
   std::uint64_t pictures = 0;
   std::uint64_t bytes = 0;
   double seconds = 0;
@@ -109,16 +111,18 @@ Verification verify(const Collection& collection, runtime::World& world) {
       if (world.rank() == 0) progress.update(i + 1, total);
     }
   }
-  std::vector<std::uint8_t> bytes = Json::to_msgpack(own);
+  const std::vector<std::uint8_t> sent = Json::to_msgpack(own);
   std::map<std::int64_t, Json> checks;  // by shard
-  for (const std::string& text : world.all_gather({bytes.begin(), bytes.end()})) {
+  for (const std::string& text : world.all_gather({sent.begin(), sent.end()})) {
     for (const Json& check : Json::from_msgpack(text)) checks[check.at(0).get<std::int64_t>()] = check;
   }
   Verification result;
   for (const auto& [i, check] : checks) {
     const std::string& file = collection.manifest.shards(static_cast<int>(i)).file();
     result.pictures += check.at(1).get<std::uint64_t>();
-    result.bytes += check.at(2).get<std::uint64_t>();
+    const auto bytes = check.at(2).get<std::uint64_t>();
+    result.bytes += bytes;
+    if (bytes > 0) ++result.shards;
     for (const Json& fault : check.at(4)) {
       std::optional<std::uint64_t> row;
       if (!fault.at(0).is_null()) row = fault.at(0).get<std::uint64_t>();
@@ -188,7 +192,7 @@ std::string to_text(const Inspection& inspection, const InspectArguments& argume
     if (inspection.sheet->left_out > 0) text += fmt::format("  ({} more had no room)\n", inspection.sheet->left_out);
   }
   if (inspection.verification) {
-    text += fmt::format("\n{} shards, {} pictures, {} verified in {:.1f} s\n", manifest.shards_size(),
+    text += fmt::format("\n{} shards, {} pictures, {} verified in {:.1f} s\n", inspection.verification->shards,
                         inspection.verification->pictures, runtime::format_bytes(inspection.verification->bytes),
                         inspection.verification->seconds);
   }
@@ -287,7 +291,8 @@ std::string to_json(const Inspection& inspection, const InspectArguments& argume
                          {"left_out", inspection.sheet->left_out}};
   }
   if (inspection.verification) {
-    document["verification"] = {{"pictures", inspection.verification->pictures},
+    document["verification"] = {{"shards", inspection.verification->shards},
+                                {"pictures", inspection.verification->pictures},
                                 {"bytes", inspection.verification->bytes},
                                 {"seconds", number(inspection.verification->seconds)},
                                 {"unlisted_faults", Json(inspection.verification->unlisted)}};

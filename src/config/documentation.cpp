@@ -59,7 +59,7 @@ cskd config configs/demo.toml --set run.seed=7     # the same with one key chang
 
 ```
 cskd: error: configs/broken.toml:2:1: run.sed is no key of the configuration, did you mean run.seed?
-configs/broken.toml:5:8: sources[0].kind is "tar", expected "folder", "webdataset" or "ava"
+configs/broken.toml:5:9: logging.level is "loud", expected "trace", "debug", "info", "warning", "error" or "off"
 ```
 
 This page is made from the schema (`src/config/*.proto`): `build/release/cskd config --markdown > docs/configuration.md`.
@@ -74,9 +74,9 @@ std::string help_all() {
       text += (text.empty() ? "" : "\n") + header_of(page) + "\n" + wrapped(page.effect, 2);
       continue;
     }
-    text += fmt::format("\n  {} ({})\n", name_of(page),
-                        page.default_value == "required" ? kind_of(page) + "; required"
-                                                         : kind_of(page) + "; default " + page.default_value);
+    const std::string fallback =
+        page.default_value == "required" ? "required" : fmt::format("default {}", page.default_value);
+    text += "\n" + wrapped(fmt::format("{} ({}; {})", name_of(page), kind_of(page), fallback), 2);
     text += wrapped(page.effect, 6);
     for (const auto& [name, effect] : page.choices) text += wrapped(fmt::format("{}: {}", name, effect), 8);
   }

@@ -31,9 +31,9 @@ TEST(Documentation, EveryNumberWithAUnitNamesIt) {
     if (page.type != "number") continue;
     EXPECT_FALSE(page.range.empty()) << page.path;
     const auto ends = [&](const char* ending) { return page.path.ends_with(ending); };
-    const bool is_dimensionless = ends("fraction") || ends("_rate") || ends("_area") || ends("_weight") ||
+    const bool is_dimensionless = ends("fraction") || ends("_rate") || ends("_area") || ends("weight") ||
                                   ends("_decay") || ends("_norm") || ends("_ramp") || ends("_penalty") ||
-                                  ends("_dropout");
+                                  ends("_dropout") || ends("_share");
     EXPECT_EQ(page.unit.empty(), is_dimensionless) << page.path;
   }
 }

@@ -102,6 +102,21 @@ level = "info"
 name = "a"
 kind = "ava"
 path = "/base/p"
+weight = 1.0
+split = "official"
+validation_share = 0.0
+test_share = 0.0
+bins = []
+score_stddev = 0.0
+images = ""
+
+[sources.columns]
+path = "path"
+mean = ""
+stddev = ""
+counts = []
+split = ""
+delimiter = ""
 
 [labels]
 fraction = 1.0

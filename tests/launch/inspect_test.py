@@ -3,11 +3,12 @@
 import io
 import json
 import shutil
+import subprocess
 
 import h5py
 import numpy
 import pytest
-from cskd_program import errors, mpirun, run
+from cskd_program import CSKD, errors, mpirun, run
 from PIL import Image, ImageOps
 
 SPLITS = ["unlabelled", "train", "validation", "test"]
@@ -164,10 +165,26 @@ def test_damage_is_named(copied, ranks):
     assert "not there" in faults[missing][0]["what"] and "cut off" in faults[cut][0]["what"]
     assert len(faults[other]) == 1 and "XXH3-128 of the file" in faults[other][0]["what"]
     assert report["shards"] == len(shards) and report["readable_shards"] == len(shards) - 2
+    assert report["verification"]["shards"] == len(shards) - 2
     process = run("inspect", copied, "--verify")
     assert process.returncode == 3
     assert f"{damaged} row 3 ('{shards[damaged]['keys'][3]}'): " in process.stdout
     assert process.stdout.splitlines()[-1].startswith("5 faults; ")
+
+
+@pytest.mark.parametrize("ranks", [0, 2])
+def test_keys_need_not_be_utf8_and_do_not_steer_the_terminal(copied, ranks):
+    name, shard = sorted(shards_of(copied).items())[0]
+    with h5py.File(copied / "shards" / name) as file:
+        keys_at = file["key_bytes"].id.get_offset()
+    data = bytearray((copied / "shards" / name).read_bytes())
+    data[keys_at:keys_at + 3] = b"\xff\x1b["
+    data[int(shard["bytes_at"][0])] ^= 1
+    (copied / "shards" / name).write_bytes(data)
+    fault = inspected(copied, "--verify", code=3, ranks=ranks)["faults"][1]
+    assert fault["row"] == 0 and fault["key"] == "\ufffd\x1b[" + shard["keys"][0][3:]
+    process = subprocess.run([CSKD, "inspect", copied, "--verify"], capture_output=True, timeout=240)  # bytes
+    assert process.returncode == 3 and b"\xff?[" in process.stdout and b"\x1b" not in process.stdout
 
 
 def test_without_verify_only_what_cannot_be_read_is_a_fault(copied):
@@ -277,6 +294,8 @@ def test_a_damaged_picture_leaves_its_cell_empty(copied, tmp_path):
     report = inspected(copied, "--sheet", tmp_path / "sheet.png", code=3)
     assert [(fault["file"], fault["row"], fault["key"]) for fault in report["faults"]] == [(name, row, key)]
     assert report["sheet"]["rows"][0]["keys"][2] == ""
+    both = inspected(copied, "--verify", "--sheet", tmp_path / "again.png", code=3)
+    assert [fault["row"] for fault in both["faults"]] == [None, row]  # the file's hash, and the picture once
     cells = {x: cell for row, x, _, cell in cells_of(report, tmp_path / "sheet.png") if row is report["sheet"]["rows"][0]}
     assert (cells[2] == BACKGROUND).all() and not (cells[1] == BACKGROUND).all()
 

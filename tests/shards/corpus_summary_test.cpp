@@ -18,6 +18,7 @@
 #include "runtime/crc32c.h"
 #include "runtime/error.h"
 #include "shards/hdf5_file.h"
+#include "shards/image_shard_file.h"
 #include "shards/image_shard_format.h"
 #include "shards/image_shard_writer.h"
 #include "tests/temporary_folder.h"
