@@ -201,9 +201,8 @@ class Checker {
       if (bytes_rise_) take_pictures(block, at, picture);
     }
     result_.bytes = file_.size();
-    const runtime::ContentHash hash = of_file.hash();
-    const std::string_view found(reinterpret_cast<const char*>(hash.bytes.data()), hash.bytes.size());
-    if (is_listed_ && found != shard_.file_hash()) {
+    result_.file_hash = of_file.hash();
+    if (is_listed_ && result_.file_hash != runtime::ContentHash::from_bytes(shard_.file_hash())) {
       result_.faults.insert(result_.faults.begin(), {shard_.file(), std::nullopt, "",
                                                      "the XXH3-128 of the file is not the one in the manifest"});
       result_.faults.resize(std::min(result_.faults.size(), kMostFaultsListed));

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/content_hash.h"
 #include "shards/manifest.pb.h"
 
 namespace cskd::shards {
@@ -22,6 +23,7 @@ struct ShardFault {
 struct ShardCheck {
   std::uint64_t pictures = 0;      // whose bytes were compared with their checksums
   std::uint64_t bytes = 0;         // of the file, when it was read to its end
+  runtime::ContentHash file_hash;  // then, too
   std::vector<ShardFault> faults;  // the first ones, of the file before those of rows
   std::uint64_t fault_count = 0;
 };

@@ -9,8 +9,8 @@
 #include "runtime/crc32c.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "runtime/input_file.h"
 #include "shards/hdf5_file.h"
+#include "shards/image_shard_check.h"
 #include "shards/image_shard_file.h"
 #include "shards/image_shard_format.h"
 #include "shards/image_shard_reader.h"
@@ -130,22 +130,22 @@ Manifest::Offsets offsets_of(const std::map<std::string, std::uint64_t>& places)
   return offsets;
 }
 
-void set_file_facts(Manifest::Shard& shard, const std::filesystem::path& path) {
-  const runtime::InputFile file(path);
-  const runtime::ContentHash hash = runtime::content_hash(file);
-  shard.set_file_size(file.size());
-  shard.set_file_hash(hash.bytes.data(), hash.bytes.size());
-}
-
-// Every sample of the file at `path` equals its row.
-void verify(const std::filesystem::path& path, const Manifest::Shard& shard, const ShardPlan& plan) {
+// Reads the file at `path` once: its size and hash go into the entry, and every picture is compared with its row.
+void verify(const std::filesystem::path& path, Manifest::Shard& shard, const ShardPlan& plan) {
+  shard.set_file_size(std::filesystem::file_size(path));
+  const ShardCheck check = check_shard(path, shard, {});
+  if (!check.faults.empty()) {
+    throw runtime::DataError(
+        fmt::format("{} read back differs from what was written: {}", path.native(), check.faults.front().what));
+  }
   const ImageShardReader reader(path, shard);
   for (std::uint64_t row = 0; row < shard.samples(); ++row) {
-    if (runtime::content_hash(reader.read(row)) != plan.rows[row].hash) {
+    if (reader.hash(row) != plan.rows[row].hash) {
       throw runtime::DataError(
           fmt::format("{} row {} read back differs from its source: the disk loses data", path.native(), row));
     }
   }
+  shard.set_file_hash(check.file_hash.bytes.data(), check.file_hash.bytes.size());
 }
 
 }  // namespace
@@ -185,7 +185,6 @@ Manifest::Shard write_image_shard(const std::filesystem::path& folder, const Sha
     copy_pictures(file, plan, columns, read);
     write_columns(file, plan, columns);
     Manifest::Shard shard = entry(plan, offsets_of(file.close()));
-    set_file_facts(shard, temporary);
     runtime::failure_point("image_shard.verify", temporary.native());
     verify(temporary, shard, plan);
     runtime::publish_file(temporary, path);
@@ -205,7 +204,6 @@ std::optional<Manifest::Shard> find_image_shard(const std::filesystem::path& fol
     const runtime::ContentHash digest = plan_digest(plan);
     if (found.shard.plan() != std::string(digest.bytes.begin(), digest.bytes.end())) return std::nullopt;
     Manifest::Shard shard = entry(plan, found.shard.offsets());
-    set_file_facts(shard, path);
     verify(path, shard, plan);
     return shard;
   } catch (const runtime::Error&) {

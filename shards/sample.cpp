@@ -145,8 +145,11 @@ Label label_from_counts(const std::vector<double>& counts, const std::vector<flo
 
 Label label_from_mean(double mean, double stddev, const std::vector<float>& bin_centres) {
   CSKD_CHECK(bin_centres.size() >= 2, "{} bins", bin_centres.size());
-  const std::vector<double> centres(bin_centres.begin(), bin_centres.end());
-  const double range = centres.back() - centres.front();
+  // From the first one on: what is far from 0 and narrow would lose digits.
+  const double origin = bin_centres.front();
+  std::vector<double> centres(bin_centres.begin(), bin_centres.end());
+  for (double& centre : centres) centre -= origin;
+  const double range = centres.back();
   // Rounded as the centres were: a score of 0.1 is not below a bin at 0.1.
   const auto rounded = static_cast<float>(mean);
   if (!(rounded >= bin_centres.front() && rounded <= bin_centres.back())) {
@@ -159,12 +162,12 @@ Label label_from_mean(double mean, double stddev, const std::vector<float>& bin_
   }
   double narrowest = range;
   for (size_t bin = 1; bin < centres.size(); ++bin) narrowest = std::min(narrowest, centres[bin] - centres[bin - 1]);
-  mean = std::clamp(mean, centres.front(), centres.back());
-  const double to_end = std::min(mean - centres.front(), centres.back() - mean);
+  const double place = std::clamp(mean - origin, 0.0, range);
+  const double to_end = std::min(place, range - place);
   const bool is_narrow = stddev < kNarrowestStddev * narrowest || to_end < kMeanTolerance * range;
-  Label label = label_from_shares(is_narrow ? narrowest_shares(centres, mean) : shares_with_mean(centres, mean, stddev),
-                                  bin_centres);
-  label.mean = static_cast<float>(mean);
+  Label label = label_from_shares(
+      is_narrow ? narrowest_shares(centres, place) : shares_with_mean(centres, place, stddev), bin_centres);
+  label.mean = rounded;
   return label;
 }
 

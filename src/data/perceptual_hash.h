@@ -8,8 +8,9 @@
 
 namespace cskd::data {
 
-// Bit i says whether the i-th of the 8 x 8 lowest frequencies of the DCT-II of the 32 x 32 grey picture (bilinear
-// resize, ITU-R 601 luma, rows first) lies above their median; bit 0 (the mean brightness) is left out of the median.
+// Bit i says whether the i-th of the 8 x 8 lowest frequencies of the DCT-II of the 32 x 32 grey picture (means of whole
+// squares of pixels as long as 96 a side remain, then bilinear resize; ITU-R 601 luma, rows first) lies above their
+// median; bit 0 (the mean brightness) is left out of the median.
 // pHash, Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010.
 std::uint64_t perceptual_hash(const Image& image);
 

@@ -29,7 +29,7 @@ def main():
     root = pathlib.Path(sys.argv[1])
     seeds = {"labels": [bytes([kind]) + text for kind, text in enumerate(LABELS)],
              "tar": [tar(format, names) for format in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
-                     for names in (["a.jpg", "b/c.png"], ["n" * 180 + "/" + "m" * 120 + ".jpg"])],
+                     for names in (["a.jpg", "b/c.png"], ["n" * 150 + "/" + "m" * 90 + ".jpg"])],
              # Field numbers and lengths of shards/manifest.proto: a source, a shard, the gate.
              "manifest": [b"\0" + bytes.fromhex("0a070a0161120166") + b"\x18\x01", b"\1CSKDMANI\2\0\0\0\0\0\0\0",
                           b"\0\x0a\x03\x0a\x01a\x12\x0e\x0a\x04s.h5\x10\x64\x20\x01\x28\x05\x30\x01\x18\x01"],

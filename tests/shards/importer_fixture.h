@@ -43,7 +43,7 @@ class ImporterTest : public testing::Test {
     return entries;
   }
 
-  // "key split mean" of each entry, "fault" in place of the rest where it has one.
+  // "key split" of each entry, "key fault" where it has one.
   static std::vector<std::string> summary(const config::Source& source) {
     std::vector<std::string> lines;
     for (const Entry& entry : list(source)) {

@@ -123,6 +123,19 @@ TEST(Label, KeepsTheMeanOverTheWholeRange) {
   }
 }
 
+TEST(Label, KeepsTheMeanOfNarrowScalesFarFromZero) {
+  const std::vector<float> bins{-322380, -322379.96875F, -322370, -322367.75F};
+  const double range = static_cast<double>(bins.back()) - bins.front();
+  for (int i = 1; i < 1000; ++i) {
+    for (const double spread : {3.5e-7, 1e-4, 0.16}) {
+      const Label label = label_from_mean(bins.front() + range * i / 1000, spread * range, bins);
+      double mean = 0;  // from the first centre on
+      for (size_t bin = 0; bin < bins.size(); ++bin) mean += label.histogram[bin] * (bins[bin] - bins.front());
+      ASSERT_NEAR(mean, range * i / 1000, 1e-6 * range) << fmt::format("{} {}", i, spread);
+    }
+  }
+}
+
 TEST(Label, KeepsMeansNextToTheEnds) {
   for (const double offset : {1e-12, 1e-9, 1e-8, 1e-6, 1e-4, 1e-2}) {
     for (const double spread : {1e-3, 0.16, 1.0}) {
