@@ -35,42 +35,47 @@ Basis make_basis() {
 // ITU-R BT.601 luma in 16-bit fixed point, as Pillow's convert("L").
 std::int64_t luma(const std::uint8_t* rgb) { return (19595 * rgb[0] + 38470 * rgb[1] + 7471 * rgb[2] + 0x8000) >> 16; }
 
-// Means of squares of `factor` pixels; those at the right and lower edge may be narrower. A resize that reads every
-// pixel costs a third of decoding; from a picture of at least kReducedSide pixels a side it gives nearly the same.
+// A resize that reads every pixel costs a third of decoding. Means of whole squares cost little, and from at least
+// kReducedSide pixels a side the resize gives nearly the same.
 constexpr int kReducedSide = 96;
+constexpr int kMostFactor = 16;  // 255 * 16 * 16 fits into 16 bits
 
+// Means of squares of `factor` pixels; those at the right and lower edge may be narrower.
 Image reduce(const Image& image, int factor) {
   Image reduced{(image.width + factor - 1) / factor, (image.height + factor - 1) / factor, {}};
   const auto row_size = std::size_t{3} * static_cast<std::size_t>(image.width);
   reduced.rgb.resize(std::size_t{3} * static_cast<std::size_t>(reduced.width) *
                      static_cast<std::size_t>(reduced.height));
-  std::vector<std::uint32_t> sums(row_size);
+  // Sums of columns, then of `factor` neighbours to the right as well; zeros follow the last pixel.
+  std::vector<std::uint16_t> columns(row_size + std::size_t{3} * kMostFactor);
+  std::vector<std::uint16_t> squares(row_size);
   for (int y = 0; y < reduced.height; ++y) {
     const int rows = std::min(factor, image.height - y * factor);
-    std::fill(sums.begin(), sums.end(), 0);
+    std::fill_n(columns.begin(), row_size, std::uint16_t{0});
     for (int r = 0; r < rows; ++r) {
       const std::uint8_t* from = image.row(y * factor + r);
-      for (std::size_t i = 0; i < row_size; ++i) sums[i] += from[i];
+      for (std::size_t i = 0; i < row_size; ++i) columns[i] = static_cast<std::uint16_t>(columns[i] + from[i]);
+    }
+    std::copy_n(columns.begin(), row_size, squares.begin());
+    for (int shift = 1; shift < factor; ++shift) {
+      const std::uint16_t* from = columns.data() + std::ptrdiff_t{3} * shift;
+      for (std::size_t i = 0; i < row_size; ++i) squares[i] = static_cast<std::uint16_t>(squares[i] + from[i]);
     }
     std::uint8_t* to = reduced.row(y);
     for (int x = 0; x < image.width; x += factor, to += 3) {
-      const int columns = std::min(factor, image.width - x);
-      const auto pixels = static_cast<std::uint32_t>(rows * columns);
-      std::array<std::uint32_t, 3> sum{pixels / 2, pixels / 2, pixels / 2};
-      const std::uint32_t* from = sums.data() + std::ptrdiff_t{3} * x;
-      for (int c = 0; c < columns; ++c, from += 3) {
-        sum[0] += from[0];
-        sum[1] += from[1];
-        sum[2] += from[2];
-      }
-      for (int channel = 0; channel < 3; ++channel) to[channel] = static_cast<std::uint8_t>(sum[channel] / pixels);
+      // Division by a factor that no compiler knows is slow: ceil(2^32 / pixels) is exact for sums of 16 bits.
+      const auto pixels = static_cast<std::uint64_t>(rows * std::min(factor, image.width - x));
+      const std::uint64_t inverse = ((1ULL << 32) + pixels - 1) / pixels;
+      const std::uint16_t* sum = squares.data() + std::ptrdiff_t{3} * x;
+      for (int channel = 0; channel < 3; ++channel)
+        to[channel] = static_cast<std::uint8_t>(((sum[channel] + pixels / 2) * inverse) >> 32);
     }
   }
   return reduced;
 }
 
 Image shrink(const Image& image) {
-  const int factor = std::min(image.width, image.height) / kReducedSide;
+  const int factor = std::min({image.width / kReducedSide, image.height / kReducedSide, kMostFactor});
   if (factor >= 2) return shrink(reduce(image, factor));
   return resize(image, {0, 0, image.width, image.height}, kSide, kSide, Filter::kBilinear);
 }

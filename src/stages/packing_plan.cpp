@@ -51,6 +51,25 @@ std::string file_name(const std::string& source, Split split, std::uint32_t gene
   return fmt::format("{}-{}-g{}-{:05}.h5", source, to_string(split), generation, number);
 }
 
+// The shards of one source and split, filled up one after the other.
+std::vector<ShardCut> cut_group(std::span<const Item> items, const std::vector<config::Source>& sources,
+                                const CutRules& rules, std::uint64_t most_samples) {
+  std::vector<ShardCut> cuts;
+  for (const Item& item : items) {
+    if (cuts.empty() || cuts.back().samples == most_samples || cuts.back().bytes + item.bytes > rules.bytes) {
+      cuts.push_back(
+          {.file = file_name(sources[item.source].name(), item.split, rules.generation, static_cast<int>(cuts.size())),
+           .source = item.source,
+           .split = item.split,
+           .first = item.key});
+    }
+    cuts.back().last = item.key;
+    ++cuts.back().samples;
+    cuts.back().bytes += item.bytes;
+  }
+  return cuts;
+}
+
 shards::ShardRow row_of(const Picture& picture, bool labelled) {
   shards::ShardRow row{.key = picture.key(),
                        .size = picture.stored_size(),
@@ -117,19 +136,16 @@ std::vector<ShardCut> cut_into_shards(const SampleIndex& index, const std::vecto
   });
   std::sort(items.begin(), items.end(), lies_before);
   std::vector<ShardCut> cuts;
-  int number = 0;
-  for (const Item& item : items) {
-    const bool continues = !cuts.empty() && cuts.back().source == item.source && cuts.back().split == item.split;
-    if (!continues) number = 0;
-    if (!continues || cuts.back().samples == rules.samples || cuts.back().bytes + item.bytes > rules.bytes) {
-      cuts.push_back({.file = file_name(sources[item.source].name(), item.split, rules.generation, number++),
-                      .source = item.source,
-                      .split = item.split,
-                      .first = item.key});
-    }
-    cuts.back().last = item.key;
-    ++cuts.back().samples;
-    cuts.back().bytes += item.bytes;
+  for (auto first = items.begin(); first != items.end();) {
+    const auto end = std::find_if(first, items.end(), [&](const Item& item) {
+      return item.source != first->source || item.split != first->split;
+    });
+    const std::span<const Item> group(first, end);
+    // As few shards as the limits allow, and those of like size.
+    const std::uint64_t shards = cut_group(group, sources, rules, rules.samples).size();
+    for (const ShardCut& cut : cut_group(group, sources, rules, (group.size() + shards - 1) / shards))
+      cuts.push_back(cut);
+    first = end;
   }
   return cuts;
 }

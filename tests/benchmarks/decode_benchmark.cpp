@@ -1,5 +1,5 @@
-// How fast libjpeg-turbo alone decodes the JPEG files of a folder: read, decoded to RGB, thrown away. Nothing else could
-// be faster than that and still look at every pixel.
+// How fast libjpeg-turbo alone decodes the JPEG files of a folder: read, decoded to RGB, thrown away. Nothing else
+// could be faster than that and still look at every pixel.
 //
 //   decode_benchmark FOLDER THREADS     prints {"pictures": n, "seconds": s}
 #include <atomic>
@@ -40,7 +40,8 @@ int main(int argc, char** argv) {
       int space = 0;
       tjDecompressHeader3(decoder, data, bytes.size(), &width, &height, &sampling, &space);
       pixels.resize(std::size_t{3} * static_cast<std::size_t>(width) * static_cast<std::size_t>(height));
-      if (tjDecompress2(decoder, data, bytes.size(), pixels.data(), width, 0, height, TJPF_RGB, TJFLAG_ACCURATEDCT) != 0) {
+      if (tjDecompress2(decoder, data, bytes.size(), pixels.data(), width, 0, height, TJPF_RGB, TJFLAG_ACCURATEDCT) !=
+          0) {
         fmt::print(stderr, "{}: {}\n", files[i].native(), tjGetErrorStr2(decoder));
         std::exit(1);
       }

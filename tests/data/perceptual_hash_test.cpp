@@ -52,6 +52,36 @@ TEST(PerceptualHash, OneColourHasNoFrequencyAboveTheMedian) {
   EXPECT_EQ(perceptual_hash(tests::blank(50, 40, 255)), 1);
 }
 
+// Thumbnails are means: of a picture of 8 x 8 areas of one colour each, those colours.
+TEST(Look, ThumbnailsAreMeansAtAnySize) {
+  for (const int scale : {1, 4, 12, 50}) {
+    Image image = tests::blank(8 * 4 * scale, 8 * 3 * scale, 0);
+    shards::Thumbnail expected;
+    for (int y = 0; y < image.height; ++y) {
+      for (int x = 0; x < image.width; ++x) {
+        const int cell = 8 * (y / (3 * scale)) + x / (4 * scale);
+        for (int c = 0; c < 3; ++c) {
+          expected[static_cast<std::size_t>(3 * cell + c)] = static_cast<std::uint8_t>(40 + cell * (c + 1));
+          image.row(y)[3 * x + c] = expected[static_cast<std::size_t>(3 * cell + c)];
+        }
+      }
+    }
+    const shards::Thumbnail found = look_of(image).thumbnail;
+    for (std::size_t i = 0; i < found.size(); ++i)
+      EXPECT_NEAR(found[i], expected[i], scale == 1 ? 8 : 4) << scale << " " << i;
+  }
+}
+
+TEST(Look, OddSizesLookLikeEvenOnes) {
+  const Look whole = look_of(waves(900, 600, 3));
+  for (const auto& [width, height] : {std::pair(899, 601), std::pair(193, 197), std::pair(2003, 1999)}) {
+    const Look odd = look_of(resize(waves(900, 600, 3), {0, 0, 900, 600}, width, height, Filter::kBicubic));
+    EXPECT_LE(distance(whole.hash, odd.hash), 4) << width;
+    EXPECT_TRUE(are_alike(whole.thumbnail, odd.thumbnail)) << width;
+  }
+  EXPECT_FALSE(are_alike(whole.thumbnail, look_of(waves(900, 600, 4)).thumbnail));
+}
+
 // A picture of one cosine has one coefficient that is not about zero: bit 8 v + u.
 TEST(PerceptualHash, BitsCountFrequenciesRowByRow) {
   for (const auto& [u, v] : {std::pair(3, 0), std::pair(0, 5), std::pair(2, 6)}) {

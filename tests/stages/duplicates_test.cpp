@@ -38,8 +38,7 @@ TEST(Duplicates, OfEqualPicturesOneStays) {
                                  {.key = "2", .pixels = "y", .phash = ~0ULL},
                                  {.key = "3", .pixels = "x"},
                                  {.key = "1", .pixels = "y", .phash = ~0ULL, .source = 1}});
-  EXPECT_THAT(losses,
-              testing::ElementsAre(Loss{2, 0, LossKind::kDuplicate}, Loss{3, 1, LossKind::kDuplicate}));
+  EXPECT_THAT(losses, testing::ElementsAre(Loss{2, 0, LossKind::kDuplicate}, Loss{3, 1, LossKind::kDuplicate}));
 }
 
 TEST(Duplicates, CopiesOfTestPicturesLeak) {
@@ -120,8 +119,7 @@ std::vector<Loss> one_by_one(const std::vector<MadePicture>& pictures, const Dup
   };
   std::vector<std::uint32_t> order(pictures.size());
   for (std::uint32_t i = 0; i < order.size(); ++i) order[i] = i;
-  std::stable_sort(order.begin(), order.end(),
-                   [&](auto a, auto b) { return pictures[a].split > pictures[b].split; });
+  std::stable_sort(order.begin(), order.end(), [&](auto a, auto b) { return pictures[a].split > pictures[b].split; });
   std::map<std::uint32_t, Loss> losses;
   const auto lose = [&](std::uint32_t loser, std::uint32_t winner, bool near) {
     const bool leaks = held_out(pictures[winner].split);
@@ -139,9 +137,9 @@ std::vector<Loss> one_by_one(const std::vector<MadePicture>& pictures, const Dup
         const MadePicture& better = pictures[order[i]];
         if (losses.contains(order[i]) || better.faulty || !goes(better, worse)) continue;
         const int bits = std::popcount(better.phash ^ worse.phash);
-        const bool equals = step == 0 ? better.pixels == worse.pixels
-                                      : std::abs(better.level - worse.level) <= 4 &&
-                                            (step == 1 ? bits == 0 : bits <= rules.distance);
+        const bool equals =
+            step == 0 ? better.pixels == worse.pixels
+                      : std::abs(better.level - worse.level) <= 4 && (step == 1 ? bits == 0 : bits <= rules.distance);
         if (!equals || (step > 0 && !rules.drop_near && !held_out(better.split))) continue;
         lose(order[j], order[i], step > 0);
         break;
