@@ -22,15 +22,13 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <span>
+
+#include "data/near_pairs_loops.h"
 
 namespace cskd::data {
 
 constexpr int kLargestNearDistance = 12;
-
-// Positions of two hashes, first < second.
-using TakePair = std::function<void(std::uint32_t first, std::uint32_t second)>;
 
 struct NearSearch {
   int distance = 0;
@@ -54,20 +52,5 @@ void find_near_pairs(std::span<const std::uint64_t> hashes, const NearSearch& se
 
 // b of the note: a function of these two alone, so that all slices cut alike. At least distance + 2.
 int near_blocks(std::uint64_t hashes, int distance);
-
-struct HashBuckets {
-  const std::uint64_t* hashes = nullptr;
-  std::span<const std::uint32_t> ends;  // of the buckets, which lie one after another
-};
-
-// The inner loop: compares all with all in each bucket that holds at most `most`, and calls `take` with the places of
-// those that are near.
-using CompareBuckets = void (*)(const HashBuckets& buckets, std::uint32_t most, int distance, const TakePair& take);
-
-// For every processor.
-void compare_portably(const HashBuckets& buckets, std::uint32_t most, int distance, const TakePair& take);
-
-// The one for the processor that this runs on; it finds the same.
-CompareBuckets fastest_compare();
 
 }  // namespace cskd::data

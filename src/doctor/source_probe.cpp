@@ -22,17 +22,15 @@ std::string problem_of(const SourceToCheck& source) {
   if (!fs::exists(status))
     return error && error != std::errc::no_such_file_or_directory ? error.message() : "does not exist";
   if (!fs::is_directory(status)) {
-    const bool single_tar = source.kind == "webdataset" && fs::is_regular_file(status);
-    if (!single_tar) return "is not a folder";
+    const bool may_be_a_file = source.kind == "webdataset" || source.kind == "csv";
+    if (!may_be_a_file || !fs::is_regular_file(status)) return "is not a folder";
     return ::access(source.path.c_str(), R_OK) == 0 ? "" : "may not be read by this user";
   }
+  if (source.kind == "csv") return "is a folder, expected the table";
   if (::access(source.path.c_str(), R_OK | X_OK) != 0) return "may not be read by this user";
   if (fs::is_empty(source.path, error)) return "is empty";
   if (source.kind == "webdataset" && !has_tar_file(source.path)) return "has no .tar file";
-  if (source.kind == "ava") {
-    if (!fs::is_regular_file(source.path / "AVA.txt", error)) return "has no AVA.txt";
-    if (!fs::is_directory(source.path / "images", error)) return "has no folder images";
-  }
+  if (source.kind == "ava" && !fs::is_regular_file(source.path / "AVA.txt", error)) return "has no AVA.txt";
   return "";
 }
 

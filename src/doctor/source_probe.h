@@ -11,11 +11,12 @@ namespace cskd::doctor {
 // A source as the configuration names it.
 struct SourceToCheck {
   std::string name;
-  std::string kind;  // "folder", "webdataset" or "ava"
+  std::string kind;  // as the configuration has it
   std::filesystem::path path;
 };
 
-// Looks for what `kind` needs: a readable folder with at least one entry, with a .tar file, with AVA.txt and images/.
+// Looks for what `kind` needs at least: a readable folder that is not empty, with a .tar file, with AVA.txt; or the
+// table. Packing finds out the rest.
 SourceFacts look_at_source(const SourceToCheck& source);
 
 }  // namespace cskd::doctor

@@ -66,7 +66,10 @@ TEST(SourceProbe, NamesWhatIsMissing) {
   EXPECT_EQ(problem("webdataset", folder.path()), "has no .tar file");
   EXPECT_EQ(problem("ava", folder.path()), "has no AVA.txt");
   std::ofstream(folder / "AVA.txt") << "x";
-  EXPECT_EQ(problem("ava", folder.path()), "has no folder images");
+  EXPECT_EQ(problem("ava", folder.path()), "");
+  EXPECT_EQ(problem("csv", folder.path()), "is a folder, expected the table");
+  EXPECT_EQ(problem("csv", folder / "AVA.txt"), "");
+  EXPECT_EQ(problem("koniq10k", folder / "AVA.txt"), "is not a folder");
 }
 
 TEST(SourceProbe, ALoopOfLinksIsNamed) {

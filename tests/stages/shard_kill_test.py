@@ -17,6 +17,10 @@ POINTS = ["survey.list", "sample_index.write", "shard.next", "shard.verify", "im
           "atomic_file.open", "atomic_file.write", "atomic_file.fsync", "atomic_file.verify", "atomic_file.rename", "atomic_file.fsync_folder"]
 
 
+def small_config(folder, name):
+    return folder_config(folder, [("a", "folder", folder / "a", "")], name=name, extra="max_side = 128", max_samples=16)
+
+
 @pytest.fixture(scope="module")
 def small(tmp_path_factory):
     """Sources of ten pictures, one of them too large, one faulty, one a duplicate; and what packing them undisturbed gives."""
@@ -25,7 +29,7 @@ def small(tmp_path_factory):
     photo(20, (300, 200)).save(folder / "a" / "large.jpg")
     (folder / "a" / "copy.jpg").write_bytes((folder / "a" / "0003.jpg").read_bytes())
     (folder / "a" / "faulty.jpg").write_bytes(b"no picture")
-    path = folder_config(folder, [("a", "folder", folder / "a", "")], extra="max_side = 128")
+    path = small_config(folder, "run")
     assert run("shard", path).returncode == 0
     return folder, contents(folder / "run" / "shards")
 
@@ -34,7 +38,7 @@ def small(tmp_path_factory):
 def test_killed_at_every_passage_of(small, point):
     folder, undisturbed = small
     for passage in range(1, 200):
-        path = folder_config(folder, [("a", "folder", folder / "a", "")], name=f"{point}-{passage}", extra="max_side = 128")
+        path = small_config(folder, f"{point}-{passage}")
         process = run("shard", path, env={"CSKD_FAIL_AT": f"{point}:{passage}:kill"})
         if process.returncode == 0:
             break

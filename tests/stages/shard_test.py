@@ -228,9 +228,9 @@ def test_a_damaged_manifest_is_named(cached, config):
     assert "manifest.cskd is damaged" in process.stderr
 
 
-def folder_config(tmp_path, sources, name="run", extra=""):
+def folder_config(tmp_path, sources, name="run", extra="", max_samples=8):
     """A configuration of (name, kind, path, more keys) sources whose run folder is tmp_path/name."""
-    text = f'[run]\nfolder = "{tmp_path / name}"\nmin_free = 0\n[packing]\nmax_samples = 8\nmax_fault_rate = 0.5\n{extra}\n'
+    text = f'[run]\nfolder = "{tmp_path / name}"\nmin_free = 0\n[packing]\nmax_samples = {max_samples}\nmax_fault_rate = 0.5\n{extra}\n'
     for source, kind, path, more in sources:
         text += f'[[sources]]\nname = "{source}"\nkind = "{kind}"\npath = "{path}"\n{more}\n'
     path = tmp_path / f"{name}.toml"
