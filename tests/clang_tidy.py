@@ -3,8 +3,9 @@
 A result counts for as long as the file, every header of ours that it includes, the schema, .clang-tidy, the compile
 command and the tool are the same. Called by tests/lint.sh.
 
-The static analyzer (clang-analyzer-*) takes longer than all other checks together, in GoogleTest's macros four times as long:
-it is part of --all only, and leaves out tests/.
+Files of tests/ and those that include LibTorch take most of the time and are examined with --all only. The static analyzer
+(clang-analyzer-*) takes longer than all other checks together, in GoogleTest's macros four times as long: it is part of --all only,
+and leaves out tests/.
 """
 
 import argparse
@@ -126,7 +127,7 @@ def forget_old_results() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tool", default="clang-tidy-14")
-    parser.add_argument("--all", action="store_true", help="also files that include LibTorch, also the static analyzer")
+    parser.add_argument("--all", action="store_true", help="also files that include LibTorch or belong to tests, also the static analyzer")
     options = parser.parse_args()
 
     start = time.monotonic()
@@ -142,16 +143,17 @@ def main() -> int:
     for proto in sorted(ROOT.glob("src/**/*.proto")) + sorted(ROOT.glob("shards/**/*.proto")):
         common.update(proto.read_bytes())
 
-    includes, jobs, with_torch = Includes(), {}, 0
+    includes, jobs, left_out = Includes(), {}, 0
     for entry in json.loads(database.read_text(encoding="utf-8")):
         path = Path(os.path.normpath(Path(entry["directory"]) / entry["file"]))
         if path.suffix != ".cpp" or not is_ours(path) or not path.is_file() or path in jobs:
             continue
         files, torch = includes.closure(path)
-        if torch and not options.all:
-            with_torch += 1
+        of_tests = path.is_relative_to(ROOT / "tests")
+        if (torch or of_tests) and not options.all:
+            left_out += 1
             continue
-        analyzer = options.all and not path.is_relative_to(ROOT / "tests")
+        analyzer = options.all and not of_tests
         checks = [] if analyzer else ["--checks=-clang-analyzer-*"]
         compiler = entry.get("arguments") or shlex.split(entry["command"])
         command = [options.tool, "--quiet", *checks, str(path), "--", *clang_arguments(compiler)]
@@ -168,7 +170,7 @@ def main() -> int:
             remembered += was_remembered
     for line in sorted(findings):
         print(line)
-    left = f", {with_torch} that include LibTorch left to --all" if with_torch else ""
+    left = f", {left_out} with LibTorch or of tests left to --all" if left_out else ""
     what = f"{len(jobs)} files ({remembered} unchanged{left}), {time.monotonic() - start:.1f} s"
     if findings:
         print(f"[failed] clang-tidy {len(findings)} findings in {what}")

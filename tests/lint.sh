@@ -11,7 +11,7 @@ Checks C++ with clang-format 14 and clang-tidy 14, and shell scripts with shellc
 is any. clang-tidy reads build/release/compile_commands.json (launch/setup.sh --tests makes it) and remembers each file's
 result in build/lint.
 
-  --all   clang-tidy on files that include LibTorch too, and with its static analyzer (much longer)
+  --all   clang-tidy on files of tests/ and those that include LibTorch too, and with its static analyzer (much longer)
   --fix   formats the C++ files, checks nothing
 END
 }

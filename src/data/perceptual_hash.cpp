@@ -111,16 +111,16 @@ shards::Thumbnail thumbnail_of_small(const Image& small) {
   constexpr int kBlock = 4;
   constexpr int kCells = kSide / kBlock;
   shards::Thumbnail thumbnail;
+  auto next = thumbnail.begin();
   for (int y = 0; y < kCells; ++y) {
     for (int x = 0; x < kCells; ++x) {
       for (int channel = 0; channel < 3; ++channel) {
         int sum = kBlock * kBlock / 2;
         for (int row = 0; row < kBlock; ++row) {
           const std::uint8_t* from = small.row(kBlock * y + row) + std::ptrdiff_t{3} * kBlock * x + channel;
-          for (int column = 0; column < kBlock; ++column) sum += from[3 * column];
+          for (int column = 0; column < kBlock; ++column, from += 3) sum += *from;
         }
-        thumbnail[static_cast<std::size_t>(3 * (kCells * y + x) + channel)] =
-            static_cast<std::uint8_t>(sum / (kBlock * kBlock));
+        *next++ = static_cast<std::uint8_t>(sum / (kBlock * kBlock));
       }
     }
   }

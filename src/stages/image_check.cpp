@@ -43,7 +43,7 @@ std::vector<std::byte> pressed_smaller(const config::Packing& packing, const dat
                                        int& height) {
   const auto side = static_cast<std::int64_t>(packing.max_side());
   const std::int64_t longer = std::max(image.width, image.height);
-  const auto scaled = [&](int length) {
+  const auto scaled = [&](std::int64_t length) {
     return static_cast<int>(std::max<std::int64_t>(1, (2 * length * side + longer) / (2 * longer)));
   };
   width = scaled(image.width);
