@@ -56,13 +56,14 @@ TEST(PerceptualHash, OneColourHasNoFrequencyAboveTheMedian) {
 TEST(Look, ThumbnailsAreMeansAtAnySize) {
   for (const int scale : {1, 4, 12, 50}) {
     Image image = tests::blank(8 * 4 * scale, 8 * 3 * scale, 0);
-    shards::Thumbnail expected;
+    shards::Thumbnail expected{};
     for (int y = 0; y < image.height; ++y) {
       for (int x = 0; x < image.width; ++x) {
         const int cell = 8 * (y / (3 * scale)) + x / (4 * scale);
         for (int c = 0; c < 3; ++c) {
-          expected[static_cast<std::size_t>(3 * cell + c)] = static_cast<std::uint8_t>(40 + cell * (c + 1));
-          image.row(y)[3 * x + c] = expected[static_cast<std::size_t>(3 * cell + c)];
+          std::uint8_t& level = *(expected.begin() + 3 * cell + c);
+          level = static_cast<std::uint8_t>(40 + cell * (c + 1));
+          image.row(y)[3 * x + c] = level;
         }
       }
     }
