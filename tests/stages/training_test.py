@@ -219,7 +219,8 @@ def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
     steps = []
     for ranks in (1, 2, 4):
         path, folder = copied(cached, config, f"ranks{ranks}", steps=3)
-        process = mpirun(ranks, "align", path, "--set", "align.training.log_every=1")
+        # One thread each: how many share a convolution decides the last bits of it, which batch normalisation over four pictures magnifies.
+        process = mpirun(ranks, "align", path, "--set", "align.training.log_every=1", "--set", "compute.threads=1")
         assert process.returncode == 0, process.stderr
         steps.append(pandas.read_json(folder / "align" / "metrics.jsonl", lines=True))
     for other in steps[1:]:
@@ -231,7 +232,7 @@ def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
 def check_run(folder):
     summary = json.loads((folder / "summary.json").read_text())
     assert [stage["name"] for stage in summary["stages"]] == ["shard", "cache", "align", "finetune", "baseline", "distill", "evaluate"]
-    assert set(summary["corpus"]) == {"packed", "duplicates", "quarantined", "leaked"}
+    assert set(summary["corpus"]) == {"packed", "duplicates", "near_duplicates", "leaked", "quarantined", "added", "bytes", "shards", "sources"}
     assert {result["model"] for result in summary["results"]} == {"student", "supervised", "teacher"}
     for result in summary["results"]:
         assert set(result) == {"model", "label_fraction", "srcc", "srcc_low", "srcc_high", "plcc", "accuracy", "emd", "n"}
