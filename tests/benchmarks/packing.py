@@ -3,7 +3,7 @@ pictures and cores, in turns within one run.
 
   cmake --build build/release --target decode_benchmark
   .venv/bin/python -m pip install --no-deps --target build/peers -r tests/benchmarks/requirements.txt
-  PYTHONPATH=build/peers .venv/bin/python tests/benchmarks/packing.py [--pictures 4000] [--rounds 5]
+  PYTHONPATH=build/peers .venv/bin/python tests/benchmarks/packing.py [--pictures 12000] [--rounds 5]
 
 Every writer decodes each picture once, so that no corrupt one gets in. cskd also hashes bytes and pixels, looks for equal and nearly equal
 pictures, and reads back and verifies every file that it writes; the others do not. Bare decoding reads and decodes, and does nothing else.
@@ -100,7 +100,7 @@ def time_decoding(folder, target):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--pictures", type=int, default=4000)
+    parser.add_argument("--pictures", type=int, default=12000)
     parser.add_argument("--rounds", type=int, default=5)
     arguments = parser.parse_args()
     folder = ROOT / "runs/benchmark/pictures"
