@@ -10,6 +10,7 @@
 #include "runtime/error.h"
 #include "runtime/free_space.h"
 #include "runtime/input_file.h"
+#include "shards/image_shard_format.h"
 
 namespace cskd::shards {
 namespace {
@@ -60,7 +61,7 @@ struct Columns {
     format = file.read_numbers<std::uint8_t>(shard.offsets().format(), n);
     orientation = file.read_numbers<std::uint8_t>(shard.offsets().orientation(), n);
     if (shard.bins() > 0) mean = file.read_numbers<float>(shard.offsets().label_mean(), n);
-    if (offset.back() != shard.total_bytes() || !std::is_sorted(offset.begin(), offset.end())) {
+    if (!rises_to(offset, shard.total_bytes())) {
       throw runtime::DataError("/offset does not rise to the length of /bytes");
     }
   }

@@ -60,10 +60,6 @@ struct Columns {
   }
 };
 
-bool rises_to(const std::vector<std::uint64_t>& offsets, std::uint64_t end) {
-  return offsets.front() == 0 && offsets.back() == end && std::is_sorted(offsets.begin(), offsets.end());
-}
-
 // One check of one shard.
 class Checker {
  public:

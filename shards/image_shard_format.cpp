@@ -1,5 +1,7 @@
 #include "shards/image_shard_format.h"
 
+#include <algorithm>
+
 namespace cskd::shards {
 
 const std::array<StoredDataset, 17> kStoredDatasets{{
@@ -47,6 +49,10 @@ std::vector<Dataset> datasets_of(const Manifest::Shard& shard) {
     datasets.push_back({"label/histogram", offsets.label_histogram(), 4 * n * shard.bins()});
   }
   return datasets;
+}
+
+bool rises_to(const std::vector<std::uint64_t>& offsets, std::uint64_t end) {
+  return offsets.front() == 0 && offsets.back() == end && std::is_sorted(offsets.begin(), offsets.end());
 }
 
 }  // namespace cskd::shards

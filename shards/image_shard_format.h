@@ -34,6 +34,10 @@ struct Dataset {
   std::uint64_t length = 0;
 };
 
+// Whether offsets of consecutive things are sound: they begin with 0, never fall, and end with `end`. REQUIRES: not
+// empty
+bool rises_to(const std::vector<std::uint64_t>& offsets, std::uint64_t end);
+
 // All datasets that the shard has.
 std::vector<Dataset> datasets_of(const Manifest::Shard& shard);
 

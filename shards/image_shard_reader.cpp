@@ -9,16 +9,9 @@
 #include "runtime/check.h"
 #include "runtime/crc32c.h"
 #include "runtime/error.h"
+#include "shards/image_shard_format.h"
 
 namespace cskd::shards {
-namespace {
-
-bool rises_to(const std::vector<std::uint64_t>& offsets, std::uint64_t end) {
-  return offsets.front() == 0 && offsets.back() == end && std::is_sorted(offsets.begin(), offsets.end());
-}
-
-}  // namespace
-
 ImageShardReader::ImageShardReader(const std::filesystem::path& path, const Manifest::Shard& shard)
     : file_(path), offsets_(shard.offsets()), bins_(shard.bins()) {
   if (file_.size() != shard.file_size()) {
@@ -32,7 +25,6 @@ ImageShardReader::ImageShardReader(const std::filesystem::path& path, const Mani
   crc32c_ = file_.read_numbers<std::uint32_t>(offsets.crc32c(), n);
   size_ = file_.read_numbers<std::uint16_t>(offsets.size(), 2 * n);
   hash_ = file_.read_numbers<std::uint8_t>(offsets.hash(), 16 * n);
-  format_ = file_.read_numbers<std::uint8_t>(offsets.format(), n);
   key_bytes_ = file_.read_numbers<std::uint8_t>(offsets.key_bytes(), shard.key_bytes());
   key_offset_ = file_.read_numbers<std::uint64_t>(offsets.key_offset(), n + 1);
   if (!rises_to(offset_, shard.total_bytes()) || !rises_to(key_offset_, shard.key_bytes())) {

@@ -36,7 +36,6 @@ class ImageShardReader {
   int height(std::uint64_t row) const { return size_[2 * row + 1]; }
   runtime::ContentHash hash(std::uint64_t row) const;
   std::string key(std::uint64_t row) const;
-  std::uint8_t format(std::uint64_t row) const { return format_[row]; }
   std::vector<ShardLook> looks() const;  // of all rows; read from the file at each call
   bool has_labels() const noexcept { return !mean_.empty(); }
   Label label(std::uint64_t row) const;  // REQUIRES: has_labels()
@@ -48,7 +47,7 @@ class ImageShardReader {
   std::vector<std::uint64_t> offset_;
   std::vector<std::uint32_t> crc32c_;
   std::vector<std::uint16_t> size_;
-  std::vector<std::uint8_t> hash_, format_;
+  std::vector<std::uint8_t> hash_;
   std::vector<std::uint8_t> key_bytes_;
   std::vector<std::uint64_t> key_offset_;
   std::vector<float> mean_, stddev_, histogram_;

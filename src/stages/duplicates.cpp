@@ -127,10 +127,9 @@ class NearSearcher {
  private:
   // Pictures that stayed so far, by hash, best first.
   void collect(const std::vector<Loss>& exact) {
-    auto loss = exact.begin();
+    LossCursor cursor(exact);
     index_.for_each([&](std::uint64_t number, const IndexRecord& record) {
-      while (loss != exact.end() && loss->loser < number) ++loss;
-      if (record.faulty != 0 || (loss != exact.end() && loss->loser == number)) return;
+      if (record.faulty != 0 || cursor.of(number) != nullptr) return;
       left_.push_back({record.phash, {static_cast<std::uint32_t>(number), record.split, record.packed}});
     });
     std::sort(left_.begin(), left_.end(), [](const Hashed& a, const Hashed& b) {
@@ -238,6 +237,16 @@ class NearSearcher {
 };
 
 }  // namespace
+
+LossCursor::LossCursor(const std::vector<Loss>& losses, std::uint64_t first)
+    : next_(std::lower_bound(losses.begin(), losses.end(), first,
+                             [](const Loss& loss, std::uint64_t number) { return loss.loser < number; })),
+      end_(losses.end()) {}
+
+const Loss* LossCursor::of(std::uint64_t number) {
+  while (next_ != end_ && next_->loser < number) ++next_;
+  return next_ != end_ && next_->loser == number ? &*next_ : nullptr;
+}
 
 std::vector<Loss> find_losses(const SampleIndex& index, const DuplicateRules& rules, runtime::World& world) {
   if (index.size() > kPictures) {

@@ -37,6 +37,19 @@ struct Loss {
   bool operator==(const Loss&) const = default;
 };
 
+// Looks up the losses of records that are asked for in rising order.
+class LossCursor {
+ public:
+  // For records from `first` on.
+  explicit LossCursor(const std::vector<Loss>& losses, std::uint64_t first = 0);
+
+  // Null when the record is not lost.
+  const Loss* of(std::uint64_t number);
+
+ private:
+  std::vector<Loss>::const_iterator next_, end_;
+};
+
 struct DuplicateRules {
   int distance = 6;       // most differing bits of perceptual hashes
   bool drop_near = true;  // near duplicates that do not leak go, too

@@ -190,8 +190,7 @@ void for_each_packed_row(const std::filesystem::path& folder, const Manifest& ma
     for (std::uint64_t row = 0; row < shard.samples(); ++row) {
       if (withdrawn.contains(row)) continue;
       const std::string key = reader.key(row);
-      take({i, row},
-           {.pixel_hash = looks[row].pixel_hash,
+      take({.pixel_hash = looks[row].pixel_hash,
             .hash = reader.hash(row),
             .phash = looks[row].phash,
             .key_hash = key_hash(source_name, key),

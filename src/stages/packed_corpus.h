@@ -26,12 +26,8 @@ std::optional<shards::Manifest> find_packed_corpus(const PackingContext& context
 std::vector<config::Source> ordered_sources(const config::Config& config,
                                             const std::optional<shards::Manifest>& packed);
 
-// A record for each row that is not withdrawn, and where it is.
-struct PackedRow {
-  int shard = 0;
-  std::uint64_t row = 0;
-};
-using TakePackedRow = std::function<void(const PackedRow&, const IndexRecord&, const std::string& key)>;
+// Called with a record for each row that is not withdrawn, and its key.
+using TakePackedRow = std::function<void(const IndexRecord&, const std::string& key)>;
 // In the order of the manifest. Throws as ImageShardReader.
 void for_each_packed_row(const std::filesystem::path& folder, const shards::Manifest& manifest,
                          const TakePackedRow& take);

@@ -35,13 +35,15 @@ class NameFinder {
   NameFinder(const std::filesystem::path& folder, const Survey& survey, const std::optional<shards::Manifest>& packed)
       : folder_(folder), survey_(survey), packed_(packed), packed_rows_(packed ? count_packed_rows(*packed) : 0) {}
 
+  std::uint64_t packed_rows() const noexcept { return packed_rows_; }
+
   std::vector<Named> names(const Numbers& numbers) const {
     std::vector<Named> names;
     names.reserve(numbers.size());
     auto next = numbers.begin();
     if (next != numbers.end() && *next < packed_rows_) {
       std::uint64_t number = 0;
-      const auto take = [&](const PackedRow&, const IndexRecord& record, const std::string& key) {
+      const auto take = [&](const IndexRecord& record, const std::string& key) {
         if (next != numbers.end() && *next == number++) {
           ++next;
           const std::string& source = packed_->sources(static_cast<int>(record.source)).name();
@@ -119,8 +121,9 @@ void write_dropped(const std::filesystem::path& folder, const Survey& survey,
   constexpr std::size_t kAtOnce = 1U << 20;  // names that are held in memory
   const NameFinder finder(folder, survey, packed);
   // Rows that are withdrawn are not listed: the pictures that they were packed from are.
-  const std::uint64_t packed_rows = packed ? count_packed_rows(*packed) : 0;
-  const auto is_listed = [&](const Loss& loss) { return loss.kind != LossKind::kPacked && loss.loser >= packed_rows; };
+  const auto is_listed = [&](const Loss& loss) {
+    return loss.kind != LossKind::kPacked && loss.loser >= finder.packed_rows();
+  };
   runtime::AtomicFile file(folder / kDroppedFile);
   for (std::size_t first = 0; first < losses.size(); first += kAtOnce) {
     const std::size_t end = std::min(losses.size(), first + kAtOnce);

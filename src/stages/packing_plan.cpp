@@ -29,23 +29,6 @@ bool lies_before(const Item& a, const Item& b) {
          std::tuple(b.source, -static_cast<int>(b.split), b.key);
 }
 
-// Whether records, asked for in rising order, are among the losers.
-class LossCursor {
- public:
-  LossCursor(const std::vector<Loss>& losses, std::uint64_t first)
-      : next_(std::lower_bound(losses.begin(), losses.end(), first,
-                               [](const Loss& loss, std::uint64_t number) { return loss.loser < number; })),
-        end_(losses.end()) {}
-
-  bool is_lost(std::uint64_t number) {
-    while (next_ != end_ && next_->loser < number) ++next_;
-    return next_ != end_ && next_->loser == number;
-  }
-
- private:
-  std::vector<Loss>::const_iterator next_, end_;
-};
-
 std::string file_name(const std::string& source, Split split, std::uint32_t generation, int number) {
   if (generation == 0) return fmt::format("{}-{}-{:05}.h5", source, to_string(split), number);
   return fmt::format("{}-{}-g{}-{:05}.h5", source, to_string(split), generation, number);
@@ -128,9 +111,9 @@ ShuffleKey shuffle_key(std::uint64_t seed, const runtime::ContentHash& pixel_has
 std::vector<ShardCut> cut_into_shards(const SampleIndex& index, const std::vector<Loss>& losses,
                                       const std::vector<config::Source>& sources, const CutRules& rules) {
   std::vector<Item> items;
-  LossCursor cursor(losses, 0);
+  LossCursor cursor(losses);
   index.for_each([&](std::uint64_t number, const IndexRecord& record) {
-    if (record.faulty != 0 || record.packed != 0 || cursor.is_lost(number)) return;
+    if (record.faulty != 0 || record.packed != 0 || cursor.of(number) != nullptr) return;
     items.push_back(
         {record.source, record.split, record.stored_size, shuffle_key(rules.seed, record.pixel_hash, record.key_hash)});
   });
@@ -163,12 +146,14 @@ std::vector<PlannedShard> plan_rows(const Survey& survey, const std::vector<Loss
       Picture& picture = *pictures.mutable_pictures(i);
       const std::uint64_t number = packed + chunk.first + static_cast<std::uint64_t>(i);
       if (!picture.fault().empty() || picture.split() != static_cast<std::uint32_t>(cuts.front().split) ||
-          cursor.is_lost(number)) {
+          cursor.of(number) != nullptr) {
         continue;
       }
       const ShuffleKey key = shuffle_key(rules.seed, runtime::ContentHash::from_bytes(picture.pixel_hash()),
                                          key_hash(source.name(), picture.key()));
-      const auto cut = std::find_if(cuts.begin(), cuts.end(), [&](const ShardCut& each) { return key <= each.last; });
+      const auto cut =
+          std::lower_bound(cuts.begin(), cuts.end(), key,
+                           [](const ShardCut& each, const ShuffleKey& wanted) { return each.last < wanted; });
       if (cut == cuts.end() || key < cut->first) continue;
       found[static_cast<std::size_t>(cut - cuts.begin())].push_back({key, chunk, std::move(picture)});
     }

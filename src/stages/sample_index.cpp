@@ -34,12 +34,6 @@ void SampleIndexWriter::close() {
   if (!file_) throw runtime::Error(fmt::format("cannot write {}: is the disk full?", path_.native()));
 }
 
-IndexRecord SampleIndex::at(std::uint64_t number) const {
-  IndexRecord record;
-  file_.read_at(number * sizeof(record), std::as_writable_bytes(std::span(&record, 1)));
-  return record;
-}
-
 shards::Thumbnail SampleIndex::thumbnail(std::uint64_t number) const {
   shards::Thumbnail thumbnail;
   file_.read_at(number * sizeof(IndexRecord) + offsetof(IndexRecord, thumbnail),

@@ -49,7 +49,6 @@ class SampleIndex {
   explicit SampleIndex(const std::filesystem::path& path) : file_(path) {}
 
   std::uint64_t size() const noexcept { return file_.size() / sizeof(IndexRecord); }
-  IndexRecord at(std::uint64_t number) const;
   shards::Thumbnail thumbnail(std::uint64_t number) const;
   // Calls take(number of the record, record) for all, in order.
   void for_each(const std::function<void(std::uint64_t, const IndexRecord&)>& take) const;

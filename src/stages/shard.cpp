@@ -50,7 +50,7 @@ void write_index(const std::filesystem::path& path, const PackingContext& contex
   SampleIndexWriter writer(path);
   if (packed) {
     for_each_packed_row(context.folder, *packed,
-                        [&](const PackedRow&, const IndexRecord& record, const std::string&) { writer.add(record); });
+                        [&](const IndexRecord& record, const std::string&) { writer.add(record); });
   }
   for (const Chunk& chunk : survey.chunks()) {
     const std::string& source_name = survey.sources()[chunk.source].name();
@@ -75,16 +75,13 @@ void write_index(const std::filesystem::path& path, const PackingContext& contex
 
 std::vector<SourceCount> count(const SampleIndex& index, const std::vector<Loss>& losses, std::size_t sources) {
   std::vector<SourceCount> counts(sources);
-  auto loss = losses.begin();
+  LossCursor cursor(losses);
   index.for_each([&](std::uint64_t number, const IndexRecord& record) {
+    if (record.packed != 0) return;
     SourceCount& source = counts[record.source];
-    const bool is_lost = loss != losses.end() && loss->loser == number;
-    if (record.packed == 0) {
-      ++source.listed;
-      if (record.faulty != 0) ++source.quarantined;
-      if (is_lost) ++source.lost[static_cast<std::size_t>(loss->kind)];
-    }
-    if (is_lost) ++loss;
+    ++source.listed;
+    if (record.faulty != 0) ++source.quarantined;
+    if (const Loss* loss = cursor.of(number)) ++source.lost[static_cast<std::size_t>(loss->kind)];
   });
   return counts;
 }
@@ -183,18 +180,13 @@ std::vector<Manifest::Shard> write_shards(const PackingContext& context, const S
 
 // Adds the losers among packed rows to the rows that nobody may use.
 void withdraw(Manifest& manifest, const std::vector<Loss>& losses) {
-  auto loss = losses.begin();
+  LossCursor cursor(losses);
   std::uint64_t number = 0;
   for (Manifest::Shard& shard : *manifest.mutable_shards()) {
     std::set<std::uint32_t> withdrawn(shard.withdrawn().begin(), shard.withdrawn().end());
-    const std::set<std::uint32_t> before = withdrawn;
     for (std::uint32_t row = 0; row < shard.samples(); ++row) {
-      if (before.contains(row)) continue;
-      if (loss != losses.end() && loss->loser == number) {
-        withdrawn.insert(row);
-        ++loss;
-      }
-      ++number;
+      if (withdrawn.contains(row)) continue;
+      if (cursor.of(number++) != nullptr) withdrawn.insert(row);
     }
     shard.mutable_withdrawn()->Assign(withdrawn.begin(), withdrawn.end());
   }

@@ -222,8 +222,7 @@ void Survey::refuse_other_files() const {
   std::set<std::uint32_t> seen;
   for (const Chunk& chunk : chunks_) {
     if (!seen.insert(chunk.source).second) continue;
-    const fs::path path = list_path(chunk);
-    const shards::SurveyChunk listed = parse(runtime::read_text_file(path, 1ULL << 30), path);
+    const shards::SurveyChunk listed = read_list(chunk);
     const auto usable = std::find_if(listed.pictures().begin(), listed.pictures().end(),
                                      [](const auto& picture) { return picture.fault().empty(); });
     if (usable == listed.pictures().end()) continue;
@@ -238,7 +237,6 @@ void Survey::refuse_other_files() const {
 
 void Survey::check() {
   std::atomic<bool> stopped{false};
-  std::atomic<std::int64_t> done{0};
   DecodingMemory memory(kDecodingMemory);
   {
     const auto total = static_cast<std::int64_t>(chunks_.size());
@@ -275,8 +273,7 @@ void Survey::check_chunk(const Chunk& chunk, DecodingMemory& memory) const {
       // Damaged: it is made again.
     }
   }
-  const fs::path list = list_path(chunk);
-  shards::SurveyChunk checked = parse(runtime::read_text_file(list, 1ULL << 30), list);
+  shards::SurveyChunk checked = read_list(chunk);
   std::unique_ptr<runtime::AtomicFile> smaller_pictures;
   std::uint64_t smaller_bytes = 0;
   for (auto& picture : *checked.mutable_pictures()) {
@@ -289,6 +286,11 @@ void Survey::check_chunk(const Chunk& chunk, DecodingMemory& memory) const {
   }
   if (smaller_pictures) smaller_pictures->commit();
   runtime::write_sealed_file(target, kMagic, kVersion, checked.SerializeAsString());
+}
+
+shards::SurveyChunk Survey::read_list(const Chunk& chunk) const {
+  const fs::path file = list_path(chunk);
+  return parse(runtime::read_text_file(file, 1ULL << 30), file);
 }
 
 shards::SurveyChunk Survey::read(const Chunk& chunk) const {

@@ -59,6 +59,7 @@ class Survey {
  private:
   std::filesystem::path path(const Chunk& chunk, const char* extension) const;
   std::filesystem::path list_path(const Chunk& chunk) const;
+  shards::SurveyChunk read_list(const Chunk& chunk) const;
   std::string list_part(std::uint32_t source, std::uint32_t part, const std::string& name) const;
   void list();
   void refuse_empty_sources() const;
