@@ -40,6 +40,17 @@ std::int64_t luma(const std::uint8_t* rgb) { return (19595 * rgb[0] + 38470 * rg
 constexpr int kReducedSide = 96;
 constexpr int kMostFactor = 16;  // 255 * 16 * 16 fits into 16 bits
 
+// Rounded means of so many bytes, from their sum. Division by a number that no compiler knows is slow: multiplying by
+// ceil(2^32 / count) is exact for sums of 16 bits.
+struct Mean {
+  std::uint64_t half, inverse;
+
+  explicit Mean(int count)
+      : half(static_cast<std::uint64_t>(count) / 2),
+        inverse(((1ULL << 32) + static_cast<std::uint64_t>(count) - 1) / static_cast<std::uint64_t>(count)) {}
+  std::uint8_t of(std::uint16_t sum) const { return static_cast<std::uint8_t>(((sum + half) * inverse) >> 32); }
+};
+
 // Means of squares of `factor` pixels; those at the right and lower edge may be narrower.
 Image reduce(const Image& image, int factor) {
   Image reduced{(image.width + factor - 1) / factor, (image.height + factor - 1) / factor, {}};
@@ -61,14 +72,13 @@ Image reduce(const Image& image, int factor) {
       const std::uint16_t* from = columns.data() + std::ptrdiff_t{3} * shift;
       for (std::size_t i = 0; i < row_size; ++i) squares[i] = static_cast<std::uint16_t>(squares[i] + from[i]);
     }
+    const Mean full(rows * factor);
+    const Mean last(rows * (image.width - factor * (reduced.width - 1)));
     std::uint8_t* to = reduced.row(y);
-    for (int x = 0; x < image.width; x += factor, to += 3) {
-      // Division by a factor that no compiler knows is slow: ceil(2^32 / pixels) is exact for sums of 16 bits.
-      const auto pixels = static_cast<std::uint64_t>(rows * std::min(factor, image.width - x));
-      const std::uint64_t inverse = ((1ULL << 32) + pixels - 1) / pixels;
-      const std::uint16_t* sum = squares.data() + std::ptrdiff_t{3} * x;
-      for (int channel = 0; channel < 3; ++channel)
-        to[channel] = static_cast<std::uint8_t>(((sum[channel] + pixels / 2) * inverse) >> 32);
+    for (int x = 0; x < reduced.width; ++x, to += 3) {
+      const Mean mean = x + 1 < reduced.width ? full : last;
+      const std::uint16_t* sum = squares.data() + std::ptrdiff_t{3} * factor * x;
+      for (int channel = 0; channel < 3; ++channel) to[channel] = mean.of(sum[channel]);
     }
   }
   return reduced;

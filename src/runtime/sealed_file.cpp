@@ -16,7 +16,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
-constexpr size_t kHeader = 40;
 constexpr std::uint64_t kLargest = 4ULL << 30;
 
 }  // namespace
@@ -24,7 +23,7 @@ constexpr std::uint64_t kLargest = 4ULL << 30;
 void write_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version,
                        std::string_view payload) {
   CSKD_CHECK(magic.size() == 8, "magic '{}'", magic);
-  std::string header(kHeader, '\0');
+  std::string header(kSealedHeader, '\0');
   const std::uint64_t length = payload.size();
   const ContentHash hash = content_hash(payload);
   std::memcpy(header.data(), magic.data(), 8);
@@ -39,7 +38,7 @@ void write_sealed_file(const std::filesystem::path& path, std::string_view magic
 
 std::string read_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version) {
   std::string text = read_text_file(path, kLargest);
-  if (text.size() < kHeader || std::string_view(text).substr(0, 8) != magic) {
+  if (text.size() < kSealedHeader || std::string_view(text).substr(0, 8) != magic) {
     throw DataError(
         fmt::format("{} does not start with '{}': it is another kind of file, or cut off", path.native(), magic));
   }
@@ -53,11 +52,11 @@ std::string read_sealed_file(const std::filesystem::path& path, std::string_view
     throw DataError(
         fmt::format("{} has format version {}, this cskd reads version {}", path.native(), found_version, version));
   }
-  if (length != text.size() - kHeader) {
+  if (length != text.size() - kSealedHeader) {
     throw DataError(fmt::format("{} holds {} bytes where {} were written: it was cut off", path.native(),
-                                text.size() - kHeader, length));
+                                text.size() - kSealedHeader, length));
   }
-  text.erase(0, kHeader);
+  text.erase(0, kSealedHeader);
   if (content_hash(text) != hash) {
     throw DataError(fmt::format("{} is damaged: its checksum is {}, but {} was written", path.native(),
                                 content_hash(text).hex(), hash.hex()));

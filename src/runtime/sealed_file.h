@@ -4,12 +4,15 @@
 // payload. Numbers are little-endian.
 #pragma once
 
+#include <cstddef>
 #include <cstdint>
 #include <filesystem>
 #include <string>
 #include <string_view>
 
 namespace cskd::runtime {
+
+constexpr std::size_t kSealedHeader = 40;  // bytes before the payload
 
 // Written atomically (Note [Atomic files]). REQUIRES: magic has 8 characters
 void write_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version,

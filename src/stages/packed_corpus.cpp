@@ -191,14 +191,13 @@ void for_each_packed_row(const std::filesystem::path& folder, const Manifest& ma
       if (withdrawn.contains(row)) continue;
       const std::string key = reader.key(row);
       take({.pixel_hash = looks[row].pixel_hash,
-            .hash = reader.hash(row),
             .phash = looks[row].phash,
             .key_hash = key_hash(source_name, key),
             .source = shard.source(),
             .split = static_cast<shards::Split>(shard.split()),
             .packed = 1,
             .thumbnail = looks[row].thumbnail},
-           key);
+           key, reader.hash(row));
     }
   }
 }

@@ -14,7 +14,7 @@
 namespace cskd::stages {
 namespace {
 
-using Numbers = std::vector<std::uint32_t>;
+using Numbers = std::vector<std::uint64_t>;
 
 std::string line(std::string_view source, std::string_view key, std::string_view what, std::string_view reason) {
   const nlohmann::ordered_json object{{"source", source}, {"key", key}, {"what", what}, {"reason", reason}};
@@ -32,8 +32,13 @@ struct Named {
 // The names of pictures by their number in the index, which the caller gives sorted, each once.
 class NameFinder {
  public:
-  NameFinder(const std::filesystem::path& folder, const Survey& survey, const std::optional<shards::Manifest>& packed)
-      : folder_(folder), survey_(survey), packed_(packed), packed_rows_(packed ? count_packed_rows(*packed) : 0) {}
+  NameFinder(const std::filesystem::path& folder, const Survey& survey, const SampleIndex& index,
+             const std::optional<shards::Manifest>& packed)
+      : folder_(folder),
+        survey_(survey),
+        index_(index),
+        packed_(packed),
+        packed_rows_(packed ? count_packed_rows(*packed) : 0) {}
 
   std::uint64_t packed_rows() const noexcept { return packed_rows_; }
 
@@ -43,22 +48,23 @@ class NameFinder {
     auto next = numbers.begin();
     if (next != numbers.end() && *next < packed_rows_) {
       std::uint64_t number = 0;
-      const auto take = [&](const IndexRecord& record, const std::string& key) {
+      const auto take = [&](const IndexRecord& record, const std::string& key, const runtime::ContentHash& hash) {
         if (next != numbers.end() && *next == number++) {
           ++next;
           const std::string& source = packed_->sources(static_cast<int>(record.source)).name();
-          names.push_back({source, key, text_of(record.hash), record.split});
+          names.push_back({source, key, text_of(hash), record.split});
         }
       };
       for_each_packed_row(folder_, *packed_, take);
     }
-    for (const Chunk& chunk : survey_.chunks()) {
-      const std::uint64_t first = packed_rows_ + chunk.first;
-      if (next == numbers.end()) break;
-      if (*next >= first + chunk.samples) continue;
-      const shards::SurveyChunk pictures = survey_.read(chunk);
-      for (; next != numbers.end() && *next < first + chunk.samples; ++next) {
-        const auto& picture = pictures.pictures(static_cast<int>(*next - first));
+    while (next != numbers.end()) {
+      const Chunk& chunk = survey_.chunk_of(*next - packed_rows_);
+      std::vector<ChunkPlace> places;
+      for (; next != numbers.end() && *next < packed_rows_ + chunk.first + chunk.samples; ++next) {
+        const IndexRecord record = index_.record(*next);
+        places.push_back({record.place, record.place_size});
+      }
+      for (const auto& picture : survey_.read_pictures(chunk, places)) {
         names.push_back({survey_.sources()[chunk.source].name(), picture.key(), picture.file_hash(),
                          static_cast<shards::Split>(picture.split())});
       }
@@ -72,6 +78,7 @@ class NameFinder {
 
   const std::filesystem::path& folder_;
   const Survey& survey_;
+  const SampleIndex& index_;
   const std::optional<shards::Manifest>& packed_;
   std::uint64_t packed_rows_;
 };
@@ -116,33 +123,32 @@ void write_quarantine(const std::filesystem::path& folder, const Survey& survey)
   file.commit();
 }
 
-void write_dropped(const std::filesystem::path& folder, const Survey& survey,
-                   const std::optional<shards::Manifest>& packed, const std::vector<Loss>& losses) {
-  constexpr std::size_t kAtOnce = 1U << 20;  // names that are held in memory
-  const NameFinder finder(folder, survey, packed);
-  // Rows that are withdrawn are not listed: the pictures that they were packed from are.
-  const auto is_listed = [&](const Loss& loss) {
-    return loss.kind != LossKind::kPacked && loss.loser >= finder.packed_rows();
-  };
+void write_dropped(const std::filesystem::path& folder, const Survey& survey, const SampleIndex& index,
+                   const std::optional<shards::Manifest>& packed, const LossList& losses) {
+  constexpr std::size_t kAtOnce = 1U << 17;  // losses whose names are held in memory
+  const NameFinder finder(folder, survey, index, packed);
   runtime::AtomicFile file(folder / kDroppedFile);
-  for (std::size_t first = 0; first < losses.size(); first += kAtOnce) {
-    const std::size_t end = std::min(losses.size(), first + kAtOnce);
+  runtime::RecordCursor<Loss> cursor(losses);
+  while (cursor.current() != nullptr) {
+    std::vector<Loss> listed;
     Numbers numbers;
-    for (std::size_t i = first; i < end; ++i) {
-      if (is_listed(losses[i])) numbers.insert(numbers.end(), {losses[i].loser, losses[i].winner});
+    for (; cursor.current() != nullptr && listed.size() < kAtOnce; cursor.advance()) {
+      const Loss& loss = *cursor.current();
+      // Rows that are withdrawn are not listed: the pictures that they were packed from are.
+      if (loss.kind == LossKind::kPacked || loss.loser < finder.packed_rows()) continue;
+      listed.push_back(loss);
+      numbers.insert(numbers.end(), {loss.loser, loss.winner});
     }
     std::sort(numbers.begin(), numbers.end());
     numbers.erase(std::unique(numbers.begin(), numbers.end()), numbers.end());
     const std::vector<Named> names = finder.names(numbers);
-    const auto name_of = [&](std::uint32_t number) -> const Named& {
+    const auto name_of = [&](std::uint64_t number) -> const Named& {
       return names[static_cast<std::size_t>(std::lower_bound(numbers.begin(), numbers.end(), number) -
                                             numbers.begin())];
     };
-    for (std::size_t i = first; i < end; ++i) {
-      if (!is_listed(losses[i])) continue;
-      const Named& loser = name_of(losses[i].loser);
-      file.write(line(loser.source, loser.key, word_of(losses[i].kind),
-                      reason(losses[i].kind, loser, name_of(losses[i].winner))));
+    for (const Loss& loss : listed) {
+      const Named& loser = name_of(loss.loser);
+      file.write(line(loser.source, loser.key, word_of(loss.kind), reason(loss.kind, loser, name_of(loss.winner))));
     }
   }
   file.commit();

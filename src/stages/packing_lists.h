@@ -3,10 +3,10 @@
 
 #include <filesystem>
 #include <optional>
-#include <vector>
 
 #include "shards/manifest.h"
-#include "stages/duplicates.h"
+#include "stages/loss_list.h"
+#include "stages/sample_index.h"
 #include "stages/survey.h"
 
 namespace cskd::stages {
@@ -20,7 +20,7 @@ void write_quarantine(const std::filesystem::path& folder, const Survey& survey)
 // A line for each picture of the sources that is lost and not packed already: source, key, what ("duplicate",
 // "near_duplicate", "leaked", "nearly_leaked"), reason (which picture it equals). `packed`: the corpus before, whose
 // rows come first in the index. Atomic.
-void write_dropped(const std::filesystem::path& folder, const Survey& survey,
-                   const std::optional<shards::Manifest>& packed, const std::vector<Loss>& losses);
+void write_dropped(const std::filesystem::path& folder, const Survey& survey, const SampleIndex& index,
+                   const std::optional<shards::Manifest>& packed, const LossList& losses);
 
 }  // namespace cskd::stages

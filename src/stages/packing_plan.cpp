@@ -9,6 +9,8 @@
 #include <fmt/format.h>
 
 #include "runtime/check.h"
+#include "runtime/error.h"
+#include "runtime/external_sort.h"
 #include "shards/importers/importer.h"
 
 namespace cskd::stages {
@@ -17,40 +19,53 @@ namespace {
 using shards::Split;
 using Picture = shards::SurveyChunk::Picture;
 
-struct Item {
-  std::uint32_t source = 0;
-  Split split = Split::kUnlabelled;
-  std::uint64_t bytes = 0;
-  ShuffleKey key;
+struct ByPlace {
+  bool operator()(const Placed& a, const Placed& b) const {
+    // Splits with the highest number, tests, come first.
+    return std::tuple(a.source, -std::int64_t{a.split}, a.key) < std::tuple(b.source, -std::int64_t{b.split}, b.key);
+  }
 };
 
-bool lies_before(const Item& a, const Item& b) {
-  return std::tuple(a.source, -static_cast<int>(a.split), a.key) <
-         std::tuple(b.source, -static_cast<int>(b.split), b.key);
+std::string file_name(const std::string& source, const ShardCut& cut, std::uint32_t generation) {
+  if (generation == 0) return fmt::format("{}-{}-{:05}.h5", source, to_string(cut.split), cut.number);
+  return fmt::format("{}-{}-g{}-{:05}.h5", source, to_string(cut.split), generation, cut.number);
 }
 
-std::string file_name(const std::string& source, Split split, std::uint32_t generation, int number) {
-  if (generation == 0) return fmt::format("{}-{}-{:05}.h5", source, to_string(split), number);
-  return fmt::format("{}-{}-g{}-{:05}.h5", source, to_string(split), generation, number);
-}
+// Fills one shard after the other, in the order.
+class Cutter {
+ public:
+  explicit Cutter(const CutRules& rules) : rules_(rules) {}
 
-// The shards of one source and split, filled up one after the other.
-std::vector<ShardCut> cut_group(std::span<const Item> items, const std::vector<config::Source>& sources,
-                                const CutRules& rules, std::uint64_t most_samples) {
-  std::vector<ShardCut> cuts;
-  for (const Item& item : items) {
-    if (cuts.empty() || cuts.back().samples == most_samples || cuts.back().bytes + item.bytes > rules.bytes) {
-      cuts.push_back(
-          {.file = file_name(sources[item.source].name(), item.split, rules.generation, static_cast<int>(cuts.size())),
-           .source = item.source,
-           .split = item.split,
-           .first = item.key});
+  // `most`: samples of a shard.
+  void take(const Placed& picture, std::uint64_t position, std::uint64_t most) {
+    const bool follows = !cuts_.empty() && is_of(picture, cuts_.back());
+    const bool fits =
+        follows && cuts_.back().samples < most && cuts_.back().bytes + picture.bytes <= rules_.bytes;
+    if (!fits) {
+      cuts_.push_back({.source = picture.source,
+                       .split = static_cast<Split>(picture.split),
+                       .number = follows ? cuts_.back().number + 1 : 0,
+                       .first = position});
     }
-    cuts.back().last = item.key;
-    ++cuts.back().samples;
-    cuts.back().bytes += item.bytes;
+    ++cuts_.back().samples;
+    cuts_.back().bytes += picture.bytes;
   }
-  return cuts;
+
+  static bool is_of(const Placed& picture, const ShardCut& cut) {
+    return cut.source == picture.source && cut.split == static_cast<Split>(picture.split);
+  }
+  const std::vector<ShardCut>& cuts() const { return cuts_; }
+
+ private:
+  const CutRules& rules_;
+  std::vector<ShardCut> cuts_;
+};
+
+template <typename Take>
+void for_each_placed(const PackingOrder& order, Take take) {
+  std::uint64_t position = 0;
+  for (runtime::RecordCursor<Placed> cursor(order); cursor.current() != nullptr; cursor.advance())
+    take(*cursor.current(), position++);
 }
 
 shards::ShardRow row_of(const Picture& picture, bool labelled) {
@@ -70,35 +85,6 @@ shards::ShardRow row_of(const Picture& picture, bool labelled) {
   return row;
 }
 
-struct Found {
-  ShuffleKey key;
-  Chunk chunk;
-  Picture picture;
-};
-
-PlannedShard make_shard(const ShardCut& cut, std::vector<Found> found, const config::Source& source,
-                        const CutRules& rules) {
-  std::sort(found.begin(), found.end(), [](const Found& a, const Found& b) { return a.key < b.key; });
-  const bool labelled = cut.split != Split::kUnlabelled;
-  PlannedShard shard;
-  shard.plan = {.file = cut.file,
-                .source = cut.source,
-                .split = cut.split,
-                .bins = labelled ? static_cast<std::uint32_t>(shards::bin_centres(source).size()) : 0,
-                .generation = rules.generation,
-                .source_name = source.name()};
-  for (Found& row : found) {
-    shard.plan.rows.push_back(row_of(row.picture, labelled));
-    row.picture.clear_thumbnail();
-    row.picture.clear_histogram();
-    shard.chunks.push_back(row.chunk);
-    shard.pictures.push_back(std::move(row.picture));
-  }
-  CSKD_CHECK(shard.plan.rows.size() == cut.samples, "{} holds {} samples, {} were planned", cut.file,
-             shard.plan.rows.size(), cut.samples);
-  return shard;
-}
-
 }  // namespace
 
 ShuffleKey shuffle_key(std::uint64_t seed, const runtime::ContentHash& pixel_hash, std::uint64_t key_hash) {
@@ -108,60 +94,91 @@ ShuffleKey shuffle_key(std::uint64_t seed, const runtime::ContentHash& pixel_has
   return {hasher.hash().prefix(), key_hash};
 }
 
-std::vector<ShardCut> cut_into_shards(const SampleIndex& index, const std::vector<Loss>& losses,
-                                      const std::vector<config::Source>& sources, const CutRules& rules) {
-  std::vector<Item> items;
+void write_packing_order(const SampleIndex& index, const LossList& losses, std::uint64_t seed, std::uint64_t memory,
+                         const std::filesystem::path& path) {
+  runtime::ExternalSorter<Placed, ByPlace> pictures(path.native() + "-sort", memory);
   LossCursor cursor(losses);
   index.for_each([&](std::uint64_t number, const IndexRecord& record) {
     if (record.faulty != 0 || record.packed != 0 || cursor.of(number) != nullptr) return;
-    items.push_back(
-        {record.source, record.split, record.stored_size, shuffle_key(rules.seed, record.pixel_hash, record.key_hash)});
+    pictures.add({.source = record.source,
+                  .split = static_cast<std::uint32_t>(record.split),
+                  .key = shuffle_key(seed, record.pixel_hash, record.key_hash),
+                  .number = number,
+                  .bytes = record.stored_size,
+                  .place = {record.place, record.place_size}});
   });
-  std::sort(items.begin(), items.end(), lies_before);
-  std::vector<ShardCut> cuts;
-  for (auto first = items.begin(); first != items.end();) {
-    const auto end = std::find_if(first, items.end(), [&](const Item& item) {
-      return item.source != first->source || item.split != first->split;
-    });
-    const std::span<const Item> group(first, end);
-    // As few shards as the limits allow, and those of like size.
-    const std::uint64_t shards = cut_group(group, sources, rules, rules.samples).size();
-    for (const ShardCut& cut : cut_group(group, sources, rules, (group.size() + shards - 1) / shards))
-      cuts.push_back(cut);
-    first = end;
-  }
-  return cuts;
+  pictures.take_all_to(path);
 }
 
-std::vector<PlannedShard> plan_rows(const Survey& survey, const std::vector<Loss>& losses, std::uint64_t packed,
-                                    std::span<const ShardCut> cuts, const CutRules& rules) {
-  CSKD_CHECK(!cuts.empty(), "no shard to plan");
-  const config::Source& source = survey.sources()[cuts.front().source];
-  std::vector<std::vector<Found>> found(cuts.size());
-  for (const Chunk& chunk : survey.chunks()) {
-    if (chunk.source != cuts.front().source) continue;
-    shards::SurveyChunk pictures = survey.read(chunk);
-    LossCursor cursor(losses, packed + chunk.first);
-    for (int i = 0; i < pictures.pictures_size(); ++i) {
-      Picture& picture = *pictures.mutable_pictures(i);
-      const std::uint64_t number = packed + chunk.first + static_cast<std::uint64_t>(i);
-      if (!picture.fault().empty() || picture.split() != static_cast<std::uint32_t>(cuts.front().split) ||
-          cursor.of(number) != nullptr) {
-        continue;
-      }
-      const ShuffleKey key = shuffle_key(rules.seed, runtime::ContentHash::from_bytes(picture.pixel_hash()),
-                                         key_hash(source.name(), picture.key()));
-      const auto cut =
-          std::lower_bound(cuts.begin(), cuts.end(), key,
-                           [](const ShardCut& each, const ShuffleKey& wanted) { return each.last < wanted; });
-      if (cut == cuts.end() || key < cut->first) continue;
-      found[static_cast<std::size_t>(cut - cuts.begin())].push_back({key, chunk, std::move(picture)});
-    }
+std::vector<ShardCut> cut_into_shards(const PackingOrder& order, const CutRules& rules) {
+  // How few shards each source and split needs, and with how many pictures in each they are of like size.
+  Cutter fullest(rules);
+  for_each_placed(order, [&](const Placed& picture, std::uint64_t position) {
+    fullest.take(picture, position, rules.samples);
+  });
+  std::vector<std::uint64_t> most;  // of each source and split
+  for (auto first = fullest.cuts().begin(); first != fullest.cuts().end();) {
+    const auto end = std::find_if(first + 1, fullest.cuts().end(), [](const ShardCut& cut) { return cut.number == 0; });
+    const auto shards = static_cast<std::uint64_t>(end - first);
+    const std::uint64_t samples = (end - 1)->first + (end - 1)->samples - first->first;
+    most.push_back((samples + shards - 1) / shards);
+    first = end;
   }
-  std::vector<PlannedShard> planned;
-  for (std::size_t i = 0; i < cuts.size(); ++i)
-    planned.push_back(make_shard(cuts[i], std::move(found[i]), source, rules));
-  return planned;
+  Cutter balanced(rules);
+  std::size_t group = 0;
+  for_each_placed(order, [&](const Placed& picture, std::uint64_t position) {
+    if (position > 0 && !Cutter::is_of(picture, balanced.cuts().back())) ++group;
+    balanced.take(picture, position, most[group]);
+  });
+  return balanced.cuts();
+}
+
+PlannedShard plan_shard(const Survey& survey, const PackingOrder& order, std::uint64_t packed, const ShardCut& cut,
+                        std::uint32_t generation) {
+  const config::Source& source = survey.sources()[cut.source];
+  const bool labelled = cut.split != Split::kUnlabelled;
+  PlannedShard shard;
+  shard.plan = {.file = file_name(source.name(), cut, generation),
+                .source = cut.source,
+                .split = cut.split,
+                .bins = labelled ? static_cast<std::uint32_t>(shards::bin_centres(source).size()) : 0,
+                .generation = generation,
+                .source_name = source.name()};
+  std::vector<Placed> placed(cut.samples);
+  order.read(cut.first, placed);
+  shard.plan.rows.resize(cut.samples);
+  shard.chunks.resize(cut.samples);
+  shard.pictures.resize(cut.samples);
+
+  // Chunk by chunk, each read once.
+  std::vector<std::size_t> rows(cut.samples);
+  std::iota(rows.begin(), rows.end(), std::size_t{0});
+  std::sort(rows.begin(), rows.end(),
+            [&](std::size_t a, std::size_t b) { return placed[a].number < placed[b].number; });
+  for (auto first = rows.begin(); first != rows.end();) {
+    const Chunk& chunk = survey.chunk_of(placed[*first].number - packed);
+    const std::uint64_t end_number = packed + chunk.first + chunk.samples;
+    const auto end =
+        std::find_if(first, rows.end(), [&](std::size_t row) { return placed[row].number >= end_number; });
+    std::vector<ChunkPlace> places;
+    for (auto row = first; row != end; ++row) places.push_back(placed[*row].place);
+    std::vector<Picture> pictures = survey.read_pictures(chunk, places);
+    for (auto row = first; row != end; ++row) {
+      Picture& picture = pictures[static_cast<std::size_t>(row - first)];
+      if (key_hash(source.name(), picture.key()) != placed[*row].key.tie) {
+        throw runtime::DataError(fmt::format(
+            "what was known of source '{}' changed while it was packed: does another job use this run.folder?",
+            source.name()));
+      }
+      shard.plan.rows[*row] = row_of(picture, labelled);
+      picture.clear_thumbnail();
+      picture.clear_histogram();
+      shard.chunks[*row] = &chunk;
+      shard.pictures[*row] = std::move(picture);
+    }
+    first = end;
+  }
+  return shard;
 }
 
 }  // namespace cskd::stages

@@ -7,11 +7,12 @@
 
 #include <compare>
 #include <cstdint>
-#include <string>
+#include <filesystem>
 #include <vector>
 
+#include "runtime/record_file.h"
 #include "shards/image_shard_writer.h"
-#include "stages/duplicates.h"
+#include "stages/loss_list.h"
 #include "stages/sample_index.h"
 #include "stages/survey.h"
 
@@ -26,12 +27,29 @@ struct ShuffleKey {
 };
 ShuffleKey shuffle_key(std::uint64_t seed, const runtime::ContentHash& pixel_hash, std::uint64_t key_hash);
 
-// A shard to be: the kept pictures of a source and split with first <= shuffle key <= last.
+// A picture that is to be packed, at its place in the order of all: sources as the survey has them, test splits first,
+// then by shuffle key.
+struct Placed {
+  std::uint32_t source = 0;
+  std::uint32_t split = 0;
+  ShuffleKey key;
+  std::uint64_t number = 0;  // of its record
+  std::uint64_t bytes = 0;   // stored
+  ChunkPlace place;
+};
+using PackingOrder = runtime::RecordFile<Placed>;
+
+// Writes the order of all pictures of the index that are usable, not packed and not lost to the file `path`; working
+// files lie beside it. Holds `memory` bytes. Throws Error when the disk is full.
+void write_packing_order(const SampleIndex& index, const LossList& losses, std::uint64_t seed, std::uint64_t memory,
+                         const std::filesystem::path& path);
+
+// A shard to be: `samples` pictures of a source and split that follow each other in the order, from `first` on.
 struct ShardCut {
-  std::string file;
   std::uint32_t source = 0;
   shards::Split split = shards::Split::kUnlabelled;
-  ShuffleKey first, last;
+  std::uint32_t number = 0;  // among those of its source and split
+  std::uint64_t first = 0;
   std::uint64_t samples = 0;
   std::uint64_t bytes = 0;
 };
@@ -39,25 +57,20 @@ struct ShardCut {
 struct CutRules {
   std::uint64_t samples = 16'384;      // most of a shard
   std::uint64_t bytes = 512ULL << 20;  // most of a shard; a single larger picture has a shard of its own
-  std::uint64_t seed = 1;
-  std::uint32_t generation = 0;
 };
 
-// The shards of all pictures of the index that are usable, not packed and not lost, by source, test split first.
-// Memory: 40 bytes a picture.
-std::vector<ShardCut> cut_into_shards(const SampleIndex& index, const std::vector<Loss>& losses,
-                                      const std::vector<config::Source>& sources, const CutRules& rules);
+// As few shards as the rules allow, those of a source and split of like size.
+std::vector<ShardCut> cut_into_shards(const PackingOrder& order, const CutRules& rules);
 
 // A shard with its rows, and where the bytes of each come from.
 struct PlannedShard {
   shards::ShardPlan plan;
-  std::vector<Chunk> chunks;                           // [rows]
+  std::vector<const Chunk*> chunks;                    // [rows], of the survey
   std::vector<shards::SurveyChunk::Picture> pictures;  // [rows]
 };
 
-// The rows of consecutive cuts of one source and split: reads the survey of that source once. `packed` is the number of
-// records that precede those of the survey in the index. Throws as Survey::read().
-std::vector<PlannedShard> plan_rows(const Survey& survey, const std::vector<Loss>& losses, std::uint64_t packed,
-                                    std::span<const ShardCut> cuts, const CutRules& rules);
+// `packed`: how many records precede those of the survey in the index. Throws as Survey::read_pictures().
+PlannedShard plan_shard(const Survey& survey, const PackingOrder& order, std::uint64_t packed, const ShardCut& cut,
+                        std::uint32_t generation);
 
 }  // namespace cskd::stages

@@ -2,13 +2,6 @@
 
 #include <algorithm>
 #include <cstddef>
-#include <utility>
-#include <vector>
-
-#include <fmt/format.h>
-
-#include "runtime/error.h"
-#include "runtime/failure_point.h"
 
 namespace cskd::stages {
 
@@ -19,35 +12,35 @@ std::uint64_t key_hash(std::string_view source_name, std::string_view key) {
   return hasher.hash().prefix();
 }
 
-SampleIndexWriter::SampleIndexWriter(std::filesystem::path path)
-    : path_(std::move(path)), file_(path_, std::ios::binary) {
-  if (!file_) throw runtime::Error(fmt::format("cannot create {}", path_.native()));
+SampleIndex::SampleIndex(const std::vector<std::filesystem::path>& files) {
+  for (const std::filesystem::path& file : files)
+    firsts_.push_back(firsts_.back() + files_.emplace_back(file).size());
 }
 
-void SampleIndexWriter::add(const IndexRecord& record) {
-  file_.write(reinterpret_cast<const char*>(&record), sizeof(record));
+SampleIndex::Place SampleIndex::place_of(std::uint64_t number) const {
+  const auto next = std::upper_bound(firsts_.begin(), firsts_.end(), number);
+  const auto file = static_cast<std::size_t>(next - firsts_.begin()) - 1;
+  return {&files_[file], number - firsts_[file]};
 }
 
-void SampleIndexWriter::close() {
-  runtime::failure_point("sample_index.write", path_.native());
-  file_.close();
-  if (!file_) throw runtime::Error(fmt::format("cannot write {}: is the disk full?", path_.native()));
+IndexRecord SampleIndex::record(std::uint64_t number) const {
+  const Place place = place_of(number);
+  return place.file->at(place.number);
 }
 
 shards::Thumbnail SampleIndex::thumbnail(std::uint64_t number) const {
+  const Place place = place_of(number);
   shards::Thumbnail thumbnail;
-  file_.read_at(number * sizeof(IndexRecord) + offsetof(IndexRecord, thumbnail),
-                std::as_writable_bytes(std::span(thumbnail)));
+  place.file->file().read_at(place.number * sizeof(IndexRecord) + offsetof(IndexRecord, thumbnail),
+                             std::as_writable_bytes(std::span(thumbnail)));
   return thumbnail;
 }
 
 void SampleIndex::for_each(const std::function<void(std::uint64_t, const IndexRecord&)>& take) const {
-  constexpr std::uint64_t kBlock = 4096;
-  std::vector<IndexRecord> block;
-  for (std::uint64_t first = 0; first < size(); first += block.size()) {
-    block.resize(std::min(kBlock, size() - first));
-    file_.read_at(first * sizeof(IndexRecord), std::as_writable_bytes(std::span(block)));
-    for (std::uint64_t i = 0; i < block.size(); ++i) take(first + i, block[i]);
+  std::uint64_t number = 0;
+  for (const runtime::RecordFile<IndexRecord>& file : files_) {
+    for (runtime::RecordCursor<IndexRecord> cursor(file); cursor.current() != nullptr; cursor.advance())
+      take(number++, *cursor.current());
   }
 }
 

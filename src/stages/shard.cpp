@@ -4,6 +4,7 @@
 #include <array>
 #include <atomic>
 #include <chrono>
+#include <cstring>
 #include <mutex>
 #include <set>
 
@@ -21,8 +22,10 @@
 #include "runtime/work_counter.h"
 #include "shards/importers/importer.h"
 #include "shards/manifest.h"
+#include "stages/duplicates.h"
 #include "stages/packed_corpus.h"
 #include "stages/packing_context.h"
+#include "stages/packing_index.h"
 #include "stages/packing_lists.h"
 #include "stages/packing_plan.h"
 #include "stages/survey.h"
@@ -33,7 +36,8 @@ namespace {
 using shards::Manifest;
 using MaybePacked = std::optional<Manifest>;
 
-constexpr std::uint64_t kRowsAtOnce = 1U << 17;  // planned by a rank: memory
+constexpr std::uint64_t kSortMemory = 256ULL << 20;
+constexpr std::uint64_t kWorkingBytes = 400;  // of disk for each picture: index, and what is sorted
 
 // What became of the pictures of a source.
 struct SourceCount {
@@ -44,36 +48,7 @@ struct SourceCount {
   std::uint64_t lost_as(LossKind kind) const { return lost[static_cast<std::size_t>(kind)]; }
 };
 
-// Rank 0 writes it: one record for each picture.
-void write_index(const std::filesystem::path& path, const PackingContext& context, const Survey& survey,
-                 const MaybePacked& packed) {
-  SampleIndexWriter writer(path);
-  if (packed) {
-    for_each_packed_row(context.folder, *packed,
-                        [&](const IndexRecord& record, const std::string&) { writer.add(record); });
-  }
-  for (const Chunk& chunk : survey.chunks()) {
-    const std::string& source_name = survey.sources()[chunk.source].name();
-    const shards::SurveyChunk pictures = survey.read(chunk);
-    for (const auto& picture : pictures.pictures()) {
-      IndexRecord record{.key_hash = key_hash(source_name, picture.key()),
-                         .stored_size = picture.stored_size(),
-                         .source = chunk.source,
-                         .split = static_cast<shards::Split>(picture.split()),
-                         .faulty = static_cast<std::uint8_t>(picture.fault().empty() ? 0 : 1)};
-      if (record.faulty == 0) {
-        record.pixel_hash = runtime::ContentHash::from_bytes(picture.pixel_hash());
-        record.hash = runtime::ContentHash::from_bytes(picture.hash());
-        record.phash = picture.phash();
-        std::copy(picture.thumbnail().begin(), picture.thumbnail().end(), record.thumbnail.begin());
-      }
-      writer.add(record);
-    }
-  }
-  writer.close();
-}
-
-std::vector<SourceCount> count(const SampleIndex& index, const std::vector<Loss>& losses, std::size_t sources) {
+std::vector<SourceCount> count(const SampleIndex& index, const LossList& losses, std::size_t sources) {
   std::vector<SourceCount> counts(sources);
   LossCursor cursor(losses);
   index.for_each([&](std::uint64_t number, const IndexRecord& record) {
@@ -106,59 +81,38 @@ void refuse_many_faults(const std::vector<SourceCount>& counts, const Survey& su
   }
 }
 
-// Consecutive cuts of one source and split that a rank plans together.
-std::vector<std::span<const ShardCut>> units_of(const std::vector<ShardCut>& cuts, int ranks) {
-  std::uint64_t rows = 0;
-  for (const ShardCut& cut : cuts) rows += cut.samples;
-  const std::uint64_t most = std::min(kRowsAtOnce, rows / (4 * static_cast<std::uint64_t>(ranks)) + 1);
-  std::vector<std::span<const ShardCut>> units;
-  for (std::size_t first = 0; first < cuts.size();) {
-    std::size_t end = first + 1;
-    for (std::uint64_t held = cuts[first].samples; end < cuts.size(); ++end) {
-      held += cuts[end].samples;
-      if (held > most || cuts[end].source != cuts[first].source || cuts[end].split != cuts[first].split) break;
-    }
-    units.emplace_back(cuts.data() + first, end - first);
-    first = end;
-  }
-  return units;
-}
-
 Manifest::Shard find_or_write(const PlannedShard& shard, const Survey& survey, const std::filesystem::path& folder) {
   runtime::failure_point("shard.next", folder.native());
   if (auto entry = shards::find_image_shard(folder, shard.plan)) return *entry;
   return shards::write_image_shard(
-      folder, shard.plan, [&](std::size_t row) { return survey.stored_bytes(shard.chunks[row], shard.pictures[row]); });
+      folder, shard.plan, [&](std::size_t row) { return survey.stored_bytes(*shard.chunks[row], shard.pictures[row]); });
 }
 
 // The entries of the new shards, in the order of the cuts; all ranks get all.
 std::vector<Manifest::Shard> write_shards(const PackingContext& context, const Survey& survey,
-                                          const std::vector<Loss>& losses, std::uint64_t packed_rows,
-                                          const std::vector<ShardCut>& cuts, const CutRules& rules) {
-  const std::filesystem::path folder = context.folder;
-  const std::vector<std::span<const ShardCut>> units = units_of(cuts, context.world.size());
+                                          const PackingOrder& order, std::uint64_t packed_rows,
+                                          const std::vector<ShardCut>& cuts, std::uint32_t generation) {
   std::string made;
   std::mutex mutex;
   std::atomic<bool> stopped{false};
   {
-    const auto total = static_cast<std::int64_t>(units.size());
+    const auto total = static_cast<std::int64_t>(cuts.size());
     runtime::WorkCounter counter(context.world, total);
-    for (std::int64_t u = counter.next(); u < total && !stopped; u = counter.next()) {
-      const std::span<const ShardCut> unit = units[static_cast<std::size_t>(u)];
-      const std::vector<PlannedShard> planned = plan_rows(survey, losses, packed_rows, unit, rules);
-      std::atomic<std::size_t> next{0};
-      runtime::run_on_threads(std::min(context.threads, static_cast<int>(planned.size())), [&](int) {
-        for (std::size_t i = next++; i < planned.size(); i = next++) {
-          if (runtime::StopSignal::received() != 0) stopped = true;
-          if (stopped) return;
-          const std::string text = find_or_write(planned[i], survey, folder).SerializeAsString();
+    runtime::run_on_threads(context.threads, [&](int thread) {
+      for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
+        if (runtime::StopSignal::received() != 0) stopped = true;
+        if (stopped) return;
+        const ShardCut& cut = cuts[static_cast<std::size_t>(i)];
+        const PlannedShard planned = plan_shard(survey, order, packed_rows, cut, generation);
+        const std::string text = find_or_write(planned, survey, context.folder).SerializeAsString();
+        {
           const std::lock_guard lock(mutex);
-          made += fmt::format("{} {}\n", &unit[i] - cuts.data(), text.size()) + text;
+          made += fmt::format("{} {}\n", i, text.size()) + text;
         }
-      });
-      if (context.world.rank() == 0)
-        context.progress("packing", &unit.back() - cuts.data() + 1, static_cast<std::int64_t>(cuts.size()));
-    }
+        if (context.world.rank() == 0 && thread == 0) context.progress("packing", i + 1, total);
+      }
+    });
+    if (context.world.rank() == 0 && total > 0 && !stopped) context.progress("packing", total, total);
   }
   if (context.world.any(stopped)) {
     throw runtime::Error("a signal asked to stop while shards were written; start again to go on",
@@ -178,8 +132,54 @@ std::vector<Manifest::Shard> write_shards(const PackingContext& context, const S
   return entries;
 }
 
+// What rank 0 counted and cut, for all ranks.
+struct Decision {
+  std::vector<SourceCount> counts;
+  std::vector<ShardCut> cuts;
+};
+static_assert(std::is_trivially_copyable_v<SourceCount> && std::is_trivially_copyable_v<ShardCut>);
+
+template <typename Item>
+void broadcast(runtime::World& world, std::vector<Item>& items) {
+  const std::string text = world.broadcast({reinterpret_cast<const char*>(items.data()), items.size() * sizeof(Item)});
+  items.resize(text.size() / sizeof(Item));
+  std::memcpy(items.data(), text.data(), text.size());
+}
+
+// Collective. All ranks see the file of the order afterwards.
+Decision decide(const PackingContext& context, const Survey& survey, const SampleIndex& index, const LossList& losses,
+                const std::filesystem::path& order) {
+  Decision decision;
+  if (context.world.rank() == 0) {
+    const config::Packing& packing = context.config.packing();
+    decision.counts = count(index, losses, survey.sources().size());
+    write_packing_order(index, losses, context.config.run().seed(), kSortMemory, order);
+    decision.cuts = cut_into_shards(PackingOrder(order), {.samples = packing.max_samples(),
+                                                          .bytes = std::uint64_t{packing.max_size()} << 20});
+  }
+  broadcast(context.world, decision.counts);
+  broadcast(context.world, decision.cuts);
+  return decision;
+}
+
+// What one rank does for all while the others wait takes longer with more pictures.
+class LongerWait {
+ public:
+  LongerWait(runtime::World& world, std::uint64_t pictures) : world_(world), before_(world.timeout()) {
+    constexpr std::uint64_t kPicturesASecond = 20'000;
+    world.set_timeout(before_ + std::chrono::seconds(pictures / kPicturesASecond));
+  }
+  ~LongerWait() { world_.set_timeout(before_); }
+  LongerWait(const LongerWait&) = delete;
+  LongerWait& operator=(const LongerWait&) = delete;
+
+ private:
+  runtime::World& world_;
+  std::chrono::milliseconds before_;
+};
+
 // Adds the losers among packed rows to the rows that nobody may use.
-void withdraw(Manifest& manifest, const std::vector<Loss>& losses) {
+void withdraw(Manifest& manifest, const LossList& losses) {
   LossCursor cursor(losses);
   std::uint64_t number = 0;
   for (Manifest::Shard& shard : *manifest.mutable_shards()) {
@@ -193,7 +193,7 @@ void withdraw(Manifest& manifest, const std::vector<Loss>& losses) {
 }
 
 Manifest make_manifest(const PackingContext& context, const MaybePacked& packed, const Survey& survey,
-                       const std::vector<SourceCount>& counts, const std::vector<Loss>& losses,
+                       const std::vector<SourceCount>& counts, const LossList& losses,
                        const std::vector<Manifest::Shard>& entries) {
   Manifest manifest;
   if (packed) manifest = *packed;
@@ -291,36 +291,34 @@ StageOutcome run_shard(const Context& stage) {
   const MaybePacked packed = find_packed_corpus(context);
   if (context.world.rank() == 0) runtime::remove_temporary_files(folder);
   const Survey survey(context, ordered_sources(context.config, packed));
-  const std::filesystem::path index_path = folder / "work" / "index";
-  if (context.world.rank() == 0) write_index(index_path, context, survey, packed);
-  context.world.barrier();
-  const SampleIndex index(index_path);
+  const LongerWait wait(context.world, survey.samples());
+  const std::filesystem::path work = survey.work_folder();
+  if (context.world.rank() == 0)
+    runtime::require_free_space(work, kWorkingBytes * survey.samples(), "the working files of packing");
+  const SampleIndex index = write_index(context, survey, packed, work);
   const config::Packing& packing = context.config.packing();
-  const std::vector<Loss> losses = find_losses(index,
-                                               {.distance = static_cast<int>(packing.near_duplicate_distance()),
-                                                .drop_near = packing.drop_near_duplicates(),
-                                                .threads = context.threads},
-                                               context.world);
-  const std::vector<SourceCount> counts = count(index, losses, survey.sources().size());
-  refuse_many_faults(counts, survey, packing.max_fault_rate());
-  const CutRules rules{.samples = packing.max_samples(),
-                       .bytes = std::uint64_t{packing.max_size()} << 20,
-                       .seed = context.config.run().seed(),
-                       .generation = packed ? packed->generations() : 0};
-  const std::vector<ShardCut> cuts = cut_into_shards(index, losses, survey.sources(), rules);
+  const LossList losses = find_losses(index,
+                                      {.distance = static_cast<int>(packing.near_duplicate_distance()),
+                                       .drop_near = packing.drop_near_duplicates(),
+                                       .threads = context.threads},
+                                      context.world, work);
+  const Decision decision = decide(context, survey, index, losses, work / "order");
+  refuse_many_faults(decision.counts, survey, packing.max_fault_rate());
   const std::uint64_t packed_rows = packed ? count_packed_rows(*packed) : 0;
   std::uint64_t added = 0;
   std::uint64_t bytes = 0;
-  for (const ShardCut& cut : cuts) {
+  for (const ShardCut& cut : decision.cuts) {
     added += cut.samples;
     bytes += cut.bytes;
   }
   if (packed_rows + added == 0) throw runtime::DataError("not one picture of the sources can be used");
   if (context.world.rank() == 0) runtime::require_free_space(folder, bytes + bytes / 16, "the image shards");
   context.world.barrier();
-  const std::vector<Manifest::Shard> entries = write_shards(context, survey, losses, packed_rows, cuts, rules);
+  const std::vector<Manifest::Shard> entries =
+      write_shards(context, survey, PackingOrder(work / "order"), packed_rows, decision.cuts,
+                   packed ? packed->generations() : 0);
 
-  const Manifest manifest = make_manifest(context, packed, survey, counts, losses, entries);
+  const Manifest manifest = make_manifest(context, packed, survey, decision.counts, losses, entries);
   const bool nothing_new = packed && packed->SerializeAsString() == manifest.SerializeAsString();
   Completion completion{.stage = "shard", .inputs = inputs};
   completion.images = survey.samples();
@@ -332,7 +330,7 @@ StageOutcome run_shard(const Context& stage) {
         std::filesystem::exists(folder / kQuarantineFile) && std::filesystem::exists(folder / kDroppedFile);
     if (!nothing_new || !lists_are_there) {
       write_quarantine(folder, survey);
-      write_dropped(folder, survey, packed, losses);
+      write_dropped(folder, survey, index, packed, losses);
       shards::write_manifest(folder, manifest);
     }
     remove_unknown_shards(folder, manifest);

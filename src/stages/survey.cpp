@@ -10,6 +10,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <google/protobuf/io/coded_stream.h>
 
 #include "data/decode.h"
 #include "runtime/atomic_file.h"
@@ -298,6 +299,37 @@ shards::SurveyChunk Survey::read(const Chunk& chunk) const {
   return parse(runtime::read_sealed_file(file, kMagic, kVersion), file);
 }
 
+const Chunk& Survey::chunk_of(std::uint64_t number) const {
+  const auto next = std::upper_bound(chunks_.begin(), chunks_.end(), number,
+                                     [](std::uint64_t wanted, const Chunk& chunk) { return wanted < chunk.first; });
+  return *(next - 1);
+}
+
+std::vector<ChunkPlace> Survey::places(const shards::SurveyChunk& chunk) {
+  // A message's repeated field: a byte of tag and wire type, the length as a varint, the picture.
+  std::vector<ChunkPlace> places;
+  std::uint64_t offset = runtime::kSealedHeader;
+  for (const auto& picture : chunk.pictures()) {
+    const auto size = static_cast<std::uint32_t>(picture.ByteSizeLong());
+    offset += 1 + google::protobuf::io::CodedOutputStream::VarintSize32(size);
+    places.push_back({offset, size});
+    offset += size;
+  }
+  return places;
+}
+
+std::vector<shards::SurveyChunk::Picture> Survey::read_pictures(const Chunk& chunk,
+                                                                std::span<const ChunkPlace> places) const {
+  const runtime::InputFile file(path(chunk, ".chunk"));
+  std::vector<shards::SurveyChunk::Picture> pictures(places.size());
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const std::vector<std::byte> bytes = file.read_at(places[i].offset, places[i].size);
+    if (!pictures[i].ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+      throw runtime::DataError(fmt::format("{} is damaged", file.path().native()));
+  }
+  return pictures;
+}
+
 std::vector<std::byte> Survey::stored_bytes(const Chunk& chunk, const shards::SurveyChunk::Picture& picture) const {
   if (!picture.smaller()) return read_picture(picture);
   const fs::path file = path(chunk, ".pictures");
@@ -307,13 +339,22 @@ std::vector<std::byte> Survey::stored_bytes(const Chunk& chunk, const shards::Su
 }
 
 void Survey::forget_the_rest() const {
-  std::set<fs::path> wanted;
-  for (const Chunk& chunk : chunks_) wanted.insert(path(chunk, ".chunk"));
-  std::vector<fs::path> rest;
-  for (const auto& item : fs::recursive_directory_iterator(survey_folder_)) {
-    if (item.is_regular_file() && !wanted.contains(item.path())) rest.push_back(item.path());
+  std::vector<std::string> wanted;
+  for (const Chunk& chunk : chunks_) wanted.push_back(chunk.digest.hex());
+  std::sort(wanted.begin(), wanted.end());
+  const auto is_wanted = [&](const fs::path& file) {
+    return file.extension() == ".chunk" && std::binary_search(wanted.begin(), wanted.end(), file.stem().native());
+  };
+  // Files may be millions: some at a time, because what changes a folder while it is listed may be seen or not.
+  constexpr std::size_t kAtOnce = 4096;
+  for (std::vector<fs::path> rest;; rest.clear()) {
+    for (const auto& item : fs::recursive_directory_iterator(survey_folder_)) {
+      if (item.is_regular_file() && !is_wanted(item.path())) rest.push_back(item.path());
+      if (rest.size() == kAtOnce) break;
+    }
+    for (const fs::path& file : rest) fs::remove(file);
+    if (rest.size() < kAtOnce) return;
   }
-  for (const fs::path& file : rest) fs::remove(file);
 }
 
 }  // namespace cskd::stages

@@ -34,6 +34,12 @@ struct Chunk {
   std::uint64_t first = 0;  // samples of all chunks before it
 };
 
+// Where a picture of a chunk lies in the chunk's file.
+struct ChunkPlace {
+  std::uint64_t offset = 0;
+  std::uint32_t size = 0;
+};
+
 class Survey {
  public:
   // Lists and checks the sources. Collective. Throws DataError when a source is missing, empty or damaged, or when
@@ -46,10 +52,19 @@ class Survey {
 
   const std::vector<config::Source>& sources() const noexcept { return sources_; }
   const std::vector<Chunk>& chunks() const noexcept { return chunks_; }
+  // For working files; it goes with the survey.
+  const std::filesystem::path& work_folder() const noexcept { return list_folder_; }
   std::uint64_t samples() const noexcept { return samples_; }
+
+  // The chunk that holds the survey's picture `number`, from 0 on. REQUIRES: number < samples()
+  const Chunk& chunk_of(std::uint64_t number) const;
 
   // Throws Error or DataError when the chunk's file was damaged meanwhile.
   shards::SurveyChunk read(const Chunk& chunk) const;
+  // Places of the pictures of a chunk that was read.
+  static std::vector<ChunkPlace> places(const shards::SurveyChunk& chunk);
+  // The pictures at some of those places. Throws Error or DataError when they are not there any more.
+  std::vector<shards::SurveyChunk::Picture> read_pictures(const Chunk& chunk, std::span<const ChunkPlace> places) const;
   // The bytes that a shard stores of a picture. Throws Error or DataError.
   std::vector<std::byte> stored_bytes(const Chunk& chunk, const shards::SurveyChunk::Picture& picture) const;
 

@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "runtime/record_file.h"
 #include "stages/sample_index.h"
 
 namespace cskd::tests {
@@ -23,7 +24,6 @@ struct MadePicture {
 
 inline stages::IndexRecord record_of(const MadePicture& picture) {
   stages::IndexRecord record{.pixel_hash = runtime::content_hash(picture.pixels),
-                             .hash = runtime::content_hash(picture.pixels),
                              .phash = picture.phash,
                              .key_hash = stages::key_hash(std::to_string(picture.source), picture.key),
                              .stored_size = picture.bytes,
@@ -36,11 +36,17 @@ inline stages::IndexRecord record_of(const MadePicture& picture) {
 }
 
 // An index file of them at `path`.
-inline stages::SampleIndex write_index(const std::filesystem::path& path, const std::vector<MadePicture>& pictures) {
-  stages::SampleIndexWriter writer(path);
+inline void write_index(const std::filesystem::path& path, const std::vector<MadePicture>& pictures) {
+  runtime::RecordWriter<stages::IndexRecord> writer(path);
   for (const MadePicture& picture : pictures) writer.add(record_of(picture));
   writer.close();
-  return stages::SampleIndex(path);
+}
+
+template <typename Record>
+std::vector<Record> records_of(const runtime::RecordFile<Record>& file) {
+  std::vector<Record> records(file.size());
+  file.read(0, records);
+  return records;
 }
 
 }  // namespace cskd::tests

@@ -15,17 +15,21 @@ namespace {
 using shards::Split;
 using tests::MadePicture;
 
-std::vector<config::Source> sources(const std::vector<std::string>& names) {
-  std::vector<config::Source> result;
-  for (const std::string& name : names) result.emplace_back().set_name(name);
-  return result;
-}
-
 class PackingPlan : public testing::Test {
  protected:
+  PackingOrder order(const std::vector<MadePicture>& pictures, const std::vector<Loss>& losses,
+                     std::uint64_t memory = 1 << 20) {
+    tests::write_index(folder_.path() / "index", pictures);
+    runtime::RecordWriter<Loss> writer(folder_.path() / "losses");
+    for (const Loss& loss : losses) writer.add(loss);
+    writer.close();
+    write_packing_order(SampleIndex({folder_.path() / "index"}), LossList(folder_.path() / "losses"), 1, memory,
+                        folder_.path() / "order");
+    return PackingOrder(folder_.path() / "order");
+  }
   std::vector<ShardCut> cut(const std::vector<MadePicture>& pictures, const std::vector<Loss>& losses,
                             const CutRules& rules) {
-    return cut_into_shards(tests::write_index(folder_.path() / "index", pictures), losses, sources({"a", "b"}), rules);
+    return cut_into_shards(order(pictures, losses), rules);
   }
   tests::TemporaryFolder folder_;
 };
@@ -45,11 +49,13 @@ TEST_F(PackingPlan, CutsByCountAndBytesAndNeverMixesSplitsOrSources) {
   for (const MadePicture& picture : many(3, Split::kUnlabelled, 1)) pictures.push_back(picture);
   const std::vector<ShardCut> by_count = cut(pictures, {}, {.samples = 10});
   ASSERT_EQ(by_count.size(), 5U);
-  EXPECT_EQ(by_count[0].file, "a-test-00000.h5");
-  EXPECT_EQ(by_count[3].file, "a-train-00002.h5");
+  EXPECT_EQ(by_count[0].split, Split::kTest);
+  EXPECT_EQ(by_count[3].split, Split::kTrain);
+  EXPECT_EQ(by_count[3].number, 2U);
   EXPECT_EQ(by_count[1].samples, 9U);  // 9, 9 and 7: shards are of like size
   EXPECT_EQ(by_count[3].samples, 7U);
-  EXPECT_EQ(by_count[4].file, "b-unlabelled-00000.h5");
+  EXPECT_EQ(by_count[4].source, 1U);
+  EXPECT_EQ(by_count[4].number, 0U);
   EXPECT_EQ(by_count[4].bytes, 300U);
   for (const ShardCut& shard : cut(pictures, {}, {.bytes = 750})) EXPECT_LE(shard.samples, 7U);
 }
@@ -58,23 +64,31 @@ TEST_F(PackingPlan, EveryPictureThatStaysLiesInOneShard) {
   std::vector<MadePicture> pictures = many(100, Split::kTrain);
   pictures[4].faulty = true;
   pictures[0].packed = true;
-  const std::vector<ShardCut> cuts =
-      cut(pictures, {{7, 0, LossKind::kDuplicate}, {9, 1, LossKind::kPacked}}, {.samples = 13, .generation = 2});
-  EXPECT_EQ(cuts[0].file, "a-train-g2-00000.h5");
-  std::uint64_t held = 0;
-  for (std::uint32_t number = 0; number < pictures.size(); ++number) {
-    const IndexRecord record = tests::record_of(pictures[number]);
-    const ShuffleKey key = shuffle_key(1, record.pixel_hash, record.key_hash);
-    const auto holds = std::count_if(cuts.begin(), cuts.end(),
-                                     [&](const ShardCut& shard) { return shard.first <= key && key <= shard.last; });
-    EXPECT_LE(holds, 1);
-    if (std::set<std::uint32_t>{0, 4, 7, 9}.contains(number)) continue;
-    EXPECT_EQ(holds, 1) << number;
-    ++held;
+  const std::vector<Loss> losses{{7, 0, LossKind::kDuplicate}, {9, 1, LossKind::kPacked}};
+  std::set<std::uint64_t> numbers;
+  for (const Placed& picture : tests::records_of(order(pictures, losses))) {
+    EXPECT_TRUE(numbers.insert(picture.number).second);
+    EXPECT_EQ(picture.key.tie, tests::record_of(pictures[picture.number]).key_hash);
   }
-  std::uint64_t samples = 0;
-  for (const ShardCut& shard : cuts) samples += shard.samples;
-  EXPECT_EQ(samples, held);
+  EXPECT_EQ(numbers.size(), 96U);
+  for (const std::uint64_t number : {0, 4, 7, 9}) EXPECT_FALSE(numbers.contains(number));
+  std::uint64_t next = 0;
+  for (const ShardCut& shard : cut(pictures, losses, {.samples = 13})) {
+    EXPECT_EQ(shard.first, next);
+    next += shard.samples;
+  }
+  EXPECT_EQ(next, 96U);
+}
+
+TEST_F(PackingPlan, OrderIsTheSameWithLittleMemory) {
+  std::vector<MadePicture> pictures = many(500, Split::kTrain);
+  for (const MadePicture& picture : many(300, Split::kTest, 1)) pictures.push_back(picture);
+  const auto numbers = [&](std::uint64_t memory) {
+    std::vector<std::uint64_t> result;
+    for (const Placed& picture : tests::records_of(order(pictures, {}, memory))) result.push_back(picture.number);
+    return result;
+  };
+  EXPECT_EQ(numbers(1 << 20), numbers(2000));
 }
 
 TEST_F(PackingPlan, OrderDependsOnTheSeedAndNotOnNames) {
@@ -89,9 +103,10 @@ TEST_F(PackingPlan, OrderDependsOnTheSeedAndNotOnNames) {
 TEST_F(PackingPlan, EqualTestPicturesFallIntoShardsOneByOne) {
   std::vector<MadePicture> pictures;
   for (int i = 0; i < 6; ++i) pictures.push_back({.key = std::to_string(i), .pixels = "same", .split = Split::kTest});
-  const std::vector<ShardCut> cuts = cut(pictures, {}, {.samples = 2});
-  ASSERT_EQ(cuts.size(), 3U);
-  EXPECT_TRUE(cuts[0].last < cuts[1].first);
+  EXPECT_EQ(cut(pictures, {}, {.samples = 2}).size(), 3U);
+  std::set<ShuffleKey> keys;
+  for (const Placed& picture : tests::records_of(order(pictures, {}))) keys.insert(picture.key);
+  EXPECT_EQ(keys.size(), 6U);
 }
 
 }  // namespace

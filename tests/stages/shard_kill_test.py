@@ -13,7 +13,7 @@ from conftest import configuration
 from cskd_program import CSKD, environment, mpirun, run
 from shard_test import contents, folder_config, photo, save_photos
 
-POINTS = ["survey.list", "sample_index.write", "shard.next", "shard.verify", "image_shard.open", "image_shard.verify", "hdf5_file.write",
+POINTS = ["survey.list", "record_file.write", "shard.next", "shard.verify", "image_shard.open", "image_shard.verify", "hdf5_file.write",
           "atomic_file.open", "atomic_file.write", "atomic_file.fsync", "atomic_file.verify", "atomic_file.rename", "atomic_file.fsync_folder"]
 
 
