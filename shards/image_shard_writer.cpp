@@ -59,25 +59,26 @@ struct Columns {
   }
 };
 
-void copy_pictures(Hdf5Writer& file, const ShardPlan& plan, const Columns& columns,
-                   const std::function<std::vector<std::byte>(std::size_t)>& read) {
+void copy_pictures(Hdf5Writer& file, const ShardPlan& plan, const Columns& columns, const ReadPicture& read) {
   file.create("bytes", ElementType::kU8, {columns.offset.back()});
   std::vector<std::uint32_t> crc32c;
   std::vector<std::byte> block;
-  std::uint64_t written = 0;
-  for (size_t i = 0; i < plan.rows.size(); ++i) {
-    const std::vector<std::byte> bytes = read(i);
-    if (bytes.size() != plan.rows[i].size || runtime::content_hash(bytes) != plan.rows[i].hash) {
-      throw runtime::DataError(
-          fmt::format("'{}' of source '{}' changed while the corpus was packed", plan.rows[i].key, plan.source_name));
+  for (std::size_t first = 0; first < plan.rows.size();) {
+    std::size_t end = first + 1;
+    while (end < plan.rows.size() && columns.offset[end + 1] - columns.offset[first] <= kCopyBlock) ++end;
+    block.resize(columns.offset[end] - columns.offset[first]);
+    for (std::size_t row = first; row < end; ++row) {
+      const std::span<std::byte> bytes =
+          std::span(block).subspan(columns.offset[row] - columns.offset[first], plan.rows[row].size);
+      read(row, bytes);
+      if (runtime::content_hash(bytes) != plan.rows[row].hash) {
+        throw runtime::DataError(fmt::format("'{}' of source '{}' changed while the corpus was packed",
+                                             plan.rows[row].key, plan.source_name));
+      }
+      crc32c.push_back(runtime::crc32c(bytes));
     }
-    crc32c.push_back(runtime::crc32c(bytes));
-    block.insert(block.end(), bytes.begin(), bytes.end());
-    if (block.size() >= kCopyBlock || i + 1 == plan.rows.size()) {
-      file.write_rows("bytes", written, block.size(), block);
-      written += block.size();
-      block.clear();
-    }
+    file.write_rows("bytes", columns.offset[first], block.size(), block);
+    first = end;
   }
   file.write("crc32c", ElementType::kU32, {plan.rows.size()}, bytes_of(crc32c));
 }
@@ -167,8 +168,7 @@ runtime::ContentHash plan_digest(const ShardPlan& plan) {
   return hasher.hash();
 }
 
-Manifest::Shard write_image_shard(const std::filesystem::path& folder, const ShardPlan& plan,
-                                  const std::function<std::vector<std::byte>(std::size_t)>& read) {
+Manifest::Shard write_image_shard(const std::filesystem::path& folder, const ShardPlan& plan, const ReadPicture& read) {
   CSKD_CHECK(!plan.rows.empty() && plan.rows.size() <= kMostSamples, "{} samples in a shard", plan.rows.size());
   const std::filesystem::path path = folder / plan.file;
   std::filesystem::path temporary = path;

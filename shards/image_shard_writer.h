@@ -6,6 +6,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <span>
 #include <string>
 #include <vector>
 
@@ -45,10 +46,10 @@ struct ShardPlan {
 runtime::ContentHash plan_digest(const ShardPlan& plan);
 
 // Writes `folder/plan.file`: to `.tmp`, reopened and compared sample by sample, then renamed (Note [Atomic files]).
-// `read(i)` gives the encoded bytes of row i; they must hash to rows[i].hash (DataError: the source changed meanwhile).
-// Throws Error when the disk is full.
-Manifest::Shard write_image_shard(const std::filesystem::path& folder, const ShardPlan& plan,
-                                  const std::function<std::vector<std::byte>(std::size_t)>& read);
+// `read(i, target)` reads the rows[i].size encoded bytes of row i; they must hash to rows[i].hash (DataError: the source
+// changed meanwhile). Throws Error when the disk is full.
+using ReadPicture = std::function<void(std::size_t row, std::span<std::byte> target)>;
+Manifest::Shard write_image_shard(const std::filesystem::path& folder, const ShardPlan& plan, const ReadPicture& read);
 
 // The entry of an existing file, when it is there, whole (its bytes are read and hashed) and made to this plan; nothing
 // otherwise.

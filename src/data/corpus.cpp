@@ -43,32 +43,47 @@ const shards::ImageShardReader& Corpus::shard(std::uint32_t index) const {
 
 SampleSet SampleSet::of_split(const Corpus& corpus, shards::Split split) {
   SampleSet set;
-  Part part;
+  std::vector<Part> of_sources(static_cast<std::size_t>(corpus.manifest().sources_size()));
   for (int i = 0; i < corpus.manifest().shards_size(); ++i) {
     const shards::Manifest::Shard& shard = corpus.manifest().shards(i);
-    if (shard.split() != static_cast<std::uint32_t>(split)) continue;
+    const std::uint64_t samples = shard.samples() - static_cast<std::uint64_t>(shard.withdrawn_size());
+    if (shard.split() != static_cast<std::uint32_t>(split) || samples == 0) continue;
+    Part& part = of_sources[shard.source()];
+    part.source = shard.source();
+    part.weight = corpus.manifest().sources(static_cast<int>(shard.source())).weight();
     part.shards.push_back(static_cast<std::uint32_t>(i));
     part.withdrawn.emplace_back(shard.withdrawn().begin(), shard.withdrawn().end());
-    part.count += shard.samples() - static_cast<std::uint64_t>(shard.withdrawn_size());
+    part.count += samples;
     part.ends.push_back(part.count);
+    set.size_ += samples;
   }
-  set.size_ = part.count;
-  if (part.count > 0) set.parts_.push_back(std::move(part));
+  for (Part& part : of_sources) {
+    if (part.count > 0) set.parts_.push_back(std::move(part));
+  }
   return set;
 }
 
 SampleSet SampleSet::choose(std::uint64_t seed, std::uint32_t stream, std::uint64_t count, bool rest) const {
-  CSKD_CHECK(parts_.size() <= 1 && (parts_.empty() || !parts_[0].order), "only whole splits are chosen from");
   CSKD_CHECK(count <= size_, "{} of {} samples", count, size_);
   SampleSet set;
-  const std::uint64_t chosen = rest ? size_ - count : count;
-  if (chosen == 0) return set;
-  Part part = parts_[0];
-  part.order.emplace(seed, stream, 0, size_);
-  part.first = rest ? count : 0;
-  part.count = chosen;
-  set.parts_.push_back(std::move(part));
-  set.size_ = chosen;
+  std::uint64_t samples = 0;  // of the sources so far
+  std::uint64_t chosen = 0;
+  for (const Part& whole : parts_) {
+    CSKD_CHECK(!whole.order, "only whole splits are chosen from");
+    // Rounded so that all together are `count`.
+    samples += whole.count;
+    const auto until = static_cast<std::uint64_t>(
+        std::llround(static_cast<double>(count) * static_cast<double>(samples) / static_cast<double>(size_)));
+    const std::uint64_t own = until - chosen;
+    chosen += own;
+    Part part = whole;
+    part.order.emplace(seed, stream, whole.source, whole.count);
+    part.first = rest ? own : 0;
+    part.count = rest ? whole.count - own : own;
+    set.size_ += part.count;
+    if (part.count > 0) set.parts_.push_back(std::move(part));
+  }
+  CSKD_CHECK(chosen == count, "{} of {} samples were chosen", chosen, count);
   return set;
 }
 
@@ -87,6 +102,23 @@ SampleRef SampleSet::at(std::uint64_t number) const {
   const auto end = std::upper_bound(part->ends.begin(), part->ends.end(), place);
   const auto index = static_cast<size_t>(end - part->ends.begin());
   return {part->shards[index], nth_row(part->withdrawn[index], place - (index == 0 ? 0 : part->ends[index - 1]))};
+}
+
+std::vector<SampleGroup> SampleSet::groups() const {
+  constexpr std::uint64_t kBlock = 16'384;  // of samples that were chosen and lie anywhere
+  std::vector<SampleGroup> groups;
+  for (const Part& part : parts_) {
+    SampleGroup& group = groups.emplace_back();
+    group.weight = part.weight;
+    if (part.order) {
+      for (std::uint64_t first = 0; first < part.count; first += kBlock)
+        group.blocks.push_back(std::min(kBlock, part.count - first));
+    } else {
+      for (std::size_t i = 0; i < part.ends.size(); ++i)
+        group.blocks.push_back(part.ends[i] - (i == 0 ? 0 : part.ends[i - 1]));
+    }
+  }
+  return groups;
 }
 
 TrainingSets training_sets(const Corpus& corpus, double label_fraction, std::uint64_t seed) {

@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "data/permutation.h"
+#include "data/sample_order.h"
 #include "shards/image_shard_reader.h"
 #include "shards/manifest.h"
 
@@ -38,28 +39,33 @@ class Corpus {
   mutable std::vector<std::unique_ptr<shards::ImageShardReader>> readers_;
 };
 
-// Some samples of a corpus, numbered 0..size-1; needs memory for shards, not for samples.
+// Some samples of a corpus, numbered 0..size-1, those of a source together; needs memory for shards, not for samples.
 class SampleSet {
  public:
   // All samples of the shards of a split, but for withdrawn rows.
   static SampleSet of_split(const Corpus& corpus, shards::Split split);
 
-  // The samples whose numbers are the first `count` (or, with `rest`, all but those) of a random order of this set.
+  // `count` samples (or, with `rest`, all but those), chosen by chance, from each source the same share. REQUIRES: this
+  // set is a whole split; count <= size()
   SampleSet choose(std::uint64_t seed, std::uint32_t stream, std::uint64_t count, bool rest) const;
   // This set, then the other.
   SampleSet followed_by(const SampleSet& other) const;
 
   std::uint64_t size() const noexcept { return size_; }
   SampleRef at(std::uint64_t number) const;  // REQUIRES: number < size()
+  // The sources with their weights and shards, for SampleOrder, which numbers samples in the same way.
+  std::vector<SampleGroup> groups() const;
 
  private:
-  // A part of the set: some numbers of a list of whole shards.
+  // Some samples of one source.
   struct Part {
+    std::uint32_t source = 0;
+    double weight = 1;
     std::vector<std::uint32_t> shards;
     std::vector<std::vector<std::uint32_t>> withdrawn;  // rows of each shard that are passed over, rising
     std::vector<std::uint64_t> ends;                    // samples of shards[0..i] together
-    std::optional<Permutation> order;
-    std::uint64_t first = 0;  // position in `order`
+    std::optional<Permutation> order;                   // of all of them, of which the set has some
+    std::uint64_t first = 0;                            // position in `order`
     std::uint64_t count = 0;
   };
 

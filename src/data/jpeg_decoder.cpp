@@ -4,6 +4,7 @@
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h needs it
 #include <cstring>
+#include <vector>
 
 #include <fmt/format.h>
 #include <jpeglib.h>
@@ -90,7 +91,7 @@ Columns columns_around(const jpeg_decompress_struct& info, const Box& box) {
   return {static_cast<JDIMENSION>(first), static_cast<JDIMENSION>(end - first)};
 }
 
-void read_pixels(Decompressor& decompressor, const ImageHeader& header, const Box& box, std::uint8_t* target) {
+void start(Decompressor& decompressor, const ImageHeader& header) {
   jpeg_decompress_struct& info = decompressor.info;
   jpeg_read_header(&info, TRUE);
   if (info.image_width != static_cast<JDIMENSION>(header.stored_width) ||
@@ -103,7 +104,24 @@ void read_pixels(Decompressor& decompressor, const ImageHeader& header, const Bo
   // It changes only files whose scans leave out coefficients, and there a crop would differ from the whole.
   info.do_block_smoothing = FALSE;
   jpeg_start_decompress(&info);
+}
 
+// Reads the next row, converted to RGB. `buffer` holds a row of CMYK.
+void read_row(jpeg_decompress_struct& info, JSAMPARRAY buffer, std::uint8_t* target) {
+  const bool cmyk = info.out_color_space == JCS_CMYK;
+  JSAMPROW row = cmyk ? buffer[0] : target;
+  jpeg_read_scanlines(&info, &row, 1);
+  if (cmyk) convert_cmyk(row, static_cast<int>(info.output_width), target);
+}
+
+JSAMPARRAY row_buffer(jpeg_decompress_struct& info, JDIMENSION columns) {
+  return (*info.mem->alloc_sarray)(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE,
+                                   columns * static_cast<JDIMENSION>(info.output_components), 1);
+}
+
+void read_box(Decompressor& decompressor, const ImageHeader& header, const Box& box, std::uint8_t* target) {
+  start(decompressor, header);
+  jpeg_decompress_struct& info = decompressor.info;
   const bool whole = box.width == header.stored_width && box.height == header.stored_height;
   Columns columns{0, info.output_width};
   if (!whole) {
@@ -112,28 +130,46 @@ void read_pixels(Decompressor& decompressor, const ImageHeader& header, const Bo
     jpeg_skip_scanlines(&info, static_cast<JDIMENSION>(box.y));
   }
 
-  const bool cmyk = info.out_color_space == JCS_CMYK;
-  const auto channels = static_cast<std::size_t>(info.output_components);
-  JSAMPARRAY buffer = (*info.mem->alloc_sarray)(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE,
-                                                columns.count * static_cast<JDIMENSION>(channels), 1);
-  const JSAMPLE* first_pixel = buffer[0] + (static_cast<JDIMENSION>(box.x) - columns.first) * channels;
+  JSAMPARRAY buffer = row_buffer(info, columns.count);
   const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(box.width);
+  if (whole) {
+    for (int y = 0; y < box.height; ++y, target += row_bytes) read_row(info, buffer, target);
+    // Reads up to the end-of-image marker, so that damage after the last pixel is found too.
+    jpeg_finish_decompress(&info);
+    return;
+  }
+  const auto channels = static_cast<std::size_t>(info.output_components);
+  const JSAMPLE* first_pixel = buffer[0] + (static_cast<JDIMENSION>(box.x) - columns.first) * channels;
   for (int y = 0; y < box.height; ++y, target += row_bytes) {
-    JSAMPROW row = whole && !cmyk ? target : buffer[0];
-    jpeg_read_scanlines(&info, &row, 1);
-    if (cmyk) {
+    jpeg_read_scanlines(&info, buffer, 1);
+    if (info.out_color_space == JCS_CMYK) {
       convert_cmyk(first_pixel, box.width, target);
-    } else if (!whole) {
+    } else {
       std::memcpy(target, first_pixel, row_bytes);
     }
   }
-  // Reads up to the end-of-image marker, so that damage after the last pixel is found too.
-  if (whole) jpeg_finish_decompress(&info);
 }
 
-// Whether it went well; decompressor.text says why not. See Note [libjpeg and longjmp].
-bool run(Decompressor& decompressor, std::span<const std::byte> bytes, const ImageHeader& header, const Box& box,
-         std::uint8_t* target) {
+// Reads all rows in strips, into `target` each time.
+void read_strips(Decompressor& decompressor, const ImageHeader& header, int strip, const TakeRows& take,
+                 std::uint8_t* target) {
+  start(decompressor, header);
+  jpeg_decompress_struct& info = decompressor.info;
+  JSAMPARRAY buffer = row_buffer(info, info.output_width);
+  const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(header.stored_width);
+  for (int first = 0; first < header.stored_height; first += strip) {
+    const int count = std::min(strip, header.stored_height - first);
+    for (int row = 0; row < count; ++row)
+      read_row(info, buffer, target + row_bytes * static_cast<std::size_t>(row));
+    take(first, count, target);
+  }
+  jpeg_finish_decompress(&info);
+}
+
+// Calls read(decompressor), and tells whether that went well; decompressor.text says why not. See Note [libjpeg and
+// longjmp]: `read` is called by reference, and owns nothing.
+template <typename Read>
+bool run(Decompressor& decompressor, std::span<const std::byte> bytes, const Read& read) {
   jpeg_decompress_struct& info = decompressor.info;
   info.err = jpeg_std_error(&decompressor.errors);
   decompressor.errors.error_exit = on_failure;
@@ -144,8 +180,13 @@ bool run(Decompressor& decompressor, std::span<const std::byte> bytes, const Ima
   jpeg_create_decompress(&info);
   info.progress = &decompressor.progress;
   jpeg_mem_src(&info, reinterpret_cast<const unsigned char*>(bytes.data()), bytes.size());
-  read_pixels(decompressor, header, box, target);
+  read(decompressor);
   return true;
+}
+
+void decode_or_throw(std::span<const std::byte> bytes, const auto& read) {
+  Decompressor decompressor;
+  if (!run(decompressor, bytes, read)) throw runtime::DataError(fmt::format("damaged JPEG: {}", decompressor.text));
 }
 
 }  // namespace
@@ -153,11 +194,15 @@ bool run(Decompressor& decompressor, std::span<const std::byte> bytes, const Ima
 Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box) {
   Image image{box.width, box.height, {}};
   image.rgb.resize(std::size_t{3} * static_cast<std::size_t>(box.width) * static_cast<std::size_t>(box.height));
-  Decompressor decompressor;
-  if (!run(decompressor, bytes, header, box, image.rgb.data())) {
-    throw runtime::DataError(fmt::format("damaged JPEG: {}", decompressor.text));
-  }
+  decode_or_throw(bytes, [&](Decompressor& decompressor) { read_box(decompressor, header, box, image.rgb.data()); });
   return image;
+}
+
+void decode_jpeg_rows(std::span<const std::byte> bytes, const ImageHeader& header, int strip, const TakeRows& take) {
+  const auto rows = static_cast<std::size_t>(std::min(strip, header.stored_height));
+  std::vector<std::uint8_t> target(3 * rows * static_cast<std::size_t>(header.stored_width));
+  decode_or_throw(
+      bytes, [&](Decompressor& decompressor) { read_strips(decompressor, header, strip, take, target.data()); });
 }
 
 }  // namespace cskd::data

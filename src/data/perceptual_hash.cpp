@@ -38,54 +38,13 @@ std::int64_t luma(const std::uint8_t* rgb) { return (19595 * rgb[0] + 38470 * rg
 // A resize that reads every pixel costs a third of decoding. Means of whole squares cost little, and from at least
 // kReducedSide pixels a side the resize gives nearly the same.
 constexpr int kReducedSide = 96;
-constexpr int kMostFactor = 16;  // 255 * 16 * 16 fits into 16 bits
 
-// Rounded means of so many bytes, from their sum. Division by a number that no compiler knows is slow: multiplying by
-// ceil(2^32 / count) is exact for sums of 16 bits.
-struct Mean {
-  std::uint64_t half, inverse;
-
-  explicit Mean(int count)
-      : half(static_cast<std::uint64_t>(count) / 2),
-        inverse(((1ULL << 32) + static_cast<std::uint64_t>(count) - 1) / static_cast<std::uint64_t>(count)) {}
-  std::uint8_t of(std::uint16_t sum) const { return static_cast<std::uint8_t>(((sum + half) * inverse) >> 32); }
-};
-
-// Means of squares of `factor` pixels; those at the right and lower edge may be narrower.
-Image reduce(const Image& image, int factor) {
-  Image reduced{(image.width + factor - 1) / factor, (image.height + factor - 1) / factor, {}};
-  const auto row_size = std::size_t{3} * static_cast<std::size_t>(image.width);
-  reduced.rgb.resize(std::size_t{3} * static_cast<std::size_t>(reduced.width) *
-                     static_cast<std::size_t>(reduced.height));
-  // Sums of columns, then of `factor` neighbours to the right as well; zeros follow the last pixel.
-  std::vector<std::uint16_t> columns(row_size + std::size_t{3} * kMostFactor);
-  std::vector<std::uint16_t> squares(row_size);
-  for (int y = 0; y < reduced.height; ++y) {
-    const int rows = std::min(factor, image.height - y * factor);
-    std::fill_n(columns.begin(), row_size, std::uint16_t{0});
-    for (int r = 0; r < rows; ++r) {
-      const std::uint8_t* from = image.row(y * factor + r);
-      for (std::size_t i = 0; i < row_size; ++i) columns[i] = static_cast<std::uint16_t>(columns[i] + from[i]);
-    }
-    std::copy_n(columns.begin(), row_size, squares.begin());
-    for (int shift = 1; shift < factor; ++shift) {
-      const std::uint16_t* from = columns.data() + std::ptrdiff_t{3} * shift;
-      for (std::size_t i = 0; i < row_size; ++i) squares[i] = static_cast<std::uint16_t>(squares[i] + from[i]);
-    }
-    const Mean full(rows * factor);
-    const Mean last(rows * (image.width - factor * (reduced.width - 1)));
-    std::uint8_t* to = reduced.row(y);
-    for (int x = 0; x < reduced.width; ++x, to += 3) {
-      const Mean mean = x + 1 < reduced.width ? full : last;
-      const std::uint16_t* sum = squares.data() + std::ptrdiff_t{3} * factor * x;
-      for (int channel = 0; channel < 3; ++channel) to[channel] = mean.of(sum[channel]);
-    }
-  }
-  return reduced;
+int factor_of(int width, int height) {
+  return std::clamp(std::min(width, height) / kReducedSide, 1, kMostReduction);
 }
 
 Image shrink(const Image& image) {
-  const int factor = std::min({image.width / kReducedSide, image.height / kReducedSide, kMostFactor});
+  const int factor = factor_of(image.width, image.height);
   if (factor >= 2) return shrink(reduce(image, factor));
   return resize(image, {0, 0, image.width, image.height}, kSide, kSide, Filter::kBilinear);
 }
@@ -144,6 +103,20 @@ std::uint64_t perceptual_hash(const Image& image) { return hash_of_small(shrink(
 Look look_of(const Image& image) {
   const Image small = shrink(image);
   return {hash_of_small(small), thumbnail_of_small(small)};
+}
+
+LookOfRows::LookOfRows(int width, int height)
+    : factor_(factor_of(width, height)),
+      strip_(std::max(1, 32 / factor_) * factor_),
+      reducer_(width, factor_),
+      reduced_{reducer_.width(), (height + factor_ - 1) / factor_, {}} {
+  reduced_.rgb.resize(std::size_t{3} * static_cast<std::size_t>(reduced_.width) *
+                      static_cast<std::size_t>(reduced_.height));
+}
+
+void LookOfRows::add(const std::uint8_t* rows, int count) {
+  reducer_.reduce(rows, count, reduced_.row(rows_));
+  rows_ += (count + factor_ - 1) / factor_;
 }
 
 bool are_alike(const shards::Thumbnail& a, const shards::Thumbnail& b) {

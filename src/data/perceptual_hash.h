@@ -4,6 +4,7 @@
 #include <cstdint>
 
 #include "data/image.h"
+#include "data/reduce.h"
 #include "shards/sample.h"
 
 namespace cskd::data {
@@ -19,6 +20,26 @@ struct Look {
   shards::Thumbnail thumbnail;  // means of 4 x 4 pixels of the same 32 x 32 picture, in colour
 };
 Look look_of(const Image& image);
+
+// The look of a picture whose rows come from the top, some at a time.
+class LookOfRows {
+ public:
+  LookOfRows(int width, int height);
+
+  // Rows that are added at a time, but for the last ones.
+  int strip() const noexcept { return strip_; }
+  // The next rows, [count, width, 3]. REQUIRES: count is strip(), or what is left of the picture
+  void add(const std::uint8_t* rows, int count);
+  // look_of() the whole picture. REQUIRES: all rows were added
+  Look look() const { return look_of(reduced_); }
+
+ private:
+  int factor_;
+  int strip_;
+  RowReducer reducer_;
+  Image reduced_;
+  int rows_ = 0;  // of reduced_, so far
+};
 
 // Note [Near duplicates]
 // The hash alone takes pictures of one layout (a horizon, a bright spot in the middle) for equal. So thumbnails must

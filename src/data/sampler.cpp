@@ -1,27 +1,12 @@
 #include "data/sampler.h"
 
-#include <optional>
+#include <string>
 
 #include <fmt/format.h>
 
-#include "data/permutation.h"
 #include "runtime/error.h"
 
 namespace cskd::data {
-
-std::uint64_t SampleOrder::operator()(std::uint64_t position) const { return at(position, 1).front(); }
-
-std::vector<std::uint64_t> SampleOrder::at(std::uint64_t position, std::uint64_t count) const {
-  std::vector<std::uint64_t> samples;
-  samples.reserve(count);
-  std::optional<Permutation> order;
-  for (std::uint64_t i = 0; i < count; ++i) {
-    const std::uint64_t place = (position + i) % size_;
-    if (!order || place == 0) order.emplace(seed_, stream_, epoch(position + i), size_);
-    samples.push_back((*order)(place));
-  }
-  return samples;
-}
 
 BatchLayout make_batch_layout(const char* table, std::uint64_t global_batch, std::uint64_t micro_batches, int rank,
                               int ranks) {
@@ -40,6 +25,13 @@ BatchLayout make_batch_layout(const char* table, std::uint64_t global_batch, std
                     micro_batches, ranks, fitting));
   }
   return {global_batch, micro_batches, static_cast<std::uint64_t>(rank), size};
+}
+
+void require_batch(const SampleOrder& order, const std::string& key, std::uint64_t batch) {
+  if (batch <= order.size()) return;
+  throw runtime::UsageError(fmt::format(
+      "{} is {}, but an epoch of its pictures has {}: lower it, add pictures, or raise labels.fraction or sources.weight",
+      key, batch, order.size()));
 }
 
 }  // namespace cskd::data

@@ -1,5 +1,4 @@
-// Which sample a training step uses: pure functions of (seed, stream, position), the same on every rank and after any
-// resume.
+// Which positions of the sequences of samples (data/sample_order.h) a rank takes.
 //
 // Note [Virtual ranks]
 // A global batch is cut into a fixed number of micro-batches. The micro-batch, not the process, is the unit of
@@ -8,7 +7,9 @@
 #pragma once
 
 #include <cstdint>
-#include <vector>
+#include <string>
+
+#include "data/sample_order.h"
 
 namespace cskd::data {
 
@@ -23,26 +24,6 @@ enum RandomStream : std::uint32_t {
   kStreamStrongViews = 112,
   kStreamCacheAudit = 113,
   kStreamModel = 120,
-};
-
-// An endless sequence over `size` samples: each epoch holds each sample once, in an order of its own.
-class SampleOrder {
- public:
-  // REQUIRES: size >= 1
-  SampleOrder(std::uint64_t seed, std::uint32_t stream, std::uint64_t size)
-      : seed_(seed), stream_(stream), size_(size) {}
-
-  std::uint64_t size() const noexcept { return size_; }
-  std::uint64_t epoch(std::uint64_t position) const noexcept { return position / size_; }
-  // The sample at a position of the sequence.
-  std::uint64_t operator()(std::uint64_t position) const;
-  // The samples at `count` consecutive positions.
-  std::vector<std::uint64_t> at(std::uint64_t position, std::uint64_t count) const;
-
- private:
-  std::uint64_t seed_;
-  std::uint32_t stream_;
-  std::uint64_t size_;
 };
 
 // How a rank takes its part of a global batch.
@@ -65,5 +46,8 @@ struct BatchLayout {
 // `table` names the configuration's table in the message, e.g. "align.training".
 BatchLayout make_batch_layout(const char* table, std::uint64_t global_batch, std::uint64_t micro_batches, int rank,
                               int ranks);
+
+// Throws UsageError, with the remedies, when a batch of `key` would hold samples twice because the order has fewer.
+void require_batch(const SampleOrder& order, const std::string& key, std::uint64_t batch);
 
 }  // namespace cskd::data

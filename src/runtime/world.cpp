@@ -101,6 +101,15 @@ void yield_when_oversubscribed(const Environment& environment) {
   }
 }
 
+// Without a launcher Open MPI starts a daemon, only to be able to start further processes. Any sign of a launcher, also of
+// one that is not known here, leaves it at that.
+void start_alone_when_alone(const Environment& environment) {
+  for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMIX_NAMESPACE", "PMI_RANK", "SLURM_PROCID"}) {
+    if (environment(name)) return;
+  }
+  ::setenv("OMPI_MCA_ess_singleton_isolated", "1", /*overwrite=*/0);
+}
+
 }  // namespace
 
 struct World::Channels {
@@ -111,6 +120,7 @@ struct World::Channels {
 World::World(int* argc, char*** argv) : channels_(std::make_unique<Channels>()) {
   const Environment environment = process_environment();
   yield_when_oversubscribed(environment);
+  start_alone_when_alone(environment);
   int provided = 0;
   check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);

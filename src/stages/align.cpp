@@ -30,7 +30,9 @@ class AlignStage : public ModelStage {
         caches_(context, *corpus_, std::move(binding)),
         samples_(data::SampleSet::of_split(*corpus_, shards::Split::kUnlabelled)
                      .followed_by(data::SampleSet::of_split(*corpus_, shards::Split::kTrain))),
-        order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.size()) {}
+        order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.groups()) {
+    data::require_batch(order_, "align.training.global_batch", context.config.align().training().global_batch());
+  }
 
   void start(std::uint64_t step) override {
     caches_.audit(samples_, step, *load_clip(context_));
@@ -59,12 +61,11 @@ class AlignStage : public ModelStage {
     const auto width = static_cast<std::int64_t>(caches_.width());
     const at::Tensor targets = at::empty({static_cast<std::int64_t>(count), width}, at::kHalf);
     auto* target = static_cast<char*>(targets.data_ptr());
-    const std::vector<std::uint64_t> numbers = order_.at(position, count);
-    for (std::uint64_t i = 0; i < count; ++i) {
-      const data::SampleRef sample = samples_.at(numbers[i]);
+    for (const data::SampleUse& use : order_.at(position, count)) {
+      const data::SampleRef sample = samples_.at(use.sample);
       const shards::FeatureCacheReader& cache = caches_.of(sample.shard);
-      // Each epoch takes the next of a picture's stored views.
-      const std::uint64_t view = (cache.image_hash(sample.row) + order_.epoch(position + i)) % caches_.views();
+      // Each use takes the next of a picture's stored views.
+      const std::uint64_t view = (cache.image_hash(sample.row) + use.round) % caches_.views();
       requests.push_back({sample, view_of(cache.view(sample.row, view))});
       const std::vector<std::uint16_t> bits = cache.pooled(sample.row, view);
       std::memcpy(target, bits.data(), 2 * bits.size());

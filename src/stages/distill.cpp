@@ -65,11 +65,12 @@ class DistillStage : public ModelStage {
         settings_(context.config.distill()),
         corpus_(std::move(corpus)),
         sets_(data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed())),
-        labelled_{sets_.labelled, {seed(), data::kStreamLabelledOrder, sets_.labelled.size()}, {}, true},
-        unlabelled_{sets_.unlabelled,
-                    {seed(), data::kStreamUnlabelledOrder, std::max<std::uint64_t>(1, sets_.unlabelled.size())},
-                    {},
-                    false} {
+        labelled_{sets_.labelled, {seed(), data::kStreamLabelledOrder, sets_.labelled.groups()}, {}, true},
+        unlabelled_{
+            sets_.unlabelled, {seed(), data::kStreamUnlabelledOrder, sets_.unlabelled.groups()}, {}, false} {
+    const std::uint64_t micro_batches = settings_.training().micro_batches();
+    data::require_batch(labelled_.order, "distill.labelled_batch", labelled_samples(settings_) * micro_batches);
+    data::require_batch(unlabelled_.order, "distill.training.global_batch", settings_.training().global_batch());
     labelled_.pseudo = pseudo_labels(*teacher, *corpus_, sets_.labelled, context);
     unlabelled_.pseudo = pseudo_labels(*teacher, *corpus_, sets_.unlabelled, context);
   }
@@ -139,16 +140,16 @@ class DistillStage : public ModelStage {
     std::vector<std::int64_t> numbers;
     // The labelled stream's views differ from the unlabelled one's at equal positions.
     const std::uint64_t stream_bit = stream.has_labels ? 1ULL << 63 : 0;
-    for (const std::uint64_t number : stream.order.at(position, count)) {
+    for (const data::SampleUse& use : stream.order.at(position, count)) {
       const std::uint64_t item = (position + samples.size()) | stream_bit;
-      const data::SampleRef sample = stream.samples.at(number);
+      const data::SampleRef sample = stream.samples.at(use.sample);
       const shards::ImageShardReader& shard = corpus_->shard(sample.shard);
       runtime::Philox strong_random(seed(), data::kStreamStrongViews, item);
       runtime::Philox weak_random(seed(), data::kStreamWeakViews, item);
       strong.push_back({sample, data::strong_view(strong_random, shard.width(sample.row), shard.height(sample.row))});
       weak.push_back({sample, data::weak_view(weak_random, shard.width(sample.row), shard.height(sample.row))});
       samples.push_back(sample);
-      numbers.push_back(static_cast<std::int64_t>(number));
+      numbers.push_back(static_cast<std::int64_t>(use.sample));
     }
     const at::Tensor index = at::tensor(at::ArrayRef<std::int64_t>(numbers));
     StreamBatch batch;

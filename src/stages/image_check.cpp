@@ -9,6 +9,7 @@
 #include <fmt/format.h>
 
 #include "data/decode.h"
+#include "data/jpeg_decoder.h"
 #include "data/jpeg_encoder.h"
 #include "data/perceptual_hash.h"
 #include "data/resize.h"
@@ -27,17 +28,36 @@ std::string as_text(const Bytes& bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
-runtime::ContentHash hash_of_pixels(const data::Image& image) {
-  runtime::ContentHasher hasher;
-  const std::array<std::int32_t, 2> size{image.width, image.height};
-  hasher.add(std::as_bytes(std::span(size)));
-  hasher.add(std::as_bytes(std::span(image.rgb)));
-  return hasher.hash();
+bool is_too_large(const config::Packing& packing, const data::ImageHeader& header) {
+  return packing.max_side() > 0 && std::max(header.width(), header.height()) > static_cast<int>(packing.max_side());
 }
 
-bool is_too_large(const config::Packing& packing, const data::Image& image) {
-  return packing.max_side() > 0 && std::max(image.width, image.height) > static_cast<int>(packing.max_side());
-}
+// What the pixels of a picture tell: XXH3-128 of width, height (i32) and the upright rows, and the look.
+class PixelFacts {
+ public:
+  explicit PixelFacts(const data::ImageHeader& header) : look_(header.width(), header.height()), width_(header.width()) {
+    const std::array<std::int32_t, 2> size{header.width(), header.height()};
+    hasher_.add(std::as_bytes(std::span(size)));
+  }
+
+  int strip() const { return look_.strip(); }
+  void add(const std::uint8_t* rows, int count) {
+    const std::size_t bytes = std::size_t{3} * static_cast<std::size_t>(width_) * static_cast<std::size_t>(count);
+    hasher_.add(std::as_bytes(std::span(rows, bytes)));
+    look_.add(rows, count);
+  }
+  void add(const data::Image& image) {
+    for (int y = 0; y < image.height; y += strip()) add(image.row(y), std::min(strip(), image.height - y));
+  }
+
+  runtime::ContentHash hash() const { return hasher_.hash(); }
+  data::Look look() const { return look_.look(); }
+
+ private:
+  runtime::ContentHasher hasher_;
+  data::LookOfRows look_;
+  int width_;
+};
 
 std::vector<std::byte> pressed_smaller(const config::Packing& packing, const data::Image& image, int& width,
                                        int& height) {
@@ -70,13 +90,22 @@ std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk
   const auto pixels =
       static_cast<std::uint64_t>(header.stored_width) * static_cast<std::uint64_t>(header.stored_height);
   const DecodingMemory::Share share(memory, (header.orientation == 1 ? 3 : 6) * pixels);
-  const data::Image image = data::decode(bytes);
-  const data::Look look = data::look_of(image);
+  PixelFacts facts(header);
+  const bool too_large = is_too_large(packing, header);
+  data::Image image;  // empty when its rows are upright and needed once
+  if (header.format == data::ImageFormat::kJpeg && header.orientation == 1 && !too_large) {
+    data::decode_jpeg_rows(bytes, header, facts.strip(),
+                           [&](int, int count, const std::uint8_t* rows) { facts.add(rows, count); });
+  } else {
+    image = data::decode(bytes);
+    facts.add(image);
+  }
+  const data::Look look = facts.look();
   picture.set_file_hash(as_text(file_hash.bytes));
-  picture.set_pixel_hash(as_text(hash_of_pixels(image).bytes));
+  picture.set_pixel_hash(as_text(facts.hash().bytes));
   picture.set_phash(look.hash);
   picture.set_thumbnail(as_text(look.thumbnail));
-  if (is_too_large(packing, image)) {
+  if (too_large) {
     int width = 0;
     int height = 0;
     std::vector<std::byte> smaller = pressed_smaller(packing, image, width, height);
@@ -91,8 +120,8 @@ std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk
   }
   picture.set_hash(picture.file_hash());
   picture.set_stored_size(picture.size());
-  picture.set_width(static_cast<std::uint32_t>(image.width));
-  picture.set_height(static_cast<std::uint32_t>(image.height));
+  picture.set_width(static_cast<std::uint32_t>(header.width()));
+  picture.set_height(static_cast<std::uint32_t>(header.height()));
   picture.set_format(static_cast<std::uint32_t>(header.format));
   picture.set_orientation(static_cast<std::uint32_t>(header.orientation));
   return {};

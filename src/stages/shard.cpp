@@ -84,8 +84,9 @@ void refuse_many_faults(const std::vector<SourceCount>& counts, const Survey& su
 Manifest::Shard find_or_write(const PlannedShard& shard, const Survey& survey, const std::filesystem::path& folder) {
   runtime::failure_point("shard.next", folder.native());
   if (auto entry = shards::find_image_shard(folder, shard.plan)) return *entry;
-  return shards::write_image_shard(
-      folder, shard.plan, [&](std::size_t row) { return survey.stored_bytes(*shard.chunks[row], shard.pictures[row]); });
+  return shards::write_image_shard(folder, shard.plan, [&](std::size_t row, std::span<std::byte> target) {
+    survey.read_stored(*shard.chunks[row], shard.pictures[row], target);
+  });
 }
 
 // The entries of the new shards, in the order of the cuts; all ranks get all.

@@ -28,7 +28,9 @@ class SupervisedStage : public ModelStage {
         corpus_(std::move(corpus)),
         samples_(
             data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed()).labelled),
-        order_(context.config.run().seed(), data::kStreamLabelledOrder, samples_.size()) {}
+        order_(context.config.run().seed(), data::kStreamLabelledOrder, samples_.groups()) {
+    data::require_batch(order_, this->name() + ".training.global_batch", training.global_batch());
+  }
 
   void start(std::uint64_t step) override {
     loader_.emplace(context_, name(), training_, step,
@@ -49,8 +51,8 @@ class SupervisedStage : public ModelStage {
   LabelledBatch make(std::uint64_t position, std::uint64_t count) const {
     std::vector<ViewRequest> requests;
     std::vector<data::SampleRef> samples;
-    for (const std::uint64_t number : order_.at(position, count)) {
-      const data::SampleRef sample = samples_.at(number);
+    for (const data::SampleUse& use : order_.at(position, count)) {
+      const data::SampleRef sample = samples_.at(use.sample);
       const shards::ImageShardReader& shard = corpus_->shard(sample.shard);
       runtime::Philox random(context_.config.run().seed(), data::kStreamStrongViews, position + samples.size());
       requests.push_back({sample, data::strong_view(random, shard.width(sample.row), shard.height(sample.row))});

@@ -65,8 +65,8 @@ class Survey {
   static std::vector<ChunkPlace> places(const shards::SurveyChunk& chunk);
   // The pictures at some of those places. Throws Error or DataError when they are not there any more.
   std::vector<shards::SurveyChunk::Picture> read_pictures(const Chunk& chunk, std::span<const ChunkPlace> places) const;
-  // The bytes that a shard stores of a picture. Throws Error or DataError.
-  std::vector<std::byte> stored_bytes(const Chunk& chunk, const shards::SurveyChunk::Picture& picture) const;
+  // Reads the bytes that a shard stores of a picture, picture.stored_size() of them. Throws Error or DataError.
+  void read_stored(const Chunk& chunk, const shards::SurveyChunk::Picture& picture, std::span<std::byte> target) const;
 
   // Removes files of chunks that no source has any more, and all pictures that were made smaller. One rank calls.
   void forget_the_rest() const;

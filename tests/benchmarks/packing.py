@@ -3,7 +3,7 @@ pictures and cores, in turns within one run.
 
   cmake --build build/release --target decode_benchmark
   .venv/bin/python -m pip install --no-deps --target build/peers -r tests/benchmarks/requirements.txt
-  PYTHONPATH=build/peers .venv/bin/python tests/benchmarks/packing.py [--pictures 12000] [--rounds 5]
+  PYTHONPATH=build/peers .venv/bin/python tests/benchmarks/packing.py [--pictures 12000] [--rounds 5] [--target FOLDER]
 
 Every writer decodes each picture once, so that no corrupt one gets in. cskd also hashes bytes and pixels, looks for equal and nearly equal
 pictures, and reads back and verifies every file that it writes; the others do not. Bare decoding reads and decodes, and does nothing else.
@@ -102,6 +102,8 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=12000)
     parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--target", type=pathlib.Path, default=ROOT / "runs/benchmark/target",
+                        help="where shards are written; on a tmpfs, no disk is waited for")
     arguments = parser.parse_args()
     folder = ROOT / "runs/benchmark/pictures"
     make_pictures(folder, arguments.pictures)
@@ -115,11 +117,11 @@ def main():
     seconds = {name: [] for name in cases}
     for _ in range(arguments.rounds):
         for name, measure in cases.items():
-            target = ROOT / "runs/benchmark/target"
+            target = arguments.target.resolve()
             shutil.rmtree(target, ignore_errors=True)
             target.mkdir(parents=True)
             seconds[name].append(measure(folder, target))
-    shutil.rmtree(ROOT / "runs/benchmark/target")
+    shutil.rmtree(arguments.target)
     bare = statistics.median(seconds["bare decoding, 2 threads"])
     print(f"{len(list(folder.glob('*.jpg')))} pictures, {megabytes:.0f} MB; medians of {arguments.rounds} rounds")
     print(f"{'':<28} {'seconds':>8} {'images/s':>9} {'of bare decoding':>17}   images/s of each round")

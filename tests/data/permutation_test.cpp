@@ -1,6 +1,8 @@
 #include "data/permutation.h"
 
+#include <array>
 #include <cmath>
+#include <map>
 #include <set>
 #include <vector>
 
@@ -57,6 +59,19 @@ TEST(Permutation, LooksLikeAShuffle) {
     EXPECT_LT(std::abs(covariance / kSize / variance), 4 / std::sqrt(kSize)) << seed;
     EXPECT_LE(neighbours, 8) << seed;
   }
+}
+
+// All orders of four come equally often: chi-square with 23 degrees of freedom, mean 23, deviation sqrt(46).
+TEST(Permutation, OrdersOfAFewAreEquallyLikely) {
+  std::map<std::array<std::uint64_t, 4>, int> counts;
+  constexpr int kDraws = 24'000;
+  for (std::uint64_t item = 0; item < kDraws; ++item) {
+    const Permutation order(3, 0, item, 4);
+    ++counts[{order(0), order(1), order(2), order(3)}];
+  }
+  double chi_square = 1000 * (24 - static_cast<double>(counts.size()));  // of those that never came
+  for (const auto& [values, count] : counts) chi_square += (count - 1000.0) * (count - 1000.0) / 1000;
+  EXPECT_LT(chi_square, 23 + 5 * std::sqrt(46));
 }
 
 }  // namespace

@@ -1,6 +1,6 @@
 #include "data/sampler.h"
 
-#include <map>
+#include <vector>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -9,21 +9,6 @@
 
 namespace cskd::data {
 namespace {
-
-TEST(SampleOrder, HoldsEachSampleOnceAnEpochAndMixesEachAnew) {
-  const SampleOrder order(5, kStreamAlignOrder, 97);
-  std::map<std::uint64_t, int> counts;
-  for (std::uint64_t p = 0; p < 291; ++p) ++counts[order(p)];
-  for (const auto& [sample, count] : counts) EXPECT_EQ(count, 3) << sample;
-  EXPECT_EQ(counts.size(), 97U);
-  EXPECT_NE(order.at(0, 97), order.at(97, 97));
-}
-
-TEST(SampleOrder, GivesTheSameAcrossEpochsAtOnceAndOneByOne) {
-  const SampleOrder order(5, kStreamAlignOrder, 10);
-  const std::vector<std::uint64_t> together = order.at(3, 25);
-  for (std::uint64_t i = 0; i < 25; ++i) EXPECT_EQ(together[i], order(3 + i));
-}
 
 // Whatever the number of ranks, a step's positions are the same, each once.
 TEST(BatchLayout, CoversAStepOnAnyNumberOfRanks) {
@@ -48,6 +33,17 @@ TEST(BatchLayout, RefusesWhatDoesNotDivide) {
     EXPECT_THAT(error.what(), testing::HasSubstr("start 1, 2, 4, 8 ranks"));
   }
   EXPECT_THROW(make_batch_layout("align.training", 60, 8, 0, 1), runtime::UsageError);
+}
+
+TEST(RequireBatch, RefusesMoreThanAnEpoch) {
+  const SampleOrder order(1, kStreamAlignOrder, {{.weight = 2, .blocks = {10}}});
+  EXPECT_NO_THROW(require_batch(order, "align.training.global_batch", 20));
+  try {
+    require_batch(order, "align.training.global_batch", 21);
+    FAIL();
+  } catch (const runtime::UsageError& error) {
+    EXPECT_THAT(error.what(), testing::HasSubstr("align.training.global_batch is 21"));
+  }
 }
 
 }  // namespace

@@ -90,7 +90,9 @@ class Corpus : public testing::Test {
 
   void add_shard(ShardPlan plan) {
     *manifest_.add_shards() =
-        write_image_shard(folder_.path(), plan, [this](std::size_t row) { return pictures_[row]; });
+        write_image_shard(folder_.path(), plan, [this](std::size_t row, std::span<std::byte> target) {
+          std::copy(pictures_[row].begin(), pictures_[row].end(), target.begin());
+        });
     plans_.push_back(std::move(plan));
   }
 
