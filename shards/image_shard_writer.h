@@ -46,8 +46,8 @@ struct ShardPlan {
 runtime::ContentHash plan_digest(const ShardPlan& plan);
 
 // Writes `folder/plan.file`: to `.tmp`, reopened and compared sample by sample, then renamed (Note [Atomic files]).
-// `read(i, target)` reads the rows[i].size encoded bytes of row i; they must hash to rows[i].hash (DataError: the source
-// changed meanwhile). Throws Error when the disk is full.
+// `read(i, target)` reads the rows[i].size encoded bytes of row i; they must hash to rows[i].hash (DataError: the
+// source changed meanwhile). Throws Error when the disk is full.
 using ReadPicture = std::function<void(std::size_t row, std::span<std::byte> target)>;
 Manifest::Shard write_image_shard(const std::filesystem::path& folder, const ShardPlan& plan, const ReadPicture& read);
 

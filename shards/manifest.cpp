@@ -80,6 +80,8 @@ runtime::ContentHash corpus_digest(const Manifest& manifest) {
   runtime::ContentHasher hasher;
   for (const Manifest::Source& source : manifest.sources()) {
     hasher.add_field(source.name());
+    const double weight = source.weight();
+    hasher.add(std::as_bytes(std::span(&weight, 1)));
     for (const float centre : source.bin_centres()) hasher.add(std::as_bytes(std::span(&centre, 1)));
   }
   for (const Manifest::Shard& shard : manifest.shards()) {

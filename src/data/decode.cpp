@@ -35,6 +35,19 @@ Box stored_box(const ImageHeader& header, const Box& upright) {
   return box;
 }
 
+// From a stored picture of width x height to the upright one.
+Rectangle upright_rectangle(const Rectangle& stored, double width, double height, int orientation) {
+  const Turn turn = turn_of(orientation);
+  Rectangle upright = stored;
+  if (turn.transposed) {
+    upright = {stored.y, stored.x, stored.height, stored.width};
+    std::swap(width, height);
+  }
+  if (turn.from_right) upright.x = width - upright.x - upright.width;
+  if (turn.from_below) upright.y = height - upright.y - upright.height;
+  return upright;
+}
+
 Image turn_upright(Image stored, int orientation) {
   const Turn turn = turn_of(orientation);
   if (orientation == 1) return stored;
@@ -87,6 +100,12 @@ Image decode_stored(std::span<const std::byte> bytes, const ImageHeader& header,
   return {};
 }
 
+void check_inside(const Box& box, const ImageHeader& header) {
+  CSKD_CHECK(box.x >= 0 && box.y >= 0 && box.width >= 1 && box.height >= 1 && box.width <= header.width() - box.x &&
+                 box.height <= header.height() - box.y,
+             "box {} {} {} {} of {} x {} pixels", box.x, box.y, box.width, box.height, header.width(), header.height());
+}
+
 }  // namespace
 
 Image decode(std::span<const std::byte> bytes) {
@@ -95,10 +114,28 @@ Image decode(std::span<const std::byte> bytes) {
 }
 
 Image decode_region(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box) {
-  CSKD_CHECK(box.x >= 0 && box.y >= 0 && box.width >= 1 && box.height >= 1 && box.width <= header.width() - box.x &&
-                 box.height <= header.height() - box.y,
-             "box {} {} {} {} of {} x {} pixels", box.x, box.y, box.width, box.height, header.width(), header.height());
+  check_inside(box, header);
   return turn_upright(decode_stored(bytes, header, stored_box(header, box)), header.orientation);
+}
+
+ReducedRegion decode_region_reduced(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box,
+                                    int side) {
+  check_inside(box, header);
+  int reduction = header.format == ImageFormat::kJpeg ? 8 : 1;
+  while (reduction > 1 && std::min(box.width, box.height) < reduction * side) reduction /= 2;
+  if (reduction == 1) {
+    return {decode_region(bytes, header, box), {0, 0, static_cast<double>(box.width), static_cast<double>(box.height)}};
+  }
+  const Box stored = stored_box(header, box);
+  const int left = stored.x / reduction;
+  const int top = stored.y / reduction;
+  const int right = (stored.x + stored.width + reduction - 1) / reduction;
+  const int bottom = (stored.y + stored.height + reduction - 1) / reduction;
+  Image image = decode_jpeg(bytes, header, {left, top, right - left, bottom - top}, reduction);
+  const double scale = 1.0 / reduction;
+  const Rectangle inside{stored.x * scale - left, stored.y * scale - top, stored.width * scale, stored.height * scale};
+  const Rectangle upright = upright_rectangle(inside, image.width, image.height, header.orientation);
+  return {turn_upright(std::move(image), header.orientation), upright};
 }
 
 }  // namespace cskd::data

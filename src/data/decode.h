@@ -22,4 +22,16 @@ Image decode(std::span<const std::byte> bytes);
 // the rows and iMCU columns that are needed are decoded. REQUIRES: box lies inside the picture
 Image decode_region(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box);
 
+// A part of a picture, perhaps at a lower resolution.
+struct ReducedRegion {
+  Image image;
+  Rectangle box;  // where in `image` the part lies; the rest is what lies around it
+};
+
+// `box` (upright source pixels) at the lowest of the resolutions 1, 1/2, 1/4 and 1/8 at which it still has at least
+// `side` pixels in both directions; below 1 for JPEG only, where libjpeg then computes fewer pixels. REQUIRES: box lies
+// inside the picture; side >= 1
+ReducedRegion decode_region_reduced(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box,
+                                    int side);
+
 }  // namespace cskd::data

@@ -26,4 +26,12 @@ struct Box {
   bool operator==(const Box&) const = default;
 };
 
+// The same in fractions of pixels.
+struct Rectangle {
+  double x = 0;
+  double y = 0;
+  double width = 0;
+  double height = 0;
+};
+
 }  // namespace cskd::data

@@ -84,14 +84,14 @@ struct Columns {
 };
 
 Columns columns_around(const jpeg_decompress_struct& info, const Box& box) {
-  const int step = info.max_h_samp_factor * DCTSIZE;
+  const int step = info.max_h_samp_factor * info.min_DCT_scaled_size;
   const int picture = static_cast<int>(info.output_width);
   const int first = std::max(0, (box.x / step - 1) * step);
   const int end = std::min(picture, ((box.x + box.width - 1) / step + 2) * step);
   return {static_cast<JDIMENSION>(first), static_cast<JDIMENSION>(end - first)};
 }
 
-void start(Decompressor& decompressor, const ImageHeader& header) {
+void start(Decompressor& decompressor, const ImageHeader& header, int reduction) {
   jpeg_decompress_struct& info = decompressor.info;
   jpeg_read_header(&info, TRUE);
   if (info.image_width != static_cast<JDIMENSION>(header.stored_width) ||
@@ -100,6 +100,8 @@ void start(Decompressor& decompressor, const ImageHeader& header) {
   }
   if (info.num_components == 2 || info.num_components > 4) refuse(decompressor, "neither grey, colour nor CMYK");
   info.out_color_space = info.num_components == 4 ? JCS_CMYK : JCS_RGB;
+  info.scale_num = 1;
+  info.scale_denom = static_cast<unsigned>(reduction);
   info.dct_method = JDCT_ISLOW;
   // It changes only files whose scans leave out coefficients, and there a crop would differ from the whole.
   info.do_block_smoothing = FALSE;
@@ -119,10 +121,12 @@ JSAMPARRAY row_buffer(jpeg_decompress_struct& info, JDIMENSION columns) {
                                    columns * static_cast<JDIMENSION>(info.output_components), 1);
 }
 
-void read_box(Decompressor& decompressor, const ImageHeader& header, const Box& box, std::uint8_t* target) {
-  start(decompressor, header);
+void read_box(Decompressor& decompressor, const ImageHeader& header, const Box& box, int reduction,
+              std::uint8_t* target) {
+  start(decompressor, header, reduction);
   jpeg_decompress_struct& info = decompressor.info;
-  const bool whole = box.width == header.stored_width && box.height == header.stored_height;
+  const bool whole =
+      box.width == static_cast<int>(info.output_width) && box.height == static_cast<int>(info.output_height);
   Columns columns{0, info.output_width};
   if (!whole) {
     columns = columns_around(info, box);
@@ -153,14 +157,13 @@ void read_box(Decompressor& decompressor, const ImageHeader& header, const Box& 
 // Reads all rows in strips, into `target` each time.
 void read_strips(Decompressor& decompressor, const ImageHeader& header, int strip, const TakeRows& take,
                  std::uint8_t* target) {
-  start(decompressor, header);
+  start(decompressor, header, 1);
   jpeg_decompress_struct& info = decompressor.info;
   JSAMPARRAY buffer = row_buffer(info, info.output_width);
   const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(header.stored_width);
   for (int first = 0; first < header.stored_height; first += strip) {
     const int count = std::min(strip, header.stored_height - first);
-    for (int row = 0; row < count; ++row)
-      read_row(info, buffer, target + row_bytes * static_cast<std::size_t>(row));
+    for (int row = 0; row < count; ++row) read_row(info, buffer, target + row_bytes * static_cast<std::size_t>(row));
     take(first, count, target);
   }
   jpeg_finish_decompress(&info);
@@ -191,18 +194,19 @@ void decode_or_throw(std::span<const std::byte> bytes, const auto& read) {
 
 }  // namespace
 
-Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box) {
+Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction) {
   Image image{box.width, box.height, {}};
   image.rgb.resize(std::size_t{3} * static_cast<std::size_t>(box.width) * static_cast<std::size_t>(box.height));
-  decode_or_throw(bytes, [&](Decompressor& decompressor) { read_box(decompressor, header, box, image.rgb.data()); });
+  decode_or_throw(
+      bytes, [&](Decompressor& decompressor) { read_box(decompressor, header, box, reduction, image.rgb.data()); });
   return image;
 }
 
 void decode_jpeg_rows(std::span<const std::byte> bytes, const ImageHeader& header, int strip, const TakeRows& take) {
   const auto rows = static_cast<std::size_t>(std::min(strip, header.stored_height));
   std::vector<std::uint8_t> target(3 * rows * static_cast<std::size_t>(header.stored_width));
-  decode_or_throw(
-      bytes, [&](Decompressor& decompressor) { read_strips(decompressor, header, strip, take, target.data()); });
+  decode_or_throw(bytes,
+                  [&](Decompressor& decompressor) { read_strips(decompressor, header, strip, take, target.data()); });
 }
 
 }  // namespace cskd::data

@@ -12,9 +12,10 @@
 namespace cskd::data {
 
 // `box` in stored coordinates, not turned upright; see decode.h. Throws DataError with libjpeg's text for any error or
-// warning in the data that had to be read: all of it when the box is the whole picture. REQUIRES: box lies inside the
-// picture
-Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box);
+// warning in the data that had to be read: all of it when the box is the whole picture. With a `reduction` of 2, 4 or 8
+// libjpeg decodes fewer frequencies to a picture of so many times fewer pixels a side, rounded up, to which the box
+// then belongs. REQUIRES: box lies inside that picture
+Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction = 1);
 
 // Rows of a picture from the top: `count` of them from `first` on, [count, width, 3].
 using TakeRows = std::function<void(int first, int count, const std::uint8_t* rows)>;

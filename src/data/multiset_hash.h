@@ -1,6 +1,6 @@
-// A hash of which numbers were seen, and how often each, in whatever order: two runs that used the same samples have the
-// same. Sums of a keyed hash of each number modulo 2^64, twice (MSet-Add-Hash of Clarke, Devadas, van Dijk, Gassend and
-// Suh, "Incremental Multiset Hash Functions", ASIACRYPT 2003; with Philox for the keyed hash).
+// A hash of which numbers were seen, and how often each, in whatever order: two runs that used the same samples have
+// the same. Sums of a keyed hash of each number modulo 2^64, twice (MSet-Add-Hash of Clarke, Devadas, van Dijk, Gassend
+// and Suh, "Incremental Multiset Hash Functions", ASIACRYPT 2003; with Philox for the keyed hash).
 #pragma once
 
 #include <array>

@@ -39,9 +39,7 @@ std::int64_t luma(const std::uint8_t* rgb) { return (19595 * rgb[0] + 38470 * rg
 // kReducedSide pixels a side the resize gives nearly the same.
 constexpr int kReducedSide = 96;
 
-int factor_of(int width, int height) {
-  return std::clamp(std::min(width, height) / kReducedSide, 1, kMostReduction);
-}
+int factor_of(int width, int height) { return std::clamp(std::min(width, height) / kReducedSide, 1, kMostReduction); }
 
 Image shrink(const Image& image) {
   const int factor = factor_of(image.width, image.height);

@@ -1,8 +1,8 @@
 // A random order of 0..size-1 that needs no memory: position i of it is computed, not looked up.
 //
-// A Feistel network of alternating rounds over the smallest number of bits that holds `size`, cut into two parts of like
-// width, walked until the value falls below `size` (Black and Rogaway, "Ciphers with Arbitrary Finite Domains", CT-RSA
-// 2002): fewer than two steps on average. The round function is a multiplicative mixer keyed by Philox.
+// A Feistel network of alternating rounds over the smallest number of bits that holds `size`, cut into two parts of
+// like width, walked until the value falls below `size` (Black and Rogaway, "Ciphers with Arbitrary Finite Domains",
+// CT-RSA 2002): fewer than two steps on average. The round function is a multiplicative mixer keyed by Philox.
 #pragma once
 
 #include <array>

@@ -23,12 +23,21 @@ void erase(Image& image, const View& view) {
   }
 }
 
+Image render_box(std::span<const std::byte> bytes, const Box& box, int side, ResizeMode mode) {
+  const ImageHeader header = read_image_header(bytes);
+  if (mode == ResizeMode::kExact) {
+    const Image region = decode_region(bytes, header, box);
+    return resize(region, {0, 0, region.width, region.height}, side, side, kViewFilter);
+  }
+  const ReducedRegion region = decode_region_reduced(bytes, header, box, side);
+  return resize(region.image, region.box, side, side, kViewFilter, mode);
+}
+
 }  // namespace
 
-void render_view(std::span<const std::byte> bytes, const View& view, int side, std::span<std::uint8_t> target) {
-  const ImageHeader header = read_image_header(bytes);
-  const Image region = decode_region(bytes, header, view.box);
-  Image image = resize(region, {0, 0, region.width, region.height}, side, side, kViewFilter);
+void render_view(std::span<const std::byte> bytes, const View& view, int side, ResizeMode mode,
+                 std::span<std::uint8_t> target) {
+  Image image = render_box(bytes, view.box, side, mode);
   if (view.flip) flip_horizontally(image);
   if (view.jpeg_quality > 0) recompress(image, view.jpeg_quality);
   if (view.erase_width > 0) erase(image, view);

@@ -24,9 +24,9 @@ double bicubic(double x) {
 
 }  // namespace
 
-Axis make_axis(int source, int start, int length, int target, Filter filter) {
+Axis make_axis(int source, double start, double length, int target, Filter filter) {
   const auto kernel = filter == Filter::kBilinear ? bilinear : bicubic;
-  const double scale = static_cast<double>(length) / target;
+  const double scale = length / target;
   const double filter_scale = std::max(scale, 1.0);
   const double support = (filter == Filter::kBilinear ? 1.0 : 2.0) * filter_scale;
   const double inverse = 1.0 / filter_scale;
@@ -54,6 +54,29 @@ Axis make_axis(int source, int start, int length, int target, Filter filter) {
     axis.windows.push_back({first, count});
   }
   return axis;
+}
+
+FastAxis fast_axis(const Axis& axis) {
+  FastAxis fast;
+  fast.stride = (axis.stride + 1) / 2 * 2;
+  fast.coefficients.resize(axis.windows.size() * fast.stride);
+  for (std::size_t i = 0; i < axis.windows.size(); ++i) {
+    const auto [first, count] = axis.windows[i];
+    fast.windows.push_back({first, count});
+    const std::int32_t* exact = axis.of(static_cast<int>(i));
+    std::int16_t* coefficients = fast.coefficients.data() + fast.stride * i;
+    // Sums are rounded, not single coefficients: errors do not add up.
+    constexpr int kShift = kCoefficientBits - kFastCoefficientBits;
+    std::int64_t sum = 0;
+    std::int64_t rounded_before = 0;
+    for (int k = 0; k < count; ++k) {
+      sum += exact[k];
+      const std::int64_t rounded = k + 1 < count ? (sum + (1 << (kShift - 1))) >> kShift : 1 << kFastCoefficientBits;
+      coefficients[k] = static_cast<std::int16_t>(rounded - rounded_before);
+      rounded_before = rounded;
+    }
+  }
+  return fast;
 }
 
 }  // namespace cskd::data

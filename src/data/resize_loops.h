@@ -13,18 +13,24 @@ namespace cskd::data {
 constexpr int kRowsAtOnce = 4;
 constexpr int kColumnBytes = kRowsAtOnce * 4;
 
-struct ResizeLoops {
-  // Column x of `to`, for 0 <= x < width, is the sum over window x of `axis`; `from` begins with column `origin`.
-  void (*columns)(const std::uint8_t* from, int origin, const Axis& axis, int width, std::uint8_t* to);
+template <typename Coefficient>
+struct ResizeLoopsOf {
+  // Column x of `to`, for 0 <= x < width, is the sum over window x of `axis`; `from` begins with column `origin`. One
+  // more column than the windows hold can be read.
+  void (*columns)(const std::uint8_t* from, int origin, const AxisOf<Coefficient>& axis, int width, std::uint8_t* to);
   // `to` is the sum of `count` rows of `row_bytes` that begin at `from` and lie `row_bytes` apart.
-  void (*rows)(const std::uint8_t* from, const std::int32_t* coefficients, int count, std::size_t row_bytes,
+  void (*rows)(const std::uint8_t* from, const Coefficient* coefficients, int count, std::size_t row_bytes,
                std::uint8_t* to);
 };
+using ResizeLoops = ResizeLoopsOf<std::int32_t>;
+using FastResizeLoops = ResizeLoopsOf<std::int16_t>;
 
 // For every processor.
 ResizeLoops portable_resize_loops();
+FastResizeLoops portable_fast_resize_loops();
 
 // Those for the processor that this runs on; the results are the same.
 ResizeLoops fastest_resize_loops();
+FastResizeLoops fastest_fast_resize_loops();
 
 }  // namespace cskd::data

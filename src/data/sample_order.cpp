@@ -43,9 +43,9 @@ struct SampleOrder::Round {
 
 struct SampleOrder::Group {
   std::uint64_t number = 0;
-  std::uint64_t first = 0;    // number of its first sample
+  std::uint64_t first = 0;  // number of its first sample
   std::uint64_t samples = 0;
-  std::uint64_t uses = 0;     // in an epoch
+  std::uint64_t uses = 0;  // in an epoch
   std::vector<std::uint64_t> blocks;
   std::list<std::unique_ptr<Round>> rounds;  // the last ones asked for, newest first
 };
@@ -74,7 +74,8 @@ SampleOrder::SampleOrder(std::uint64_t seed, std::uint32_t stream, std::vector<S
     CSKD_CHECK(std::isfinite(each.weight) && each.weight >= 0, "weight {}", each.weight);
     const double uses = std::round(each.weight * static_cast<double>(group.samples));
     CSKD_CHECK(uses < 0x1p48, "{} uses in an epoch", uses);
-    group.uses = each.weight > 0 && group.samples > 0 ? std::max<std::uint64_t>(1, static_cast<std::uint64_t>(uses)) : 0;
+    group.uses =
+        each.weight > 0 && group.samples > 0 ? std::max<std::uint64_t>(1, static_cast<std::uint64_t>(uses)) : 0;
     first += group.samples;
     size_ += group.uses;
     groups_.push_back(std::move(group));
@@ -105,7 +106,8 @@ void SampleOrder::enter(std::uint64_t epoch, std::uint64_t place) const {
   const std::uint64_t end = start_of(number + 1);
   // 2^20 windows of 2^44 epochs; what is beyond repeats.
   const std::uint64_t item = (epoch << 20) + number;
-  window_ = std::make_unique<Window>(Window{epoch, start, end, {seed_, stream_ + kOfWindows, item, end - start}, {}, {}});
+  window_ =
+      std::make_unique<Window>(Window{epoch, start, end, {seed_, stream_ + kOfWindows, item, end - start}, {}, {}});
   std::uint64_t sum = 0;
   for (const Group& group : groups_) {
     const std::uint64_t first = share(number, group.uses, windows_);
@@ -140,7 +142,8 @@ std::unique_ptr<SampleOrder::Round> SampleOrder::make_round(const Group& group, 
 SampleUse SampleOrder::use_of(Group& group, std::uint64_t use) const {
   const std::uint64_t number = use / group.samples;
   const std::uint64_t place = use % group.samples;
-  auto round = std::find_if(group.rounds.begin(), group.rounds.end(), [&](const auto& each) { return each->number == number; });
+  auto round =
+      std::find_if(group.rounds.begin(), group.rounds.end(), [&](const auto& each) { return each->number == number; });
   if (round == group.rounds.end()) {
     group.rounds.push_front(make_round(group, number));
     if (group.rounds.size() > kRoundsKept) group.rounds.pop_back();

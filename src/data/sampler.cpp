@@ -29,9 +29,10 @@ BatchLayout make_batch_layout(const char* table, std::uint64_t global_batch, std
 
 void require_batch(const SampleOrder& order, const std::string& key, std::uint64_t batch) {
   if (batch <= order.size()) return;
-  throw runtime::UsageError(fmt::format(
-      "{} is {}, but an epoch of its pictures has {}: lower it, add pictures, or raise labels.fraction or sources.weight",
-      key, batch, order.size()));
+  throw runtime::UsageError(
+      fmt::format("{} is {}, but an epoch of its pictures has {}: lower it, add pictures, or raise labels.fraction or "
+                  "sources.weight",
+                  key, batch, order.size()));
 }
 
 }  // namespace cskd::data

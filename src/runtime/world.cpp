@@ -101,8 +101,8 @@ void yield_when_oversubscribed(const Environment& environment) {
   }
 }
 
-// Without a launcher Open MPI starts a daemon, only to be able to start further processes. Any sign of a launcher, also of
-// one that is not known here, leaves it at that.
+// Without a launcher Open MPI starts a daemon, only to be able to start further processes. Any sign of a launcher, also
+// of one that is not known here, leaves it at that.
 void start_alone_when_alone(const Environment& environment) {
   for (const char* name : {"OMPI_COMM_WORLD_SIZE", "PMIX_RANK", "PMIX_NAMESPACE", "PMI_RANK", "SLURM_PROCID"}) {
     if (environment(name)) return;

@@ -30,7 +30,8 @@ class AlignStage : public ModelStage {
         caches_(context, *corpus_, std::move(binding)),
         samples_(data::SampleSet::of_split(*corpus_, shards::Split::kUnlabelled)
                      .followed_by(data::SampleSet::of_split(*corpus_, shards::Split::kTrain))),
-        order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.groups()) {
+        order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.groups(),
+               context.config.data().shuffle_window()) {
     data::require_batch(order_, "align.training.global_batch", context.config.align().training().global_batch());
   }
 
@@ -71,7 +72,7 @@ class AlignStage : public ModelStage {
       std::memcpy(target, bits.data(), 2 * bits.size());
       target += 2 * bits.size();
     }
-    return {render_batch(*corpus_, requests, shape_size_), targets.to(at::kFloat)};
+    return {render_batch(*corpus_, requests, shape_size_, resize_mode(context_.config)), targets.to(at::kFloat)};
   }
 
   const Context& context_;

@@ -9,7 +9,12 @@
 
 namespace cskd::stages {
 
-at::Tensor render_batch(const data::Corpus& corpus, const std::vector<ViewRequest>& requests, int side) {
+data::ResizeMode resize_mode(const config::Config& config) {
+  return config.data().resize() == config::fast ? data::ResizeMode::kFast : data::ResizeMode::kExact;
+}
+
+at::Tensor render_batch(const data::Corpus& corpus, const std::vector<ViewRequest>& requests, int side,
+                        data::ResizeMode mode) {
   const at::Tensor pixels = at::empty({static_cast<std::int64_t>(requests.size()), side, side, 3}, at::kByte);
   const size_t stride = size_t{3} * static_cast<size_t>(side) * static_cast<size_t>(side);
   auto* target = pixels.data_ptr<std::uint8_t>();
@@ -17,7 +22,7 @@ at::Tensor render_batch(const data::Corpus& corpus, const std::vector<ViewReques
     const shards::ImageShardReader& shard = corpus.shard(request.sample.shard);
     const std::vector<std::byte> bytes = shard.read(request.sample.row);
     try {
-      data::render_view(bytes, request.view, side, {target, stride});
+      data::render_view(bytes, request.view, side, mode, {target, stride});
     } catch (const runtime::DataError&) {
       runtime::rethrow_with_context(fmt::format("{} row {} ('{}') cannot be decoded", shard.path().native(),
                                                 request.sample.row, shard.key(request.sample.row)));

@@ -6,7 +6,9 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "config/config.pb.h"
 #include "data/corpus.h"
+#include "data/resize.h"
 #include "data/view.h"
 
 namespace cskd::stages {
@@ -16,8 +18,12 @@ struct ViewRequest {
   data::View view;
 };
 
+// As data.resize of a configuration says.
+data::ResizeMode resize_mode(const config::Config& config);
+
 // Pixels [n, side, side, 3], uint8, on the CPU. Throws DataError that names shard and row. Any thread.
-at::Tensor render_batch(const data::Corpus& corpus, const std::vector<ViewRequest>& requests, int side);
+at::Tensor render_batch(const data::Corpus& corpus, const std::vector<ViewRequest>& requests, int side,
+                        data::ResizeMode mode);
 
 // Label histograms [n, K], float32, on the CPU. REQUIRES: all samples have labels
 at::Tensor label_batch(const data::Corpus& corpus, const std::vector<data::SampleRef>& samples);

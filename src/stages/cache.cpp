@@ -53,17 +53,16 @@ void cache_shard(const Context& context, const data::Corpus& corpus, std::uint32
     }
   }
   const std::uint64_t batches = (rows.size() + rows_at_once - 1) / rows_at_once;
-  data::Prefetcher<at::Tensor> loader(context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, 0,
-                                      batches, [&](std::uint64_t batch) {
-                                        std::vector<ViewRequest> requests;
-                                        for (std::uint64_t row = batch * rows_at_once;
-                                             row < std::min<std::uint64_t>(rows.size(), (batch + 1) * rows_at_once);
-                                             ++row) {
-                                          for (const data::View& view : draw_views(context, shard, row))
-                                            requests.push_back({{index, row}, view});
-                                        }
-                                        return render_batch(corpus, requests, encoder.shape().image_size);
-                                      });
+  data::Prefetcher<at::Tensor> loader(
+      context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, 0, batches,
+      [&](std::uint64_t batch) {
+        std::vector<ViewRequest> requests;
+        for (std::uint64_t row = batch * rows_at_once;
+             row < std::min<std::uint64_t>(rows.size(), (batch + 1) * rows_at_once); ++row) {
+          for (const data::View& view : draw_views(context, shard, row)) requests.push_back({{index, row}, view});
+        }
+        return render_batch(corpus, requests, encoder.shape().image_size, resize_mode(context.config));
+      });
   const std::uint64_t numbers = binding.view_count * binding.width;
   for (std::uint64_t batch = 0; batch < batches; ++batch) {
     const at::Tensor half = encode_views(encoder, loader.next(), context.communicator.device());
@@ -90,8 +89,9 @@ shards::CacheBinding cache_binding(const config::Config& config, const models::E
   return {.encoder = shape.name,
           .weights = clip_inputs(config),
           .image_size = static_cast<std::uint64_t>(shape.image_size),
-          .preprocessing = fmt::format("bicubic, mean {} {} {}, stddev {} {} {}", shape.mean[0], shape.mean[1],
-                                       shape.mean[2], shape.stddev[0], shape.stddev[1], shape.stddev[2]),
+          .preprocessing = fmt::format(
+              "{}, mean {} {} {}, stddev {} {} {}", config.data().resize() == config::fast ? "fast bicubic" : "bicubic",
+              shape.mean[0], shape.mean[1], shape.mean[2], shape.stddev[0], shape.stddev[1], shape.stddev[2]),
           .views = fmt::format("random resized crop, area {} to 1, ratio 3/4 to 4/3, flip 1/2, seed {}",
                                config.cache().min_area(), config.run().seed()),
           .decoder_version = data::kDecoderVersion,
@@ -118,6 +118,7 @@ runtime::ContentHash cache_inputs(const Context& context) {
   hasher.add_field(shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
   hasher.add_field(clip_inputs(context.config).hex());
   hasher.add_field(context.config.cache().SerializeAsString());
+  hasher.add_field(static_cast<std::uint64_t>(context.config.data().resize()));
   hasher.add_field(context.config.run().seed());
   return hasher.hash();
 }

@@ -64,8 +64,8 @@ void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models:
     const data::SampleRef sample = samples.at(random.bits64() % samples.size());
     const std::uint64_t view = random.bits64() % views();
     const shards::FeatureCacheReader& cache = of(sample.shard);
-    const at::Tensor pixels =
-        render_batch(corpus_, {{sample, view_of(cache.view(sample.row, view))}}, clip.shape().image_size);
+    const at::Tensor pixels = render_batch(corpus_, {{sample, view_of(cache.view(sample.row, view))}},
+                                           clip.shape().image_size, resize_mode(context_.config));
     const at::Tensor found = encode_views(clip, pixels, context_.communicator.device()).to(at::kFloat);
     const std::vector<std::uint16_t> bits = cache.pooled(sample.row, view);
     at::Tensor stored = at::empty({1, static_cast<std::int64_t>(bits.size())}, at::kHalf);

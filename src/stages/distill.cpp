@@ -65,9 +65,9 @@ class DistillStage : public ModelStage {
         settings_(context.config.distill()),
         corpus_(std::move(corpus)),
         sets_(data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed())),
-        labelled_{sets_.labelled, {seed(), data::kStreamLabelledOrder, sets_.labelled.groups()}, {}, true},
+        labelled_{sets_.labelled, {seed(), data::kStreamLabelledOrder, sets_.labelled.groups(), window()}, {}, true},
         unlabelled_{
-            sets_.unlabelled, {seed(), data::kStreamUnlabelledOrder, sets_.unlabelled.groups()}, {}, false} {
+            sets_.unlabelled, {seed(), data::kStreamUnlabelledOrder, sets_.unlabelled.groups(), window()}, {}, false} {
     const std::uint64_t micro_batches = settings_.training().micro_batches();
     data::require_batch(labelled_.order, "distill.labelled_batch", labelled_samples(settings_) * micro_batches);
     data::require_batch(unlabelled_.order, "distill.training.global_batch", settings_.training().global_batch());
@@ -126,6 +126,7 @@ class DistillStage : public ModelStage {
   };
 
   std::uint64_t seed() const { return context_.config.run().seed(); }
+  std::uint64_t window() const { return context_.config.data().shuffle_window(); }
 
   double consistency_weight(std::uint64_t step) const {
     const double ramp = settings_.consistency_ramp() * static_cast<double>(settings_.training().steps());
@@ -153,8 +154,9 @@ class DistillStage : public ModelStage {
     }
     const at::Tensor index = at::tensor(at::ArrayRef<std::int64_t>(numbers));
     StreamBatch batch;
-    batch.strong = render_batch(*corpus_, strong, image_size_);
-    if (settings_.consistency_weight() > 0) batch.weak = render_batch(*corpus_, weak, image_size_);
+    const data::ResizeMode mode = resize_mode(context_.config);
+    batch.strong = render_batch(*corpus_, strong, image_size_, mode);
+    if (settings_.consistency_weight() > 0) batch.weak = render_batch(*corpus_, weak, image_size_, mode);
     batch.teacher = stream.pseudo.distributions.index_select(0, index);
     batch.weight = stream.pseudo.weights.index_select(0, index);
     if (stream.has_labels) batch.labels = label_batch(*corpus_, samples);
@@ -178,6 +180,7 @@ runtime::ContentHash distill_inputs(const Context& context) {
   hasher.add_field(context.config.labels().SerializeAsString());
   hasher.add_field(context.config.distill().SerializeAsString());
   hasher.add_field(context.config.finetune().SerializeAsString());
+  hasher.add_field(context.config.data().SerializeAsString());
   hasher.add_field(context.config.run().seed());
   if (context.config.distill().start() == config::aligned || context.config.finetune().start() == config::aligned) {
     hasher.add_field(align_inputs(context).hex());

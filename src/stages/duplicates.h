@@ -13,8 +13,8 @@
 // Note [Memory of packing]
 // A corpus may hold more pictures than fit into memory. What is decided about all of them at once is sorted outside of
 // memory (runtime/external_sort.h): the pictures by their pixels, by their perceptual hash, and by their place in the
-// shards; the pairs that nearly equal each other; the losses. The search for near pairs runs on hashes in memory, and on
-// every two parts of them where there are more. What remains is a bit for each picture on rank 0.
+// shards; the pairs that nearly equal each other; the losses. The search for near pairs runs on hashes in memory, and
+// on every two parts of them where there are more. What remains is a bit for each picture on rank 0.
 #pragma once
 
 #include <cstdint>
@@ -27,10 +27,10 @@
 namespace cskd::stages {
 
 struct DuplicateRules {
-  int distance = 6;                        // most differing bits of perceptual hashes
-  bool drop_near = true;                   // near duplicates that do not leak go, too
-  int threads = 1;                         // of this process
-  std::uint64_t memory = 512ULL << 20;     // bytes of this process for what is compared
+  int distance = 6;                     // most differing bits of perceptual hashes
+  bool drop_near = true;                // near duplicates that do not leak go, too
+  int threads = 1;                      // of this process
+  std::uint64_t memory = 512ULL << 20;  // bytes of this process for what is compared
 };
 
 // All losses. Collective: ranks share the search, and all get the result, which lies in `folder` as other working files

@@ -35,7 +35,8 @@ bool is_too_large(const config::Packing& packing, const data::ImageHeader& heade
 // What the pixels of a picture tell: XXH3-128 of width, height (i32) and the upright rows, and the look.
 class PixelFacts {
  public:
-  explicit PixelFacts(const data::ImageHeader& header) : look_(header.width(), header.height()), width_(header.width()) {
+  explicit PixelFacts(const data::ImageHeader& header)
+      : look_(header.width(), header.height()), width_(header.width()) {
     const std::array<std::int32_t, 2> size{header.width(), header.height()};
     hasher_.add(std::as_bytes(std::span(size)));
   }

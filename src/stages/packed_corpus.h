@@ -27,8 +27,7 @@ std::vector<config::Source> ordered_sources(const config::Config& config,
                                             const std::optional<shards::Manifest>& packed);
 
 // Called with a record for each row that is not withdrawn, its key, and the hash of its bytes.
-using TakePackedRow =
-    std::function<void(const IndexRecord&, const std::string& key, const runtime::ContentHash& hash)>;
+using TakePackedRow = std::function<void(const IndexRecord&, const std::string& key, const runtime::ContentHash& hash)>;
 // In the order of the manifest. Throws as ImageShardReader.
 void for_each_packed_row(const std::filesystem::path& folder, const shards::Manifest& manifest,
                          const TakePackedRow& take);

@@ -12,8 +12,8 @@ namespace {
 
 constexpr std::size_t kMostParts = 64;  // every rank opens all of them
 
-IndexRecord record_of(const shards::SurveyChunk::Picture& picture, const std::string& source_name,
-                      std::uint32_t source, const ChunkPlace& place) {
+IndexRecord record_of(const shards::SurveyChunk::Picture& picture, const std::string& source_name, std::uint32_t source,
+                      const ChunkPlace& place) {
   IndexRecord record{.key_hash = key_hash(source_name, picture.key()),
                      .stored_size = picture.stored_size(),
                      .place = place.offset,

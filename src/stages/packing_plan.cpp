@@ -39,8 +39,7 @@ class Cutter {
   // `most`: samples of a shard.
   void take(const Placed& picture, std::uint64_t position, std::uint64_t most) {
     const bool follows = !cuts_.empty() && is_of(picture, cuts_.back());
-    const bool fits =
-        follows && cuts_.back().samples < most && cuts_.back().bytes + picture.bytes <= rules_.bytes;
+    const bool fits = follows && cuts_.back().samples < most && cuts_.back().bytes + picture.bytes <= rules_.bytes;
     if (!fits) {
       cuts_.push_back({.source = picture.source,
                        .split = static_cast<Split>(picture.split),
@@ -113,9 +112,8 @@ void write_packing_order(const SampleIndex& index, const LossList& losses, std::
 std::vector<ShardCut> cut_into_shards(const PackingOrder& order, const CutRules& rules) {
   // How few shards each source and split needs, and with how many pictures in each they are of like size.
   Cutter fullest(rules);
-  for_each_placed(order, [&](const Placed& picture, std::uint64_t position) {
-    fullest.take(picture, position, rules.samples);
-  });
+  for_each_placed(
+      order, [&](const Placed& picture, std::uint64_t position) { fullest.take(picture, position, rules.samples); });
   std::vector<std::uint64_t> most;  // of each source and split
   for (auto first = fullest.cuts().begin(); first != fullest.cuts().end();) {
     const auto end = std::find_if(first + 1, fullest.cuts().end(), [](const ShardCut& cut) { return cut.number == 0; });
@@ -158,8 +156,7 @@ PlannedShard plan_shard(const Survey& survey, const PackingOrder& order, std::ui
   for (auto first = rows.begin(); first != rows.end();) {
     const Chunk& chunk = survey.chunk_of(placed[*first].number - packed);
     const std::uint64_t end_number = packed + chunk.first + chunk.samples;
-    const auto end =
-        std::find_if(first, rows.end(), [&](std::size_t row) { return placed[row].number >= end_number; });
+    const auto end = std::find_if(first, rows.end(), [&](std::size_t row) { return placed[row].number >= end_number; });
     std::vector<ChunkPlace> places;
     for (auto row = first; row != end; ++row) places.push_back(placed[*row].place);
     std::vector<Picture> pictures = survey.read_pictures(chunk, places);

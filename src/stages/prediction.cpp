@@ -38,7 +38,7 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpu
                 {sample, data::whole_view(shard.width(sample.row), shard.height(sample.row), view == 1)});
           }
         }
-        return render_batch(corpus, requests, model.shape().image_size);
+        return render_batch(corpus, requests, model.shape().image_size, resize_mode(context.config));
       });
   std::vector<at::Tensor> parts;
   std::int64_t bins = 0;

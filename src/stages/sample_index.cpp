@@ -13,8 +13,7 @@ std::uint64_t key_hash(std::string_view source_name, std::string_view key) {
 }
 
 SampleIndex::SampleIndex(const std::vector<std::filesystem::path>& files) {
-  for (const std::filesystem::path& file : files)
-    firsts_.push_back(firsts_.back() + files_.emplace_back(file).size());
+  for (const std::filesystem::path& file : files) firsts_.push_back(firsts_.back() + files_.emplace_back(file).size());
 }
 
 SampleIndex::Place SampleIndex::place_of(std::uint64_t number) const {

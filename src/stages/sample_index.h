@@ -35,7 +35,8 @@ static_assert(std::is_trivially_copyable_v<IndexRecord> && sizeof(IndexRecord) =
 
 std::uint64_t key_hash(std::string_view source_name, std::string_view key);
 
-// The records of one or more files: rows of existing shards first, then the pictures of the survey, each in their order.
+// The records of one or more files: rows of existing shards first, then the pictures of the survey, each in their
+// order.
 class SampleIndex {
  public:
   // Throws Error.

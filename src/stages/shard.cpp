@@ -155,8 +155,8 @@ Decision decide(const PackingContext& context, const Survey& survey, const Sampl
     const config::Packing& packing = context.config.packing();
     decision.counts = count(index, losses, survey.sources().size());
     write_packing_order(index, losses, context.config.run().seed(), kSortMemory, order);
-    decision.cuts = cut_into_shards(PackingOrder(order), {.samples = packing.max_samples(),
-                                                          .bytes = std::uint64_t{packing.max_size()} << 20});
+    decision.cuts = cut_into_shards(
+        PackingOrder(order), {.samples = packing.max_samples(), .bytes = std::uint64_t{packing.max_size()} << 20});
   }
   broadcast(context.world, decision.counts);
   broadcast(context.world, decision.cuts);
@@ -315,9 +315,8 @@ StageOutcome run_shard(const Context& stage) {
   if (packed_rows + added == 0) throw runtime::DataError("not one picture of the sources can be used");
   if (context.world.rank() == 0) runtime::require_free_space(folder, bytes + bytes / 16, "the image shards");
   context.world.barrier();
-  const std::vector<Manifest::Shard> entries =
-      write_shards(context, survey, PackingOrder(work / "order"), packed_rows, decision.cuts,
-                   packed ? packed->generations() : 0);
+  const std::vector<Manifest::Shard> entries = write_shards(context, survey, PackingOrder(work / "order"), packed_rows,
+                                                            decision.cuts, packed ? packed->generations() : 0);
 
   const Manifest manifest = make_manifest(context, packed, survey, decision.counts, losses, entries);
   const bool nothing_new = packed && packed->SerializeAsString() == manifest.SerializeAsString();

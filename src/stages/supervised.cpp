@@ -28,7 +28,8 @@ class SupervisedStage : public ModelStage {
         corpus_(std::move(corpus)),
         samples_(
             data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed()).labelled),
-        order_(context.config.run().seed(), data::kStreamLabelledOrder, samples_.groups()) {
+        order_(context.config.run().seed(), data::kStreamLabelledOrder, samples_.groups(),
+               context.config.data().shuffle_window()) {
     data::require_batch(order_, this->name() + ".training.global_batch", training.global_batch());
   }
 
@@ -58,7 +59,8 @@ class SupervisedStage : public ModelStage {
       requests.push_back({sample, data::strong_view(random, shard.width(sample.row), shard.height(sample.row))});
       samples.push_back(sample);
     }
-    return {render_batch(*corpus_, requests, image_size_), label_batch(*corpus_, samples)};
+    return {render_batch(*corpus_, requests, image_size_, resize_mode(context_.config)),
+            label_batch(*corpus_, samples)};
   }
 
   const Context& context_;
@@ -86,6 +88,7 @@ StageOutcome run_supervised(const Context& context, const Recipe& recipe) {
   inputs.add_field(static_cast<std::uint64_t>(recipe.image_size));
   inputs.add_field(context.config.labels().SerializeAsString());
   inputs.add_field(recipe.training->SerializeAsString());
+  inputs.add_field(context.config.data().SerializeAsString());
   inputs.add_field(context.config.run().seed());
   if (recipe.start == config::clip) inputs.add_field(clip_inputs(context.config).hex());
   if (recipe.start == config::aligned) inputs.add_field(align_inputs(context).hex());

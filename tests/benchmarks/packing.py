@@ -15,7 +15,6 @@ import json
 import multiprocessing
 import os
 import pathlib
-import resource
 import shutil
 import statistics
 import subprocess
@@ -129,7 +128,6 @@ def main():
         median = statistics.median(values)
         each = " ".join(f"{arguments.pictures / value:.0f}" for value in values)
         print(f"{name:<28} {median:>8.2f} {arguments.pictures / median:>9.0f} {bare / median:>16.0%}    {each}")
-    print(f"largest memory of a process of cskd or a peer: {resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024:.0f} MiB")
 
 
 if __name__ == "__main__":

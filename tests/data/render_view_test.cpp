@@ -3,10 +3,13 @@
 #include "data/render_view.h"
 
 #include <algorithm>
+#include <cstdlib>
 #include <vector>
 
 #include <gtest/gtest.h>
 
+#include "data/decode.h"
+#include "data/jpeg_decoder.h"
 #include "data/recompress.h"
 #include "tests/data/decode_pictures.h"
 
@@ -16,11 +19,15 @@ namespace {
 constexpr int kSide = 64;
 const Image kScene = tests::scene(120, 90);
 
+std::vector<std::uint8_t> rendered(const std::string& file, const View& view, ResizeMode mode) {
+  std::vector<std::uint8_t> pixels(std::size_t{3} * kSide * kSide);
+  render_view(tests::bytes_of(file), view, kSide, mode, pixels);
+  return pixels;
+}
+
 std::vector<std::uint8_t> rendered(const View& view) {
   static const std::string file = tests::png(kScene);
-  std::vector<std::uint8_t> pixels(std::size_t{3} * kSide * kSide);
-  render_view(std::as_bytes(std::span(file)), view, kSide, pixels);
-  return pixels;
+  return rendered(file, view, ResizeMode::kExact);
 }
 
 Image cut(const Box& box) { return resize(kScene, box, kSide, kSide, kViewFilter); }
@@ -45,6 +52,84 @@ TEST(RenderView, PaintsTheErasedRectangleLastAndNothingElse) {
   Image expected = cut(view.box);
   for (int y = 32; y < 48; ++y) std::fill(expected.row(y) + 48, expected.row(y) + 72, std::uint8_t{124});
   EXPECT_EQ(rendered(view), expected.rgb);
+}
+
+// Red rises to the right, green downwards, blue falls to the right: a shift by a pixel, or a side in place of another
+// one, shows.
+Image slopes(int width, int height) {
+  Image image{width, height, {}};
+  for (int y = 0; y < height; ++y) {
+    for (int x = 0; x < width; ++x) {
+      const auto share = [](int value, int of) { return static_cast<std::uint8_t>(20 + 200 * value / of); };
+      image.rgb.insert(image.rgb.end(), {share(x, width), share(y, height), share(width - x, width)});
+    }
+  }
+  return image;
+}
+
+TEST(RenderView, LowerResolutionsShowTheSameBox) {
+  // Boxes of 1, 2, 4 and 8 times the side or more, at odd places of pictures with odd sides.
+  for (const int scale : {1, 2, 4, 8}) {
+    const int width = kSide * scale + 61;
+    const int height = kSide * scale + 43;
+    const Image image = slopes(width, height);
+    for (int orientation = 1; orientation <= 8; ++orientation) {
+      for (const int sampling : {1, 2}) {
+        const std::string file = tests::jpeg(
+            image, {.horizontal = sampling, .vertical = sampling, .orientation = orientation == 1 ? 0 : orientation});
+        const bool turned = orientation >= 5;
+        const View view{.box = {turned ? 7 : 13, turned ? 13 : 7, kSide * scale + 5, kSide * scale + 3}};
+        const std::vector<std::uint8_t> exact = rendered(file, view, ResizeMode::kExact);
+        const std::vector<std::uint8_t> fast = rendered(file, view, ResizeMode::kFast);
+        double sum = 0;
+        int most = 0;
+        for (std::size_t i = 0; i < exact.size(); ++i) {
+          sum += std::abs(exact[i] - fast[i]);
+          most = std::max(most, std::abs(exact[i] - fast[i]));
+        }
+        EXPECT_LT(sum / static_cast<double>(exact.size()), 0.7) << scale << " times, orientation " << orientation;
+        EXPECT_LE(most, 6) << scale << " times, orientation " << orientation;
+      }
+    }
+  }
+}
+
+TEST(DecodeRegionReduced, TakesTheLowestResolutionThatIsEnough) {
+  const std::string file = tests::jpeg(tests::scene(500, 300), {});
+  const ImageHeader header = read_image_header(tests::bytes_of(file));
+  const auto size = [&](const Box& box, int side) {
+    const ReducedRegion region = decode_region_reduced(tests::bytes_of(file), header, box, side);
+    return std::pair(region.image.width, region.image.height);
+  };
+  EXPECT_EQ(size({0, 0, 500, 300}, 151), std::pair(500, 300));
+  EXPECT_EQ(size({0, 0, 500, 300}, 150), std::pair(250, 150));
+  EXPECT_EQ(size({0, 0, 500, 300}, 75), std::pair(125, 75));
+  EXPECT_EQ(size({0, 0, 500, 300}, 30), std::pair(63, 38));
+  EXPECT_EQ(size({3, 1, 100, 100}, 50), std::pair(51, 51));
+  const std::string other = tests::png(tests::scene(500, 300));
+  const ReducedRegion region =
+      decode_region_reduced(tests::bytes_of(other), read_image_header(tests::bytes_of(other)), {0, 0, 500, 300}, 30);
+  EXPECT_EQ(region.image.width, 500);
+}
+
+// A part of a picture at a lower resolution is that part of the whole at that resolution.
+TEST(DecodeRegionReduced, EqualsThePartOfTheWhole) {
+  for (const int sampling : {1, 2}) {
+    const std::string file = tests::jpeg(tests::scene(531, 313), {.horizontal = sampling, .vertical = sampling});
+    const ImageHeader header = read_image_header(tests::bytes_of(file));
+    for (const int reduction : {2, 4, 8}) {
+      const int width = (531 + reduction - 1) / reduction;
+      const int height = (313 + reduction - 1) / reduction;
+      const Image whole = decode_jpeg(tests::bytes_of(file), header, {0, 0, width, height}, reduction);
+      const Box box{width / 3, height / 4, width / 2, height / 2};
+      const Image part = decode_jpeg(tests::bytes_of(file), header, box, reduction);
+      for (int y = 0; y < box.height; ++y) {
+        const std::uint8_t* expected = whole.row(box.y + y) + std::ptrdiff_t{3} * box.x;
+        ASSERT_TRUE(std::equal(part.row(y), part.row(y) + std::ptrdiff_t{3} * box.width, expected))
+            << "row " << y << " at 1/" << reduction << ", sampling " << sampling;
+      }
+    }
+  }
 }
 
 }  // namespace

@@ -107,16 +107,17 @@ std::vector<std::uint8_t> random_bytes(runtime::Philox& random, std::size_t size
   return bytes;
 }
 
-TEST(ResizeLoops, OfEveryProcessorGiveTheSameBytes) {
-  const ResizeLoops portable = portable_resize_loops();
-  const ResizeLoops fastest = fastest_resize_loops();
+template <typename Coefficient>
+void expect_same_bytes(const ResizeLoopsOf<Coefficient>& portable, const ResizeLoopsOf<Coefficient>& fastest,
+                       const auto& make) {
   runtime::Philox random(1, 0, 0);
   for (int i = 0; i < 300; ++i) {
     const auto source = static_cast<int>(1 + random.below(200));
     const auto target = static_cast<int>(1 + random.below(120));
-    const Axis axis = make_axis(source, 0, source, target, i % 2 == 0 ? Filter::kBicubic : Filter::kBilinear);
+    const AxisOf<Coefficient> axis =
+        make(make_axis(source, 0, source, target, i % 2 == 0 ? Filter::kBicubic : Filter::kBilinear));
 
-    const std::vector<std::uint8_t> columns = random_bytes(random, std::size_t{kColumnBytes} * source);
+    const std::vector<std::uint8_t> columns = random_bytes(random, std::size_t{kColumnBytes} * (source + 1));
     std::vector<std::uint8_t> expected(std::size_t{kColumnBytes} * target);
     std::vector<std::uint8_t> found = expected;
     portable.columns(columns.data(), 0, axis, target, expected.data());
@@ -128,13 +129,55 @@ TEST(ResizeLoops, OfEveryProcessorGiveTheSameBytes) {
     expected.resize(row_bytes);
     found.resize(row_bytes);
     for (int y = 0; y < target; ++y) {
-      const Axis::Window window = axis.windows[static_cast<std::size_t>(y)];
-      const std::uint8_t* from = rows.data() + row_bytes * static_cast<std::size_t>(window.first);
-      portable.rows(from, axis.of(y), window.count, row_bytes, expected.data());
-      fastest.rows(from, axis.of(y), window.count, row_bytes, found.data());
+      const auto [first, count] = axis.windows[static_cast<std::size_t>(y)];
+      const std::uint8_t* from = rows.data() + row_bytes * static_cast<std::size_t>(first);
+      portable.rows(from, axis.of(y), count, row_bytes, expected.data());
+      fastest.rows(from, axis.of(y), count, row_bytes, found.data());
       ASSERT_EQ(found, expected) << source << " rows of " << row_bytes << " to " << target;
     }
   }
+}
+
+TEST(ResizeLoops, OfEveryProcessorGiveTheSameBytes) {
+  expect_same_bytes(portable_resize_loops(), fastest_resize_loops(), [](const Axis& axis) { return axis; });
+  expect_same_bytes(portable_fast_resize_loops(), fastest_fast_resize_loops(), fast_axis);
+}
+
+TEST(FastAxis, SumsToOneInEveryWindow) {
+  for (const auto& [source, target] : {std::pair(1, 1), {7, 5}, {500, 224}, {1600, 100}, {10, 300}}) {
+    const FastAxis axis = fast_axis(make_axis(source, 0, source, target, Filter::kBicubic));
+    for (int i = 0; i < target; ++i) {
+      int sum = 0;
+      for (std::size_t k = 0; k < axis.stride; ++k) sum += axis.of(i)[k];
+      EXPECT_EQ(sum, 1 << kFastCoefficientBits);
+    }
+  }
+}
+
+TEST(FastResize, IsAtMostTwoLevelsAwayFromTheExactOne) {
+  runtime::Philox random(1, 0, 0);
+  int most = 0;
+  for (int i = 0; i < 120; ++i) {
+    const int width = 1 + static_cast<int>(random.below(i % 3 == 0 ? 1500 : 300));
+    const int height = 1 + static_cast<int>(random.below(300));
+    const Image image =
+        i % 2 == 0 ? Image{width, height, random_bytes(random, std::size_t{3} * width * height)} : scene(width, height);
+    const int target = 1 + static_cast<int>(random.below(250));
+    const Filter filter = i % 4 < 2 ? Filter::kBicubic : Filter::kBilinear;
+    const Rectangle box{0, 0, static_cast<double>(width), static_cast<double>(height)};
+    const Image exact = resize(image, box, target, target, filter, ResizeMode::kExact);
+    const Image fast = resize(image, box, target, target, filter, ResizeMode::kFast);
+    for (std::size_t k = 0; k < exact.rgb.size(); ++k) most = std::max(most, std::abs(exact.rgb[k] - fast.rgb[k]));
+  }
+  EXPECT_LE(most, 2);
+  EXPECT_GE(most, 1) << "is it another one at all?";
+}
+
+TEST(FastResize, FallsBackWhereAPictureBecomesTiny) {
+  const Image image = scene(1700, 40);
+  const Rectangle box{0, 0, 1700, 40};
+  EXPECT_EQ(resize(image, box, 100, 40, Filter::kBicubic, ResizeMode::kFast).rgb,
+            resize(image, box, 100, 40, Filter::kBicubic, ResizeMode::kExact).rgb);
 }
 
 TEST(Flip, ExchangesColumns) {

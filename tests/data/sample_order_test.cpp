@@ -175,7 +175,8 @@ TEST(SampleOrder, BatchesHoldSourcesAsATrueShuffleDoes) {
     const double size = window == kOrderWindow ? kAll : static_cast<double>(window);
     const double expected = kBatch * share * (1 - share) * (size - kBatch) / (size - 1);
     // The variance of n independent normal squares has a relative standard deviation of sqrt(2 / n).
-    EXPECT_NEAR(squares / static_cast<double>(batches) / expected, 1, 5 * std::sqrt(2.0 / static_cast<double>(batches)));
+    EXPECT_NEAR(squares / static_cast<double>(batches) / expected, 1,
+                5 * std::sqrt(2.0 / static_cast<double>(batches)));
   }
 }
 
@@ -202,7 +203,8 @@ TEST(SampleOrder, EpochsAreIndependent) {
       const std::vector<std::uint64_t> seen = samples(order, epoch * kSize, kSize);
       if (epoch > 0) {
         double product = 0;
-        for (std::uint64_t i = 0; i < kSize; ++i) product += (static_cast<double>(i) - (kSize - 1) / 2.0) * places[seen[i]];
+        for (std::uint64_t i = 0; i < kSize; ++i)
+          product += (static_cast<double>(i) - (kSize - 1) / 2.0) * places[seen[i]];
         sum = product / (static_cast<double>(kSize) * (static_cast<double>(kSize) * kSize - 1) / 12.0);
         // Samples of one block go through windows together: as if there were fewer of them.
         const double independent = window == kOrderWindow ? kSize : kSize / 300.0;
@@ -225,7 +227,8 @@ TEST(SampleOrder, AnyOtherNumberOfRanksGoesOnWithWhatIsLeft) {
       const BatchLayout layout = make_batch_layout("t", kBatch, kMicroBatches, rank, ranks);
       for (std::uint64_t step = first; step < end; ++step) {
         for (std::uint64_t own = 0; own < layout.own(); ++own) {
-          for (const std::uint64_t sample : samples(order, layout.position(step, own), layout.samples())) hash.add(sample);
+          for (const std::uint64_t sample : samples(order, layout.position(step, own), layout.samples()))
+            hash.add(sample);
         }
       }
     }

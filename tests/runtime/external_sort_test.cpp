@@ -21,9 +21,7 @@ struct Item {
 };
 
 struct Less {
-  bool operator()(const Item& a, const Item& b) const {
-    return a.key != b.key ? a.key < b.key : a.place < b.place;
-  }
+  bool operator()(const Item& a, const Item& b) const { return a.key != b.key ? a.key < b.key : a.place < b.place; }
 };
 
 class ExternalSort : public testing::Test {

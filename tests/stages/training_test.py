@@ -98,6 +98,21 @@ def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
     assert before == {file.name: digest(file) for file in (folder / "cache" / "ViT-demo-16").glob("*.h5")}
 
 
+def test_the_cache_of_another_resize_is_refused(cached, config):
+    path, _ = copied(cached, config, "fast")
+    process = run("align", path, "--set", "data.resize=fast")
+    assert process.returncode in (2, 3)
+    assert "another preprocessing" in process.stderr, process.stderr
+
+
+def test_a_batch_larger_than_an_epoch_is_refused(cached, config):
+    path, folder = copied(cached, config, "large")
+    process = run("align", path, "--set", "align.training.global_batch=65536")
+    assert process.returncode == 2
+    assert "align.training.global_batch is 65536, but an epoch of its pictures has" in process.stderr, process.stderr
+    assert not (folder / "align" / "model.safetensors").exists()
+
+
 def crc32c(data):
     """Castagnoli, bit by bit: RFC 3720, appendix B.4."""
     value = 0xFFFFFFFF
