@@ -62,7 +62,8 @@ using Words [[gnu::vector_size(2 * kWide)]] = std::uint16_t;
 // Rounded means of `count` bytes each, from their sums. No sum plus 1/2 is nearer to a multiple of `count` than 1/2,
 // which is far more than floats of this size lose: rounding down is exact.
 [[gnu::always_inline]] inline void divide(const std::uint16_t* sums, int count, std::size_t size, std::uint8_t* to) {
-  const float offset = 0.5F + static_cast<float>(count / 2);
+  const int half = count / 2;
+  const float offset = 0.5F + static_cast<float>(half);
   const float inverse = 1 / static_cast<float>(count);
   for (std::size_t i = 0; i < size; ++i)
     to[i] = static_cast<std::uint8_t>(static_cast<std::int32_t>((static_cast<float>(sums[i]) + offset) * inverse));

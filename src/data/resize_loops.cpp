@@ -155,9 +155,9 @@ CSKD_AVX2 void fast_rows_avx2(const std::uint8_t* from, const std::int16_t* coef
     for (int k = 0; k < count; k += 2, row += 2 * row_bytes) {
       const __m256i both = pair(coefficients + k);
       const std::uint8_t* next = k + 1 < count ? row + row_bytes : row;
-      for (int half = 0; half < 2; ++half) {
-        const __m128i upper = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + std::ptrdiff_t{16} * half));
-        const __m128i lower = _mm_loadu_si128(reinterpret_cast<const __m128i*>(next + std::ptrdiff_t{16} * half));
+      for (std::size_t half = 0; half < 2; ++half) {
+        const __m128i upper = _mm_loadu_si128(reinterpret_cast<const __m128i*>(row + 16 * half));
+        const __m128i lower = _mm_loadu_si128(reinterpret_cast<const __m128i*>(next + 16 * half));
         sums[2 * half] = add_products(sums[2 * half], _mm_unpacklo_epi8(upper, lower), both);
         sums[2 * half + 1] = add_products(sums[2 * half + 1], _mm_unpackhi_epi8(upper, lower), both);
       }

@@ -81,7 +81,7 @@ SampleOrder::SampleOrder(std::uint64_t seed, std::uint32_t stream, std::vector<S
     groups_.push_back(std::move(group));
   }
   if (size_ == 0) throw runtime::UsageError("no sample is left to train on: all sources are empty or have weight 0");
-  windows_ = std::max<std::uint64_t>(1, (size_ + window / 2) / window);
+  windows_ = (size_ + window - 1) / window;
 }
 
 SampleOrder::~SampleOrder() = default;

@@ -6,7 +6,8 @@
 // round(w * n) times: with weight 1 each sample once, with weight 2 each twice, with weight 1/2 one half in one epoch
 // and the other half in the next, because a group has rounds of its own, in each of which every sample comes once.
 //
-// An epoch is cut into windows of about `window` samples. Window k of K takes from each group of u uses those from
+// An epoch is cut into the fewest windows of at most `window` samples, and one more for each group (K windows). Window
+// k takes from each group of u uses those from
 // floor(k * u / K) to floor((k + 1) * u / K), so that every window holds the sources in their proportions, to one
 // sample. A keyed permutation mixes the window. So batches are mixed like those of a full shuffle of the window, while
 // a window reads from no more blocks than its samples fill, and one or two more for each group: what was read ahead of

@@ -72,6 +72,7 @@ void find_equal(const SampleIndex& index, const DuplicateRules& rules, runtime::
   world.barrier();
   if (world.rank() == 0) {
     std::vector<std::filesystem::path> parts;
+    parts.reserve(static_cast<std::size_t>(world.size()));
     for (int rank = 0; rank < world.size(); ++rank) parts.push_back(own_path(rank));
     runtime::RecordWriter<Loss> all(path);
     runtime::merge_sorted_files<Loss>(parts, rules.memory, ByLoser(), [&](const Loss& loss) { all.add(loss); });

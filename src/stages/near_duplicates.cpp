@@ -236,6 +236,7 @@ class NearSearcher {
   // Best first: whether the better of a pair stays is known when the pair's turn comes.
   void choose() {
     std::vector<std::filesystem::path> parts;
+    parts.reserve(static_cast<std::size_t>(world_.size()));
     for (int rank = 0; rank < world_.size(); ++rank) parts.push_back(pairs_of(rank));
     std::vector<bool> gone(index_.size());
     runtime::merge_sorted_files<NearPair>(parts, rules_.memory / 4, BestFirst(), [&](const NearPair& pair) {
