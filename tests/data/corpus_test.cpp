@@ -58,6 +58,52 @@ TEST_F(CorpusTest, WithdrawnRowsArePassedOver) {
   for (std::uint64_t i = 0; i < set.size(); ++i) EXPECT_EQ(set.at(i), expected[i]) << i;
 }
 
+// Shards of two sources, as they follow each other when the second one grew later.
+class TwoSources : public CorpusTest {
+ protected:
+  TwoSources() {
+    manifest_.mutable_sources(0)->set_weight(1);
+    manifest_.add_sources()->set_name("second");
+    manifest_.mutable_sources(1)->set_weight(2.5);
+    add_shard(manifest_, shards::Split::kTrain, 100, {});
+    add_shard(manifest_, shards::Split::kTrain, 40, {3, 5});
+    add_shard(manifest_, shards::Split::kTrain, 60, {});
+    add_shard(manifest_, shards::Split::kTrain, 2, {0, 1});
+    manifest_.mutable_shards(1)->set_source(1);
+  }
+};
+
+TEST_F(TwoSources, AreGroupsOfShardsWithTheirWeights) {
+  const Corpus all = corpus();
+  const std::vector<SampleGroup> groups = SampleSet::of_split(all, shards::Split::kTrain).groups();
+  ASSERT_EQ(groups.size(), 2U);
+  EXPECT_EQ(groups[0].weight, 1);
+  EXPECT_THAT(groups[0].blocks, testing::ElementsAre(100, 60));
+  EXPECT_EQ(groups[1].weight, 2.5);
+  EXPECT_THAT(groups[1].blocks, testing::ElementsAre(38));
+}
+
+TEST_F(TwoSources, GiveTheSameShareOfThoseChosen) {
+  const Corpus all = corpus();
+  const SampleSet whole = SampleSet::of_split(all, shards::Split::kTrain);
+  std::set<std::pair<std::uint32_t, std::uint64_t>> seen;
+  for (const bool rest : {false, true}) {
+    const SampleSet part = whole.choose(1, 100, 50, rest);
+    ASSERT_EQ(part.size(), rest ? 148U : 50U);
+    std::uint64_t of_second = 0;
+    for (std::uint64_t i = 0; i < part.size(); ++i) {
+      const SampleRef sample = part.at(i);
+      EXPECT_TRUE(seen.emplace(sample.shard, sample.row).second);
+      of_second += sample.shard == 1 ? 1 : 0;
+    }
+    EXPECT_NEAR(static_cast<double>(of_second), static_cast<double>(part.size()) * 38 / 198, 1);
+    std::uint64_t in_groups = 0;
+    for (const SampleGroup& group : part.groups()) in_groups += group.blocks.front();
+    EXPECT_EQ(in_groups, part.size());
+  }
+  EXPECT_EQ(seen.size(), 198U);
+}
+
 TEST_F(CorpusTest, RowsThatDoNotRiseAreRefused) {
   for (const std::vector<std::uint32_t>& rows : {std::vector<std::uint32_t>{3, 3}, {4, 2}, {10}}) {
     manifest_.clear_shards();

@@ -43,7 +43,7 @@ log_every = 2
 """
 
 
-def configuration(corpus, weights, folder, fraction=0.5, steps=8):
+def configuration(corpus, weights, folder, fraction=0.75, steps=8):
     text = f'[run]\nfolder = "{folder}"\nmin_free = 0\n'
     for name, kind in [("coast", "folder"), ("city", "folder"), ("studio", "folder"), ("archive", "webdataset"), ("rated", "ava")]:
         text += f'\n[[sources]]\nname = "{name}"\nkind = "{kind}"\npath = "{corpus / name}"\n'
