@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <cmath>
+#include <deque>
 #include <numeric>
 #include <utility>
 
@@ -47,7 +48,7 @@ struct SampleOrder::Group {
   std::uint64_t samples = 0;
   std::uint64_t uses = 0;  // in an epoch
   std::vector<std::uint64_t> blocks;
-  std::list<std::unique_ptr<Round>> rounds;  // the last ones asked for, newest first
+  std::deque<Round> rounds;  // the last ones asked for, newest first
 };
 
 struct SampleOrder::Window {
@@ -61,7 +62,7 @@ struct SampleOrder::Window {
 
 SampleOrder::SampleOrder(std::uint64_t seed, std::uint32_t stream, std::vector<SampleGroup> groups,
                          std::uint64_t window)
-    : seed_(seed), stream_(stream), mutex_(std::make_unique<std::mutex>()) {
+    : seed_(seed), stream_(stream) {
   CSKD_CHECK(groups.size() < (1U << 16) && window >= 1 && stream < kOfWindows, "{} groups, window {}, stream {}",
              groups.size(), window, stream);
   std::uint64_t first = 0;
@@ -85,7 +86,6 @@ SampleOrder::SampleOrder(std::uint64_t seed, std::uint32_t stream, std::vector<S
 }
 
 SampleOrder::~SampleOrder() = default;
-SampleOrder::SampleOrder(SampleOrder&&) noexcept = default;
 
 std::uint64_t SampleOrder::start_of(std::uint64_t window) const {
   std::uint64_t start = 0;
@@ -117,9 +117,9 @@ void SampleOrder::enter(std::uint64_t epoch, std::uint64_t place) const {
   }
 }
 
-std::unique_ptr<SampleOrder::Round> SampleOrder::make_round(const Group& group, std::uint64_t number) const {
+SampleOrder::Round SampleOrder::make_round(const Group& group, std::uint64_t number) const {
   runtime::Philox random(seed_, stream_ + kOfRounds, (number << 16) + group.number);
-  auto round = std::make_unique<Round>(Round{.number = number, .blocks = {}});
+  Round round{.number = number, .blocks = {}};
   std::uint64_t first = group.first;
   for (const std::uint64_t size : group.blocks) {
     Round::Block block{.first = first, .size = size};
@@ -129,12 +129,12 @@ std::unique_ptr<SampleOrder::Round> SampleOrder::make_round(const Group& group, 
     do {
       block.factor = 1 + std::uint64_t{random.below(bound)};
     } while (std::gcd(block.factor, size) != 1);
-    round->blocks.push_back(block);
+    round.blocks.push_back(block);
   }
-  for (std::size_t i = round->blocks.size(); i > 1; --i)
-    std::swap(round->blocks[i - 1], round->blocks[random.below(static_cast<std::uint32_t>(i))]);
+  for (std::size_t i = round.blocks.size(); i > 1; --i)
+    std::swap(round.blocks[i - 1], round.blocks[random.below(static_cast<std::uint32_t>(i))]);
   std::uint64_t end = 0;
-  for (Round::Block& block : round->blocks) block.end = end += block.size;
+  for (Round::Block& block : round.blocks) block.end = end += block.size;
   return round;
 }
 
@@ -143,13 +143,13 @@ SampleUse SampleOrder::use_of(Group& group, std::uint64_t use) const {
   const std::uint64_t number = use / group.samples;
   const std::uint64_t place = use % group.samples;
   auto round =
-      std::find_if(group.rounds.begin(), group.rounds.end(), [&](const auto& each) { return each->number == number; });
+      std::find_if(group.rounds.begin(), group.rounds.end(), [&](const auto& each) { return each.number == number; });
   if (round == group.rounds.end()) {
     group.rounds.push_front(make_round(group, number));
     if (group.rounds.size() > kRoundsKept) group.rounds.pop_back();
     round = group.rounds.begin();
   }
-  const std::vector<Round::Block>& blocks = (*round)->blocks;
+  const std::vector<Round::Block>& blocks = round->blocks;
   const auto block = std::upper_bound(blocks.begin(), blocks.end(), place,
                                       [](std::uint64_t wanted, const Round::Block& each) { return wanted < each.end; });
   const std::uint64_t inside = place - (block->end - block->size);
@@ -159,7 +159,7 @@ SampleUse SampleOrder::use_of(Group& group, std::uint64_t use) const {
 std::vector<SampleUse> SampleOrder::at(std::uint64_t position, std::uint64_t count) const {
   std::vector<SampleUse> uses;
   uses.reserve(count);
-  const std::lock_guard lock(*mutex_);
+  const std::lock_guard lock(mutex_);
   for (; uses.size() < count; ++position) {
     const std::uint64_t place = position % size_;
     if (!window_ || window_->epoch != epoch(position) || place < window_->start || place >= window_->end)

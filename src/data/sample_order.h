@@ -21,7 +21,6 @@
 #pragma once
 
 #include <cstdint>
-#include <list>
 #include <memory>
 #include <mutex>
 #include <vector>
@@ -52,7 +51,8 @@ class SampleOrder {
   SampleOrder(std::uint64_t seed, std::uint32_t stream, std::vector<SampleGroup> groups,
               std::uint64_t window = kOrderWindow);
   ~SampleOrder();
-  SampleOrder(SampleOrder&&) noexcept;
+  SampleOrder(const SampleOrder&) = delete;
+  SampleOrder& operator=(const SampleOrder&) = delete;
 
   std::uint64_t size() const noexcept { return size_; }  // positions of an epoch
   std::uint64_t epoch(std::uint64_t position) const noexcept { return position / size_; }
@@ -69,7 +69,7 @@ class SampleOrder {
   std::uint64_t window_of(std::uint64_t place) const;
   void enter(std::uint64_t epoch, std::uint64_t place) const;
   SampleUse use_of(Group& group, std::uint64_t use) const;
-  std::unique_ptr<Round> make_round(const Group& group, std::uint64_t number) const;
+  Round make_round(const Group& group, std::uint64_t number) const;
 
   std::uint64_t seed_;
   std::uint32_t stream_;
@@ -77,7 +77,7 @@ class SampleOrder {
   std::uint64_t windows_ = 1;
   mutable std::vector<Group> groups_;
   mutable std::unique_ptr<Window> window_;  // the last one asked for
-  mutable std::unique_ptr<std::mutex> mutex_;
+  mutable std::mutex mutex_;
 };
 
 }  // namespace cskd::data

@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 
 #include "runtime/record_file.h"
+#include "runtime/world.h"
 
 namespace cskd::runtime {
 
@@ -86,6 +87,19 @@ class ExternalSorter {
     RecordWriter<Record> writer(path);
     take_all([&](const Record& record) { writer.add(record); });
     writer.close();
+  }
+  // Collective: calls take(record) on rank 0 for all records of all ranks, sorted; then all are empty. Through files
+  // <stem>-<rank> that all ranks see.
+  template <typename Take>
+  void take_all_of_ranks(World& world, const std::filesystem::path& stem, Take take) {
+    std::vector<std::filesystem::path> parts;
+    parts.reserve(static_cast<std::size_t>(world.size()));
+    for (int rank = 0; rank < world.size(); ++rank) parts.emplace_back(fmt::format("{}-{}", stem.native(), rank));
+    take_all_to(parts[static_cast<std::size_t>(world.rank())]);
+    world.barrier();
+    if (world.rank() != 0) return;
+    merge_sorted_files<Record>(parts, memory_, less_, take);
+    for (const std::filesystem::path& part : parts) std::filesystem::remove(part);
   }
 
  private:

@@ -53,32 +53,24 @@ class EqualPictures {
 // Rank r compares the pictures whose pixels have a hash r modulo the number of ranks.
 void find_equal(const SampleIndex& index, const DuplicateRules& rules, runtime::World& world,
                 const std::filesystem::path& path) {
-  const auto own_path = [&](int rank) { return std::filesystem::path(fmt::format("{}-of-{}", path.native(), rank)); };
+  const std::string stem = fmt::format("{}-sort-{}", path.native(), world.rank());
+  runtime::ExternalSorter<Loss, ByLoser> losses(stem + "-losses", rules.memory / 4);
   {
-    const std::filesystem::path stem = own_path(world.rank()).native() + "-sort";
     runtime::ExternalSorter<Exact, ByPixels> pictures(stem, rules.memory / 2);
     index.for_each([&](std::uint64_t number, const IndexRecord& record) {
       const std::uint64_t share = record.pixel_hash.prefix() % static_cast<std::uint64_t>(world.size());
       if (record.faulty != 0 || share != static_cast<std::uint64_t>(world.rank())) return;
       pictures.add({record.pixel_hash, record.key_hash, {number, record}});
     });
-    runtime::ExternalSorter<Loss, ByLoser> losses(stem.native() + "-losses", rules.memory / 4);
     EqualPictures equal;
     pictures.take_all([&](const Exact& item) {
       if (const auto loss = equal.take(item)) losses.add(*loss);
     });
-    losses.take_all_to(own_path(world.rank()));
   }
-  world.barrier();
-  if (world.rank() == 0) {
-    std::vector<std::filesystem::path> parts;
-    parts.reserve(static_cast<std::size_t>(world.size()));
-    for (int rank = 0; rank < world.size(); ++rank) parts.push_back(own_path(rank));
-    runtime::RecordWriter<Loss> all(path);
-    runtime::merge_sorted_files<Loss>(parts, rules.memory, ByLoser(), [&](const Loss& loss) { all.add(loss); });
-    all.close();
-    for (const std::filesystem::path& part : parts) std::filesystem::remove(part);
-  }
+  std::optional<runtime::RecordWriter<Loss>> all;
+  if (world.rank() == 0) all.emplace(path);
+  losses.take_all_of_ranks(world, path.native() + "-of", [&](const Loss& loss) { all->add(loss); });
+  if (all) all->close();
   world.barrier();
 }
 

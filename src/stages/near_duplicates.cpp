@@ -135,10 +135,8 @@ class NearSearcher {
       const runtime::RecordFile<Hashed> left(beside("left"));
       find_pairs(left);
     }
-    pairs_.take_all_to(pairs_of(world_.rank()));
-    world_.barrier();
+    choose();
     if (world_.rank() == 0) {
-      choose();
       losses_.take_all_to(path_);
       std::filesystem::remove(beside("left"));
     }
@@ -147,7 +145,6 @@ class NearSearcher {
 
  private:
   std::filesystem::path beside(const std::string& name) const { return path_.native() + "-" + name; }
-  std::filesystem::path pairs_of(int rank) const { return beside(fmt::format("pairs-{}", rank)); }
 
   // Writes the pictures that stayed so far, by hash.
   void collect(const LossList& exact) {
@@ -233,18 +230,14 @@ class NearSearcher {
     pairs_.add(pair);
   }
 
-  // Best first: whether the better of a pair stays is known when the pair's turn comes.
+  // On rank 0, best first: whether the better of a pair stays is known when the pair's turn comes.
   void choose() {
-    std::vector<std::filesystem::path> parts;
-    parts.reserve(static_cast<std::size_t>(world_.size()));
-    for (int rank = 0; rank < world_.size(); ++rank) parts.push_back(pairs_of(rank));
-    std::vector<bool> gone(index_.size());
-    runtime::merge_sorted_files<NearPair>(parts, rules_.memory / 4, BestFirst(), [&](const NearPair& pair) {
+    std::vector<bool> gone(world_.rank() == 0 ? index_.size() : 0);
+    pairs_.take_all_of_ranks(world_, beside("pairs"), [&](const NearPair& pair) {
       if (gone[pair.worse.number] || gone[pair.better.number]) return;
       gone[pair.worse.number] = true;
       losses_.add(loss_of(pair));
     });
-    for (const std::filesystem::path& part : parts) std::filesystem::remove(part);
   }
 
   const SampleIndex& index_;

@@ -332,18 +332,14 @@ std::vector<shards::SurveyChunk::Picture> Survey::read_pictures(const Chunk& chu
 
 void Survey::read_stored(const Chunk& chunk, const shards::SurveyChunk::Picture& picture,
                          std::span<std::byte> target) const {
-  const fs::path smaller = path(chunk, ".pictures");
-  if (!picture.smaller()) {
-    runtime::InputFile(picture.file()).read_at(picture.offset(), target);
-  } else if (fs::exists(smaller)) {
-    runtime::InputFile(smaller).read_at(picture.smaller_offset(), target);
-  } else {
-    // The chunk was checked for an earlier packing.
-    const std::vector<std::byte> bytes = make_smaller(context_.config.packing(), picture);
-    if (bytes.size() != target.size())
-      throw runtime::DataError(fmt::format("'{}' changed while the corpus was packed", picture.file()));
-    std::copy(bytes.begin(), bytes.end(), target.begin());
-  }
+  if (!picture.smaller()) return runtime::InputFile(picture.file()).read_at(picture.offset(), target);
+  const fs::path file = path(chunk, ".pictures");
+  // It is there unless the chunk was checked for an earlier packing.
+  if (fs::exists(file)) return runtime::InputFile(file).read_at(picture.smaller_offset(), target);
+  const std::vector<std::byte> bytes = make_smaller(context_.config.packing(), picture);
+  if (bytes.size() != target.size())
+    throw runtime::DataError(fmt::format("'{}' changed while the corpus was packed", picture.file()));
+  std::copy(bytes.begin(), bytes.end(), target.begin());
 }
 
 void Survey::forget_the_rest() const {
