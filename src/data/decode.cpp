@@ -118,24 +118,27 @@ Image decode_region(std::span<const std::byte> bytes, const ImageHeader& header,
   return turn_upright(decode_stored(bytes, header, stored_box(header, box)), header.orientation);
 }
 
-ReducedRegion decode_region_reduced(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box,
-                                    int side) {
+ReducedBox reduced_box(const ImageHeader& header, const Box& box, int side) {
   check_inside(box, header);
   int reduction = header.format == ImageFormat::kJpeg ? 8 : 1;
   while (reduction > 1 && std::min(box.width, box.height) < reduction * side) reduction /= 2;
-  if (reduction == 1) {
-    return {decode_region(bytes, header, box), {0, 0, static_cast<double>(box.width), static_cast<double>(box.height)}};
-  }
   const Box stored = stored_box(header, box);
   const int left = stored.x / reduction;
   const int top = stored.y / reduction;
   const int right = (stored.x + stored.width + reduction - 1) / reduction;
   const int bottom = (stored.y + stored.height + reduction - 1) / reduction;
-  Image image = decode_jpeg(bytes, header, {left, top, right - left, bottom - top}, reduction);
   const double scale = 1.0 / reduction;
-  const Rectangle inside{stored.x * scale - left, stored.y * scale - top, stored.width * scale, stored.height * scale};
-  const Rectangle upright = upright_rectangle(inside, image.width, image.height, header.orientation);
-  return {turn_upright(std::move(image), header.orientation), upright};
+  return {reduction,
+          {left, top, right - left, bottom - top},
+          {stored.x * scale - left, stored.y * scale - top, stored.width * scale, stored.height * scale}};
+}
+
+Image decode_reduced(std::span<const std::byte> bytes, const ImageHeader& header, const ReducedBox& box,
+                     Rectangle& inside) {
+  Image image = box.reduction == 1 ? decode_stored(bytes, header, box.pixels)
+                                   : decode_jpeg(bytes, header, box.pixels, box.reduction);
+  inside = upright_rectangle(box.inside, image.width, image.height, header.orientation);
+  return turn_upright(std::move(image), header.orientation);
 }
 
 }  // namespace cskd::data

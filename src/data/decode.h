@@ -22,16 +22,20 @@ Image decode(std::span<const std::byte> bytes);
 // the rows and iMCU columns that are needed are decoded. REQUIRES: box lies inside the picture
 Image decode_region(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box);
 
-// A part of a picture, perhaps at a lower resolution.
-struct ReducedRegion {
-  Image image;
-  Rectangle box;  // where in `image` the part lies; the rest is what lies around it
+// Where a part of a picture lies at a lower resolution, in stored coordinates.
+struct ReducedBox {
+  int reduction = 1;  // 1, 2, 4 or 8: so many times fewer pixels a side
+  Box pixels;         // of that smaller picture: all that the part touches
+  Rectangle inside;   // the part, within `pixels`
 };
 
-// `box` (upright source pixels) at the lowest of the resolutions 1, 1/2, 1/4 and 1/8 at which it still has at least
-// `side` pixels in both directions; below 1 for JPEG only, where libjpeg then computes fewer pixels. REQUIRES: box lies
-// inside the picture; side >= 1
-ReducedRegion decode_region_reduced(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box,
-                                    int side);
+// The lowest resolution at which `box` (upright source pixels) still has at least `side` pixels in both directions;
+// below 1 for JPEG only, where libjpeg then computes fewer pixels (decode_jpeg()). REQUIRES: box lies inside the picture;
+// side >= 1
+ReducedBox reduced_box(const ImageHeader& header, const Box& box, int side);
+
+// The same box decoded and turned upright. `inside` is where the part lies in it.
+Image decode_reduced(std::span<const std::byte> bytes, const ImageHeader& header, const ReducedBox& box,
+                     Rectangle& inside);
 
 }  // namespace cskd::data

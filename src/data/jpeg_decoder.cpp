@@ -4,7 +4,7 @@
 #include <csetjmp>
 #include <cstdio>  // jpeglib.h needs it
 #include <cstring>
-#include <vector>
+#include <memory>
 
 #include <fmt/format.h>
 #include <jpeglib.h>
@@ -63,8 +63,8 @@ void on_progress(j_common_ptr info) {
 
 // Adobe stores ink inverted, and every writer of CMYK follows it. With c, k the ink, (255 - c) * (255 - k) / 255,
 // rounded as Pillow rounds.
-void convert_cmyk(const std::uint8_t* from, int pixels, std::uint8_t* to) {
-  for (int i = 0; i < pixels; ++i, from += 4, to += 3) {
+void convert_cmyk(const std::uint8_t* from, int pixels, PixelLayout layout, std::uint8_t* to) {
+  for (int i = 0; i < pixels; ++i, from += 4, to += static_cast<int>(layout)) {
     const unsigned light = from[3];
     for (int c = 0; c < 3; ++c) {
       const unsigned product = (255U - from[c]) * light + 128U;
@@ -91,7 +91,7 @@ Columns columns_around(const jpeg_decompress_struct& info, const Box& box) {
   return {static_cast<JDIMENSION>(first), static_cast<JDIMENSION>(end - first)};
 }
 
-void start(Decompressor& decompressor, const ImageHeader& header, int reduction) {
+void start(Decompressor& decompressor, const ImageHeader& header, int reduction, PixelLayout layout) {
   jpeg_decompress_struct& info = decompressor.info;
   jpeg_read_header(&info, TRUE);
   if (info.image_width != static_cast<JDIMENSION>(header.stored_width) ||
@@ -99,7 +99,8 @@ void start(Decompressor& decompressor, const ImageHeader& header, int reduction)
     refuse(decompressor, "another size than its header says");
   }
   if (info.num_components == 2 || info.num_components > 4) refuse(decompressor, "neither grey, colour nor CMYK");
-  info.out_color_space = info.num_components == 4 ? JCS_CMYK : JCS_RGB;
+  const J_COLOR_SPACE colours = layout == PixelLayout::kRgb ? JCS_RGB : JCS_EXT_RGBX;
+  info.out_color_space = info.num_components == 4 ? JCS_CMYK : colours;
   info.scale_num = 1;
   info.scale_denom = static_cast<unsigned>(reduction);
   info.dct_method = JDCT_ISLOW;
@@ -108,23 +109,47 @@ void start(Decompressor& decompressor, const ImageHeader& header, int reduction)
   jpeg_start_decompress(&info);
 }
 
-// Reads the next row, converted to RGB. `buffer` holds a row of CMYK.
-void read_row(jpeg_decompress_struct& info, JSAMPARRAY buffer, std::uint8_t* target) {
-  const bool cmyk = info.out_color_space == JCS_CMYK;
-  JSAMPROW row = cmyk ? buffer[0] : target;
-  jpeg_read_scanlines(&info, &row, 1);
-  if (cmyk) convert_cmyk(row, static_cast<int>(info.output_width), target);
+// Note [Rows past the cache]
+// libjpeg-turbo writes a row of pixels past the cache, straight to memory, when its address is a multiple of 32 bytes: good
+// for a picture that is looked at later, bad for a strip that is used at once, which then waits for memory. So the rows
+// of a strip begin elsewhere; those of three-byte pixels, which lie without gaps, mostly do.
+constexpr std::size_t kLine = 64;
+constexpr std::size_t kOffset = 8;
+
+std::size_t pitch_of(std::size_t row_bytes, PixelLayout layout) {
+  return layout == PixelLayout::kRgbx ? (row_bytes + kLine - 1) / kLine * kLine : row_bytes;
 }
 
-JSAMPARRAY row_buffer(jpeg_decompress_struct& info, JDIMENSION columns) {
-  return (*info.mem->alloc_sarray)(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE,
-                                   columns * static_cast<JDIMENSION>(info.output_components), 1);
-}
+class StripMemory {
+ public:
+  std::uint8_t* with_room_for(std::size_t size) {
+    constexpr std::size_t kReadBehind = 16;
+    memory_ = std::make_unique_for_overwrite<std::uint8_t[]>(kLine + kOffset + size + kReadBehind);
+    const std::size_t beyond = reinterpret_cast<std::uintptr_t>(memory_.get()) % kLine;
+    return memory_.get() + (kLine - beyond) + kOffset;
+  }
 
-void read_box(Decompressor& decompressor, const ImageHeader& header, const Box& box, int reduction,
-              std::uint8_t* target) {
-  start(decompressor, header, reduction);
+ private:
+  std::unique_ptr<std::uint8_t[]> memory_;
+};
+
+// What to read, and where to put a strip of it. Owns nothing.
+struct Reading {
+  const ImageHeader& header;
+  Box box;
+  int reduction;
+  PixelLayout layout;
+  int strip;
+  const TakeRows& take;
+  StripMemory& rows;
+};
+
+// Rows are decoded into the buffer with all columns that libjpeg needs for them. Only CMYK, which has to be converted,
+// goes through a row of libjpeg's own.
+void read_rows(Decompressor& decompressor, const Reading& reading) {
+  start(decompressor, reading.header, reading.reduction, reading.layout);
   jpeg_decompress_struct& info = decompressor.info;
+  const Box& box = reading.box;
   const bool whole =
       box.width == static_cast<int>(info.output_width) && box.height == static_cast<int>(info.output_height);
   Columns columns{0, info.output_width};
@@ -134,39 +159,24 @@ void read_box(Decompressor& decompressor, const ImageHeader& header, const Box& 
     jpeg_skip_scanlines(&info, static_cast<JDIMENSION>(box.y));
   }
 
-  JSAMPARRAY buffer = row_buffer(info, columns.count);
-  const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(box.width);
-  if (whole) {
-    for (int y = 0; y < box.height; ++y, target += row_bytes) read_row(info, buffer, target);
-    // Reads up to the end-of-image marker, so that damage after the last pixel is found too.
-    jpeg_finish_decompress(&info);
-    return;
-  }
-  const auto channels = static_cast<std::size_t>(info.output_components);
-  const JSAMPLE* first_pixel = buffer[0] + (static_cast<JDIMENSION>(box.x) - columns.first) * channels;
-  for (int y = 0; y < box.height; ++y, target += row_bytes) {
-    jpeg_read_scanlines(&info, buffer, 1);
-    if (info.out_color_space == JCS_CMYK) {
-      convert_cmyk(first_pixel, box.width, target);
-    } else {
-      std::memcpy(target, first_pixel, row_bytes);
+  const auto channels = static_cast<std::size_t>(reading.layout);
+  const std::size_t pitch = pitch_of(channels * columns.count, reading.layout);
+  const std::size_t left = channels * (static_cast<JDIMENSION>(box.x) - columns.first);
+  const bool cmyk = info.out_color_space == JCS_CMYK;
+  JSAMPARRAY ink = nullptr;
+  if (cmyk) ink = (*info.mem->alloc_sarray)(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE, 4 * columns.count, 1);
+  std::uint8_t* buffer = reading.rows.with_room_for(pitch * static_cast<std::size_t>(std::min(reading.strip, box.height)));
+  for (int first = 0; first < box.height; first += reading.strip) {
+    const int count = std::min(reading.strip, box.height - first);
+    for (int row = 0; row < count; ++row) {
+      JSAMPROW target = buffer + pitch * static_cast<std::size_t>(row);
+      jpeg_read_scanlines(&info, cmyk ? ink : &target, 1);
+      if (cmyk) convert_cmyk(ink[0], static_cast<int>(columns.count), reading.layout, target);
     }
+    reading.take(first, count, buffer + left, pitch);
   }
-}
-
-// Reads all rows in strips, into `target` each time.
-void read_strips(Decompressor& decompressor, const ImageHeader& header, int strip, const TakeRows& take,
-                 std::uint8_t* target) {
-  start(decompressor, header, 1);
-  jpeg_decompress_struct& info = decompressor.info;
-  JSAMPARRAY buffer = row_buffer(info, info.output_width);
-  const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(header.stored_width);
-  for (int first = 0; first < header.stored_height; first += strip) {
-    const int count = std::min(strip, header.stored_height - first);
-    for (int row = 0; row < count; ++row) read_row(info, buffer, target + row_bytes * static_cast<std::size_t>(row));
-    take(first, count, target);
-  }
-  jpeg_finish_decompress(&info);
+  // Reads up to the end-of-image marker, so that damage after the last pixel is found too.
+  if (whole) jpeg_finish_decompress(&info);
 }
 
 // Calls read(decompressor), and tells whether that went well; decompressor.text says why not. See Note [libjpeg and
@@ -187,26 +197,28 @@ bool run(Decompressor& decompressor, std::span<const std::byte> bytes, const Rea
   return true;
 }
 
-void decode_or_throw(std::span<const std::byte> bytes, const auto& read) {
-  Decompressor decompressor;
-  if (!run(decompressor, bytes, read)) throw runtime::DataError(fmt::format("damaged JPEG: {}", decompressor.text));
-}
-
 }  // namespace
 
 Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction) {
+  constexpr int kStrip = 16;
+  const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(box.width);
   Image image{box.width, box.height, {}};
-  image.rgb.resize(std::size_t{3} * static_cast<std::size_t>(box.width) * static_cast<std::size_t>(box.height));
-  decode_or_throw(
-      bytes, [&](Decompressor& decompressor) { read_box(decompressor, header, box, reduction, image.rgb.data()); });
+  image.rgb.resize(row_bytes * static_cast<std::size_t>(box.height));
+  decode_jpeg_rows(bytes, header, box, reduction, PixelLayout::kRgb, kStrip,
+                   [&](int first, int count, const std::uint8_t* rows, std::size_t pitch) {
+                     for (int row = first; row < first + count; ++row, rows += pitch)
+                       std::memcpy(image.row(row), rows, row_bytes);
+                   });
   return image;
 }
 
-void decode_jpeg_rows(std::span<const std::byte> bytes, const ImageHeader& header, int strip, const TakeRows& take) {
-  const auto rows = static_cast<std::size_t>(std::min(strip, header.stored_height));
-  std::vector<std::uint8_t> target(3 * rows * static_cast<std::size_t>(header.stored_width));
-  decode_or_throw(bytes,
-                  [&](Decompressor& decompressor) { read_strips(decompressor, header, strip, take, target.data()); });
+void decode_jpeg_rows(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction,
+                      PixelLayout layout, int strip, const TakeRows& take) {
+  Decompressor decompressor;
+  StripMemory rows;
+  const Reading reading{header, box, reduction, layout, strip, take, rows};
+  if (!run(decompressor, bytes, [&](Decompressor& running) { read_rows(running, reading); }))
+    throw runtime::DataError(fmt::format("damaged JPEG: {}", decompressor.text));
 }
 
 }  // namespace cskd::data

@@ -17,12 +17,15 @@ namespace cskd::data {
 // then belongs. REQUIRES: box lies inside that picture
 Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction = 1);
 
-// Rows of a picture from the top: `count` of them from `first` on, [count, width, 3].
-using TakeRows = std::function<void(int first, int count, const std::uint8_t* rows)>;
+// Rows of a picture from the top: `count` of them from `first` on, which lie `pitch` bytes apart.
+using TakeRows = std::function<void(int first, int count, const std::uint8_t* rows, std::size_t pitch)>;
 
-// The whole picture, `strip` rows at a time (the last time what is left): pixels are used while they lie in a core's
-// cache, and no memory holds them all. Throws as decode_jpeg(), when some rows may have been taken, and what `take`
-// throws. REQUIRES: strip >= 1
-void decode_jpeg_rows(std::span<const std::byte> bytes, const ImageHeader& header, int strip, const TakeRows& take);
+enum class PixelLayout : std::uint8_t { kRgb = 3, kRgbx = 4 };  // bytes of a pixel; the fourth one means nothing
+
+// The same, `strip` rows at a time (the last time what is left): pixels are used while they lie in a core's cache, and
+// no memory holds them all. 16 bytes behind the last row of a strip may be read. Throws as decode_jpeg(), when some rows
+// may have been taken, and what `take` throws. REQUIRES: strip >= 1
+void decode_jpeg_rows(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction,
+                      PixelLayout layout, int strip, const TakeRows& take);
 
 }  // namespace cskd::data

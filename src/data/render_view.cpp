@@ -4,6 +4,7 @@
 #include <cmath>
 
 #include "data/decode.h"
+#include "data/jpeg_decoder.h"
 #include "data/recompress.h"
 #include "runtime/check.h"
 
@@ -23,25 +24,49 @@ void erase(Image& image, const View& view) {
   }
 }
 
-Image render_box(std::span<const std::byte> bytes, const Box& box, int side, ResizeMode mode) {
+// The box as it is resized: for kExact Pillow's crop comes first, so that nothing around it is seen.
+ReducedBox box_of(const ImageHeader& header, const View& view, int side, ResizeMode mode) {
+  constexpr int kNeverReduced = kMostPixels;
+  return reduced_box(header, view.box, mode == ResizeMode::kExact ? kNeverReduced : side);
+}
+
+void resize_box(std::span<const std::byte> bytes, const View& view, int side, ResizeMode mode,
+                std::span<std::uint8_t> target) {
   const ImageHeader header = read_image_header(bytes);
-  if (mode == ResizeMode::kExact) {
-    const Image region = decode_region(bytes, header, box);
-    return resize(region, {0, 0, region.width, region.height}, side, side, kViewFilter);
+  const ReducedBox box = box_of(header, view, side, mode);
+  ResizePlan plan{.width = box.pixels.width,
+                  .height = box.pixels.height,
+                  .box = box.inside,
+                  .target_width = side,
+                  .target_height = side,
+                  .filter = kViewFilter,
+                  .mode = mode,
+                  .mirrored = view.flip};
+  if (header.format == ImageFormat::kJpeg && header.orientation == 1) {
+    StripResizer resizer(plan, target);
+    const Box& source = resizer.source();
+    const Box pixels{box.pixels.x + source.x, box.pixels.y + source.y, source.width, source.height};
+    decode_jpeg_rows(bytes, header, pixels, box.reduction, PixelLayout::kRgbx, StripResizer::kStrip,
+                     [&](int, int count, const std::uint8_t* rows, std::size_t pitch) {
+                       resizer.take(count, rows, pitch);
+                     });
+    return;
   }
-  const ReducedRegion region = decode_region_reduced(bytes, header, box, side);
-  return resize(region.image, region.box, side, side, kViewFilter, mode);
+  const Image image = decode_reduced(bytes, header, box, plan.box);
+  plan.width = image.width;
+  plan.height = image.height;
+  resize(image, plan, target);
 }
 
 }  // namespace
 
 void render_view(std::span<const std::byte> bytes, const View& view, int side, ResizeMode mode,
                  std::span<std::uint8_t> target) {
-  Image image = render_box(bytes, view.box, side, mode);
-  if (view.flip) flip_horizontally(image);
+  resize_box(bytes, view, side, mode, target);
+  if (view.jpeg_quality == 0 && view.erase_width == 0) return;
+  Image image{side, side, {target.begin(), target.end()}};
   if (view.jpeg_quality > 0) recompress(image, view.jpeg_quality);
   if (view.erase_width > 0) erase(image, view);
-  CSKD_CHECK(target.size() == image.rgb.size(), "{} bytes for a view of {}", target.size(), image.rgb.size());
   std::copy(image.rgb.begin(), image.rgb.end(), target.begin());
 }
 

@@ -15,7 +15,7 @@ constexpr Filter kViewFilter = Filter::kBicubic;
 
 // Writes the view at `side` x `side` pixels to `target` [side, side, 3]. kExact: the pixels of Pillow's
 // Image.crop(box).resize(). kFast: a JPEG whose box is at least twice as large as `side` is decoded at a lower
-// resolution (decode_region_reduced()), then resized by kFast. Throws DataError with a short reason when the bytes
+// resolution (reduced_box()), then resized by kFast. Throws DataError with a short reason when the bytes
 // cannot be decoded. REQUIRES: the view's box lies inside the picture
 void render_view(std::span<const std::byte> bytes, const View& view, int side, ResizeMode mode,
                  std::span<std::uint8_t> target);

@@ -56,27 +56,48 @@ Axis make_axis(int source, double start, double length, int target, Filter filte
   return axis;
 }
 
-FastAxis fast_axis(const Axis& axis) {
-  FastAxis fast;
-  fast.stride = (axis.stride + 1) / 2 * 2;
-  fast.coefficients.resize(axis.windows.size() * fast.stride);
-  for (std::size_t i = 0; i < axis.windows.size(); ++i) {
+TapAxis make_taps(const Axis& axis, ResizeMode mode, bool mirrored) {
+  TapAxis result;
+  result.parts = mode == ResizeMode::kExact ? 2 : 1;
+  const auto parts = static_cast<std::size_t>(result.parts);
+  const std::size_t size = axis.windows.size();
+  const auto end_of = [](const Axis::Window& window) { return (window.first + window.count + 1) / 2; };
+  for (const Axis::Window& window : axis.windows)
+    result.count = std::max(result.count, end_of(window) - window.first / 2);
+  result.windows.resize(size);
+  result.taps.resize(2 * size * parts * static_cast<std::size_t>(result.count));
+  // The last windows begin earlier than they need, instead of reaching beyond the end.
+  const int last = end_of(axis.windows.back()) - result.count;
+  for (std::size_t i = 0; i < size; ++i) {
     const auto [first, count] = axis.windows[i];
-    fast.windows.push_back({first, count});
-    const std::int32_t* exact = axis.of(static_cast<int>(i));
-    std::int16_t* coefficients = fast.coefficients.data() + fast.stride * i;
-    // Sums are rounded, not single coefficients: errors do not add up.
-    constexpr int kShift = kCoefficientBits - kFastCoefficientBits;
+    const std::size_t place = mirrored ? size - 1 - i : i;
+    result.windows[place] = std::min(first / 2, last);
+    const std::int32_t* coefficients = axis.of(i);
+    std::int16_t* taps = result.taps.data() + 2 * parts * static_cast<std::size_t>(result.count) * place;
+    const auto offset = static_cast<std::size_t>(first - 2 * result.windows[place]);
     std::int64_t sum = 0;
     std::int64_t rounded_before = 0;
-    for (int k = 0; k < count; ++k) {
-      sum += exact[k];
-      const std::int64_t rounded = k + 1 < count ? (sum + (1 << (kShift - 1))) >> kShift : 1 << kFastCoefficientBits;
-      coefficients[k] = static_cast<std::int16_t>(rounded - rounded_before);
+    for (std::size_t k = 0; k < static_cast<std::size_t>(count); ++k) {
+      std::int16_t* tap = taps + 2 * parts * ((k + offset) / 2) + (k + offset) % 2;
+      if (mode == ResizeMode::kExact) {
+        tap[0] = static_cast<std::int16_t>(coefficients[k] >> kLowBits);
+        tap[2] = static_cast<std::int16_t>(coefficients[k] & ((1 << kLowBits) - 1));
+        continue;
+      }
+      // Sums are rounded, not single coefficients: errors do not add up.
+      constexpr int kShift = kCoefficientBits - kFastCoefficientBits;
+      sum += coefficients[k];
+      const bool is_last = k + 1 == static_cast<std::size_t>(count);
+      const std::int64_t rounded = is_last ? 1 << kFastCoefficientBits : (sum + (1 << (kShift - 1))) >> kShift;
+      tap[0] = static_cast<std::int16_t>(rounded - rounded_before);
       rounded_before = rounded;
     }
   }
-  return fast;
+  return result;
 }
+
+int TapAxis::first_pair() const { return std::min(windows.front(), windows.back()); }
+
+int TapAxis::end_pair() const { return std::max(windows.front(), windows.back()) + count; }
 
 }  // namespace cskd::data

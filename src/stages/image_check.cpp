@@ -95,8 +95,10 @@ std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk
   const bool too_large = is_too_large(packing, header);
   data::Image image;  // empty when its rows are upright and needed once
   if (header.format == data::ImageFormat::kJpeg && header.orientation == 1 && !too_large) {
-    data::decode_jpeg_rows(bytes, header, facts.strip(),
-                           [&](int, int count, const std::uint8_t* rows) { facts.add(rows, count); });
+    const data::Box whole{0, 0, header.width(), header.height()};
+    data::decode_jpeg_rows(
+        bytes, header, whole, 1, data::PixelLayout::kRgb, facts.strip(),
+        [&](int, int count, const std::uint8_t* rows, std::size_t) { facts.add(rows, count); });
   } else {
     image = data::decode(bytes);
     facts.add(image);

@@ -46,6 +46,33 @@ TEST(RenderView, CutsMirrorsAndPresses) {
   EXPECT_EQ(rendered({.box = view.box, .flip = true}), unpressed.rgb);
 }
 
+// JPEG is resized while it is decoded, other pictures and turned ones afterwards: the pixels are those of a crop that is
+// resized.
+TEST(RenderView, ResizesRowsAsTheyComeAsItResizesTheWhole) {
+  for (const auto& [width, height] : {std::pair(9, 7), {64, 64}, {151, 77}, {500, 375}, {375, 501}}) {
+    const Image image = tests::scene(width, height);
+    for (const bool cmyk : {false, true}) {
+      const std::string file = tests::jpeg(image, {.components = cmyk ? 4 : 3});
+      const Image whole = decode(tests::bytes_of(file));
+      for (const Box box : {Box{0, 0, width, height}, Box{1, 3, width - 1, height - 4}, Box{width / 3, height / 2, 1, 1},
+                            Box{width / 2, 0, 3, height}}) {
+        Image part{box.width, box.height, {}};
+        for (int y = 0; y < box.height; ++y) {
+          const std::uint8_t* row = whole.row(box.y + y) + std::ptrdiff_t{3} * box.x;
+          part.rgb.insert(part.rgb.end(), row, row + std::ptrdiff_t{3} * box.width);
+        }
+        for (const ResizeMode mode : {ResizeMode::kExact, ResizeMode::kFast}) {
+          if (mode == ResizeMode::kFast && std::min(box.width, box.height) >= 2 * kSide) continue;
+          Image expected = resize(part, {0, 0, box.width, box.height}, kSide, kSide, kViewFilter, mode);
+          EXPECT_EQ(rendered(file, {.box = box}, mode), expected.rgb) << box.width << " x " << box.height;
+          flip_horizontally(expected);
+          EXPECT_EQ(rendered(file, {.box = box, .flip = true}, mode), expected.rgb);
+        }
+      }
+    }
+  }
+}
+
 TEST(RenderView, PaintsTheErasedRectangleLastAndNothingElse) {
   const View view{
       .box = {0, 0, 120, 90}, .erase_x = 0.25F, .erase_y = 0.5F, .erase_width = 0.125F, .erase_height = 0.25F};
@@ -94,12 +121,12 @@ TEST(RenderView, LowerResolutionsShowTheSameBox) {
   }
 }
 
-TEST(DecodeRegionReduced, TakesTheLowestResolutionThatIsEnough) {
+TEST(ReducedBox, HasTheLowestResolutionThatIsEnough) {
   const std::string file = tests::jpeg(tests::scene(500, 300), {});
   const ImageHeader header = read_image_header(tests::bytes_of(file));
   const auto size = [&](const Box& box, int side) {
-    const ReducedRegion region = decode_region_reduced(tests::bytes_of(file), header, box, side);
-    return std::pair(region.image.width, region.image.height);
+    const Box pixels = reduced_box(header, box, side).pixels;
+    return std::pair(pixels.width, pixels.height);
   };
   EXPECT_EQ(size({0, 0, 500, 300}, 151), std::pair(500, 300));
   EXPECT_EQ(size({0, 0, 500, 300}, 150), std::pair(250, 150));
@@ -107,13 +134,11 @@ TEST(DecodeRegionReduced, TakesTheLowestResolutionThatIsEnough) {
   EXPECT_EQ(size({0, 0, 500, 300}, 30), std::pair(63, 38));
   EXPECT_EQ(size({3, 1, 100, 100}, 50), std::pair(51, 51));
   const std::string other = tests::png(tests::scene(500, 300));
-  const ReducedRegion region =
-      decode_region_reduced(tests::bytes_of(other), read_image_header(tests::bytes_of(other)), {0, 0, 500, 300}, 30);
-  EXPECT_EQ(region.image.width, 500);
+  EXPECT_EQ(reduced_box(read_image_header(tests::bytes_of(other)), {0, 0, 500, 300}, 30).reduction, 1);
 }
 
 // A part of a picture at a lower resolution is that part of the whole at that resolution.
-TEST(DecodeRegionReduced, EqualsThePartOfTheWhole) {
+TEST(DecodeJpegReduced, EqualsThePartOfTheWhole) {
   for (const int sampling : {1, 2}) {
     const std::string file = tests::jpeg(tests::scene(531, 313), {.horizontal = sampling, .vertical = sampling});
     const ImageHeader header = read_image_header(tests::bytes_of(file));
