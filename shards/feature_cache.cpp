@@ -40,6 +40,7 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
   std::vector<std::uint16_t> pooled;
   std::vector<std::int32_t> crop;
   std::vector<std::uint8_t> flip;
+  std::vector<std::uint8_t> status;
   std::vector<std::uint64_t> image_hash;
   std::vector<std::uint32_t> crc32c;
   pooled.reserve(n * v * d);
@@ -51,6 +52,7 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
       flip.push_back(view.flip ? 1 : 0);
     }
     pooled.insert(pooled.end(), row.pooled.begin(), row.pooled.end());
+    status.push_back(row.has_features ? 1 : 0);
     image_hash.push_back(row.image_hash);
     crc32c.push_back(runtime::crc32c(bytes_of(row.pooled)));
   }
@@ -64,7 +66,7 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
     file.write("pooled", ElementType::kF16, {n, v, d}, bytes_of(pooled));
     file.write("crop", ElementType::kI32, {n, v, 4}, bytes_of(crop));
     file.write("flip", ElementType::kU8, {n, v}, bytes_of(flip));
-    file.write("status", ElementType::kU8, {n}, bytes_of(std::vector<std::uint8_t>(n, 1)));
+    file.write("status", ElementType::kU8, {n}, bytes_of(status));
     file.write("image_hash", ElementType::kU64, {n}, bytes_of(image_hash));
     file.write("crc32c", ElementType::kU32, {n}, bytes_of(crc32c));
     file.close();
@@ -110,6 +112,7 @@ FeatureCacheReader::FeatureCacheReader(const std::filesystem::path& path, const 
   crop_ =
       file_.read_numbers<std::int32_t>(require("crop", ElementType::kI32, {samples, views_, 4}), samples * views_ * 4);
   flip_ = file_.read_numbers<std::uint8_t>(require("flip", ElementType::kU8, {samples, views_}), samples * views_);
+  status_ = file_.read_numbers<std::uint8_t>(require("status", ElementType::kU8, {samples}), samples);
   image_hash_ = file_.read_numbers<std::uint64_t>(require("image_hash", ElementType::kU64, {samples}), samples);
   crc32c_ = file_.read_numbers<std::uint32_t>(require("crc32c", ElementType::kU32, {samples}), samples);
 }
@@ -122,6 +125,12 @@ StoredView FeatureCacheReader::view(std::uint64_t row, std::uint64_t view) const
 
 std::vector<std::uint16_t> FeatureCacheReader::pooled(std::uint64_t row, std::uint64_t view) const {
   CSKD_CHECK(row < samples() && view < views_, "row {}, view {} in {}", row, view, file_.path().native());
+  if (!has_features(row)) {
+    throw runtime::DataError(
+        fmt::format("{} row {} has no features: its picture could not be read when they were computed; remove the file "
+                    "and run 'cskd cache' again",
+                    file_.path().native(), row));
+  }
   const std::vector<std::uint16_t> all =
       file_.read_numbers<std::uint16_t>(pooled_offset_ + 2 * row * views_ * width_, views_ * width_);
   if (const std::uint32_t found = runtime::crc32c(bytes_of(all)); found != crc32c_[row]) {
@@ -140,7 +149,7 @@ bool is_valid_feature_cache(const std::filesystem::path& path, const CacheBindin
     const FeatureCacheReader reader(path, binding, image_hashes.size());
     for (std::uint64_t row = 0; row < reader.samples(); ++row) {
       if (reader.image_hash(row) != image_hashes[row]) return false;
-      static_cast<void>(reader.pooled(row, 0));
+      if (reader.has_features(row)) static_cast<void>(reader.pooled(row, 0));
     }
     return true;
   } catch (const BindingError&) {

@@ -48,6 +48,7 @@ struct StoredView {
 
 // What is stored for one sample.
 struct CacheRow {
+  bool has_features = true;           // false: the picture could not be read
   std::uint64_t image_hash = 0;       // ContentHash::prefix() of the encoded picture
   std::vector<StoredView> views;      // [V]
   std::vector<std::uint16_t> pooled;  // [V * D], bits of float16
@@ -67,8 +68,9 @@ class FeatureCacheReader {
   std::uint64_t samples() const noexcept { return image_hash_.size(); }
   std::uint64_t image_hash(std::uint64_t row) const { return image_hash_[row]; }
   StoredView view(std::uint64_t row, std::uint64_t view) const;
+  bool has_features(std::uint64_t row) const { return status_[row] == 1; }
   // float16 bits [D] of one view; the row's CRC is checked when any of it is read. Any thread. Throws DataError that
-  // names file and row.
+  // names file and row, also when the row has no features.
   std::vector<std::uint16_t> pooled(std::uint64_t row, std::uint64_t view) const;
 
  private:
@@ -80,9 +82,11 @@ class FeatureCacheReader {
   std::vector<std::uint32_t> crc32c_;
   std::vector<std::int32_t> crop_;
   std::vector<std::uint8_t> flip_;
+  std::vector<std::uint8_t> status_;
 };
 
-// Whether `path` is a whole cache for the samples with these image hashes, every row undamaged. Throws BindingError.
+// Whether `path` is a whole cache for the samples with these image hashes, every row that has features undamaged. Throws
+// BindingError.
 bool is_valid_feature_cache(const std::filesystem::path& path, const CacheBinding& binding,
                             const std::vector<std::uint64_t>& image_hashes);
 

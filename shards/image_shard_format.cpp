@@ -24,6 +24,23 @@ const std::array<StoredDataset, 17> kStoredDatasets{{
     {"label/histogram", ElementType::kF32, &Manifest::Offsets::set_label_histogram, true},
 }};
 
+PlanHasher::PlanHasher(std::string_view source_name, std::uint32_t source, Split split, std::uint64_t bins) {
+  hasher_.add_field(kImageShardVersion);
+  hasher_.add_field(source_name);
+  hasher_.add_field(source);
+  hasher_.add_field(static_cast<std::uint64_t>(split));
+  hasher_.add_field(bins);
+}
+
+void PlanHasher::add_row(std::string_view key, std::uint64_t size, std::span<const std::uint8_t, 16> hash,
+                         std::span<const std::uint8_t, 16> pixel_hash, std::span<const float> histogram) {
+  hasher_.add_field(key);
+  hasher_.add_field(size);
+  hasher_.add(std::as_bytes(hash));
+  hasher_.add(std::as_bytes(pixel_hash));
+  hasher_.add(std::as_bytes(histogram));
+}
+
 std::vector<Dataset> datasets_of(const Manifest::Shard& shard) {
   const Manifest::Offsets& offsets = shard.offsets();
   const std::uint64_t n = shard.samples();

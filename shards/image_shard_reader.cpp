@@ -12,8 +12,10 @@
 #include "shards/image_shard_format.h"
 
 namespace cskd::shards {
-ImageShardReader::ImageShardReader(const std::filesystem::path& path, const Manifest::Shard& shard)
-    : file_(path), offsets_(shard.offsets()), bins_(shard.bins()) {
+
+ImageShardReader::ImageShardReader(const std::filesystem::path& path, const Manifest::Shard& shard,
+                                   std::string_view source)
+    : file_(path), offsets_(shard.offsets()), bins_(shard.bins()), key_bytes_(shard.key_bytes()) {
   if (file_.size() != shard.file_size()) {
     throw runtime::DataError(
         fmt::format("{} has {} bytes, its manifest says {}: it was cut off or replaced; run 'cskd shard' again",
@@ -25,29 +27,53 @@ ImageShardReader::ImageShardReader(const std::filesystem::path& path, const Mani
   crc32c_ = file_.read_numbers<std::uint32_t>(offsets.crc32c(), n);
   size_ = file_.read_numbers<std::uint16_t>(offsets.size(), 2 * n);
   hash_ = file_.read_numbers<std::uint8_t>(offsets.hash(), 16 * n);
-  key_bytes_ = file_.read_numbers<std::uint8_t>(offsets.key_bytes(), shard.key_bytes());
-  key_offset_ = file_.read_numbers<std::uint64_t>(offsets.key_offset(), n + 1);
-  if (!rises_to(offset_, shard.total_bytes()) || !rises_to(key_offset_, shard.key_bytes())) {
+  if (bins_ > 0) histogram_ = file_.read_numbers<float>(offsets.label_histogram(), n * bins_);
+  const auto pixel_hashes = file_.read_numbers<std::uint8_t>(offsets.pixel_hash(), 16 * n);
+  const auto key_bytes = file_.read_numbers<char>(offsets.key_bytes(), key_bytes_);
+  const auto key_offset = file_.read_numbers<std::uint64_t>(offsets.key_offset(), n + 1);
+  if (!rises_to(offset_, shard.total_bytes()) || !rises_to(key_offset, key_bytes_)) {
     throw runtime::DataError(
         fmt::format("{} is damaged: its offsets do not rise to the end; run 'cskd shard' again", path.native()));
   }
-  if (bins_ > 0) {
-    mean_ = file_.read_numbers<float>(offsets.label_mean(), n);
-    stddev_ = file_.read_numbers<float>(offsets.label_std(), n);
-    histogram_ = file_.read_numbers<float>(offsets.label_histogram(), n * bins_);
+  if (std::find(size_.begin(), size_.end(), 0) != size_.end()) {
+    throw runtime::DataError(
+        fmt::format("{} is damaged: a picture without pixels; run 'cskd shard' again", path.native()));
+  }
+  PlanHasher hasher(source, shard.source(), static_cast<Split>(shard.split()), bins_);
+  for (std::uint64_t row = 0; row < n; ++row) {
+    const std::uint64_t key_size = key_offset[row + 1] - key_offset[row];
+    hasher.add_row(std::string_view(key_bytes.data(), key_bytes.size()).substr(key_offset[row], key_size), bytes(row),
+                   std::span(hash_).subspan(16 * row).first<16>(), std::span(pixel_hashes).subspan(16 * row).first<16>(),
+                   std::span(histogram_).subspan(row * bins_, bins_));
+  }
+  if (hasher.hash() != runtime::ContentHash::from_bytes(shard.plan())) {
+    throw runtime::DataError(fmt::format(
+        "{} holds other samples than its manifest lists: it was replaced or is damaged; run 'cskd shard' again",
+        path.native()));
   }
 }
 
 std::vector<std::byte> ImageShardReader::read(std::uint64_t row) const {
   CSKD_CHECK(row < samples(), "row {} of {} in {}", row, samples(), file_.path().native());
-  std::vector<std::byte> bytes = file_.read_at(offsets_.bytes() + offset_[row], offset_[row + 1] - offset_[row]);
-  const std::uint32_t found = runtime::crc32c(bytes);
+  std::vector<std::byte> target(bytes(row));
+  read(row, target);
+  return target;
+}
+
+void ImageShardReader::read(std::uint64_t row, std::span<std::byte> target) const {
+  CSKD_CHECK(row < samples() && target.size() == bytes(row), "row {} of {} in {}, {} bytes", row, samples(),
+             file_.path().native(), target.size());
+  file_.read_at(offsets_.bytes() + offset_[row], target);
+  const std::uint32_t found = runtime::crc32c(target);
   if (found != crc32c_[row]) {
-    throw runtime::DataError(fmt::format(
-        "{} row {} ('{}') is damaged: CRC-32C {:08x}, {:08x} was written; run 'cskd shard' again to restore it",
-        file_.path().native(), row, key(row), found, crc32c_[row]));
+    throw runtime::DataError(
+        fmt::format("{} is damaged: CRC-32C {:08x}, {:08x} was written; run 'cskd shard' again to restore it",
+                    name(row), found, crc32c_[row]));
   }
-  return bytes;
+}
+
+void ImageShardReader::will_read(std::uint64_t row) const noexcept {
+  file_.will_read(offsets_.bytes() + offset_[row], bytes(row));
 }
 
 runtime::ContentHash ImageShardReader::hash(std::uint64_t row) const {
@@ -72,14 +98,35 @@ std::vector<ShardLook> ImageShardReader::looks() const {
 }
 
 std::string ImageShardReader::key(std::uint64_t row) const {
-  return {key_bytes_.begin() + static_cast<std::ptrdiff_t>(key_offset_[row]),
-          key_bytes_.begin() + static_cast<std::ptrdiff_t>(key_offset_[row + 1])};
+  CSKD_CHECK(row < samples(), "row {} of {} in {}", row, samples(), file_.path().native());
+  const std::vector<std::uint64_t> ends = file_.read_numbers<std::uint64_t>(offsets_.key_offset() + 8 * row, 2);
+  if (ends[0] > ends[1] || ends[1] > key_bytes_) {
+    throw runtime::DataError(fmt::format("{} was changed while it was open", file_.path().native()));
+  }
+  std::string key(ends[1] - ends[0], '\0');
+  file_.read_at(offsets_.key_bytes() + ends[0], std::as_writable_bytes(std::span(key)));
+  return key;
+}
+
+std::string ImageShardReader::name(std::uint64_t row) const {
+  try {
+    return fmt::format("{} row {} ('{}')", file_.path().native(), row, key(row));
+  } catch (const runtime::Error&) {
+    return fmt::format("{} row {}", file_.path().native(), row);
+  }
 }
 
 Label ImageShardReader::label(std::uint64_t row) const {
-  CSKD_CHECK(has_labels(), "{} has no labels", file_.path().native());
-  const auto first = histogram_.begin() + static_cast<std::ptrdiff_t>(row * bins_);
-  return {mean_[row], stddev_[row], {first, first + static_cast<std::ptrdiff_t>(bins_)}};
+  const std::span<const float> shares = histogram(row);
+  return {file_.read_numbers<float>(offsets_.label_mean() + 4 * row, 1).front(),
+          file_.read_numbers<float>(offsets_.label_std() + 4 * row, 1).front(),
+          {shares.begin(), shares.end()}};
+}
+
+std::span<const float> ImageShardReader::histogram(std::uint64_t row) const {
+  CSKD_CHECK(has_labels() && row < samples(), "row {} of {} in {}, {} bins", row, samples(), file_.path().native(),
+             bins_);
+  return std::span(histogram_).subspan(row * bins_, bins_);
 }
 
 }  // namespace cskd::shards

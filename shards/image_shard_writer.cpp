@@ -139,7 +139,7 @@ void verify(const std::filesystem::path& path, Manifest::Shard& shard, const Sha
     throw runtime::DataError(
         fmt::format("{} read back differs from what was written: {}", path.native(), check.faults.front().what));
   }
-  const ImageShardReader reader(path, shard);
+  const ImageShardReader reader(path, shard, plan.source_name);
   for (std::uint64_t row = 0; row < shard.samples(); ++row) {
     if (reader.hash(row) != plan.rows[row].hash) {
       throw runtime::DataError(
@@ -152,19 +152,9 @@ void verify(const std::filesystem::path& path, Manifest::Shard& shard, const Sha
 }  // namespace
 
 runtime::ContentHash plan_digest(const ShardPlan& plan) {
-  runtime::ContentHasher hasher;
-  hasher.add_field(kImageShardVersion);
-  hasher.add_field(plan.source_name);
-  hasher.add_field(plan.source);
-  hasher.add_field(static_cast<std::uint64_t>(plan.split));
-  hasher.add_field(plan.bins);
-  for (const ShardRow& row : plan.rows) {
-    hasher.add_field(row.key);
-    hasher.add_field(row.size);
-    hasher.add(std::as_bytes(std::span(row.hash.bytes)));
-    hasher.add(std::as_bytes(std::span(row.pixel_hash.bytes)));
-    for (const float value : row.label.histogram) hasher.add(std::as_bytes(std::span(&value, 1)));
-  }
+  PlanHasher hasher(plan.source_name, plan.source, plan.split, plan.bins);
+  for (const ShardRow& row : plan.rows)
+    hasher.add_row(row.key, row.size, row.hash.bytes, row.pixel_hash.bytes, row.label.histogram);
   return hasher.hash();
 }
 

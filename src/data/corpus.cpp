@@ -29,17 +29,13 @@ std::uint64_t nth_row(const std::vector<std::uint32_t>& withdrawn, std::uint64_t
 Corpus::Corpus(std::filesystem::path folder)
     : folder_(std::move(folder)),
       manifest_(shards::read_manifest(folder_)),
-      readers_(static_cast<size_t>(manifest_.shards_size())) {}
+      readers_(kOpenShards, [this](std::uint32_t index) {
+        const shards::Manifest::Shard& entry = manifest_.shards(static_cast<int>(index));
+        return std::make_shared<const shards::ImageShardReader>(
+            folder_ / entry.file(), entry, manifest_.sources(static_cast<int>(entry.source())).name());
+      }) {}
 
-const shards::ImageShardReader& Corpus::shard(std::uint32_t index) const {
-  const std::lock_guard lock(mutex_);
-  std::unique_ptr<shards::ImageShardReader>& reader = readers_.at(index);
-  if (!reader) {
-    const shards::Manifest::Shard& entry = manifest_.shards(static_cast<int>(index));
-    reader = std::make_unique<shards::ImageShardReader>(folder_ / entry.file(), entry);
-  }
-  return *reader;
-}
+std::shared_ptr<const shards::ImageShardReader> Corpus::shard(std::uint32_t index) const { return readers_.get(index); }
 
 SampleSet SampleSet::of_split(const Corpus& corpus, shards::Split split) {
   SampleSet set;
@@ -102,6 +98,17 @@ SampleRef SampleSet::at(std::uint64_t number) const {
   const auto end = std::upper_bound(part->ends.begin(), part->ends.end(), place);
   const auto index = static_cast<size_t>(end - part->ends.begin());
   return {part->shards[index], nth_row(part->withdrawn[index], place - (index == 0 ? 0 : part->ends[index - 1]))};
+}
+
+SampleSet::Range SampleSet::same_source(std::uint64_t number) const {
+  CSKD_CHECK(number < size_, "sample {} of {}", number, size_);
+  Range range;
+  for (const Part& part : parts_) {
+    range.count = part.count;
+    if (number < range.first + range.count) break;
+    range.first += range.count;
+  }
+  return range;
 }
 
 std::vector<SampleGroup> SampleSet::groups() const {

@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <filesystem>
 #include <memory>
-#include <mutex>
 #include <optional>
 #include <vector>
 
+#include "data/open_files.h"
 #include "data/permutation.h"
 #include "data/sample_order.h"
 #include "shards/image_shard_reader.h"
@@ -22,21 +22,27 @@ struct SampleRef {
   bool operator==(const SampleRef&) const = default;
 };
 
+// More than a window of the order reads from (Note [Order of an epoch]), few enough for the 1,024 files that a process
+// may usually open. Each takes about half a megabyte.
+constexpr std::size_t kOpenShards = 256;
+
 class Corpus {
  public:
   // Reads the manifest in `folder`. Throws as read_manifest().
   explicit Corpus(std::filesystem::path folder);
+  Corpus(const Corpus&) = delete;
+  Corpus& operator=(const Corpus&) = delete;
 
   const shards::Manifest& manifest() const noexcept { return manifest_; }
   const std::filesystem::path& folder() const noexcept { return folder_; }
-  // The opened shard; opened at its first use and kept. Any thread.
-  const shards::ImageShardReader& shard(std::uint32_t index) const;
+  // The opened shard; those that were used last are kept, up to kOpenShards of them. Any thread. Throws as
+  // ImageShardReader.
+  std::shared_ptr<const shards::ImageShardReader> shard(std::uint32_t index) const;
 
  private:
   std::filesystem::path folder_;
   shards::Manifest manifest_;
-  mutable std::mutex mutex_;
-  mutable std::vector<std::unique_ptr<shards::ImageShardReader>> readers_;
+  mutable OpenFiles<shards::ImageShardReader> readers_;
 };
 
 // Some samples of a corpus, numbered 0..size-1, those of a source together; needs memory for shards, not for samples.
@@ -53,6 +59,13 @@ class SampleSet {
 
   std::uint64_t size() const noexcept { return size_; }
   SampleRef at(std::uint64_t number) const;  // REQUIRES: number < size()
+
+  // The samples of the same source, with the number itself among them.
+  struct Range {
+    std::uint64_t first = 0;
+    std::uint64_t count = 0;
+  };
+  Range same_source(std::uint64_t number) const;  // REQUIRES: number < size()
   // The sources with their weights and shards, for SampleOrder, which numbers samples in the same way.
   std::vector<SampleGroup> groups() const;
 

@@ -23,6 +23,7 @@ enum RandomStream : std::uint32_t {
   kStreamWeakViews = 111,
   kStreamStrongViews = 112,
   kStreamCacheAudit = 113,
+  kStreamStandIns = 114,
   kStreamModel = 120,
 };
 

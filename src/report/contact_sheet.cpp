@@ -99,8 +99,9 @@ using Part = std::vector<const shards::Manifest::Shard*>;
 // Draws one row of the sheet.
 class RowPainter {
  public:
-  RowPainter(ContactSheet& result, data::Image& image, const std::filesystem::path& folder)
-      : result_(result), image_(image), folder_(folder) {}
+  RowPainter(ContactSheet& result, data::Image& image, const std::filesystem::path& folder,
+             const shards::Manifest& manifest)
+      : result_(result), image_(image), folder_(folder), manifest_(manifest) {}
 
   void paint(std::size_t row, const Part& part) {
     std::uint64_t usable = 0;
@@ -129,7 +130,7 @@ class RowPainter {
     };
     std::optional<shards::ImageShardReader> reader;
     try {
-      reader.emplace(folder_ / shard.file(), shard);
+      reader.emplace(folder_ / shard.file(), shard, manifest_.sources(static_cast<int>(shard.source())).name());
       if (shard.total_bytes() > kMostBytes) throw runtime::DataError("it is larger than any shard");
     } catch (const runtime::Error& error) {
       add_fault(std::nullopt, "", error.what());
@@ -139,10 +140,15 @@ class RowPainter {
     for (const std::uint64_t at : rows) {
       keys.emplace_back();
       try {
-        paste(image_, fit_into_cell(picture_of(*reader, at)), row, keys.size() - 1);
-        keys.back() = reader->key(at);
+        const std::string key = reader->key(at);
+        try {
+          paste(image_, fit_into_cell(picture_of(*reader, at)), row, keys.size() - 1);
+          keys.back() = key;
+        } catch (const runtime::Error& error) {
+          add_fault(at, key, error.what());
+        }
       } catch (const runtime::Error& error) {
-        add_fault(at, reader->key(at), error.what());
+        add_fault(at, "", error.what());
       }
     }
   }
@@ -150,6 +156,7 @@ class RowPainter {
   ContactSheet& result_;
   data::Image& image_;
   const std::filesystem::path& folder_;
+  const shards::Manifest& manifest_;
 };
 
 }  // namespace
@@ -168,7 +175,7 @@ ContactSheet write_contact_sheet(const std::filesystem::path& target, const std:
   data::Image image{sheet.width, sheet.height, {}};
   image.rgb.assign(std::size_t{3} * static_cast<std::size_t>(sheet.width) * static_cast<std::size_t>(sheet.height),
                    kBackground);
-  RowPainter painter(sheet, image, folder);
+  RowPainter painter(sheet, image, folder, manifest);
   for (const auto& [place, part] : parts) {
     if (sheet.rows.size() == rows) break;
     sheet.rows.push_back({place.first, static_cast<shards::Split>(place.second), {}});

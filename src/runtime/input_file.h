@@ -26,6 +26,8 @@ class InputFile {
   // Fills `target` from `offset`. Throws DataError when the file ends before, Error when it cannot be read.
   void read_at(std::uint64_t offset, std::span<std::byte> target) const;
   std::vector<std::byte> read_at(std::uint64_t offset, std::uint64_t length) const;
+  // These bytes will be read soon: the system may begin to fetch them.
+  void will_read(std::uint64_t offset, std::uint64_t length) const noexcept;
 
   // `count` numbers of a fixed-size type.
   template <typename Number>

@@ -4,7 +4,7 @@
 
 #include <torch/torch.h>
 
-#include "data/corpus.h"
+#include "data/render_view.h"
 #include "losses/alignment.h"
 #include "stages/batches.h"
 #include "stages/cache.h"
@@ -15,21 +15,21 @@ namespace cskd::stages {
 namespace {
 
 struct AlignBatch {
+  std::vector<data::SampleUse> uses;
   at::Tensor pixels;   // [n, S, S, 3] uint8
-  at::Tensor targets;  // [n, D] float32
+  at::Tensor targets;  // [n, D] float16
 };
 
 class AlignStage : public ModelStage {
  public:
-  AlignStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus,
-             shards::CacheBinding binding)
+  AlignStage(const Context& context, Headed model, Headed average, shards::CacheBinding binding)
       : ModelStage("align", context.config.align().training(), std::move(model), std::move(average),
                    static_cast<std::int64_t>(binding.width)),
         context_(context),
-        corpus_(std::move(corpus)),
-        caches_(context, *corpus_, std::move(binding)),
-        samples_(data::SampleSet::of_split(*corpus_, shards::Split::kUnlabelled)
-                     .followed_by(data::SampleSet::of_split(*corpus_, shards::Split::kTrain))),
+        corpus_(context),
+        caches_(context, corpus_.corpus(), std::move(binding)),
+        samples_(data::SampleSet::of_split(corpus_.corpus(), shards::Split::kUnlabelled)
+                     .followed_by(data::SampleSet::of_split(corpus_.corpus(), shards::Split::kTrain))),
         order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.groups(),
                context.config.data().shuffle_window()) {
     data::require_batch(order_, "align.training.global_batch", context.config.align().training().global_batch());
@@ -37,46 +37,57 @@ class AlignStage : public ModelStage {
 
   void start(std::uint64_t step) override {
     caches_.audit(samples_, step, *load_clip(context_));
-    loader_.emplace(context_, name(), context_.config.align().training(), step,
-                    [this](std::uint64_t position, std::uint64_t count) { return make(position, count); });
+    const config::Training& training = context_.config.align().training();
+    const std::uint64_t samples = training.global_batch() / training.micro_batches();
+    loader_.emplace(context_, name(), training, step,
+                    MicroBatchMaker<AlignBatch>{
+                        .begin = [this](std::uint64_t position, std::uint64_t count) { return begin(position, count); },
+                        .fill = [this](AlignBatch& batch, std::uint64_t item) { fill(batch, item); },
+                        .items = samples,
+                        .bytes = pixel_bytes(samples, shape_size_) + 2 * samples * caches_.width()});
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t, std::uint64_t) override {
     training::MicroBatchResult result;
     const AlignBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
-    const torch::Tensor predicted = model().forward(models::normalise(batch.pixels.to(device), model().shape()));
-    const torch::Tensor target = batch.targets.to(device);
+    const torch::Tensor predicted = model().forward(models::normalise(to_device(batch.pixels, device), model().shape()));
+    const torch::Tensor target = to_device(batch.targets, device).to(at::kFloat);
     const torch::Tensor smooth_l1 = losses::whitened_smooth_l1(predicted, target);
     const torch::Tensor cosine = losses::cosine_distance(predicted, target);
     result.loss =
         context_.config.align().smooth_l1_weight() * smooth_l1 + context_.config.align().cosine_weight() * cosine;
     result.figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}};
     result.images = batch.pixels.size(0);
+    result.damaged = corpus_.damaged();
     return result;
   }
 
  private:
-  AlignBatch make(std::uint64_t position, std::uint64_t count) const {
-    std::vector<ViewRequest> requests;
-    const auto width = static_cast<std::int64_t>(caches_.width());
-    const at::Tensor targets = at::empty({static_cast<std::int64_t>(count), width}, at::kHalf);
-    auto* target = static_cast<char*>(targets.data_ptr());
-    for (const data::SampleUse& use : order_.at(position, count)) {
-      const data::SampleRef sample = samples_.at(use.sample);
-      const shards::FeatureCacheReader& cache = caches_.of(sample.shard);
+  AlignBatch begin(std::uint64_t position, std::uint64_t count) const {
+    AlignBatch batch{.uses = order_.at(position, count),
+                     .pixels = pixel_room(count, shape_size_, context_.communicator.device()),
+                     .targets = at::empty({static_cast<std::int64_t>(count), static_cast<std::int64_t>(caches_.width())},
+                                          at::kHalf)};
+    for (const data::SampleUse& use : batch.uses) corpus_.source().will_use(samples_, use.sample);
+    return batch;
+  }
+
+  void fill(AlignBatch& batch, std::uint64_t item) const {
+    const data::SampleUse& use = batch.uses[item];
+    corpus_.source().with_sample(samples_, use.sample, [&](const data::SampleSource::Sample& sample) {
+      const auto cache = caches_.of(sample.ref.shard);
       // Each use takes the next of a picture's stored views.
-      const std::uint64_t view = (cache.image_hash(sample.row) + use.round) % caches_.views();
-      requests.push_back({sample, view_of(cache.view(sample.row, view))});
-      const std::vector<std::uint16_t> bits = cache.pooled(sample.row, view);
-      std::memcpy(target, bits.data(), 2 * bits.size());
-      target += 2 * bits.size();
-    }
-    return {render_batch(*corpus_, requests, shape_size_, resize_mode(context_.config)), targets.to(at::kFloat)};
+      const std::uint64_t view = (cache->image_hash(sample.ref.row) + use.round) % caches_.views();
+      const std::vector<std::uint16_t> bits = cache->pooled(sample.ref.row, view);
+      std::memcpy(static_cast<char*>(batch.targets.data_ptr()) + 2 * bits.size() * item, bits.data(), 2 * bits.size());
+      data::render_view(sample.bytes, view_of(cache->view(sample.ref.row, view)), shape_size_,
+                        resize_mode(context_.config), picture_in(batch.pixels, item));
+    });
   }
 
   const Context& context_;
-  std::unique_ptr<data::Corpus> corpus_;
+  CheckedCorpus corpus_;
   CacheSet caches_;
   data::SampleSet samples_;
   data::SampleOrder order_;
@@ -90,6 +101,7 @@ runtime::ContentHash align_inputs(const Context& context) {
   runtime::ContentHasher hasher;
   hasher.add_field(cache_inputs(context).hex());
   hasher.add_field(context.config.align().SerializeAsString());
+  hasher.add_field(context.config.data().shuffle_window());
   return hasher.hash();
 }
 
@@ -104,7 +116,6 @@ StageOutcome run_align(const Context& context) {
         Headed average =
             make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
         return std::make_unique<AlignStage>(context, std::move(model), std::move(average),
-                                            std::make_unique<data::Corpus>(context.folder.shards()),
                                             cache_binding(context.config, teacher));
       });
 }

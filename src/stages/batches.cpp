@@ -3,44 +3,48 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "data/render_view.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
 
 namespace cskd::stages {
 
+CheckedCorpus::CheckedCorpus(const Context& context)
+    : corpus_(context.folder.shards()),
+      damage_(context.config.data().max_damaged()),
+      source_(corpus_, context.config.run().seed(), damage_) {}
+
+void add_data_inputs(runtime::ContentHasher& hasher, const config::Config& config) {
+  hasher.add_field(static_cast<std::uint64_t>(config.data().resize()));
+  hasher.add_field(config.data().shuffle_window());
+}
+
 data::ResizeMode resize_mode(const config::Config& config) {
   return config.data().resize() == config::fast ? data::ResizeMode::kFast : data::ResizeMode::kExact;
 }
 
-at::Tensor render_batch(const data::Corpus& corpus, const std::vector<ViewRequest>& requests, int side,
-                        data::ResizeMode mode) {
-  const at::Tensor pixels = at::empty({static_cast<std::int64_t>(requests.size()), side, side, 3}, at::kByte);
-  const size_t stride = size_t{3} * static_cast<size_t>(side) * static_cast<size_t>(side);
-  auto* target = pixels.data_ptr<std::uint8_t>();
-  for (const ViewRequest& request : requests) {
-    const shards::ImageShardReader& shard = corpus.shard(request.sample.shard);
-    const std::vector<std::byte> bytes = shard.read(request.sample.row);
-    try {
-      data::render_view(bytes, request.view, side, mode, {target, stride});
-    } catch (const runtime::DataError&) {
-      runtime::rethrow_with_context(fmt::format("{} row {} ('{}') cannot be decoded", shard.path().native(),
-                                                request.sample.row, shard.key(request.sample.row)));
-    }
-    target += stride;
-  }
-  return pixels;
+std::uint64_t pixel_bytes(std::uint64_t pictures, int side) {
+  return 3 * pictures * static_cast<std::uint64_t>(side) * static_cast<std::uint64_t>(side);
 }
 
-at::Tensor label_batch(const data::Corpus& corpus, const std::vector<data::SampleRef>& samples) {
-  CSKD_CHECK(!samples.empty(), "no samples");
-  std::vector<float> values;
-  for (const data::SampleRef& sample : samples) {
-    const shards::Label label = corpus.shard(sample.shard).label(sample.row);
-    values.insert(values.end(), label.histogram.begin(), label.histogram.end());
-  }
-  const auto n = static_cast<std::int64_t>(samples.size());
-  return at::tensor(at::ArrayRef<float>(values)).view({n, static_cast<std::int64_t>(values.size()) / n});
+at::Tensor pixel_room(std::uint64_t pictures, int side, const at::Device& device) {
+  return at::empty({static_cast<std::int64_t>(pictures), side, side, 3},
+                   at::TensorOptions(at::kByte).pinned_memory(device.is_cuda()));
+}
+
+std::span<std::uint8_t> picture_in(const at::Tensor& pixels, std::uint64_t i) {
+  CSKD_CHECK(i < static_cast<std::uint64_t>(pixels.size(0)), "picture {} of {}", i, pixels.size(0));
+  const std::uint64_t size = pixel_bytes(1, static_cast<int>(pixels.size(1)));
+  return {pixels.data_ptr<std::uint8_t>() + size * i, size};
+}
+
+at::Tensor to_device(const at::Tensor& tensor, const at::Device& device) {
+  return tensor.to(device, tensor.scalar_type(), /*non_blocking=*/true);
+}
+
+std::span<float> row_of(const at::Tensor& matrix, std::uint64_t i) {
+  CSKD_CHECK(i < static_cast<std::uint64_t>(matrix.size(0)), "row {} of {}", i, matrix.size(0));
+  const auto width = static_cast<std::size_t>(matrix.size(1));
+  return {matrix.data_ptr<float>() + width * i, width};
 }
 
 std::vector<double> bin_centres(const data::Corpus& corpus) {

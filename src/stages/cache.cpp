@@ -9,7 +9,6 @@
 #include <torch/torch.h>
 
 #include "data/decode.h"
-#include "data/prefetcher.h"
 #include "data/render_view.h"
 #include "data/sampler.h"
 #include "models/headed_encoder.h"
@@ -41,36 +40,62 @@ std::vector<data::View> draw_views(const Context& context, const shards::ImageSh
   return views;
 }
 
-void cache_shard(const Context& context, const data::Corpus& corpus, std::uint32_t index, models::Encoder& encoder,
+struct ViewBatch {
+  std::uint64_t first = 0;  // row
+  std::uint64_t rows = 0;
+  at::Tensor pixels;  // [rows * V, S, S, 3] uint8
+};
+
+void cache_shard(const Context& context, const CheckedCorpus& corpus, std::uint32_t index, models::Encoder& encoder,
                  const shards::CacheBinding& binding, const std::filesystem::path& path) {
-  const shards::ImageShardReader& shard = corpus.shard(index);
-  const std::uint64_t rows_at_once = std::max<std::uint64_t>(1, context.config.cache().batch() / binding.view_count);
-  std::vector<shards::CacheRow> rows(shard.samples());
+  const auto shard = corpus.corpus().shard(index);
+  const std::uint64_t views = binding.view_count;
+  const std::uint64_t rows_at_once = std::max<std::uint64_t>(1, context.config.cache().batch() / views);
+  std::vector<shards::CacheRow> rows(shard->samples());
   for (std::uint64_t row = 0; row < rows.size(); ++row) {
-    rows[row].image_hash = shard.hash(row).prefix();
-    for (const data::View& view : draw_views(context, shard, row)) {
+    rows[row].image_hash = shard->hash(row).prefix();
+    for (const data::View& view : draw_views(context, *shard, row)) {
       rows[row].views.push_back({view.box.x, view.box.y, view.box.width, view.box.height, view.flip});
     }
   }
+  const int side = encoder.shape().image_size;
   const std::uint64_t batches = (rows.size() + rows_at_once - 1) / rows_at_once;
-  data::Prefetcher<at::Tensor> loader(
-      context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, 0, batches,
-      [&](std::uint64_t batch) {
-        std::vector<ViewRequest> requests;
-        for (std::uint64_t row = batch * rows_at_once;
-             row < std::min<std::uint64_t>(rows.size(), (batch + 1) * rows_at_once); ++row) {
-          for (const data::View& view : draw_views(context, shard, row)) requests.push_back({{index, row}, view});
-        }
-        return render_batch(corpus, requests, encoder.shape().image_size, resize_mode(context.config));
-      });
-  const std::uint64_t numbers = binding.view_count * binding.width;
-  for (std::uint64_t batch = 0; batch < batches; ++batch) {
-    const at::Tensor half = encode_views(encoder, loader.next(), context.communicator.device());
+  const auto rows_of = [&](std::uint64_t batch) {
+    return std::min<std::uint64_t>(rows.size() - batch * rows_at_once, rows_at_once);
+  };
+  const auto loader = make_loader<ViewBatch>(
+      context, pixel_bytes(rows_at_once * views, side), 0, batches,
+      {.begin =
+           [&](std::uint64_t number) {
+             ViewBatch batch{.first = number * rows_at_once, .rows = rows_of(number)};
+             batch.pixels = pixel_room(batch.rows * views, side, context.communicator.device());
+             for (std::uint64_t row = batch.first; row < batch.first + batch.rows; ++row) shard->will_read(row);
+             return batch;
+           },
+       .fill =
+           [&](ViewBatch& batch, std::uint64_t item) {
+             shards::CacheRow& row = rows[batch.first + item];
+             const data::SampleRef sample{index, batch.first + item};
+             row.has_features = corpus.source().try_sample(sample, [&](const data::SampleSource::Sample& found) {
+               for (std::uint64_t view = 0; view < views; ++view) {
+                 data::render_view(found.bytes, view_of(row.views[view]), side, resize_mode(context.config),
+                                   picture_in(batch.pixels, item * views + view));
+               }
+             });
+             if (row.has_features) return;
+             for (std::uint64_t view = 0; view < views; ++view)
+               std::ranges::fill(picture_in(batch.pixels, item * views + view), std::uint8_t{0});
+           },
+       .items = rows_of});
+  const std::uint64_t numbers = views * binding.width;
+  for (std::uint64_t number = 0; number < batches; ++number) {
+    const ViewBatch batch = loader->next();
+    const at::Tensor half = encode_views(encoder, batch.pixels, context.communicator.device());
     const auto* bits = static_cast<const char*>(half.data_ptr());
-    for (std::uint64_t i = 0; i * numbers < static_cast<std::uint64_t>(half.numel()); ++i) {
-      std::vector<std::uint16_t>& pooled = rows[batch * rows_at_once + i].pooled;
-      pooled.resize(numbers);
-      std::memcpy(pooled.data(), bits + 2 * i * numbers, 2 * numbers);
+    for (std::uint64_t i = 0; i < batch.rows; ++i) {
+      shards::CacheRow& row = rows[batch.first + i];
+      row.pooled.resize(numbers);
+      if (row.has_features) std::memcpy(row.pooled.data(), bits + 2 * i * numbers, 2 * numbers);
     }
     if (runtime::StopSignal::received() != 0) return;  // whole caches only
   }
@@ -105,7 +130,7 @@ data::View view_of(const shards::StoredView& stored) {
 
 at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device) {
   const torch::NoGradGuard no_gradients;
-  const at::Tensor pooled = encoder.forward(models::normalise(pixels.to(device), encoder.shape())).pooled;
+  const at::Tensor pooled = encoder.forward(models::normalise(to_device(pixels, device), encoder.shape())).pooled;
   return pooled.to(at::kCPU).to(at::kHalf).contiguous();
 }
 
@@ -131,7 +156,8 @@ StageOutcome run_cache(const Context& context) {
     return {.completion = *done, .done_before = true};
 
   const auto start = std::chrono::steady_clock::now();
-  const data::Corpus corpus(context.folder.shards());
+  const CheckedCorpus checked(context);
+  const data::Corpus& corpus = checked.corpus();
   const std::shared_ptr<models::Encoder> clip = load_clip(context);
   const shards::CacheBinding binding = cache_binding(context.config, clip->shape());
   Completion completion{.stage = "cache", .inputs = inputs};
@@ -161,8 +187,8 @@ StageOutcome run_cache(const Context& context) {
       runtime::failure_point("cache.next", folder.native());
       const std::uint32_t index = indices[static_cast<size_t>(i)];
       const std::filesystem::path path = cache_path(context, corpus.manifest().shards(static_cast<int>(index)));
-      if (!shards::is_valid_feature_cache(path, binding, image_hashes(corpus.shard(index)))) {
-        cache_shard(context, corpus, index, *clip, binding, path);
+      if (!shards::is_valid_feature_cache(path, binding, image_hashes(*corpus.shard(index)))) {
+        cache_shard(context, checked, index, *clip, binding, path);
       }
       if (context.world.rank() == 0)
         context.progress("cache", done_after[static_cast<size_t>(i) + 1], done_after.back());

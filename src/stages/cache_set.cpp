@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "data/render_view.h"
 #include "data/sampler.h"
 #include "runtime/error.h"
 #include "runtime/philox.h"
@@ -38,23 +39,15 @@ void check_rows(const shards::FeatureCacheReader& cache, const shards::ImageShar
 }  // namespace
 
 CacheSet::CacheSet(const Context& context, const data::Corpus& corpus, shards::CacheBinding binding)
-    : context_(context),
-      corpus_(corpus),
-      binding_(std::move(binding)),
-      readers_(static_cast<size_t>(corpus.manifest().shards_size())) {}
+    : context_(context), corpus_(corpus), binding_(std::move(binding)), readers_(kOpenCaches, [this](std::uint32_t shard) {
+        const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
+        const std::filesystem::path path = cache_path(context_, entry);
+        auto opened = std::make_shared<const shards::FeatureCacheReader>(path, binding_, entry.samples());
+        check_rows(*opened, *corpus_.shard(shard), path, views());
+        return opened;
+      }) {}
 
-const shards::FeatureCacheReader& CacheSet::of(std::uint32_t shard) const {
-  const std::lock_guard lock(mutex_);
-  std::unique_ptr<shards::FeatureCacheReader>& reader = readers_.at(shard);
-  if (!reader) {
-    const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
-    const std::filesystem::path path = cache_path(context_, entry);
-    auto opened = std::make_unique<shards::FeatureCacheReader>(path, binding_, entry.samples());
-    check_rows(*opened, corpus_.shard(shard), path, views());
-    reader = std::move(opened);
-  }
-  return *reader;
-}
+std::shared_ptr<const shards::FeatureCacheReader> CacheSet::of(std::uint32_t shard) const { return readers_.get(shard); }
 
 void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& clip) const {
   const auto rank = static_cast<std::uint64_t>(context_.world.rank());
@@ -63,11 +56,21 @@ void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models:
   for (int i = 0; i < kAuditedRows; ++i) {
     const data::SampleRef sample = samples.at(random.bits64() % samples.size());
     const std::uint64_t view = random.bits64() % views();
-    const shards::FeatureCacheReader& cache = of(sample.shard);
-    const at::Tensor pixels = render_batch(corpus_, {{sample, view_of(cache.view(sample.row, view))}},
-                                           clip.shape().image_size, resize_mode(context_.config));
+    std::shared_ptr<const shards::ImageShardReader> shard;
+    std::vector<std::byte> bytes;
+    try {
+      shard = corpus_.shard(sample.shard);
+      bytes = data::read_picture(*shard, sample.row);
+    } catch (const runtime::Error&) {
+      continue;
+    }
+    const auto cache = of(sample.shard);
+    if (!cache->has_features(sample.row)) continue;
+    const at::Tensor pixels = pixel_room(1, clip.shape().image_size, context_.communicator.device());
+    data::render_view(bytes, view_of(cache->view(sample.row, view)), clip.shape().image_size,
+                      resize_mode(context_.config), picture_in(pixels, 0));
     const at::Tensor found = encode_views(clip, pixels, context_.communicator.device()).to(at::kFloat);
-    const std::vector<std::uint16_t> bits = cache.pooled(sample.row, view);
+    const std::vector<std::uint16_t> bits = cache->pooled(sample.row, view);
     at::Tensor stored = at::empty({1, static_cast<std::int64_t>(bits.size())}, at::kHalf);
     std::memcpy(stored.data_ptr(), bits.data(), 2 * bits.size());
     stored = stored.to(at::kFloat);

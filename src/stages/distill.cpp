@@ -1,9 +1,11 @@
 #include <algorithm>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 #include <torch/torch.h>
 
+#include "data/render_view.h"
 #include "losses/distribution.h"
 #include "runtime/error.h"
 #include "stages/align.h"
@@ -34,18 +36,24 @@ struct PseudoLabels {
   at::Tensor weights;        // [N]
 };
 
-PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const data::Corpus& corpus, const data::SampleSet& samples,
+PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const CheckedCorpus& corpus, const data::SampleSet& samples,
                            const Context& context) {
   const at::Tensor views = predict_distributions(
-      teacher, corpus, samples, true, context,
+      teacher, corpus, samples, {.mirrored = true, .leave_out_damaged = true}, context,
       [&](std::int64_t done, std::int64_t total) { context.progress("pseudo-labels", done, total); });
-  const std::vector<double> centres = bin_centres(corpus);
+  // A damaged picture has no pseudo-label. Should it be readable later, it does not count.
+  const at::Tensor damaged = views.isnan().any(2).any(1);
+  const at::Tensor distributions = at::where(damaged.view({-1, 1}), 1.0 / static_cast<double>(views.size(2)), views.mean(1));
+  const std::vector<double> centres = bin_centres(corpus.corpus());
   const at::Tensor means = views.matmul(at::tensor(at::ArrayRef<double>(centres)).to(at::kFloat));
-  return {views.mean(1), losses::pseudo_label_weight(means, context.config.distill().variance_penalty())};
+  const at::Tensor weights = losses::pseudo_label_weight(means, context.config.distill().variance_penalty());
+  return {distributions.to(at::kFloat).contiguous(), at::where(damaged, 0.0, weights).to(at::kFloat).contiguous()};
 }
 
 // One stream's part of a micro-batch.
 struct StreamBatch {
+  std::uint64_t position = 0;
+  std::vector<data::SampleUse> uses;
   at::Tensor strong, weak;  // [n, S, S, 3] uint8; weak only where consistency counts
   at::Tensor teacher;       // [n, K]
   at::Tensor weight;        // [n]
@@ -58,13 +66,14 @@ struct DistillBatch {
 
 class DistillStage : public ModelStage {
  public:
-  DistillStage(const Context& context, Headed model, Headed average, std::unique_ptr<data::Corpus> corpus,
+  DistillStage(const Context& context, Headed model, Headed average, std::unique_ptr<CheckedCorpus> corpus,
                const Headed& teacher, std::int64_t bins)
       : ModelStage(kStudent, context.config.distill().training(), std::move(model), std::move(average), bins),
         context_(context),
         settings_(context.config.distill()),
         corpus_(std::move(corpus)),
-        sets_(data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed())),
+        bins_(bins),
+        sets_(data::training_sets(corpus_->corpus(), context.config.labels().fraction(), context.config.run().seed())),
         labelled_{sets_.labelled, {seed(), data::kStreamLabelledOrder, sets_.labelled.groups(), window()}, {}, true},
         unlabelled_{
             sets_.unlabelled, {seed(), data::kStreamUnlabelledOrder, sets_.unlabelled.groups(), window()}, {}, false} {
@@ -76,11 +85,24 @@ class DistillStage : public ModelStage {
   }
 
   void start(std::uint64_t step) override {
-    loader_.emplace(context_, name(), settings_.training(), step, [this](std::uint64_t position, std::uint64_t count) {
-      // Both streams share the number of the micro-batch.
-      const std::uint64_t labelled = labelled_samples(settings_);
-      return DistillBatch{make(labelled_, position / count * labelled, labelled), make(unlabelled_, position, count)};
-    });
+    const std::uint64_t labelled = labelled_samples(settings_);
+    const std::uint64_t unlabelled = settings_.training().global_batch() / settings_.training().micro_batches();
+    const std::uint64_t views = settings_.consistency_weight() > 0 ? 2 : 1;
+    loader_.emplace(
+        context_, name(), settings_.training(), step,
+        MicroBatchMaker<DistillBatch>{.begin =
+                                          [this, labelled](std::uint64_t position, std::uint64_t count) {
+                                            // Both streams share the number of the micro-batch.
+                                            return DistillBatch{begin(labelled_, position / count * labelled, labelled),
+                                                                begin(unlabelled_, position, count)};
+                                          },
+                                      .fill =
+                                          [this, labelled](DistillBatch& batch, std::uint64_t item) {
+                                            if (item < labelled) return fill(labelled_, batch.labelled, item);
+                                            fill(unlabelled_, batch.unlabelled, item - labelled);
+                                          },
+                                      .items = labelled + unlabelled,
+                                      .bytes = views * pixel_bytes(labelled + unlabelled, image_size_)});
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t) override {
@@ -88,7 +110,7 @@ class DistillStage : public ModelStage {
     const DistillBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
     const auto joined = [&](at::Tensor StreamBatch::*part) {
-      return at::cat({batch.labelled.*part, batch.unlabelled.*part}).to(device);
+      return at::cat({to_device(batch.labelled.*part, device), to_device(batch.unlabelled.*part, device)});
     };
     const std::int64_t labelled = batch.labelled.strong.size(0);
 
@@ -114,6 +136,7 @@ class DistillStage : public ModelStage {
                       {"train/pseudo_label", pseudo.detach()},
                       {"train/consistency", consistency.detach()}};
     result.images = student.size(0);
+    result.damaged = corpus_->damaged();
     return result;
   }
 
@@ -134,38 +157,44 @@ class DistillStage : public ModelStage {
     return settings_.consistency_weight() * share;
   }
 
-  StreamBatch make(const Stream& stream, std::uint64_t position, std::uint64_t count) const {
-    std::vector<ViewRequest> strong;
-    std::vector<ViewRequest> weak;
-    std::vector<data::SampleRef> samples;
-    std::vector<std::int64_t> numbers;
-    // The labelled stream's views differ from the unlabelled one's at equal positions.
-    const std::uint64_t stream_bit = stream.has_labels ? 1ULL << 63 : 0;
-    for (const data::SampleUse& use : stream.order.at(position, count)) {
-      const std::uint64_t item = (position + samples.size()) | stream_bit;
-      const data::SampleRef sample = stream.samples.at(use.sample);
-      const shards::ImageShardReader& shard = corpus_->shard(sample.shard);
-      runtime::Philox strong_random(seed(), data::kStreamStrongViews, item);
-      runtime::Philox weak_random(seed(), data::kStreamWeakViews, item);
-      strong.push_back({sample, data::strong_view(strong_random, shard.width(sample.row), shard.height(sample.row))});
-      weak.push_back({sample, data::weak_view(weak_random, shard.width(sample.row), shard.height(sample.row))});
-      samples.push_back(sample);
-      numbers.push_back(static_cast<std::int64_t>(use.sample));
-    }
-    const at::Tensor index = at::tensor(at::ArrayRef<std::int64_t>(numbers));
-    StreamBatch batch;
-    const data::ResizeMode mode = resize_mode(context_.config);
-    batch.strong = render_batch(*corpus_, strong, image_size_, mode);
-    if (settings_.consistency_weight() > 0) batch.weak = render_batch(*corpus_, weak, image_size_, mode);
-    batch.teacher = stream.pseudo.distributions.index_select(0, index);
-    batch.weight = stream.pseudo.weights.index_select(0, index);
-    if (stream.has_labels) batch.labels = label_batch(*corpus_, samples);
+  StreamBatch begin(const Stream& stream, std::uint64_t position, std::uint64_t count) const {
+    const at::Device device = context_.communicator.device();
+    const auto n = static_cast<std::int64_t>(count);
+    StreamBatch batch{.position = position, .uses = stream.order.at(position, count)};
+    batch.strong = pixel_room(count, image_size_, device);
+    if (settings_.consistency_weight() > 0) batch.weak = pixel_room(count, image_size_, device);
+    batch.teacher = at::empty({n, bins_});
+    batch.weight = at::empty({n});
+    if (stream.has_labels) batch.labels = at::empty({n, bins_});
+    for (const data::SampleUse& use : batch.uses) corpus_->source().will_use(stream.samples, use.sample);
     return batch;
+  }
+
+  void fill(const Stream& stream, StreamBatch& batch, std::uint64_t item) const {
+    corpus_->source().with_sample(
+        stream.samples, batch.uses[item].sample, [&](const data::SampleSource::Sample& sample) {
+          const auto [shard, row] = std::pair(&sample.shard, sample.ref.row);
+          // The labelled stream's views differ from the unlabelled one's at equal positions.
+          const std::uint64_t number = (batch.position + item) | (stream.has_labels ? 1ULL << 63 : 0);
+          runtime::Philox strong(seed(), data::kStreamStrongViews, number);
+          runtime::Philox weak(seed(), data::kStreamWeakViews, number);
+          const data::ResizeMode mode = resize_mode(context_.config);
+          data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), image_size_,
+                            mode, picture_in(batch.strong, item));
+          if (batch.weak.defined()) {
+            data::render_view(sample.bytes, data::weak_view(weak, shard->width(row), shard->height(row)), image_size_,
+                              mode, picture_in(batch.weak, item));
+          }
+          std::ranges::copy(row_of(stream.pseudo.distributions, sample.number), row_of(batch.teacher, item).begin());
+          batch.weight.data_ptr<float>()[item] = stream.pseudo.weights.data_ptr<float>()[sample.number];
+          if (stream.has_labels) std::ranges::copy(shard->histogram(row), row_of(batch.labels, item).begin());
+        });
   }
 
   const Context& context_;
   const config::Distill& settings_;
-  std::unique_ptr<data::Corpus> corpus_;
+  std::unique_ptr<CheckedCorpus> corpus_;
+  std::int64_t bins_;
   data::TrainingSets sets_;
   Stream labelled_, unlabelled_;
   int image_size_ = model().shape().image_size;
@@ -180,7 +209,7 @@ runtime::ContentHash distill_inputs(const Context& context) {
   hasher.add_field(context.config.labels().SerializeAsString());
   hasher.add_field(context.config.distill().SerializeAsString());
   hasher.add_field(context.config.finetune().SerializeAsString());
-  hasher.add_field(context.config.data().SerializeAsString());
+  add_data_inputs(hasher, context.config);
   hasher.add_field(context.config.run().seed());
   if (context.config.distill().start() == config::aligned || context.config.finetune().start() == config::aligned) {
     hasher.add_field(align_inputs(context).hex());
@@ -198,9 +227,9 @@ StageOutcome run_distill(const Context& context) {
   static_cast<void>(labelled_samples(distill));
   return train_stage(
       context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
-        auto corpus = std::make_unique<data::Corpus>(context.folder.shards());
-        const auto bins = static_cast<std::int64_t>(bin_centres(*corpus).size());
-        if (data::training_sets(*corpus, context.config.labels().fraction(), context.config.run().seed())
+        auto corpus = std::make_unique<CheckedCorpus>(context);
+        const auto bins = static_cast<std::int64_t>(bin_centres(corpus->corpus()).size());
+        if (data::training_sets(corpus->corpus(), context.config.labels().fraction(), context.config.run().seed())
                 .unlabelled.size() == 0) {
           throw runtime::UsageError(
               "distill needs pictures without labels, but the corpus has none: add an unlabelled source, or lower "

@@ -10,23 +10,24 @@
 namespace cskd::stages {
 
 std::vector<TestPredictions> predict_test_split(const Context& context, const std::vector<std::string>& stages) {
-  const data::Corpus corpus(context.folder.shards());
+  const CheckedCorpus checked(context);
+  const data::Corpus& corpus = checked.corpus();
   const data::SampleSet test = data::SampleSet::of_split(corpus, shards::Split::kTest);
   if (test.size() == 0) throw runtime::UsageError("no source has a test split: there is nothing to evaluate on");
   TestPredictions common{.label_fraction = context.config.labels().fraction(), .bin_centres = bin_centres(corpus)};
   for (std::uint64_t i = 0; i < test.size(); ++i) {
     const data::SampleRef sample = test.at(i);
-    const shards::ImageShardReader& shard = corpus.shard(sample.shard);
+    const auto shard = corpus.shard(sample.shard);
     const auto source = static_cast<int>(corpus.manifest().shards(static_cast<int>(sample.shard)).source());
-    common.keys.push_back(corpus.manifest().sources(source).name() + "/" + shard.key(sample.row));
-    const shards::Label label = shard.label(sample.row);
-    common.rated.emplace_back(label.histogram.begin(), label.histogram.end());
+    common.keys.push_back(corpus.manifest().sources(source).name() + "/" + shard->key(sample.row));
+    const std::span<const float> rated = shard->histogram(sample.row);
+    common.rated.emplace_back(rated.begin(), rated.end());
   }
   std::vector<TestPredictions> all;
   for (const std::string& name : stages) {
     const Headed model = load_stage_model(context, name, models::kScoreHead);
     const at::Tensor distributions =
-        predict_distributions(*model, corpus, test, false, context,
+        predict_distributions(*model, checked, test, {}, context,
                               [&](std::int64_t done, std::int64_t total) { context.progress("evaluate", done, total); })
             .select(1, 0)
             .to(at::kDouble)

@@ -2,13 +2,15 @@
 #pragma once
 
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <string>
 #include <utility>
 #include <vector>
 
-#include "data/prefetcher.h"
 #include "data/sampler.h"
+#include "stages/batches.h"
 #include "stages/context.h"
 #include "stages/model_setup.h"
 #include "training/stage.h"
@@ -39,39 +41,48 @@ class ModelStage : public training::Stage {
   std::int64_t outputs_;
 };
 
-// Batches of this rank's micro-batches, made ahead on loader threads: make(position, count) for `count` samples from
-// that position of the stage's streams.
+// How micro-batches of `samples` samples are made; see data::BatchMaker.
+template <typename Batch>
+struct MicroBatchMaker {
+  // For the samples from `position` of the stage's streams on.
+  std::function<Batch(std::uint64_t position, std::uint64_t samples)> begin;
+  std::function<void(Batch& batch, std::uint64_t item)> fill;
+  std::uint64_t items = 0;  // of a micro-batch
+  std::uint64_t bytes = 0;
+};
+
+// This rank's micro-batches, made ahead on loader threads, from `first_step` to the end of the training.
 template <typename Batch>
 class MicroBatchLoader {
  public:
-  using Make = std::function<Batch(std::uint64_t position, std::uint64_t count)>;
-
-  // From `first_step` to the end of the training. Throws UsageError as make_batch_layout().
+  // Throws UsageError as make_batch_layout().
   MicroBatchLoader(const Context& context, const std::string& stage, const config::Training& training,
-                   std::uint64_t first_step, Make make)
-      : MicroBatchLoader(context,
-                         data::make_batch_layout((stage + ".training").c_str(), training.global_batch(),
-                                                 training.micro_batches(), context.world.rank(), context.world.size()),
-                         first_step, training.steps(), std::move(make)) {}
+                   std::uint64_t first_step, MicroBatchMaker<Batch> maker) {
+    const data::BatchLayout layout =
+        data::make_batch_layout((stage + ".training").c_str(), training.global_batch(), training.micro_batches(),
+                                context.world.rank(), context.world.size());
+    const std::uint64_t bytes = maker.bytes;
+    data::BatchMaker<Batch> by_ticket{.begin =
+                                          [layout, begin = std::move(maker.begin)](std::uint64_t ticket) {
+                                            return begin(layout.position(ticket / layout.own(), ticket % layout.own()),
+                                                         layout.samples());
+                                          },
+                                      .fill = std::move(maker.fill),
+                                      .items = [items = maker.items](std::uint64_t) { return items; }};
+    loader_ = make_loader<Batch>(context, bytes, first_step * layout.own(), training.steps() * layout.own(),
+                                 std::move(by_ticket));
+  }
 
   // The next batch, and how long the caller waited for it.
   Batch next(double& seconds_waited) {
     const auto start = std::chrono::steady_clock::now();
-    Batch batch = prefetcher_.next();
+    Batch batch = loader_->next();
     seconds_waited = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
     return batch;
   }
 
  private:
-  MicroBatchLoader(const Context& context, const data::BatchLayout& layout, std::uint64_t first_step,
-                   std::uint64_t steps, Make make)
-      : prefetcher_(context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2,
-                    first_step * layout.own(), steps * layout.own(),
-                    [make = std::move(make), layout](std::uint64_t ticket) {
-                      return make(layout.position(ticket / layout.own(), ticket % layout.own()), layout.samples());
-                    }) {}
-
-  data::Prefetcher<Batch> prefetcher_;
+  std::unique_ptr<data::Loader<Batch>> loader_;
 };
 
 // Runs the trainer unless the stage is complete, and writes <stage>/model.safetensors from the moving average.

@@ -183,9 +183,9 @@ std::vector<config::Source> ordered_sources(const config::Config& config, const 
 void for_each_packed_row(const std::filesystem::path& folder, const Manifest& manifest, const TakePackedRow& take) {
   for (int i = 0; i < manifest.shards_size(); ++i) {
     const Manifest::Shard& shard = manifest.shards(i);
-    const shards::ImageShardReader reader(folder / shard.file(), shard);
-    const std::vector<shards::ShardLook> looks = reader.looks();
     const std::string& source_name = manifest.sources(static_cast<int>(shard.source())).name();
+    const shards::ImageShardReader reader(folder / shard.file(), shard, source_name);
+    const std::vector<shards::ShardLook> looks = reader.looks();
     const std::set<std::uint64_t> withdrawn(shard.withdrawn().begin(), shard.withdrawn().end());
     for (std::uint64_t row = 0; row < shard.samples(); ++row) {
       if (withdrawn.contains(row)) continue;

@@ -1,24 +1,32 @@
 #include "stages/prediction.h"
 
 #include <algorithm>
+#include <limits>
 
+#include <fmt/format.h>
 #include <torch/torch.h>
 
-#include "data/prefetcher.h"
-#include "stages/batches.h"
+#include "data/render_view.h"
+#include "runtime/error.h"
 
 namespace cskd::stages {
 namespace {
 
 constexpr std::uint64_t kBatch = 32;  // pictures at once
 
+struct PictureBatch {
+  std::uint64_t first = 0;
+  at::Tensor pixels;   // [n * V, S, S, 3] uint8
+  at::Tensor damaged;  // [n] bool: its pixels mean nothing
+};
+
 }  // namespace
 
-at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpus& corpus,
-                                 const data::SampleSet& samples, bool mirrored, const Context& context,
+at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorpus& corpus,
+                                 const data::SampleSet& samples, const Prediction& prediction, const Context& context,
                                  const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const torch::NoGradGuard no_gradients;
-  const std::uint64_t views = mirrored ? 2 : 1;
+  const std::uint64_t views = prediction.mirrored ? 2 : 1;
   // Whole batches are shared out, so that what a picture is computed with does not depend on the number of ranks.
   const std::uint64_t batches = (samples.size() + kBatch - 1) / kBatch;
   const auto ranks = static_cast<std::uint64_t>(context.world.size());
@@ -26,28 +34,52 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const data::Corpu
   const std::uint64_t each = (batches + ranks - 1) / ranks;
   const std::uint64_t first = std::min(batches, rank * each);
   const std::uint64_t end = std::min(batches, first + each);
-  data::Prefetcher<at::Tensor> loader(
-      context.loader_threads, static_cast<std::uint64_t>(context.loader_threads) + 2, first, end,
-      [&](std::uint64_t batch) {
-        std::vector<ViewRequest> requests;
-        for (std::uint64_t i = batch * kBatch; i < std::min(samples.size(), (batch + 1) * kBatch); ++i) {
-          const data::SampleRef sample = samples.at(i);
-          const shards::ImageShardReader& shard = corpus.shard(sample.shard);
-          for (std::uint64_t view = 0; view < views; ++view) {
-            requests.push_back(
-                {sample, data::whole_view(shard.width(sample.row), shard.height(sample.row), view == 1)});
-          }
-        }
-        return render_batch(corpus, requests, model.shape().image_size, resize_mode(context.config));
-      });
+  const int side = model.shape().image_size;
+  const auto pictures_of = [&](std::uint64_t batch) { return std::min(samples.size() - batch * kBatch, kBatch); };
+  const auto loader = make_loader<PictureBatch>(
+      context, pixel_bytes(kBatch * views, side), first, end,
+      {.begin =
+           [&](std::uint64_t batch) {
+             const std::uint64_t pictures = pictures_of(batch);
+             for (std::uint64_t i = 0; i < pictures; ++i) corpus.source().will_use(samples, batch * kBatch + i);
+             return PictureBatch{.first = batch * kBatch,
+                                 .pixels = pixel_room(pictures * views, side, context.communicator.device()),
+                                 .damaged = at::zeros({static_cast<std::int64_t>(pictures)}, at::kBool)};
+           },
+       .fill =
+           [&](PictureBatch& batch, std::uint64_t item) {
+             const data::SampleRef sample = samples.at(batch.first + item);
+             const auto render = [&](const shards::ImageShardReader& shard, std::span<const std::byte> bytes) {
+               for (std::uint64_t view = 0; view < views; ++view) {
+                 data::render_view(
+                     bytes, data::whole_view(shard.width(sample.row), shard.height(sample.row), view == 1), side,
+                     resize_mode(context.config), picture_in(batch.pixels, item * views + view));
+               }
+             };
+             if (prediction.leave_out_damaged) {
+               batch.damaged.data_ptr<bool>()[item] = !corpus.source().try_sample(
+                   sample, [&](const data::SampleSource::Sample& found) { render(found.shard, found.bytes); });
+               return;
+             }
+             const auto shard = corpus.corpus().shard(sample.shard);
+             const std::vector<std::byte> bytes = data::read_picture(*shard, sample.row);
+             try {
+               render(*shard, bytes);
+             } catch (const runtime::DataError&) {
+               runtime::rethrow_with_context(fmt::format("{} cannot be decoded", shard->name(sample.row)));
+             }
+           },
+       .items = pictures_of});
   std::vector<at::Tensor> parts;
   std::int64_t bins = 0;
   for (std::uint64_t batch = first; batch < end; ++batch) {
-    const at::Tensor pixels = loader.next().to(context.communicator.device());
+    const PictureBatch loaded = loader->next();
+    const at::Tensor pixels = to_device(loaded.pixels, context.communicator.device());
     const at::Tensor distributions =
         torch::softmax(model.forward(models::normalise(pixels, model.shape())), 1).to(at::kCPU);
     bins = distributions.size(1);
-    parts.push_back(distributions.view({-1, static_cast<std::int64_t>(views), bins}));
+    parts.push_back(distributions.view({-1, static_cast<std::int64_t>(views), bins})
+                        .masked_fill(loaded.damaged.view({-1, 1, 1}), std::numeric_limits<double>::quiet_NaN()));
     if (context.world.rank() == 0) {
       progress(static_cast<std::int64_t>(std::min(samples.size(), (batch + 1 - first) * kBatch * ranks)),
                static_cast<std::int64_t>(samples.size()));

@@ -1,7 +1,10 @@
+#include <algorithm>
 #include <optional>
+#include <utility>
 
 #include <torch/torch.h>
 
+#include "data/render_view.h"
 #include "losses/distribution.h"
 #include "runtime/error.h"
 #include "stages/align.h"
@@ -13,6 +16,8 @@ namespace cskd::stages {
 namespace {
 
 struct LabelledBatch {
+  std::uint64_t position = 0;
+  std::vector<data::SampleUse> uses;
   at::Tensor pixels;  // [n, S, S, 3] uint8
   at::Tensor labels;  // [n, K] float32
 };
@@ -21,51 +26,64 @@ struct LabelledBatch {
 class SupervisedStage : public ModelStage {
  public:
   SupervisedStage(const Context& context, std::string name, const config::Training& training, Headed model,
-                  Headed average, std::unique_ptr<data::Corpus> corpus, std::int64_t bins)
+                  Headed average, std::unique_ptr<CheckedCorpus> corpus, std::int64_t bins)
       : ModelStage(std::move(name), training, std::move(model), std::move(average), bins),
         context_(context),
         training_(training),
         corpus_(std::move(corpus)),
-        samples_(
-            data::training_sets(*corpus_, context.config.labels().fraction(), context.config.run().seed()).labelled),
+        bins_(bins),
+        samples_(data::training_sets(corpus_->corpus(), context.config.labels().fraction(), context.config.run().seed())
+                     .labelled),
         order_(context.config.run().seed(), data::kStreamLabelledOrder, samples_.groups(),
                context.config.data().shuffle_window()) {
     data::require_batch(order_, this->name() + ".training.global_batch", training.global_batch());
   }
 
   void start(std::uint64_t step) override {
+    const std::uint64_t samples = training_.global_batch() / training_.micro_batches();
     loader_.emplace(context_, name(), training_, step,
-                    [this](std::uint64_t position, std::uint64_t count) { return make(position, count); });
+                    MicroBatchMaker<LabelledBatch>{
+                        .begin = [this](std::uint64_t position, std::uint64_t count) { return begin(position, count); },
+                        .fill = [this](LabelledBatch& batch, std::uint64_t item) { fill(batch, item); },
+                        .items = samples,
+                        .bytes = pixel_bytes(samples, image_size_)});
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t, std::uint64_t) override {
     training::MicroBatchResult result;
     const LabelledBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
-    const torch::Tensor logits = model().forward(models::normalise(batch.pixels.to(device), model().shape()));
+    const torch::Tensor logits = model().forward(models::normalise(to_device(batch.pixels, device), model().shape()));
     result.loss = losses::squared_emd(torch::softmax(logits, 1), batch.labels.to(device)).mean();
     result.images = batch.pixels.size(0);
+    result.damaged = corpus_->damaged();
     return result;
   }
 
  private:
-  LabelledBatch make(std::uint64_t position, std::uint64_t count) const {
-    std::vector<ViewRequest> requests;
-    std::vector<data::SampleRef> samples;
-    for (const data::SampleUse& use : order_.at(position, count)) {
-      const data::SampleRef sample = samples_.at(use.sample);
-      const shards::ImageShardReader& shard = corpus_->shard(sample.shard);
-      runtime::Philox random(context_.config.run().seed(), data::kStreamStrongViews, position + samples.size());
-      requests.push_back({sample, data::strong_view(random, shard.width(sample.row), shard.height(sample.row))});
-      samples.push_back(sample);
-    }
-    return {render_batch(*corpus_, requests, image_size_, resize_mode(context_.config)),
-            label_batch(*corpus_, samples)};
+  LabelledBatch begin(std::uint64_t position, std::uint64_t count) const {
+    LabelledBatch batch{.position = position,
+                        .uses = order_.at(position, count),
+                        .pixels = pixel_room(count, image_size_, context_.communicator.device()),
+                        .labels = at::empty({static_cast<std::int64_t>(count), bins_})};
+    for (const data::SampleUse& use : batch.uses) corpus_->source().will_use(samples_, use.sample);
+    return batch;
+  }
+
+  void fill(LabelledBatch& batch, std::uint64_t item) const {
+    corpus_->source().with_sample(samples_, batch.uses[item].sample, [&](const data::SampleSource::Sample& sample) {
+      const auto [shard, row] = std::pair(&sample.shard, sample.ref.row);
+      runtime::Philox random(context_.config.run().seed(), data::kStreamStrongViews, batch.position + item);
+      data::render_view(sample.bytes, data::strong_view(random, shard->width(row), shard->height(row)), image_size_,
+                        resize_mode(context_.config), picture_in(batch.pixels, item));
+      std::ranges::copy(shard->histogram(row), row_of(batch.labels, item).begin());
+    });
   }
 
   const Context& context_;
   const config::Training& training_;
-  std::unique_ptr<data::Corpus> corpus_;
+  std::unique_ptr<CheckedCorpus> corpus_;
+  std::int64_t bins_;
   data::SampleSet samples_;
   data::SampleOrder order_;
   int image_size_ = model().shape().image_size;
@@ -88,13 +106,13 @@ StageOutcome run_supervised(const Context& context, const Recipe& recipe) {
   inputs.add_field(static_cast<std::uint64_t>(recipe.image_size));
   inputs.add_field(context.config.labels().SerializeAsString());
   inputs.add_field(recipe.training->SerializeAsString());
-  inputs.add_field(context.config.data().SerializeAsString());
+  add_data_inputs(inputs, context.config);
   inputs.add_field(context.config.run().seed());
   if (recipe.start == config::clip) inputs.add_field(clip_inputs(context.config).hex());
   if (recipe.start == config::aligned) inputs.add_field(align_inputs(context).hex());
   return train_stage(context, recipe.name, *recipe.training, inputs.hash(), [&]() -> std::unique_ptr<training::Stage> {
-    auto corpus = std::make_unique<data::Corpus>(context.folder.shards());
-    const auto bins = static_cast<std::int64_t>(bin_centres(*corpus).size());
+    auto corpus = std::make_unique<CheckedCorpus>(context);
+    const auto bins = static_cast<std::int64_t>(bin_centres(corpus->corpus()).size());
     Headed model = make_model(context, recipe.encoder, recipe.image_size, models::kScoreHead, bins, recipe.name);
     Headed average = make_model(context, recipe.encoder, recipe.image_size, models::kScoreHead, bins, recipe.name);
     start_weights(*model, recipe.start, context);

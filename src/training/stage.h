@@ -20,6 +20,7 @@ struct MicroBatchResult {
       figures;              // scalars for the log, without a graph; the same names every time
   std::int64_t images = 0;  // that the model saw
   double data_wait = 0;     // seconds until the batch was there
+  std::uint64_t damaged = 0;  // uses of damaged samples on this rank, from its start on
 };
 
 class Stage {

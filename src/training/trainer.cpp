@@ -173,6 +173,7 @@ class Training {
     std::vector<double> sums;
     double data_wait = 0;
     std::int64_t images = 0;
+    std::uint64_t damaged = 0;
     for (std::uint64_t own = 0; own < layout_.own(); ++own) {
       // Dropout and the like depend on the micro-batch alone.
       torch::manual_seed(
@@ -191,6 +192,7 @@ class Training {
         sums[i + 1] += result.figures[i].second.item<double>() / micro_batches;
       images += result.images;
       data_wait += result.data_wait;
+      damaged = result.damaged;
     }
     const distributed::ReduceStatistics reduced = reducer_.finish_step();
     if (!reduced.unused.empty() && number == 0) {
@@ -198,11 +200,13 @@ class Training {
                    reduced.unused.front());
     }
     const double norm = reducer_.gradient_norm();
+    sums.push_back(static_cast<double>(damaged));
     sums.push_back(static_cast<double>(images));
     sums.push_back(runtime::StopSignal::received() != 0 ? 1 : 0);
     sums = agreement_(sums);
     stop = sums.back() > 0;
     images = std::llround(sums[sums.size() - 2]);
+    const double damaged_everywhere = sums[sums.size() - 3];
     sums.resize(names.size());
 
     const optim::Schedule schedule{options_.training.learning_rate(), options_.training.final_rate(),
@@ -220,6 +224,7 @@ class Training {
     report.figures.emplace_back("train/gradient_norm", norm);
     report.figures.emplace_back("perf/images_per_second", static_cast<double>(images) / seconds);
     report.figures.emplace_back("perf/data_wait", data_wait);
+    report.figures.emplace_back("data/damaged", damaged_everywhere);
     report.figures.emplace_back("perf/exposed_communication", reduced.exposed_seconds);
     return report;
   }

@@ -30,7 +30,8 @@ struct StepReport {
   std::int64_t images = 0;  // of this step, all ranks
   double seconds = 0;       // of this step
   // "train/loss", "train/learning_rate", "train/gradient_norm", the stage's own, "perf/images_per_second",
-  // "perf/data_wait", "perf/exposed_communication" (seconds of rank 0).
+  // "perf/data_wait", "perf/exposed_communication" (seconds of rank 0), "data/damaged" (MicroBatchResult::damaged of
+  // all ranks).
   std::vector<std::pair<std::string, double>> figures;
 };
 

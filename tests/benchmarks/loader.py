@@ -2,6 +2,7 @@
 cores, in turns within one run. Every case delivers batches of 64 random resized crops (8 % of the area or more, ratio 3/4 to 4/3) of 224 x 224 pixels,
 mirrored half of the time, as uint8 without normalisation.
 
+  cmake --build build/release --target cskd decode_benchmark
   rm -rf build/peers
   .venv/bin/python -m pip install --no-deps --target build/peers -r tests/benchmarks/requirements.txt
   PYTHONPATH=build/peers .venv/bin/python tests/benchmarks/loader.py [--rounds 5] [--only NAME]... [--json FILE]
@@ -36,10 +37,9 @@ from packing import make_pictures, time_cskd, time_writer, write_mds, write_webd
 ROOT = pathlib.Path(__file__).parents[2]
 HOME = ROOT / "runs/benchmark/loader"
 PICTURES, WORKERS, BATCH, SIZE, AREA, RATIO = 2000, 2, 64, 224, (0.08, 1.0), (3 / 4, 4 / 3)
-CSKD = {"libjpeg-turbo, crops alone, 2 threads": ("exact", "region", 2), "cskd fast, 2 threads": ("fast", "views", 2),
-        "cskd exact, 2 threads": ("exact", "views", 2), "libjpeg-turbo, crops alone, 1 thread": ("exact", "region", 1),
-        "cskd fast, 1 thread": ("fast", "views", 1), "cskd exact, 1 thread": ("exact", "views", 1),
-        "cskd bytes alone, 1 thread": ("exact", "bytes", 1)}
+BARE = "libjpeg-turbo, crops alone"
+CSKD = {"cskd fast, 2 threads": ("fast", "views", 2), "cskd exact, 2 threads": ("exact", "views", 2), "cskd fast, 1 thread": ("fast", "views", 1),
+        "cskd exact, 1 thread": ("exact", "views", 1)}
 
 
 class Views:
@@ -182,23 +182,32 @@ def run_peer(peer, epochs):
         if not warm and delivered >= PICTURES:
             start, warm = time.perf_counter(), delivered
     rate = (delivered - warm) / (time.perf_counter() - start)
-    processes = [os.getpid(), *(child.pid for child in multiprocessing.active_children())]
-    print(json.dumps({"images_per_second": rate, "resident_bytes": sum(map(proportional_bytes, processes))}), flush=True)
-    os._exit(0)  # no worker is waited for
+    workers = multiprocessing.active_children()
+    resident = sum(map(proportional_bytes, [os.getpid(), *(worker.pid for worker in workers)]))
+    for worker in workers:
+        worker.kill()
+        worker.join()
+    print(json.dumps({"images_per_second": rate, "resident_bytes": resident}), flush=True)
+    os._exit(0)  # what loaders do at their end would wait for the workers
+
+
+def run_bare(threads):
+    return json.loads(output_of([ROOT / "build/release/decode_benchmark", HOME / "pictures", str(threads), str(AREA[0])]))
 
 
 def run_cskd(resize, work, threads, epochs):
-    return last_json([ROOT / "build/release/cskd", "bench", "loader", HOME / "cskd/run/shards", "--threads", str(threads), "--batch", str(BATCH), "--size",
-                      str(SIZE), "--view", "crop", "--resize", resize, "--work", work, "--epochs", str(epochs), "--min-area", str(AREA[0])])
+    result = json.loads(output_of([ROOT / "build/release/cskd", "bench", "loader", HOME / "cskd/run", "--threads", str(threads), "--batch", str(BATCH),
+                                   "--size", str(SIZE), "--view", "crop", "--resize", resize, "--work", work, "--epochs", str(epochs),
+                                   "--min-area", str(AREA[0]), "--json"]))
+    return {**result, "resident_bytes": result["epochs"][-1]["resident_bytes"]}
 
 
-def last_json(command):
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")}
-    process = subprocess.run(command, env={**os.environ, **threads, "NUMBA_NUM_THREADS": str(WORKERS)}, capture_output=True, text=True, timeout=900,
-                             check=False)
+def output_of(command):
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} | {"NUMBA_NUM_THREADS": str(WORKERS)}
+    process = subprocess.run(command, env=os.environ | threads, capture_output=True, text=True, timeout=900, check=False)
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{process.stderr}")
-    return json.loads(process.stdout[process.stdout.index("{"):] if "\n{" not in process.stdout.rstrip() else process.stdout.rstrip().rsplit("\n", 1)[1])
+    return process.stdout
 
 
 def write(name):
@@ -229,7 +238,7 @@ def print_comparison(results):
     rows = []
     for name, each in results.items():
         threads = "1 thread" if name.endswith("1 thread") else "2 threads"
-        bare, fast = (rates.get(f"{case}, {threads}") for case in ("libjpeg-turbo, crops alone", "cskd fast"))
+        bare, fast = (rates.get(f"{case}, {threads}") for case in (BARE, "cskd fast"))
         memory = max(result.get("resident_bytes", 0) for result in each)
         rows.append([name, f"{rates[name]:.0f}", f"{rates[name] / bare:.0%}" if bare else "", f"{fast / rates[name]:.2f}" if fast else "",
                      " ".join(f"{result['images_per_second']:.0f}" for result in each), f"{memory >> 20}" if memory else ""])
@@ -241,17 +250,12 @@ def print_memory(result):
                                                   for number, epoch in enumerate(result["epochs"], 1)])
 
 
-def cskd_case(resize, work, threads, epochs):
-    result = run_cskd(resize, work, threads, epochs)
-    return {**result, "resident_bytes": result["epochs"][-1]["resident_bytes"]}
-
-
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="of 2,000 images; the first is a warm-up")
     parser.add_argument("--only", action="append", choices=["cskd", *PEERS], help="cskd or a peer; may be given again")
-    parser.add_argument("--memory", action="store_true", help="cskd's memory after each of ten epochs, instead of the comparison")
+    parser.add_argument("--memory", action="store_true", help="cskd's memory after each of ten epochs instead")
     parser.add_argument("--json", type=pathlib.Path, help="writes what each case measured in each round to this file")
     parser.add_argument("--case", choices=PEERS, help="measures this peer in this process and prints JSON")
     arguments = parser.parse_args()
@@ -267,9 +271,10 @@ def main():
         peers = [peer for peer in wanted if peer != "cskd"]
         for name in {PEERS[peer][1] for peer in peers} & set(WRITERS) | set(wanted) & {"cskd"}:
             write(name)
-        cases = {name: lambda case=case: cskd_case(*case, arguments.epochs) for name, case in CSKD.items() if "cskd" in wanted}
+        cases = {f"{BARE}, 2 threads": lambda: run_bare(2), f"{BARE}, 1 thread": lambda: run_bare(1)}
+        cases |= {name: lambda case=case: run_cskd(*case, arguments.epochs) for name, case in CSKD.items() if "cskd" in wanted}
         command = [sys.executable, __file__, "--epochs", str(arguments.epochs), "--case"]
-        cases |= {PEERS[peer][0]: lambda peer=peer: last_json([*command, peer]) for peer in peers}
+        cases |= {PEERS[peer][0]: lambda peer=peer: json.loads(output_of([*command, peer]).splitlines()[-1]) for peer in peers}
         results = compare(cases, arguments.rounds)
         print_comparison(results)
     if arguments.json:

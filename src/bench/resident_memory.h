@@ -1,0 +1,11 @@
+// Memory of this process.
+#pragma once
+
+#include <cstdint>
+
+namespace cskd::bench {
+
+// Bytes that lie in memory now (not the most that ever did). Throws Error when the system does not tell.
+std::uint64_t resident_bytes();
+
+}  // namespace cskd::bench
