@@ -1,12 +1,12 @@
 #!/usr/bin/env bash
-# Set-up with test packages, build, lint, fuzzing and every test, in one command.
+# Set-up with test packages, build, lint, fuzzing, sanitizers and every test, in one command.
 set -euo pipefail
 
 usage() {
   cat <<'END'
 usage: tests/run.sh [--full] [--filter REGEX]
 
-Runs launch/setup.sh --tests, tests/lint.sh, tests/fuzz.sh and ctest. Exit 0 only when all of them succeed.
+Runs launch/setup.sh --tests, tests/lint.sh, tests/fuzz.sh, tests/sanitizers.sh and ctest. Exit 0 only when all of them succeed.
 The results also go to build/test-results.xml (JUnit).
 
   --full          the same faults, fuzzers and kills for longer (CSKD_TEST_FULL=1), and tests/lint.sh --all
@@ -58,10 +58,14 @@ tests/lint.sh ${lint[@]+"${lint[@]}"} || lint_failed=true
 fuzz_failed=false
 tests/fuzz.sh "$fuzz_seconds" || fuzz_failed=true
 
+sanitizers_failed=false
+tests/sanitizers.sh || sanitizers_failed=true
+
 tests_failed=false
 ctest --preset release --parallel "$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)" --timeout 600 --no-tests=error \
   --output-junit "$PWD/build/test-results.xml" ${filter[@]+"${filter[@]}"} || tests_failed=true
 
 if $lint_failed; then printf 'run.sh: tests/lint.sh failed, see above\n' >&2; fi
 if $fuzz_failed; then printf 'run.sh: tests/fuzz.sh failed, see above\n' >&2; fi
-if $lint_failed || $fuzz_failed || $tests_failed; then exit 1; fi
+if $sanitizers_failed; then printf 'run.sh: tests/sanitizers.sh failed, see above\n' >&2; fi
+if $lint_failed || $fuzz_failed || $sanitizers_failed || $tests_failed; then exit 1; fi
