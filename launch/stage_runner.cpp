@@ -226,6 +226,7 @@ runtime::ContentHash StageRunner::evaluate_inputs(const std::vector<std::string>
   runtime::ContentHasher hasher;
   hasher.add_field(shards::corpus_digest(shards::read_manifest(context_->folder.shards())).hex());
   hasher.add_field(config_.evaluate().SerializeAsString());
+  hasher.add_field(static_cast<std::uint64_t>(config_.data().resize()));
   hasher.add_field(config_.labels().SerializeAsString());
   hasher.add_field(config_.run().seed());
   for (const std::string& stage : trained) {

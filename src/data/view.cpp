@@ -64,4 +64,32 @@ View strong_view(runtime::Philox& random, int width, int height) {
   return view;
 }
 
+std::vector<View> test_views(TestViews kind, int width, int height) {
+  const int shorter = std::min(width, height);
+  const auto square = [&](int side, int x, int y) { return View{.box = {x, y, side, side}}; };
+  switch (kind) {
+    case TestViews::kWhole:
+      return {whole_view(width, height, false)};
+    case TestViews::kMirrored:
+      return {whole_view(width, height, false), whole_view(width, height, true)};
+    case TestViews::kCentre:
+      return {square(shorter, (width - shorter) / 2, (height - shorter) / 2)};
+    case TestViews::kTenCrop:
+      break;
+  }
+  const int side = std::max(1, static_cast<int>(std::lround(shorter * 0.875)));
+  const int right = width - side;
+  const int below = height - side;
+  std::vector<View> views{square(side, 0, 0), square(side, right, 0), square(side, 0, below), square(side, right, below),
+                          square(side, right / 2, below / 2)};
+  const std::vector<View> upright = views;
+  for (View view : upright) {
+    view.flip = true;
+    views.push_back(view);
+  }
+  return views;
+}
+
+std::uint64_t count_of(TestViews kind) { return test_views(kind, 1, 1).size(); }
+
 }  // namespace cskd::data

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <vector>
 
 #include "data/image.h"
 #include "runtime/philox.h"
@@ -36,5 +37,22 @@ View weak_view(runtime::Philox& random, int width, int height);
 // 5 % of each other; in half of the cases pressed as JPEG of quality 70 to 95, and in half of the cases one grey
 // rectangle of 1 to 4 % of the area.
 View strong_view(runtime::Philox& random, int width, int height);
+
+// Views of a picture that a model's predictions are averaged over.
+enum class TestViews : std::uint8_t {
+  kWhole,     // the whole picture, squeezed into the square
+  kMirrored,  // that and its mirror image
+  // The largest square in the middle: CLIP's test-time preprocessing, but for the rounding of the shorter side and what
+  // a filter sees beyond the crop.
+  kCentre,
+  // Ten: squares of 7/8 of the shorter side (224 of 256 pixels) in the four corners and in the middle, and their mirror
+  // images. Krizhevsky, Sutskever and Hinton, "ImageNet Classification with Deep Convolutional Neural Networks", 2012,
+  // section 4.1.
+  kTenCrop,
+};
+
+// As many as count_of() says, the same number for every picture.
+std::vector<View> test_views(TestViews kind, int width, int height);
+std::uint64_t count_of(TestViews kind);
 
 }  // namespace cskd::data

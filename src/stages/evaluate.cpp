@@ -9,6 +9,23 @@
 
 namespace cskd::stages {
 
+namespace {
+
+data::TestViews test_views(const config::Config& config) {
+  switch (config.evaluate().views()) {
+    case config::mirrored:
+      return data::TestViews::kMirrored;
+    case config::centre:
+      return data::TestViews::kCentre;
+    case config::ten_crop:
+      return data::TestViews::kTenCrop;
+    default:
+      return data::TestViews::kWhole;
+  }
+}
+
+}  // namespace
+
 std::vector<TestPredictions> predict_test_split(const Context& context, const std::vector<std::string>& stages) {
   const CheckedCorpus checked(context);
   const data::Corpus& corpus = checked.corpus();
@@ -27,10 +44,10 @@ std::vector<TestPredictions> predict_test_split(const Context& context, const st
   for (const std::string& name : stages) {
     const Headed model = load_stage_model(context, name, models::kScoreHead);
     const at::Tensor distributions =
-        predict_distributions(*model, checked, test, {}, context,
+        predict_distributions(*model, checked, test, {.views = test_views(context.config)}, context,
                               [&](std::int64_t done, std::int64_t total) { context.progress("evaluate", done, total); })
-            .select(1, 0)
             .to(at::kDouble)
+            .mean(1)
             .contiguous();
     TestPredictions predictions = common;
     predictions.model = name;

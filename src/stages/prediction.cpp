@@ -12,7 +12,9 @@
 namespace cskd::stages {
 namespace {
 
-constexpr std::uint64_t kBatch = 32;  // pictures at once
+// Pictures and views at once, at most.
+constexpr std::uint64_t kMostPictures = 32;
+constexpr std::uint64_t kMostViews = 64;
 
 struct PictureBatch {
   std::uint64_t first = 0;
@@ -26,23 +28,24 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorp
                                  const data::SampleSet& samples, const Prediction& prediction, const Context& context,
                                  const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const torch::NoGradGuard no_gradients;
-  const std::uint64_t views = prediction.mirrored ? 2 : 1;
+  const std::uint64_t views = data::count_of(prediction.views);
+  const std::uint64_t at_once = std::min(kMostPictures, kMostViews / views);
   // Whole batches are shared out, so that what a picture is computed with does not depend on the number of ranks.
-  const std::uint64_t batches = (samples.size() + kBatch - 1) / kBatch;
+  const std::uint64_t batches = (samples.size() + at_once - 1) / at_once;
   const auto ranks = static_cast<std::uint64_t>(context.world.size());
   const auto rank = static_cast<std::uint64_t>(context.world.rank());
   const std::uint64_t each = (batches + ranks - 1) / ranks;
   const std::uint64_t first = std::min(batches, rank * each);
   const std::uint64_t end = std::min(batches, first + each);
   const int side = model.shape().image_size;
-  const auto pictures_of = [&](std::uint64_t batch) { return std::min(samples.size() - batch * kBatch, kBatch); };
+  const auto pictures_of = [&](std::uint64_t batch) { return std::min(samples.size() - batch * at_once, at_once); };
   const auto loader = make_loader<PictureBatch>(
-      context, pixel_bytes(kBatch * views, side), first, end,
+      context, pixel_bytes(at_once * views, side), first, end,
       {.begin =
            [&](std::uint64_t batch) {
              const std::uint64_t pictures = pictures_of(batch);
-             for (std::uint64_t i = 0; i < pictures; ++i) corpus.source().will_use(samples, batch * kBatch + i);
-             return PictureBatch{.first = batch * kBatch,
+             for (std::uint64_t i = 0; i < pictures; ++i) corpus.source().will_use(samples, batch * at_once + i);
+             return PictureBatch{.first = batch * at_once,
                                  .pixels = pixel_room(pictures * views, side, context.communicator.device()),
                                  .damaged = at::zeros({static_cast<std::int64_t>(pictures)}, at::kBool)};
            },
@@ -50,11 +53,10 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorp
            [&](PictureBatch& batch, std::uint64_t item) {
              const data::SampleRef sample = samples.at(batch.first + item);
              const auto render = [&](const shards::ImageShardReader& shard, std::span<const std::byte> bytes) {
-               for (std::uint64_t view = 0; view < views; ++view) {
-                 data::render_view(
-                     bytes, data::whole_view(shard.width(sample.row), shard.height(sample.row), view == 1), side,
-                     resize_mode(context.config), picture_in(batch.pixels, item * views + view));
-               }
+               std::uint64_t place = item * views;
+               for (const data::View& view :
+                    data::test_views(prediction.views, shard.width(sample.row), shard.height(sample.row)))
+                 data::render_view(bytes, view, side, resize_mode(context.config), picture_in(batch.pixels, place++));
              };
              if (prediction.leave_out_damaged) {
                batch.damaged.data_ptr<bool>()[item] = !corpus.source().try_sample(
@@ -81,7 +83,7 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorp
     parts.push_back(distributions.view({-1, static_cast<std::int64_t>(views), bins})
                         .masked_fill(loaded.damaged.view({-1, 1, 1}), std::numeric_limits<double>::quiet_NaN()));
     if (context.world.rank() == 0) {
-      progress(static_cast<std::int64_t>(std::min(samples.size(), (batch + 1 - first) * kBatch * ranks)),
+      progress(static_cast<std::int64_t>(std::min(samples.size(), (batch + 1 - first) * at_once * ranks)),
                static_cast<std::int64_t>(samples.size()));
     }
   }
@@ -89,7 +91,7 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorp
   at::Tensor widest = at::full({1}, bins, at::kLong).to(context.communicator.device());
   context.communicator.all_reduce(widest, distributed::Reduction::kMax);
   bins = widest.item<std::int64_t>();
-  const at::Tensor own = at::zeros({static_cast<std::int64_t>(each * kBatch), static_cast<std::int64_t>(views), bins});
+  const at::Tensor own = at::zeros({static_cast<std::int64_t>(each * at_once), static_cast<std::int64_t>(views), bins});
   if (!parts.empty()) {
     const at::Tensor all = at::cat(parts);
     own.narrow(0, 0, all.size(0)).copy_(all);

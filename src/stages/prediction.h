@@ -6,6 +6,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "data/view.h"
 #include "models/headed_encoder.h"
 #include "stages/batches.h"
 #include "stages/context.h"
@@ -13,13 +14,13 @@
 namespace cskd::stages {
 
 struct Prediction {
-  bool mirrored = false;  // a second view
+  data::TestViews views = data::TestViews::kWhole;
   // A picture that can no longer be read becomes NaN, and is counted; otherwise it is an error.
   bool leave_out_damaged = false;
 };
 
-// Distributions over bins [N, V, K], float32, on the CPU, of all samples of the set: view 0 is the whole picture, view
-// 1 (when mirrored) its mirror image. Collective; every rank gets all. The model is in evaluation mode.
+// Distributions over bins [N, V, K], float32, on the CPU, of all samples of the set in the prediction's views.
+// Collective; every rank gets all. The model is in evaluation mode.
 // `progress(done, total)` on rank 0. Throws as DamageLog, and DataError that names shard and row.
 at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorpus& corpus,
                                  const data::SampleSet& samples, const Prediction& prediction, const Context& context,

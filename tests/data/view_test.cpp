@@ -48,6 +48,41 @@ TEST(RandomResizedCrop, DrawsAreaRatioAndFlipFromTheirRanges) {
   EXPECT_NEAR(flips, kDraws / 2.0, 4 * std::sqrt(kDraws / 4.0));
 }
 
+TEST(TestViews, AreSquaresOfThePictureInTheirPlaces) {
+  for (const auto& [width, height] : {std::pair{1, 1}, {2, 3}, {640, 480}, {481, 640}, {7, 900}}) {
+    const int shorter = std::min(width, height);
+    const std::vector<View> centre = test_views(TestViews::kCentre, width, height);
+    ASSERT_EQ(centre.size(), 1U);
+    const Box& box = centre[0].box;
+    EXPECT_EQ(box.width, shorter);
+    EXPECT_EQ(box.height, shorter);
+    EXPECT_LE(std::abs(2 * box.x + shorter - width), 1);
+    EXPECT_LE(std::abs(2 * box.y + shorter - height), 1);
+
+    const std::vector<View> ten = test_views(TestViews::kTenCrop, width, height);
+    ASSERT_EQ(ten.size(), 10U);
+    for (std::size_t i = 0; i < 10; ++i) {
+      expect_inside(ten[i].box, width, height);
+      EXPECT_EQ(ten[i].box.width, ten[i].box.height);
+      EXPECT_NEAR(ten[i].box.width, 0.875 * shorter, 0.5);
+      EXPECT_EQ(ten[i].flip, i >= 5);
+      EXPECT_EQ(ten[i].box, ten[i % 5].box);
+    }
+    EXPECT_EQ(ten[0].box.x + ten[0].box.y, 0);
+    EXPECT_EQ(ten[1].box.x + ten[1].box.width, width);
+    EXPECT_EQ(ten[2].box.y + ten[2].box.height, height);
+    EXPECT_EQ(ten[3].box.x, ten[1].box.x);
+    EXPECT_EQ(ten[3].box.y, ten[2].box.y);
+    EXPECT_EQ(ten[4].box.x, ten[3].box.x / 2);
+    EXPECT_EQ(ten[4].box.y, ten[3].box.y / 2);
+  }
+  EXPECT_EQ(count_of(TestViews::kWhole), 1U);
+  EXPECT_EQ(count_of(TestViews::kMirrored), 2U);
+  EXPECT_FALSE(test_views(TestViews::kMirrored, 5, 4)[0].flip);
+  EXPECT_TRUE(test_views(TestViews::kMirrored, 5, 4)[1].flip);
+  EXPECT_EQ(test_views(TestViews::kMirrored, 5, 4)[1].box, (Box{0, 0, 5, 4}));
+}
+
 TEST(StrongView, KeepsNinetyPercentAndTheRatio) {
   int erased = 0;
   std::map<int, int> qualities;

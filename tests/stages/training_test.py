@@ -267,6 +267,7 @@ def test_a_whole_run(config, ranks):
     process = mpirun(ranks, "run", path) if ranks > 1 else run("run", path)
     assert process.returncode == 0, process.stderr
     summary = check_run(folder)
+    seen = [[result["srcc"] for result in summary["results"]]]
     # Everything is complete: nothing is done again, and the summary is the same.
     again = run("run", path)
     assert again.returncode == 0, again.stderr
@@ -278,6 +279,16 @@ def test_a_whole_run(config, ranks):
     assert changed.stderr.count("is complete already") == 6
     assert [result["srcc"] for result in check_run(folder)["results"]] == [result["srcc"] for result in summary["results"]]
     assert check_run(folder) != summary
+    if ranks != 1:
+        return
+    # Other views of the test pictures: other scores of the same models.
+    for views in ("mirrored", "centre", "ten_crop"):
+        changed = run("run", path, "--set", f"evaluate.views={views}")
+        assert changed.returncode == 0, changed.stderr
+        assert changed.stderr.count("is complete already") == 6
+        scores = [result["srcc"] for result in check_run(folder)["results"]]
+        assert len(scores) == len(summary["results"]) and scores not in seen
+        seen.append(scores)
 
 
 @pytest.mark.parametrize("place", ["shard.next:2", "cache.next:2", "trainer.step:3", "trainer.step:11", "trainer.step:19", "trainer.step:27",

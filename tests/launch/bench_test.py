@@ -1,0 +1,73 @@
+"""`cskd bench`: what it prints, and what it refuses."""
+
+import json
+import shutil
+
+import pytest
+from cskd_program import run
+
+
+@pytest.fixture(scope="session")
+def packed(tmp_path_factory):
+    """A run folder with the shards of a small demo corpus."""
+    folder = tmp_path_factory.mktemp("bench")
+    assert run("demo", folder / "corpus", "--images", 100).returncode == 0
+    (folder / "config.toml").write_text('[run]\nfolder = "run"\n[packing]\nmax_samples = 16\nmax_fault_rate = 0.5\n[[sources]]\nname = "city"\nkind = "folder"\n'
+                                        'path = "corpus/city"\n[[sources]]\nname = "rated"\nkind = "ava"\npath = "corpus/rated"\nweight = 3.0\n')
+    process = run("shard", folder / "config.toml")
+    assert process.returncode == 0, process.stderr
+    return folder / "run"
+
+
+def packed_images(packed):
+    process = run("inspect", packed, "--json")
+    return sum(source["packed"] for source in json.loads(process.stdout)["sources"])
+
+
+@pytest.mark.parametrize("work", ["views", "bytes", "order"])
+@pytest.mark.parametrize("threads", [1, 3])
+def test_every_image_is_loaded_once_an_epoch(packed, work, threads):
+    process = run("bench", "loader", packed, "--work", work, "--threads", threads, "--batch", 7, "--size", 48, "--epochs", 4, "--json")
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout)
+    assert result["is_complete"] is True and result["damaged"] == 0
+    assert result["images"] == packed_images(packed)
+    assert [epoch["images"] for epoch in result["epochs"]] == [result["images"]] * 4
+    rates = sorted(epoch["images_per_second"] for epoch in result["epochs"][1:])
+    assert result["images_per_second"] == pytest.approx(rates[1])
+    for epoch in result["epochs"]:
+        assert epoch["images_per_second"] == pytest.approx(epoch["images"] / epoch["seconds"])
+        assert epoch["resident_bytes"] > 1 << 20
+
+
+@pytest.mark.parametrize("view", ["crop", "whole", "weak", "strong"])
+def test_views_and_the_text(packed, view):
+    process = run("bench", "loader", packed / "shards", "--view", view, "--resize", "fast", "--size", 32, "--epochs", 2)
+    assert process.returncode == 0, process.stderr
+    assert f"views ({view}, 32 pixels, fast)" in process.stdout
+    assert "images/s, each image once an epoch" in process.stdout
+    assert len(process.stdout.splitlines()) == 7
+
+
+@pytest.mark.parametrize("arguments,message", [(["--threads", -1], "--threads"), (["--batch", 0], "--batch"), (["--view", "round"], "--view"),
+                                               (["--work", "all"], "--work"), (["--min-area", 0], "--min-area"), (["--epochs", 0], "--epochs")])
+def test_options_that_make_no_sense_are_refused(packed, arguments, message):
+    process = run("bench", "loader", packed, *arguments)
+    assert process.returncode == 2
+    assert message in process.stderr
+
+
+def test_what_is_missing_is_named(tmp_path):
+    process = run("bench", "loader", tmp_path / "nowhere")
+    assert process.returncode in (1, 3)
+    assert str(tmp_path / "nowhere") in process.stderr
+    process = run("bench")
+    assert process.returncode == 2
+
+
+def test_a_lost_shard_ends_it_with_the_cause(packed, tmp_path):
+    shutil.copytree(packed / "shards", tmp_path / "shards")
+    next((tmp_path / "shards").glob("city*.h5")).unlink()
+    process = run("bench", "loader", tmp_path / "shards", "--epochs", 1)
+    assert process.returncode == 3, process.stderr
+    assert "data.max_damaged = 0.001 allows" in process.stderr and "No such file" in process.stderr
