@@ -6,7 +6,8 @@ mirrored half of the time, as uint8 without normalisation.
   rm -rf build/peers
   .venv/bin/python -m pip install --no-deps --target build/peers -r tests/benchmarks/requirements.txt
   PYTHONPATH=build/peers .venv/bin/python tests/benchmarks/loader.py [--rounds 5] [--only NAME]... [--json FILE]
-  .venv/bin/python tests/benchmarks/loader.py --memory
+  .venv/bin/python tests/benchmarks/loader.py --memory     # cskd over ten epochs
+  .venv/bin/python tests/benchmarks/loader.py --reading    # cskd without decoding, with these pictures and with small ones
 
 FFCV is compiled when it is installed, which takes Debian's libopencv-dev and libturbojpeg0-dev. Where it isn't installed, its row is left out:
 
@@ -191,12 +192,23 @@ def run_peer(peer, epochs):
     os._exit(0)  # what loaders do at their end would wait for the workers
 
 
+def make_small_pictures(folder):
+    """20,000 JPEG files of 96 x 72 pixels and about 2 kB."""
+    import numpy as np
+    from PIL import Image
+
+    folder.mkdir(parents=True, exist_ok=True)
+    for number in range(len(list(folder.glob("*.jpg"))), 20000):
+        shapes = np.random.default_rng(number).integers(0, 255, (6, 8, 3), dtype=np.uint8)
+        Image.fromarray(shapes).resize((96, 72), Image.Resampling.BICUBIC).save(folder / f"{number:06}.jpg", quality=85)
+
+
 def run_bare(threads):
     return json.loads(output_of([ROOT / "build/release/decode_benchmark", HOME / "pictures", str(threads), str(AREA[0])]))
 
 
-def run_cskd(resize, work, threads, epochs):
-    result = json.loads(output_of([ROOT / "build/release/cskd", "bench", "loader", HOME / "cskd/run", "--threads", str(threads), "--batch", str(BATCH),
+def run_cskd(resize, work, threads, epochs, corpus="cskd"):
+    result = json.loads(output_of([ROOT / "build/release/cskd", "bench", "loader", HOME / corpus / "run", "--threads", str(threads), "--batch", str(BATCH),
                                    "--size", str(SIZE), "--view", "crop", "--resize", resize, "--work", work, "--epochs", str(epochs),
                                    "--min-area", str(AREA[0]), "--json"]))
     return {**result, "resident_bytes": result["epochs"][-1]["resident_bytes"]}
@@ -210,12 +222,12 @@ def output_of(command):
     return process.stdout
 
 
-def write(name):
+def write(name, pictures="pictures", folder=None):
     """What one or more cases read, written anew."""
-    target = HOME / name
+    target = HOME / (folder or name)
     shutil.rmtree(target, ignore_errors=True)
     target.mkdir(parents=True)
-    WRITERS[name](HOME / "pictures", target)
+    WRITERS[name](HOME / pictures, target)
 
 
 def table(heads, rows):
@@ -250,18 +262,35 @@ def print_memory(result):
                                                   for number, epoch in enumerate(result["epochs"], 1)])
 
 
+def print_reading():
+    make_small_pictures(HOME / "small")
+    write("cskd")
+    write("cskd", "small", "cskd-small")
+    rows = []
+    for corpus, work in (("cskd", "bytes"), ("cskd-small", "bytes"), ("cskd-small", "order")):
+        result = run_cskd("exact", work, 1, 10, corpus)
+        size, rate = result["encoded_bytes"] / result["images"], result["images_per_second"]
+        rows.append([f"{size / 1000:.1f} kB", "read and checked" if work == "bytes" else "order alone", f"{rate:,.0f}",
+                     f"{rate * size / 1e9:.2f}" if work == "bytes" else ""])
+    table(["a picture", "work", "images/s", "GB/s"], rows)
+
+
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--epochs", type=int, default=3, help="of 2,000 images; the first is a warm-up")
     parser.add_argument("--only", action="append", choices=["cskd", *PEERS], help="cskd or a peer; may be given again")
     parser.add_argument("--memory", action="store_true", help="cskd's memory after each of ten epochs instead")
+    parser.add_argument("--reading", action="store_true", help="cskd on one thread without decoding instead")
     parser.add_argument("--json", type=pathlib.Path, help="writes what each case measured in each round to this file")
     parser.add_argument("--case", choices=PEERS, help="measures this peer in this process and prints JSON")
     arguments = parser.parse_args()
     if arguments.case:
         run_peer(arguments.case, arguments.epochs)
     make_pictures(HOME / "pictures", PICTURES)
+    if arguments.reading:
+        print_reading()
+        return
     if arguments.memory:
         write("cskd")
         results = run_cskd("fast", "views", WORKERS, 10)
