@@ -85,8 +85,8 @@ class FeatureCacheReader {
   std::vector<std::uint8_t> status_;
 };
 
-// Whether `path` is a whole cache for the samples with these image hashes, every row that has features undamaged. Throws
-// BindingError.
+// Whether `path` is a whole cache for the samples with these image hashes, every row that has features undamaged.
+// Throws BindingError.
 bool is_valid_feature_cache(const std::filesystem::path& path, const CacheBinding& binding,
                             const std::vector<std::uint64_t>& image_hashes);
 

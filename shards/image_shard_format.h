@@ -9,7 +9,6 @@
 #include <vector>
 
 #include "runtime/content_hash.h"
-
 #include "shards/hdf5_file.h"
 #include "shards/manifest.pb.h"
 #include "shards/sample.h"
@@ -42,7 +41,8 @@ struct Dataset {
 // empty
 bool rises_to(const std::vector<std::uint64_t>& offsets, std::uint64_t end);
 
-// Digest of what a shard holds (Manifest.Shard.plan): what stands in its datasets can be told from those of another one.
+// Digest of what a shard holds (Manifest.Shard.plan): what stands in its datasets can be told from those of another
+// one.
 class PlanHasher {
  public:
   PlanHasher(std::string_view source_name, std::uint32_t source, Split split, std::uint64_t bins);

@@ -43,7 +43,8 @@ ImageShardReader::ImageShardReader(const std::filesystem::path& path, const Mani
   for (std::uint64_t row = 0; row < n; ++row) {
     const std::uint64_t key_size = key_offset[row + 1] - key_offset[row];
     hasher.add_row(std::string_view(key_bytes.data(), key_bytes.size()).substr(key_offset[row], key_size), bytes(row),
-                   std::span(hash_).subspan(16 * row).first<16>(), std::span(pixel_hashes).subspan(16 * row).first<16>(),
+                   std::span(hash_).subspan(16 * row).first<16>(),
+                   std::span(pixel_hashes).subspan(16 * row).first<16>(),
                    std::span(histogram_).subspan(row * bins_, bins_));
   }
   if (hasher.hash() != runtime::ContentHash::from_bytes(shard.plan())) {

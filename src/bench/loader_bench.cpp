@@ -60,14 +60,16 @@ class Run {
         source_(corpus_, options.seed, damage_),
         samples_(all_samples(corpus_)),
         order_(options.seed, data::kStreamUnlabelledOrder, evenly(samples_.groups())),
-        picture_bytes_(std::size_t{3} * static_cast<std::size_t>(options.size) * static_cast<std::size_t>(options.size)),
+        picture_bytes_(std::size_t{3} * static_cast<std::size_t>(options.size) *
+                       static_cast<std::size_t>(options.size)),
         batches_((order_.size() + options.batch - 1) / options.batch) {}
 
   LoaderFigures measure() {
     LoaderFigures figures{.images = order_.size(), .is_complete = true};
     data::MultisetHash each_once;
     for (std::uint64_t i = 0; i < samples_.size(); ++i) each_once.add(i);
-    for (const shards::Manifest::Shard& shard : corpus_.manifest().shards()) figures.encoded_bytes += shard.total_bytes();
+    for (const shards::Manifest::Shard& shard : corpus_.manifest().shards())
+      figures.encoded_bytes += shard.total_bytes();
     data::Loader<Batch> loader(options_.threads,
                                data::prefetch_depth(options_.prefetch_bytes, options_.batch * picture_bytes_), 0,
                                options_.epochs * batches_,
@@ -112,10 +114,10 @@ class Run {
     if (options_.work == LoaderWork::kOrder) return;
     source_.with_sample(samples_, batch.uses[item].sample, [&](const data::SampleSource::Sample& sample) {
       if (options_.work == LoaderWork::kBytes) return;
-      data::render_view(sample.bytes,
-                        draw_view(batch.position + item, sample.shard.width(sample.ref.row),
-                                  sample.shard.height(sample.ref.row)),
-                        options_.size, options_.resize, {batch.pixels.get() + picture_bytes_ * item, picture_bytes_});
+      data::render_view(
+          sample.bytes,
+          draw_view(batch.position + item, sample.shard.width(sample.ref.row), sample.shard.height(sample.ref.row)),
+          options_.size, options_.resize, {batch.pixels.get() + picture_bytes_ * item, picture_bytes_});
     });
   }
 

@@ -28,9 +28,9 @@ void DamageLog::add(const std::string& sample, const std::string& remedy) {
   const std::uint64_t damaged = ++damaged_;
   const std::uint64_t uses = uses_;
   if (static_cast<double>(damaged) > most_share_ * static_cast<double>(std::max(uses, kFewUses))) {
-    std::throw_with_nested(runtime::DataError(fmt::format(
-        "{} of the {} samples used so far are damaged, more than data.max_damaged = {} allows", damaged, uses,
-        most_share_)));
+    std::throw_with_nested(runtime::DataError(
+        fmt::format("{} of the {} samples used so far are damaged, more than data.max_damaged = {} allows", damaged,
+                    uses, most_share_)));
   }
   const std::lock_guard lock(mutex_);
   if (told_.size() >= kMostTold || !told_.insert(sample).second) return;

@@ -30,8 +30,8 @@ struct ReducedBox {
 };
 
 // The lowest resolution at which `box` (upright source pixels) still has at least `side` pixels in both directions;
-// below 1 for JPEG only, where libjpeg then computes fewer pixels (decode_jpeg()). REQUIRES: box lies inside the picture;
-// side >= 1
+// below 1 for JPEG only, where libjpeg then computes fewer pixels (decode_jpeg()). REQUIRES: box lies inside the
+// picture; side >= 1
 ReducedBox reduced_box(const ImageHeader& header, const Box& box, int side);
 
 // The same box decoded and turned upright. `inside` is where the part lies in it.

@@ -110,9 +110,9 @@ void start(Decompressor& decompressor, const ImageHeader& header, int reduction,
 }
 
 // Note [Rows past the cache]
-// libjpeg-turbo writes a row of pixels past the cache, straight to memory, when its address is a multiple of 32 bytes: good
-// for a picture that is looked at later, bad for a strip that is used at once, which then waits for memory. So the rows
-// of a strip begin elsewhere; those of three-byte pixels, which lie without gaps, mostly do.
+// libjpeg-turbo writes a row of pixels past the cache, straight to memory, when its address is a multiple of 32 bytes:
+// good for a picture that is looked at later, bad for a strip that is used at once, which then waits for memory. So the
+// rows of a strip begin elsewhere; those of three-byte pixels, which lie without gaps, mostly do.
 constexpr std::size_t kLine = 64;
 constexpr std::size_t kOffset = 8;
 
@@ -165,7 +165,8 @@ void read_rows(Decompressor& decompressor, const Reading& reading) {
   const bool cmyk = info.out_color_space == JCS_CMYK;
   JSAMPARRAY ink = nullptr;
   if (cmyk) ink = (*info.mem->alloc_sarray)(reinterpret_cast<j_common_ptr>(&info), JPOOL_IMAGE, 4 * columns.count, 1);
-  std::uint8_t* buffer = reading.rows.with_room_for(pitch * static_cast<std::size_t>(std::min(reading.strip, box.height)));
+  std::uint8_t* buffer =
+      reading.rows.with_room_for(pitch * static_cast<std::size_t>(std::min(reading.strip, box.height)));
   for (int first = 0; first < box.height; first += reading.strip) {
     const int count = std::min(reading.strip, box.height - first);
     for (int row = 0; row < count; ++row) {

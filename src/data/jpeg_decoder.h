@@ -23,8 +23,8 @@ using TakeRows = std::function<void(int first, int count, const std::uint8_t* ro
 enum class PixelLayout : std::uint8_t { kRgb = 3, kRgbx = 4 };  // bytes of a pixel; the fourth one means nothing
 
 // The same, `strip` rows at a time (the last time what is left): pixels are used while they lie in a core's cache, and
-// no memory holds them all. 16 bytes behind the last row of a strip may be read. Throws as decode_jpeg(), when some rows
-// may have been taken, and what `take` throws. REQUIRES: strip >= 1
+// no memory holds them all. 16 bytes behind the last row of a strip may be read. Throws as decode_jpeg(), when some
+// rows may have been taken, and what `take` throws. REQUIRES: strip >= 1
 void decode_jpeg_rows(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction,
                       PixelLayout layout, int strip, const TakeRows& take);
 

@@ -46,10 +46,9 @@ void resize_box(std::span<const std::byte> bytes, const View& view, int side, Re
     StripResizer resizer(plan, target);
     const Box& source = resizer.source();
     const Box pixels{box.pixels.x + source.x, box.pixels.y + source.y, source.width, source.height};
-    decode_jpeg_rows(bytes, header, pixels, box.reduction, PixelLayout::kRgbx, StripResizer::kStrip,
-                     [&](int, int count, const std::uint8_t* rows, std::size_t pitch) {
-                       resizer.take(count, rows, pitch);
-                     });
+    decode_jpeg_rows(
+        bytes, header, pixels, box.reduction, PixelLayout::kRgbx, StripResizer::kStrip,
+        [&](int, int count, const std::uint8_t* rows, std::size_t pitch) { resizer.take(count, rows, pitch); });
     return;
   }
   const Image image = decode_reduced(bytes, header, box, plan.box);

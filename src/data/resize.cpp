@@ -12,8 +12,8 @@ namespace {
 
 TapAxis taps_of(int source, double start, double length, int target, const ResizePlan& plan, bool mirrored) {
   constexpr double kMostFastScale = 16;
-  const bool is_far = plan.box.width > kMostFastScale * plan.target_width ||
-                      plan.box.height > kMostFastScale * plan.target_height;
+  const bool is_far =
+      plan.box.width > kMostFastScale * plan.target_width || plan.box.height > kMostFastScale * plan.target_height;
   return make_taps(make_axis(source, start, length, target, plan.filter), is_far ? ResizeMode::kExact : plan.mode,
                    mirrored);
 }
@@ -23,7 +23,9 @@ const ResizeLoops& fastest_loops() {
   return loops;
 }
 
-std::unique_ptr<std::uint16_t[]> words(std::size_t count) { return std::make_unique_for_overwrite<std::uint16_t[]>(count); }
+std::unique_ptr<std::uint16_t[]> words(std::size_t count) {
+  return std::make_unique_for_overwrite<std::uint16_t[]>(count);
+}
 
 }  // namespace
 

@@ -37,7 +37,7 @@ struct ResizePlan {
 // A resize that takes rows while a decoder delivers them, so that they need no memory and are still in the cache.
 class StripResizer {
  public:
-  static constexpr int kStrip = 4;            // rows at a time
+  static constexpr int kStrip = 4;             // rows at a time
   static constexpr std::size_t kPadding = 15;  // bytes behind a strip's row that may be read, whatever they are
 
   // Writes to `target` [target_height, target_width, 3], which must outlive it. REQUIRES: the box lies inside the

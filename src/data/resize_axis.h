@@ -34,8 +34,8 @@ Axis make_axis(int source, double start, double length, int target, Filter filte
 // 2p + 1) of 16 bits each, and so do coefficients. For kExact each is cut into two parts, high * 2^kLowBits + low: the
 // sum of the products with the high parts, shifted, and of those with the low parts is the sum of the products with the
 // whole, bit for bit, and takes half of the time of 32-bit products. For kFast there is one part, of
-// kFastCoefficientBits fractional bits. All windows hold the same number of pairs, so that the processor foresees the end
-// of each; the coefficients of samples that a window has no need of are 0.
+// kFastCoefficientBits fractional bits. All windows hold the same number of pairs, so that the processor foresees the
+// end of each; the coefficients of samples that a window has no need of are 0.
 struct TapAxis {
   int parts = 1;                   // 2: kExact
   int count = 0;                   // pairs of each window

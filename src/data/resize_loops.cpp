@@ -20,7 +20,7 @@ constexpr int kBits = kParts == 2 ? kCoefficientBits : kFastCoefficientBits;
 // Products and sums wrap around as those of the processor do; what comes out in the end fits.
 template <int kParts>
 std::uint32_t product(const std::uint16_t* pair, const std::int16_t* taps) {
-  const auto part = [&](int i) {
+  const auto part = [&](std::size_t i) {
     return static_cast<std::uint32_t>(pair[0] * taps[2 * i] + pair[1] * taps[2 * i + 1]);
   };
   if constexpr (kParts == 1) return part(0);
@@ -37,7 +37,7 @@ void lay_portable(const std::uint8_t* const* rows, int columns, std::uint16_t* t
   for (int r = 0; r < kRowsAtOnce; ++r) {
     for (int x = 0; x < columns; ++x) {
       std::uint16_t* pair = to + kPairWords * static_cast<std::size_t>(x / 2) + std::ptrdiff_t{8} * r + x % 2;
-      for (int c = 0; c < 4; ++c) pair[2 * c] = rows[r][4 * x + c];
+      for (std::size_t c = 0; c < 4; ++c) pair[2 * c] = rows[r][std::ptrdiff_t{4} * x + static_cast<std::ptrdiff_t>(c)];
     }
   }
 }
@@ -46,10 +46,11 @@ template <int kParts>
 void columns_of_parts(const std::uint16_t* from, int origin, const TapAxis& axis, std::uint16_t* upper,
                       std::uint16_t* lower) {
   for (std::size_t x = 0; x < axis.windows.size(); ++x, upper += 6, lower += 6) {
-    std::uint32_t sums[kRowsAtOnce * 4] = {};
+    constexpr std::size_t kSums = kPairWords / 2;
+    std::uint32_t sums[kSums] = {};
     const std::uint16_t* pairs = from + kPairWords * static_cast<std::size_t>(axis.windows[x] - origin);
     for (int k = 0; k < axis.count; ++k, pairs += kPairWords) {
-      for (std::size_t i = 0; i < kRowsAtOnce * 4; ++i)
+      for (std::size_t i = 0; i < kSums; ++i)
         sums[i] += product<kParts>(pairs + 2 * i, axis.of(x) + std::ptrdiff_t{2} * kParts * k);
     }
     for (int c = 0; c < 3; ++c) {

@@ -1,10 +1,10 @@
 // The inner loops of a resize: weighted sums of 8-bit samples in fixed point.
 //
 // Note [Pairs of samples]
-// What goes into a sum is laid out so that one instruction multiplies and adds two samples (Note [Taps]): along an axis,
-// samples 2p and 2p + 1 lie side by side as 16-bit words. The horizontal pass works on kRowsAtOnce rows, [pairs of
-// columns, kRowsAtOnce, 4, 2]: red, green, blue and one channel without meaning. It leaves pairs of rows,
-// [3 * width, 2], for the vertical one.
+// What goes into a sum is laid out so that one instruction multiplies and adds two samples (Note [Taps]): along an
+// axis, samples 2p and 2p + 1 lie side by side as 16-bit words. The horizontal pass works on kRowsAtOnce rows, [pairs
+// of columns, kRowsAtOnce, 4, 2]: red, green, blue and one channel without meaning. It leaves pairs of rows, [3 *
+// width, 2], for the vertical one.
 #pragma once
 
 #include <cstddef>
@@ -17,7 +17,7 @@ namespace cskd::data {
 
 constexpr int kRowsAtOnce = 4;
 // 16-bit words of a pair of columns, and of four.
-constexpr std::size_t kPairWords = kRowsAtOnce * 4 * 2;
+constexpr std::size_t kPairWords = std::size_t{kRowsAtOnce} * 4 * 2;
 
 struct ResizeLoops {
   // `columns` pixels (RGBX) of kRowsAtOnce rows to ceil(columns / 4) * 2 pairs at `to`. 15 bytes behind a row may be
@@ -27,8 +27,8 @@ struct ResizeLoops {
   // are overwritten.
   void (*columns)(const std::uint16_t* from, int origin, const TapAxis& axis, std::uint16_t* upper,
                   std::uint16_t* lower);
-  // `to` [samples] is the sum over window `row` of the axis, of rows of pairs that begin at `from` and lie `pitch` words
-  // apart.
+  // `to` [samples] is the sum over window `row` of the axis, of rows of pairs that begin at `from` and lie `pitch`
+  // words apart.
   void (*rows)(const std::uint16_t* from, std::size_t pitch, const TapAxis& axis, std::size_t row, std::size_t samples,
                std::uint8_t* to);
 };

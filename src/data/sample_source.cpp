@@ -13,9 +13,9 @@ std::vector<std::byte> read_picture(const shards::ImageShardReader& shard, std::
   std::vector<std::byte> bytes = shard.read(row);
   const ImageHeader header = read_image_header(bytes);
   if (header.width() != shard.width(row) || header.height() != shard.height(row)) {
-    throw runtime::DataError(fmt::format("{} is damaged: {} x {} pixels, its shard says {} x {}; run 'cskd shard' again",
-                                         shard.name(row), header.width(), header.height(), shard.width(row),
-                                         shard.height(row)));
+    throw runtime::DataError(
+        fmt::format("{} is damaged: {} x {} pixels, its shard says {} x {}; run 'cskd shard' again", shard.name(row),
+                    header.width(), header.height(), shard.width(row), shard.height(row)));
   }
   return bytes;
 }
@@ -53,8 +53,8 @@ void SampleSource::with_sample(const SampleSet& set, std::uint64_t number, const
     const std::uint64_t stand_in = range.first + random.bits64() % range.count;
     if (attempt(set.at(stand_in), stand_in, use, "another one takes its place")) return;
   }
-  throw runtime::DataError(fmt::format("{} samples of a source that were tried in place of a damaged one are damaged",
-                                       kTries - 1));
+  throw runtime::DataError(
+      fmt::format("{} samples of a source that were tried in place of a damaged one are damaged", kTries - 1));
 }
 
 void SampleSource::will_use(const SampleSet& set, std::uint64_t number) const {

@@ -80,8 +80,8 @@ std::vector<View> test_views(TestViews kind, int width, int height) {
   const int side = std::max(1, static_cast<int>(std::lround(shorter * 0.875)));
   const int right = width - side;
   const int below = height - side;
-  std::vector<View> views{square(side, 0, 0), square(side, right, 0), square(side, 0, below), square(side, right, below),
-                          square(side, right / 2, below / 2)};
+  std::vector<View> views{square(side, 0, 0), square(side, right, 0), square(side, 0, below),
+                          square(side, right, below), square(side, right / 2, below / 2)};
   const std::vector<View> upright = views;
   for (View view : upright) {
     view.flip = true;

@@ -61,8 +61,8 @@ std::vector<std::byte> InputFile::read_at(std::uint64_t offset, std::uint64_t le
 
 void InputFile::will_read(std::uint64_t offset, std::uint64_t length) const noexcept {
   // A hint: where it is refused, read_at() waits instead.
-  static_cast<void>(::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(length),
-                                    POSIX_FADV_WILLNEED));
+  static_cast<void>(
+      ::posix_fadvise(descriptor_, static_cast<off_t>(offset), static_cast<off_t>(length), POSIX_FADV_WILLNEED));
 }
 
 void add_contents(const InputFile& file, ContentHasher& hasher) {

@@ -51,7 +51,8 @@ class AlignStage : public ModelStage {
     training::MicroBatchResult result;
     const AlignBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
-    const torch::Tensor predicted = model().forward(models::normalise(to_device(batch.pixels, device), model().shape()));
+    const torch::Tensor predicted =
+        model().forward(models::normalise(to_device(batch.pixels, device), model().shape()));
     const torch::Tensor target = to_device(batch.targets, device).to(at::kFloat);
     const torch::Tensor smooth_l1 = losses::whitened_smooth_l1(predicted, target);
     const torch::Tensor cosine = losses::cosine_distance(predicted, target);
@@ -67,8 +68,8 @@ class AlignStage : public ModelStage {
   AlignBatch begin(std::uint64_t position, std::uint64_t count) const {
     AlignBatch batch{.uses = order_.at(position, count),
                      .pixels = pixel_room(count, shape_size_, context_.communicator.device()),
-                     .targets = at::empty({static_cast<std::int64_t>(count), static_cast<std::int64_t>(caches_.width())},
-                                          at::kHalf)};
+                     .targets = at::empty(
+                         {static_cast<std::int64_t>(count), static_cast<std::int64_t>(caches_.width())}, at::kHalf)};
     for (const data::SampleUse& use : batch.uses) corpus_.source().will_use(samples_, use.sample);
     return batch;
   }

@@ -39,7 +39,10 @@ void check_rows(const shards::FeatureCacheReader& cache, const shards::ImageShar
 }  // namespace
 
 CacheSet::CacheSet(const Context& context, const data::Corpus& corpus, shards::CacheBinding binding)
-    : context_(context), corpus_(corpus), binding_(std::move(binding)), readers_(kOpenCaches, [this](std::uint32_t shard) {
+    : context_(context),
+      corpus_(corpus),
+      binding_(std::move(binding)),
+      readers_(kOpenCaches, [this](std::uint32_t shard) {
         const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
         const std::filesystem::path path = cache_path(context_, entry);
         auto opened = std::make_shared<const shards::FeatureCacheReader>(path, binding_, entry.samples());
@@ -47,7 +50,9 @@ CacheSet::CacheSet(const Context& context, const data::Corpus& corpus, shards::C
         return opened;
       }) {}
 
-std::shared_ptr<const shards::FeatureCacheReader> CacheSet::of(std::uint32_t shard) const { return readers_.get(shard); }
+std::shared_ptr<const shards::FeatureCacheReader> CacheSet::of(std::uint32_t shard) const {
+  return readers_.get(shard);
+}
 
 void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& clip) const {
   const auto rank = static_cast<std::uint64_t>(context_.world.rank());

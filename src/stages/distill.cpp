@@ -43,7 +43,8 @@ PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const CheckedCorpus& 
       [&](std::int64_t done, std::int64_t total) { context.progress("pseudo-labels", done, total); });
   // A damaged picture has no pseudo-label. Should it be readable later, it does not count.
   const at::Tensor damaged = views.isnan().any(2).any(1);
-  const at::Tensor distributions = at::where(damaged.view({-1, 1}), 1.0 / static_cast<double>(views.size(2)), views.mean(1));
+  const at::Tensor distributions =
+      at::where(damaged.view({-1, 1}), 1.0 / static_cast<double>(views.size(2)), views.mean(1));
   const std::vector<double> centres = bin_centres(corpus.corpus());
   const at::Tensor means = views.matmul(at::tensor(at::ArrayRef<double>(centres)).to(at::kFloat));
   const at::Tensor weights = losses::pseudo_label_weight(means, context.config.distill().variance_penalty());
@@ -88,21 +89,22 @@ class DistillStage : public ModelStage {
     const std::uint64_t labelled = labelled_samples(settings_);
     const std::uint64_t unlabelled = settings_.training().global_batch() / settings_.training().micro_batches();
     const std::uint64_t views = settings_.consistency_weight() > 0 ? 2 : 1;
-    loader_.emplace(
-        context_, name(), settings_.training(), step,
-        MicroBatchMaker<DistillBatch>{.begin =
-                                          [this, labelled](std::uint64_t position, std::uint64_t count) {
-                                            // Both streams share the number of the micro-batch.
-                                            return DistillBatch{begin(labelled_, position / count * labelled, labelled),
-                                                                begin(unlabelled_, position, count)};
-                                          },
-                                      .fill =
-                                          [this, labelled](DistillBatch& batch, std::uint64_t item) {
-                                            if (item < labelled) return fill(labelled_, batch.labelled, item);
-                                            fill(unlabelled_, batch.unlabelled, item - labelled);
-                                          },
-                                      .items = labelled + unlabelled,
-                                      .bytes = views * pixel_bytes(labelled + unlabelled, image_size_)});
+    loader_.emplace(context_, name(), settings_.training(), step,
+                    MicroBatchMaker<DistillBatch>{.begin =
+                                                      [this, labelled](std::uint64_t position, std::uint64_t count) {
+                                                        // Both streams share the number of the micro-batch.
+                                                        return DistillBatch{
+                                                            begin(labelled_, position / count * labelled, labelled),
+                                                            begin(unlabelled_, position, count)};
+                                                      },
+                                                  .fill =
+                                                      [this, labelled](DistillBatch& batch, std::uint64_t item) {
+                                                        if (item < labelled)
+                                                          return fill(labelled_, batch.labelled, item);
+                                                        fill(unlabelled_, batch.unlabelled, item - labelled);
+                                                      },
+                                                  .items = labelled + unlabelled,
+                                                  .bytes = views * pixel_bytes(labelled + unlabelled, image_size_)});
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t) override {

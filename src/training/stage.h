@@ -17,9 +17,9 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 struct MicroBatchResult {
   at::Tensor loss;  // a scalar with a graph; mean over the micro-batch
   std::vector<std::pair<std::string, at::Tensor>>
-      figures;              // scalars for the log, without a graph; the same names every time
-  std::int64_t images = 0;  // that the model saw
-  double data_wait = 0;     // seconds until the batch was there
+      figures;                // scalars for the log, without a graph; the same names every time
+  std::int64_t images = 0;    // that the model saw
+  double data_wait = 0;       // seconds until the batch was there
   std::uint64_t damaged = 0;  // uses of damaged samples on this rank, from its start on
 };
 

@@ -1,5 +1,5 @@
-// How fast libjpeg-turbo alone decodes the JPEG files of a folder. Nothing else could be faster than that and still look
-// at every pixel that counts.
+// How fast libjpeg-turbo alone decodes the JPEG files of a folder. Nothing else could be faster than that and still
+// look at every pixel that counts.
 //
 //   decode_benchmark FOLDER THREADS             whole pictures, read from the files, to RGB
 //   decode_benchmark FOLDER THREADS MIN_AREA    random crops, as training draws them, of pictures that lie in memory

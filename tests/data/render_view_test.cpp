@@ -46,16 +46,16 @@ TEST(RenderView, CutsMirrorsAndPresses) {
   EXPECT_EQ(rendered({.box = view.box, .flip = true}), unpressed.rgb);
 }
 
-// JPEG is resized while it is decoded, other pictures and turned ones afterwards: the pixels are those of a crop that is
-// resized.
+// JPEG is resized while it is decoded, other pictures and turned ones afterwards: the pixels are those of a crop that
+// is resized.
 TEST(RenderView, ResizesRowsAsTheyComeAsItResizesTheWhole) {
   for (const auto& [width, height] : {std::pair(9, 7), {64, 64}, {151, 77}, {500, 375}, {375, 501}}) {
     const Image image = tests::scene(width, height);
     for (const bool cmyk : {false, true}) {
       const std::string file = tests::jpeg(image, {.components = cmyk ? 4 : 3});
       const Image whole = decode(tests::bytes_of(file));
-      for (const Box box : {Box{0, 0, width, height}, Box{1, 3, width - 1, height - 4}, Box{width / 3, height / 2, 1, 1},
-                            Box{width / 2, 0, 3, height}}) {
+      for (const Box box : {Box{0, 0, width, height}, Box{1, 3, width - 1, height - 4},
+                            Box{width / 3, height / 2, 1, 1}, Box{width / 2, 0, 3, height}}) {
         Image part{box.width, box.height, {}};
         for (int y = 0; y < box.height; ++y) {
           const std::uint8_t* row = whole.row(box.y + y) + std::ptrdiff_t{3} * box.x;

@@ -117,8 +117,9 @@ void expect_same_results(const ResizeLoops& portable, const ResizeLoops& fastest
   for (int i = 0; i < 300; ++i) {
     const auto source = static_cast<int>(1 + random.below(200));
     const auto target = static_cast<int>(1 + random.below(120));
-    const TapAxis axis = make_taps(make_axis(source, 0, source, target, i % 2 == 0 ? Filter::kBicubic : Filter::kBilinear),
-                                   i % 4 < 2 ? ResizeMode::kExact : ResizeMode::kFast, i % 3 == 0);
+    const TapAxis axis =
+        make_taps(make_axis(source, 0, source, target, i % 2 == 0 ? Filter::kBicubic : Filter::kBilinear),
+                  i % 4 < 2 ? ResizeMode::kExact : ResizeMode::kFast, i % 3 == 0);
     const auto pairs = static_cast<std::size_t>(axis.end_pair());
 
     const std::vector<std::uint8_t> pixels = random_bytes(random, std::size_t{4} * 4 * source + 16);

@@ -211,9 +211,11 @@ TEST_F(DamagedCorpus, AShardOfOtherPicturesIsNotTakenForTheRightOne) {
 
 TEST_F(DamagedCorpus, EveryIndexOfAShardIsChecked) {
   using Offsets = shards::Manifest::Offsets;
-  const std::map<std::string, std::uint64_t (Offsets::*)() const> datasets{
-      {"offset", &Offsets::offset},         {"hash", &Offsets::hash},           {"pixel_hash", &Offsets::pixel_hash},
-      {"key_bytes", &Offsets::key_bytes},   {"key_offset", &Offsets::key_offset}};
+  const std::map<std::string, std::uint64_t (Offsets::*)() const> datasets{{"offset", &Offsets::offset},
+                                                                           {"hash", &Offsets::hash},
+                                                                           {"pixel_hash", &Offsets::pixel_hash},
+                                                                           {"key_bytes", &Offsets::key_bytes},
+                                                                           {"key_offset", &Offsets::key_offset}};
   for (const auto& [name, place] : datasets) {
     for (const std::uint64_t byte : {0U, 5U, 17U}) {
       const std::uint64_t at = (offsets(1).*place)() + byte;
@@ -314,7 +316,8 @@ TEST_F(DamagedCorpus, BatchesAreTheSameOnAnyNumberOfThreads) {
         threads, 3, 2, 60,
         {.begin =
              [&](std::uint64_t ticket) {
-               for (const SampleUse& use : order.at(ticket * kBatch, kBatch)) opened.source.will_use(opened.set, use.sample);
+               for (const SampleUse& use : order.at(ticket * kBatch, kBatch))
+                 opened.source.will_use(opened.set, use.sample);
                return Pixels(kPicture * kBatch + 1, static_cast<std::uint8_t>(ticket));
              },
          .fill =
