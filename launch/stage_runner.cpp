@@ -12,6 +12,9 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
+#include "config/toml_writer.h"
+#include "distributed/same_everywhere.h"
+#include "doctor/versions.h"
 #include "launch/results_file.h"
 #include "report/metric_log.h"
 #include "report/progress.h"
@@ -123,11 +126,14 @@ StageRunner::StageRunner(config::Config config, bool resume, const Program& prog
   const stages::RunFolder folder{config_.run().folder()};
   stages::make_stage_folder(folder.root / "logs", world);
   program.use_log_level(config::Logging::Level_Name(config_.logging().level()), world, folder.root / "logs");
-  const std::chrono::seconds timeout(config_.compute().step_timeout());
+  require_same_job();
   const int cores = cores_of_rank(world);
   const int threads = config_.compute().threads() > 0 ? static_cast<int>(config_.compute().threads()) : cores;
   at::set_num_threads(threads);
-  communicator_ = distributed::make_communicator(world, timeout);
+  communicator_ = distributed::make_communicator(world, std::chrono::seconds(config_.compute().start_timeout()));
+  watch_ = std::make_unique<distributed::Watch>(world, communicator_->journal(), folder.root / "logs");
+  communicator_->set_investigation(
+      [this](const distributed::Collective& slow) { return watch_->investigate(slow); });
   display_ = std::make_unique<Display>(folder, config_);
   const int loaders =
       config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
@@ -161,8 +167,7 @@ stages::StageOutcome StageRunner::run(const std::string& stage, bool by_name) {
   world_.set_timeout(std::max<std::chrono::milliseconds>(std::chrono::hours(1),
                                                          std::chrono::seconds(config_.compute().step_timeout())));
   display_->begin(stage);
-  const auto action = actions().find(stage);
-  const stages::StageOutcome outcome = action == actions().end() ? evaluate() : action->second(*context_);
+  const stages::StageOutcome outcome = act(stage);
   display_->end();
   if (world_.rank() != 0) return outcome;
   if (outcome.done_before) {
@@ -175,6 +180,36 @@ stages::StageOutcome StageRunner::run(const std::string& stage, bool by_name) {
                  seconds > 0 ? static_cast<double>(outcome.completion.images) / seconds : 0.0);
   }
   return outcome;
+}
+
+// Different files, builds or launches on different ranks would fail later, in ways that say less.
+void StageRunner::require_same_job() const {
+  distributed::Facts facts{{"cskd", doctor::program_version()}, {"number of ranks", std::to_string(world_.size())}};
+  for (const doctor::LibraryVersion& library : doctor::library_versions())
+    facts.emplace_back(library.name, library.version);
+  std::istringstream lines(config::to_toml(config_));
+  std::string table;
+  for (std::string line; std::getline(lines, line);) {
+    if (line.starts_with('[')) table = line + " ";
+    const std::size_t equals = line.find(" = ");
+    if (equals != std::string::npos) facts.emplace_back(table + line.substr(0, equals), line.substr(equals + 3));
+  }
+  distributed::require_same(world_, "the job", facts);
+}
+
+stages::StageOutcome StageRunner::act(const std::string& stage) {
+  try {
+    const auto action = actions().find(stage);
+    return action == actions().end() ? evaluate() : action->second(*context_);
+  } catch (const std::exception& error) {
+    // A wrong configuration is the same on every rank; anything else may be this rank's alone, while others wait for it.
+    const bool is_usage = runtime::exit_code_of(error) == runtime::ExitCode::kUsage;
+    if (world_.size() > 1 && !is_usage && communicator_->journal().queued() > 0) {
+      const std::string states = watch_->write_all(fmt::format("rank {} failed: {}", world_.rank(), error.what()));
+      spdlog::warn("rank {} failed while\n{}", world_.rank(), states);
+    }
+    throw;
+  }
 }
 
 stages::StageOutcome StageRunner::evaluate() {

@@ -8,6 +8,7 @@
 
 #include "config/config.pb.h"
 #include "distributed/communicator.h"
+#include "distributed/watch.h"
 #include "evaluation/metrics.h"
 #include "launch/program.h"
 #include "stages/context.h"
@@ -43,6 +44,8 @@ class StageRunner {
  private:
   class Display;
 
+  void require_same_job() const;
+  stages::StageOutcome act(const std::string& stage);
   stages::StageOutcome evaluate();
   // Of all that decides what evaluate() finds of the models that these stages trained.
   runtime::ContentHash evaluate_inputs(const std::vector<std::string>& trained) const;
@@ -50,6 +53,7 @@ class StageRunner {
   config::Config config_;
   runtime::World& world_;
   std::unique_ptr<distributed::Communicator> communicator_;
+  std::unique_ptr<distributed::Watch> watch_;
   std::unique_ptr<Display> display_;
   std::unique_ptr<stages::Context> context_;
   std::vector<ModelResult> results_;

@@ -5,16 +5,21 @@
 #include <cmath>
 
 #include <ATen/ATen.h>
+#include <fmt/format.h>
 #include <torch/csrc/autograd/function.h>
 #include <torch/csrc/autograd/utils/lambda_post_hook.h>
 #include <torch/csrc/autograd/variable.h>
 
+#include "distributed/sum_tree.h"
 #include "runtime/check.h"
 
 namespace cskd::distributed {
 
 struct GradientReducer::Bucket {
   at::Tensor flat;
+  at::Tensor compressed;        // bfloat16, what travels; undefined: flat itself
+  TreeSum micro_batches{1};     // elastic: those before the last one
+  std::string label;
   std::vector<size_t> members;  // positions in State::parameters
   size_t missing = 0;           // members whose gradient has not arrived in this step
   std::unique_ptr<Work> work;
@@ -30,7 +35,7 @@ struct GradientReducer::State {
     std::shared_ptr<torch::autograd::Node> accumulator;  // must live, or its hook never fires
   };
 
-  explicit State(Communicator& with) : communicator(with) {}
+  State(Communicator& with, const ReducerOptions& given) : communicator(with), options(given) {}
 
   void arrive(size_t index) {
     if (!sending) return;
@@ -46,10 +51,17 @@ struct GradientReducer::State {
 
   void send_next() {
     Bucket& bucket = buckets[next_bucket++];
-    bucket.work = communicator.start_all_reduce(bucket.flat, Reduction::kSum);
+    const at::NoGradGuard no_gradients;
+    if (options.elastic) bucket.micro_batches.finish(bucket.flat);
+    if (bucket.compressed.defined()) bucket.compressed.copy_(bucket.flat);
+    bucket.work =
+        communicator.start_all_reduce(bucket.compressed.defined() ? bucket.compressed : bucket.flat,
+                                      options.elastic ? Reduction::kTreeSum : Reduction::kSum, bucket.label);
   }
 
   Communicator& communicator;
+  const ReducerOptions options;
+  std::uint64_t micro_batches = 0;  // that were started in this step
   std::vector<Parameter> parameters;
   std::vector<Bucket> buckets;
   size_t next_bucket = 0;
@@ -57,8 +69,10 @@ struct GradientReducer::State {
 };
 
 GradientReducer::GradientReducer(std::vector<std::pair<std::string, at::Tensor>> parameters, Communicator& communicator,
-                                 BucketLimits limits)
-    : state_(std::make_shared<State>(communicator)) {
+                                 ReducerOptions options)
+    : state_(std::make_shared<State>(communicator, options)) {
+  CSKD_CHECK(options.micro_batches >= 1 && !(options.elastic && options.compress), "{} micro-batches",
+             options.micro_batches);
   State& state = *state_;
   for (auto& [name, tensor] : parameters) state.parameters.push_back({std::move(name), tensor});
 
@@ -71,7 +85,7 @@ GradientReducer::GradientReducer(std::vector<std::pair<std::string, at::Tensor>>
         !lengths.empty() &&
         tensor.scalar_type() != state.parameters[state.buckets.back().members[0]].tensor.scalar_type();
     if (bytes > room || other_type) {
-      room = state.buckets.empty() ? limits.first_bytes : limits.bytes;
+      room = state.buckets.empty() ? options.first_bytes : options.bytes;
       state.buckets.emplace_back();
       lengths.push_back(0);
     }
@@ -82,6 +96,12 @@ GradientReducer::GradientReducer(std::vector<std::pair<std::string, at::Tensor>>
   for (size_t b = 0; b < state.buckets.size(); ++b) {
     Bucket& bucket = state.buckets[b];
     bucket.flat = at::zeros({lengths[b]}, state.parameters[bucket.members[0]].tensor.options().requires_grad(false));
+    if (options.compress && bucket.flat.scalar_type() == at::kFloat)
+      bucket.compressed = at::empty_like(bucket.flat, at::kBFloat16);
+    if (options.elastic) bucket.micro_batches = TreeSum(options.micro_batches);
+    bucket.label = fmt::format("bucket {} of {}: {}", b + 1, state.buckets.size(),
+                               state.parameters[bucket.members.front()].name);
+    if (bucket.members.size() > 1) bucket.label += fmt::format(" and {} more", bucket.members.size() - 1);
     std::int64_t offset = 0;
     for (const size_t i : bucket.members) {
       State::Parameter& parameter = state.parameters[i];
@@ -117,14 +137,29 @@ void GradientReducer::start_step() {
     parameter.arrived = false;
   }
   state.next_bucket = 0;
+  state.micro_batches = 0;
   state.sending = false;
 }
 
-void GradientReducer::expect_last_backward() { state_->sending = true; }
+void GradientReducer::start_micro_batch() {
+  State& state = *state_;
+  CSKD_CHECK(state.micro_batches < state.options.micro_batches, "more than {} micro-batches",
+             state.options.micro_batches);
+  if (state.options.elastic && state.micro_batches > 0) {
+    const at::NoGradGuard no_gradients;
+    for (Bucket& bucket : state.buckets) {
+      bucket.micro_batches.add(bucket.flat.clone());
+      bucket.flat.zero_();
+    }
+  }
+  state.sending = ++state.micro_batches == state.options.micro_batches;
+}
 
 ReduceStatistics GradientReducer::finish_step() {
   State& state = *state_;
   const auto start = std::chrono::steady_clock::now();
+  CSKD_CHECK(state.micro_batches == state.options.micro_batches, "{} of {} micro-batches", state.micro_batches,
+             state.options.micro_batches);
   ReduceStatistics statistics;
   for (const State::Parameter& parameter : state.parameters) {
     if (!parameter.arrived) statistics.unused.push_back(parameter.name);
@@ -133,6 +168,7 @@ ReduceStatistics GradientReducer::finish_step() {
   for (Bucket& bucket : state.buckets) {
     bucket.work->wait();
     bucket.work.reset();
+    if (bucket.compressed.defined()) bucket.flat.copy_(bucket.compressed);
   }
   state.sending = false;
   statistics.exposed_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();

@@ -19,9 +19,15 @@
 
 namespace cskd::distributed {
 
-struct BucketLimits {
-  std::int64_t first_bytes = 1 << 20;
-  std::int64_t bytes = 25 << 20;
+struct ReducerOptions {
+  std::int64_t first_bytes = 1 << 20;  // of the first bucket
+  std::int64_t bytes = 25 << 20;       // of the others
+  std::uint64_t micro_batches = 1;     // of this rank in a step
+  // Sums have the same bits on any number of ranks (Note [Sum tree]); costs memory for the logarithm of micro_batches
+  // sums. REQUIRES: the number of ranks is a power of two
+  bool elastic = false;
+  // Buckets of float32 travel as bfloat16: half of the bytes, 8 bits of precision. Not with `elastic`.
+  bool compress = false;
 };
 
 // What one step's communication cost.
@@ -35,18 +41,18 @@ class GradientReducer {
   // Parameters that require gradients, with their names, on communicator.device(). Registers hooks: do not change the
   // parameters' type afterwards (Module::to() removes hooks). `communicator` and the parameters must outlive it.
   GradientReducer(std::vector<std::pair<std::string, at::Tensor>> parameters, Communicator& communicator,
-                  BucketLimits limits = {});
+                  ReducerOptions options = {});
   ~GradientReducer();
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
   // Zeroes all gradients; before the first micro-batch of a step. They must not be set to none by others.
   void start_step();
-  // Backward passes from now on are the last of the step on this rank: buckets are sent as they become complete.
-  // Without it, gradients only add up.
-  void expect_last_backward();
+  // Before the backward pass of each of this rank's micro-batches. During the last one buckets are sent as they become
+  // complete; gradients of those before only add up.
+  void start_micro_batch();
   // After the last backward: sends what is left (parameters that were not used count as zero) and waits. Gradients then
-  // hold sums over ranks. Throws as Work::wait().
+  // hold sums over micro-batches and ranks. Throws as Work::wait().
   ReduceStatistics finish_step();
 
   // L2 norm of all gradients, summed bucket by bucket.

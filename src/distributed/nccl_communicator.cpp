@@ -45,14 +45,21 @@ ncclRedOp_t nccl_operation(Reduction reduction) {
       return ncclAvg;
     case Reduction::kMax:
       return ncclMax;
+    case Reduction::kTreeSum:
+      break;
   }
+  CSKD_CHECK(false, "NCCL has no such reduction");
   return ncclSum;
 }
 
 class NcclCommunicator : public Communicator {
  public:
   NcclCommunicator(runtime::World& world, at::Device device, std::chrono::milliseconds timeout)
-      : world_(world), device_(device), timeout_(timeout), stream_(c10::cuda::getStreamFromPool(true, device.index())) {
+      : Communicator(world.rank(), world.size()),
+        world_(world),
+        device_(device),
+        stream_(c10::cuda::getStreamFromPool(true, device.index())) {
+    set_timeout(timeout);
     refuse_shared_devices();
     const c10::cuda::CUDAGuard guard(device_);
     std::string id_text(sizeof(ncclUniqueId), '\0');
@@ -75,91 +82,116 @@ class NcclCommunicator : public Communicator {
   }
 
   std::string name() const override { return "nccl"; }
-  int rank() const override { return world_.rank(); }
-  int size() const override { return world_.size(); }
   at::Device device() const override { return device_; }
 
-  std::unique_ptr<Work> start_all_reduce(const at::Tensor& tensor, Reduction reduction) override {
-    return start("all-reduce", tensor, [&] {
+ protected:
+  std::unique_ptr<Work> launch_all_reduce(const at::Tensor& tensor, Reduction reduction,
+                                          std::uint64_t number) override {
+    if (reduction == Reduction::kTreeSum) return launch_tree_sum(tensor, number);
+    return launch(tensor, number, [&] {
       return ncclAllReduce(tensor.data_ptr(), tensor.data_ptr(), static_cast<size_t>(tensor.numel()),
                            nccl_type(tensor.scalar_type()), nccl_operation(reduction), communicator_, stream_.stream());
     });
   }
 
-  void broadcast(const at::Tensor& tensor, int root) override {
-    start("broadcast", tensor, [&] {
+  std::unique_ptr<Work> launch_broadcast(const at::Tensor& tensor, int root, std::uint64_t number) override {
+    return launch(tensor, number, [&] {
       return ncclBroadcast(tensor.data_ptr(), tensor.data_ptr(), tensor.nbytes(), ncclUint8, root, communicator_,
                            stream_.stream());
-    })->wait();
+    });
   }
 
-  std::vector<at::Tensor> all_gather(const at::Tensor& tensor) override {
-    std::vector<std::int64_t> shape = tensor.sizes().vec();
-    shape.insert(shape.begin(), size());
-    const at::Tensor gathered = at::empty(shape, tensor.options());
-    start("all-gather", tensor, [&] {
+  std::unique_ptr<Work> launch_all_gather(const at::Tensor& tensor, const at::Tensor& gathered,
+                                          std::uint64_t number) override {
+    return launch(tensor, number, [&] {
+      gathered.record_stream(stream_.unwrap());
       return ncclAllGather(tensor.data_ptr(), gathered.data_ptr(), tensor.nbytes(), ncclUint8, communicator_,
                            stream_.stream());
-    })->wait();
-    return gathered.unbind(0);
+    });
   }
+
+  std::unique_ptr<Work> launch_reduce_scatter(const at::Tensor& tensor, const at::Tensor& part,
+                                              std::uint64_t number) override {
+    return launch(tensor, number, [&] {
+      part.record_stream(stream_.unwrap());
+      return ncclReduceScatter(tensor.data_ptr(), part.data_ptr(), static_cast<size_t>(part.numel()),
+                               nccl_type(tensor.scalar_type()), ncclSum, communicator_, stream_.stream());
+    });
+  }
+
+  void declare_broken() override { world_.declare_broken(); }
 
  private:
   class NcclWork : public Work {
    public:
-    NcclWork(NcclCommunicator& owner, const char* what) : owner_(owner), what_(what) { event_.record(owner.stream_); }
+    NcclWork(NcclCommunicator& owner, std::uint64_t number) : owner_(owner), number_(number) {
+      event_.record(owner.stream_);
+    }
     // The host waits as well: an all-reduce whose partner is gone never ends on the device.
     void wait() override {
-      const auto deadline = Clock::now() + owner_.timeout_;
+      const auto deadline = Clock::now() + owner_.timeout();
       while (!event_.query()) {
-        owner_.throw_if_failed(what_);
-        if (Clock::now() > deadline) owner_.time_out(what_);
+        owner_.throw_if_failed();
+        if (Clock::now() > deadline) owner_.time_out(number_);
         std::this_thread::yield();
       }
+      owner_.journal().end(number_);
       event_.block(c10::cuda::getCurrentCUDAStream(owner_.device_.index()));
     }
 
    private:
     NcclCommunicator& owner_;
-    const char* what_;
+    std::uint64_t number_;
     at::cuda::CUDAEvent event_;
   };
 
+  // On the communicator's stream, after what the current one has been given so far.
   template <typename Call>
-  std::unique_ptr<Work> start(const char* what, const at::Tensor& tensor, Call call) {
-    CSKD_CHECK(tensor.is_non_overlapping_and_dense() && tensor.device() == device_, "NCCL needs dense tensors on {}",
-               device_.str());
+  std::unique_ptr<Work> launch(const at::Tensor& tensor, std::uint64_t number, Call call) {
     const c10::cuda::CUDAGuard guard(device_);
     at::cuda::CUDAEvent ready;
     ready.record(c10::cuda::getCurrentCUDAStream(device_.index()));
     ready.block(stream_);
     tensor.record_stream(stream_.unwrap());
-    settle(call(), what);
-    return std::make_unique<NcclWork>(*this, what);
+    journal().start(number);
+    settle(call(), "an NCCL call", number);
+    return std::make_unique<NcclWork>(*this, number);
+  }
+
+  // NCCL chooses its own order of additions: all parts are collected and added here, by halves (Note [Sum tree]).
+  std::unique_ptr<Work> launch_tree_sum(const at::Tensor& tensor, std::uint64_t number) {
+    const at::Tensor gathered = at::empty({size(), tensor.numel()}, tensor.options());
+    // Only what is dense is reduced, so that its memory is one row.
+    const at::Tensor flat = tensor.as_strided({tensor.numel()}, {1});
+    return launch(tensor, number, [&] {
+      gathered.record_stream(stream_.unwrap());
+      // Additions go onto the stream after it.
+      settle(ncclAllGather(tensor.data_ptr(), gathered.data_ptr(), tensor.nbytes(), ncclUint8, communicator_,
+                           stream_.stream()),
+             "ncclAllGather", number);
+      const c10::cuda::CUDAStreamGuard on_stream(stream_);
+      at::Tensor parts = gathered;
+      while (parts.size(0) > 1) parts = parts.slice(0, 0, std::nullopt, 2) + parts.slice(0, 1, std::nullopt, 2);
+      flat.copy_(parts[0]);
+      return ncclSuccess;
+    });
   }
 
   // Calls of a non-blocking communicator may still be under way when they return.
-  void settle(ncclResult_t result, const char* call) {
-    const auto deadline = Clock::now() + timeout_;
+  void settle(ncclResult_t result, const char* call, std::uint64_t number = 0) {
+    const auto deadline = Clock::now() + timeout();
     while (result == ncclInProgress) {
-      if (Clock::now() > deadline) time_out(call);
+      if (Clock::now() > deadline) time_out(number);
       std::this_thread::sleep_for(std::chrono::microseconds(50));
       check(ncclCommGetAsyncError(communicator_, &result), "ncclCommGetAsyncError");
     }
     check(result, call);
   }
 
-  void throw_if_failed(const char* what) {
+  void throw_if_failed() {
     ncclResult_t result = ncclSuccess;
     check(ncclCommGetAsyncError(communicator_, &result), "ncclCommGetAsyncError");
-    if (result != ncclInProgress) check(result, what);
-  }
-
-  [[noreturn]] void time_out(const char* what) {
-    world_.declare_broken();
-    throw runtime::Error(
-        fmt::format("NCCL's {} on rank {} of {} was not done after {} s: another rank ended or is stuck", what, rank(),
-                    size(), timeout_.count() / 1000));
+    if (result != ncclInProgress) check(result, "an NCCL operation");
   }
 
   void check(ncclResult_t result, const char* call) const {
@@ -181,7 +213,6 @@ class NcclCommunicator : public Communicator {
 
   runtime::World& world_;
   const at::Device device_;
-  const std::chrono::milliseconds timeout_;
   c10::cuda::CUDAStream stream_;
   ncclComm_t communicator_ = nullptr;
 };

@@ -15,6 +15,7 @@ namespace cskd::stages {
 namespace {
 
 struct AlignBatch {
+  std::vector<data::SampleRef> samples;
   std::vector<data::SampleUse> uses;
   at::Tensor pixels;   // [n, S, S, 3] uint8
   at::Tensor targets;  // [n, D] float16
@@ -49,7 +50,7 @@ class AlignStage : public ModelStage {
 
   training::MicroBatchResult micro_batch(std::uint64_t, std::uint64_t) override {
     training::MicroBatchResult result;
-    const AlignBatch batch = loader_->next(result.data_wait);
+    AlignBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
     const torch::Tensor predicted =
         model().forward(models::normalise(to_device(batch.pixels, device), model().shape()));
@@ -60,13 +61,17 @@ class AlignStage : public ModelStage {
         context_.config.align().smooth_l1_weight() * smooth_l1 + context_.config.align().cosine_weight() * cosine;
     result.figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}};
     result.images = batch.pixels.size(0);
+    last_samples_ = std::move(batch.samples);
     result.damaged = corpus_.damaged();
     return result;
   }
 
+  std::string batch_text() const override { return samples_text(corpus_.corpus(), last_samples_); }
+
  private:
   AlignBatch begin(std::uint64_t position, std::uint64_t count) const {
-    AlignBatch batch{.uses = order_.at(position, count),
+    AlignBatch batch{.samples = std::vector<data::SampleRef>(count),
+                     .uses = order_.at(position, count),
                      .pixels = pixel_room(count, shape_size_, context_.communicator.device()),
                      .targets = at::empty(
                          {static_cast<std::int64_t>(count), static_cast<std::int64_t>(caches_.width())}, at::kHalf)};
@@ -77,6 +82,7 @@ class AlignStage : public ModelStage {
   void fill(AlignBatch& batch, std::uint64_t item) const {
     const data::SampleUse& use = batch.uses[item];
     corpus_.source().with_sample(samples_, use.sample, [&](const data::SampleSource::Sample& sample) {
+      batch.samples[item] = sample.ref;
       const auto cache = caches_.of(sample.ref.shard);
       // Each use takes the next of a picture's stored views.
       const std::uint64_t view = (cache->image_hash(sample.ref.row) + use.round) % caches_.views();
@@ -88,6 +94,7 @@ class AlignStage : public ModelStage {
   }
 
   const Context& context_;
+  std::vector<data::SampleRef> last_samples_;
   CheckedCorpus corpus_;
   CacheSet caches_;
   data::SampleSet samples_;

@@ -1,7 +1,10 @@
 #include "stages/batches.h"
 
+#include <algorithm>
+
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "runtime/check.h"
 #include "runtime/error.h"
@@ -16,6 +19,16 @@ CheckedCorpus::CheckedCorpus(const Context& context)
 void add_data_inputs(runtime::ContentHasher& hasher, const config::Config& config) {
   hasher.add_field(static_cast<std::uint64_t>(config.data().resize()));
   hasher.add_field(config.data().shuffle_window());
+}
+
+std::string samples_text(const data::Corpus& corpus, const std::vector<data::SampleRef>& samples) {
+  constexpr std::size_t kMostNamed = 16;
+  std::vector<std::string> names;
+  for (std::size_t i = 0; i < std::min(samples.size(), kMostNamed); ++i)
+    names.push_back(
+        fmt::format("{} row {}", corpus.manifest().shards(static_cast<int>(samples[i].shard)).file(), samples[i].row));
+  if (samples.size() > kMostNamed) names.push_back(fmt::format("{} more", samples.size() - kMostNamed));
+  return fmt::format("{}", fmt::join(names, ", "));
 }
 
 data::ResizeMode resize_mode(const config::Config& config) {

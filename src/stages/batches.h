@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <memory>
 #include <span>
+#include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -38,6 +39,9 @@ class CheckedCorpus {
 
 // What of [data] decides about the result of a training.
 void add_data_inputs(runtime::ContentHasher& hasher, const config::Config& config);
+
+// Where samples lie, for messages: shards and rows of the first ones.
+std::string samples_text(const data::Corpus& corpus, const std::vector<data::SampleRef>& samples);
 
 // As data.resize of a configuration says.
 data::ResizeMode resize_mode(const config::Config& config);

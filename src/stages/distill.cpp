@@ -53,6 +53,7 @@ PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const CheckedCorpus& 
 
 // One stream's part of a micro-batch.
 struct StreamBatch {
+  std::vector<data::SampleRef> samples;
   std::uint64_t position = 0;
   std::vector<data::SampleUse> uses;
   at::Tensor strong, weak;  // [n, S, S, 3] uint8; weak only where consistency counts
@@ -109,7 +110,7 @@ class DistillStage : public ModelStage {
 
   training::MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t) override {
     training::MicroBatchResult result;
-    const DistillBatch batch = loader_->next(result.data_wait);
+    DistillBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
     const auto joined = [&](at::Tensor StreamBatch::*part) {
       return at::cat({to_device(batch.labelled.*part, device), to_device(batch.unlabelled.*part, device)});
@@ -138,9 +139,13 @@ class DistillStage : public ModelStage {
                       {"train/pseudo_label", pseudo.detach()},
                       {"train/consistency", consistency.detach()}};
     result.images = student.size(0);
+    last_samples_ = std::move(batch.labelled.samples);
+    last_samples_.insert(last_samples_.end(), batch.unlabelled.samples.begin(), batch.unlabelled.samples.end());
     result.damaged = corpus_->damaged();
     return result;
   }
+
+  std::string batch_text() const override { return samples_text(corpus_->corpus(), last_samples_); }
 
  private:
   struct Stream {
@@ -162,7 +167,7 @@ class DistillStage : public ModelStage {
   StreamBatch begin(const Stream& stream, std::uint64_t position, std::uint64_t count) const {
     const at::Device device = context_.communicator.device();
     const auto n = static_cast<std::int64_t>(count);
-    StreamBatch batch{.position = position, .uses = stream.order.at(position, count)};
+    StreamBatch batch{.samples = std::vector<data::SampleRef>(count), .position = position, .uses = stream.order.at(position, count)};
     batch.strong = pixel_room(count, image_size_, device);
     if (settings_.consistency_weight() > 0) batch.weak = pixel_room(count, image_size_, device);
     batch.teacher = at::empty({n, bins_});
@@ -175,6 +180,7 @@ class DistillStage : public ModelStage {
   void fill(const Stream& stream, StreamBatch& batch, std::uint64_t item) const {
     corpus_->source().with_sample(
         stream.samples, batch.uses[item].sample, [&](const data::SampleSource::Sample& sample) {
+          batch.samples[item] = sample.ref;
           const auto [shard, row] = std::pair(&sample.shard, sample.ref.row);
           // The labelled stream's views differ from the unlabelled one's at equal positions.
           const std::uint64_t number = (batch.position + item) | (stream.has_labels ? 1ULL << 63 : 0);
@@ -195,6 +201,7 @@ class DistillStage : public ModelStage {
 
   const Context& context_;
   const config::Distill& settings_;
+  std::vector<data::SampleRef> last_samples_;
   std::unique_ptr<CheckedCorpus> corpus_;
   std::int64_t bins_;
   data::TrainingSets sets_;

@@ -43,7 +43,9 @@ StageOutcome train_stage(const Context& context, const std::string& name, const 
                                    .seed = context.config.run().seed(),
                                    .folder = folder,
                                    .inputs = inputs,
-                                   .resume = context.resume};
+                                   .resume = context.resume,
+                                   .start_timeout = std::chrono::seconds(context.config.compute().start_timeout()),
+                                   .step_timeout = std::chrono::seconds(context.config.compute().step_timeout())};
   const training::TrainingOutcome trained =
       train(*stage, options, context.world, context.communicator, *context.observer);
   StageOutcome outcome{

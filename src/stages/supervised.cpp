@@ -16,6 +16,7 @@ namespace cskd::stages {
 namespace {
 
 struct LabelledBatch {
+  std::vector<data::SampleRef> samples;
   std::uint64_t position = 0;
   std::vector<data::SampleUse> uses;
   at::Tensor pixels;  // [n, S, S, 3] uint8
@@ -51,18 +52,22 @@ class SupervisedStage : public ModelStage {
 
   training::MicroBatchResult micro_batch(std::uint64_t, std::uint64_t) override {
     training::MicroBatchResult result;
-    const LabelledBatch batch = loader_->next(result.data_wait);
+    LabelledBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
     const torch::Tensor logits = model().forward(models::normalise(to_device(batch.pixels, device), model().shape()));
     result.loss = losses::squared_emd(torch::softmax(logits, 1), batch.labels.to(device)).mean();
     result.images = batch.pixels.size(0);
+    last_samples_ = std::move(batch.samples);
     result.damaged = corpus_->damaged();
     return result;
   }
 
+  std::string batch_text() const override { return samples_text(corpus_->corpus(), last_samples_); }
+
  private:
   LabelledBatch begin(std::uint64_t position, std::uint64_t count) const {
-    LabelledBatch batch{.position = position,
+    LabelledBatch batch{.samples = std::vector<data::SampleRef>(count),
+                        .position = position,
                         .uses = order_.at(position, count),
                         .pixels = pixel_room(count, image_size_, context_.communicator.device()),
                         .labels = at::empty({static_cast<std::int64_t>(count), bins_})};
@@ -72,6 +77,7 @@ class SupervisedStage : public ModelStage {
 
   void fill(LabelledBatch& batch, std::uint64_t item) const {
     corpus_->source().with_sample(samples_, batch.uses[item].sample, [&](const data::SampleSource::Sample& sample) {
+      batch.samples[item] = sample.ref;
       const auto [shard, row] = std::pair(&sample.shard, sample.ref.row);
       runtime::Philox random(context_.config.run().seed(), data::kStreamStrongViews, batch.position + item);
       data::render_view(sample.bytes, data::strong_view(random, shard->width(row), shard->height(row)), image_size_,
@@ -82,6 +88,7 @@ class SupervisedStage : public ModelStage {
 
   const Context& context_;
   const config::Training& training_;
+  std::vector<data::SampleRef> last_samples_;
   std::unique_ptr<CheckedCorpus> corpus_;
   std::int64_t bins_;
   data::SampleSet samples_;

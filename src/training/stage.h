@@ -45,6 +45,8 @@ class Stage {
   virtual void start(std::uint64_t step) = 0;
   // Forward pass of the next of this rank's micro-batches, in the order of steps and of their numbers.
   virtual MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) = 0;
+  // Which samples the last micro-batch had, for messages.
+  virtual std::string batch_text() const = 0;
 };
 
 }  // namespace cskd::training

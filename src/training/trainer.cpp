@@ -1,18 +1,21 @@
 #include "training/trainer.h"
 
+#include <bit>
 #include <chrono>
 #include <cmath>
 #include <optional>
-#include <set>
 
 #include <ATen/ATen.h>
+#include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 #include <torch/csrc/autograd/generated/variable_factories.h>
 #include <torch/utils.h>
 
 #include "data/sampler.h"
 #include "distributed/gradient_reducer.h"
+#include "distributed/same_everywhere.h"
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "optim/weight_average.h"
@@ -22,6 +25,8 @@
 #include "runtime/philox.h"
 #include "runtime/stop_signal.h"
 #include "training/checkpoint.h"
+#include "training/consistency.h"
+#include "training/step_agreement.h"
 
 namespace cskd::training {
 namespace {
@@ -36,6 +41,8 @@ std::vector<at::Tensor> tensors_of(const NamedTensors& named) {
   return tensors;
 }
 
+std::string shape_text(const at::Tensor& tensor) { return fmt::format("[{}]", fmt::join(tensor.sizes(), ", ")); }
+
 void restore(const NamedTensors& live, const std::map<std::string, at::Tensor>& stored, const char* file) {
   const c10::AutoGradMode no_gradients(false);
   for (const auto& [name, tensor] : live) {
@@ -47,42 +54,22 @@ void restore(const NamedTensors& live, const std::map<std::string, at::Tensor>& 
   }
 }
 
-// Note [One small all-reduce]
-// Besides gradients, ranks agree once a step on BatchNorm's running statistics (their mean over ranks, so that a
-// checkpoint does not depend on who writes it), the figures of the step, and whether a signal came. All travel in one
-// tensor.
-class Agreement {
- public:
-  Agreement(const NamedTensors& state, const NamedTensors& trainable, distributed::Communicator& communicator)
-      : communicator_(communicator) {
-    std::set<std::string> parameters;
-    for (const auto& [name, tensor] : trainable) parameters.insert(name);
-    for (const auto& [name, tensor] : state) {
-      if (!parameters.contains(name) && tensor.is_floating_point()) statistics_.push_back(tensor.detach());
-    }
-  }
+bool is_elastic(const config::Training& training) { return training.determinism() == config::Training::elastic; }
 
-  // Means of the statistics in place, sums of `figures` over ranks.
-  std::vector<double> operator()(const std::vector<double>& figures) {
-    const c10::AutoGradMode no_gradients(false);
-    std::vector<at::Tensor> parts;
-    for (const at::Tensor& statistic : statistics_) parts.push_back(statistic.reshape({-1}).to(at::kFloat));
-    parts.push_back(at::tensor(at::ArrayRef<double>(figures)).to(at::kFloat).to(communicator_.device()));
-    at::Tensor packed = at::cat(parts);
-    communicator_.all_reduce(packed, distributed::Reduction::kSum);
-    std::int64_t at = 0;
-    for (const at::Tensor& statistic : statistics_) {
-      statistic.copy_(packed.narrow(0, at, statistic.numel()).view(statistic.sizes()).div(communicator_.size()));
-      at += statistic.numel();
-    }
-    const at::Tensor sums = packed.narrow(0, at, static_cast<std::int64_t>(figures.size())).to(at::kCPU, at::kDouble);
-    return {sums.data_ptr<double>(), sums.data_ptr<double>() + sums.numel()};
+// Throws UsageError, with the remedy, when the training cannot be shared out as its configuration says.
+data::BatchLayout make_layout(const std::string& table, const config::Training& training, const runtime::World& world) {
+  const data::BatchLayout layout = data::make_batch_layout(table.c_str(), training.global_batch(),
+                                                           training.micro_batches(), world.rank(), world.size());
+  if (is_elastic(training) && !std::has_single_bit(static_cast<unsigned>(world.size()))) {
+    throw runtime::UsageError(fmt::format("{}.determinism is elastic, which needs 1, 2, 4, 8, ... ranks, not {}", table,
+                                          world.size()));
   }
-
- private:
-  distributed::Communicator& communicator_;
-  std::vector<at::Tensor> statistics_;
-};
+  if (is_elastic(training) && training.compress_gradients()) {
+    throw runtime::UsageError(
+        fmt::format("{}.compress_gradients does not go with determinism = \"elastic\"", table));
+  }
+  return layout;
+}
 
 class Training {
  public:
@@ -91,15 +78,18 @@ class Training {
         options_(options),
         world_(world),
         communicator_(communicator),
-        layout_(data::make_batch_layout((stage.name() + ".training").c_str(), options.training.global_batch(),
-                                        options.training.micro_batches(), world.rank(), world.size())),
-        reducer_(stage.trainable(), communicator),
+        layout_(make_layout(stage.name() + ".training", options.training, world)),
+        reducer_(stage.trainable(), communicator,
+                 {.micro_batches = layout_.own(),
+                  .elastic = is_elastic(options.training),
+                  .compress = options.training.compress_gradients()}),
         optimiser_(stage.trainable(), {.weight_decay = options.training.weight_decay(),
                                        .rate = [&stage](const std::string& name) { return stage.rate(name); }}),
         average_(tensors_of(stage.state()), tensors_of(stage.average())),
-        agreement_(stage.state(), stage.trainable(), communicator),
+        agreement_(stage.state(), stage.trainable(), communicator, layout_.own(), layout_.micro_batches, is_elastic(options.training)),
         checkpoints_(options.folder / "checkpoints") {
-    for (const auto& [name, tensor] : stage.state()) communicator.broadcast(tensor.detach(), 0);
+    require_equal_models();
+    for (const auto& [name, tensor] : stage.state()) communicator.broadcast(tensor.detach(), 0, name);
     average_.reset();
   }
 
@@ -115,15 +105,21 @@ class Training {
       observer.started(state_.step(), steps);
     }
     bool stop = false;
+    check_consistency();
     while (state_.step() < steps && !stop) {
       runtime::failure_point("trainer.step", stage_.name());
       StepReport report = step(stop);
+      communicator_.set_timeout(options_.step_timeout);
+      const std::uint64_t every = options_.training.check_every();
+      if (every > 0 && state_.step() % every == 0) check_consistency();
       outcome.loss = report.figures.front().second;
       if (world_.rank() == 0) observer.stepped(report);
       const bool due = state_.step() % options_.training.checkpoint_every() == 0;
       if (writer && (due || stop || state_.step() == steps)) writer->start(contents());
     }
+    communicator_.journal().enter("checkpoint");
     if (writer) writer->finish();
+    communicator_.set_timeout(options_.start_timeout);
     outcome.finished = state_.step() == steps;
     outcome.steps = state_.step();
     outcome.images = state_.images();
@@ -134,6 +130,26 @@ class Training {
   }
 
  private:
+  // Before tensors are exchanged that might not fit each other.
+  void require_equal_models() const {
+    distributed::Facts facts{{"seed", std::to_string(options_.seed)}, {"inputs", options_.inputs.hex()}};
+    if (is_elastic(options_.training)) facts.emplace_back("compute.threads", std::to_string(at::get_num_threads()));
+    for (const auto& [name, tensor] : stage_.state())
+      facts.emplace_back(name, fmt::format("{} {}", at::toString(tensor.scalar_type()), shape_text(tensor)));
+    distributed::require_same(world_, fmt::format("the training '{}'", stage_.name()), facts);
+  }
+
+  void check_consistency() {
+    communicator_.journal().enter("consistency check");
+    NamedTensors all = stage_.state();
+    const auto add = [&](const char* what, const NamedTensors& tensors) {
+      for (const auto& [name, tensor] : tensors) all.emplace_back(std::string(what) + name, tensor);
+    };
+    add("average of ", stage_.average());
+    add("optimiser's ", optimiser_.state());
+    require_equal_tensors(all, communicator_, state_.step());
+  }
+
   void resume() {
     std::string found;
     if (world_.rank() == 0) {
@@ -169,8 +185,8 @@ class Training {
     const std::uint64_t number = state_.step();
     const double micro_batches = static_cast<double>(layout_.micro_batches);
     reducer_.start_step();
+    agreement_.start_step();
     std::vector<std::string> names;
-    std::vector<double> sums;
     double data_wait = 0;
     std::int64_t images = 0;
     std::uint64_t damaged = 0;
@@ -179,17 +195,25 @@ class Training {
       torch::manual_seed(
           runtime::Philox(options_.seed, data::kStreamModel, number * layout_.micro_batches + layout_.first() + own)
               .bits64());
+      agreement_.start_micro_batch();
+      communicator_.journal().enter("data and forward");
       MicroBatchResult result = stage_.micro_batch(number, own);
-      if (own + 1 == layout_.own()) reducer_.expect_last_backward();
+      communicator_.journal().enter("backward");
+      reducer_.start_micro_batch();
       (result.loss / micro_batches).backward();
       if (names.empty()) {
         names.emplace_back("train/loss");
         for (const auto& figure : result.figures) names.push_back(figure.first);
-        sums.assign(names.size(), 0);
       }
-      sums[0] += result.loss.item<double>() / micro_batches;
-      for (size_t i = 0; i < result.figures.size(); ++i)
-        sums[i + 1] += result.figures[i].second.item<double>() / micro_batches;
+      std::vector<double> figures{result.loss.item<double>() / micro_batches};
+      for (const auto& figure : result.figures) figures.push_back(figure.second.item<double>() / micro_batches);
+      for (const double figure : figures) {
+        if (std::isfinite(figure)) continue;
+        spdlog::warn("{}: step {}, micro-batch {} on rank {} is not finite: {}", stage_.name(), number + 1,
+                     layout_.first() + own, world_.rank(), stage_.batch_text());
+        break;
+      }
+      agreement_.finish_micro_batch(figures);
       images += result.images;
       data_wait += result.data_wait;
       damaged = result.damaged;
@@ -200,10 +224,8 @@ class Training {
                    reduced.unused.front());
     }
     const double norm = reducer_.gradient_norm();
-    sums.push_back(static_cast<double>(damaged));
-    sums.push_back(static_cast<double>(images));
-    sums.push_back(runtime::StopSignal::received() != 0 ? 1 : 0);
-    sums = agreement_(sums);
+    std::vector<double> sums = agreement_.finish_step({static_cast<double>(damaged), static_cast<double>(images),
+                                                       runtime::StopSignal::received() != 0 ? 1.0 : 0.0});
     stop = sums.back() > 0;
     images = std::llround(sums[sums.size() - 2]);
     const double damaged_everywhere = sums[sums.size() - 3];
@@ -269,7 +291,7 @@ class Training {
   distributed::GradientReducer reducer_;
   optim::AdamW optimiser_;
   optim::WeightAverage average_;
-  Agreement agreement_;
+  StepAgreement agreement_;
   std::filesystem::path checkpoints_;
   State state_;
   int skipped_in_a_row_ = 0;

@@ -1,6 +1,7 @@
 // The one training loop.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <filesystem>
 #include <string>
@@ -21,6 +22,8 @@ struct TrainerOptions {
   std::filesystem::path folder;  // of the stage: checkpoints/ is written there
   runtime::ContentHash inputs;   // of all that decides what is computed; a checkpoint with others is refused
   bool resume = true;            // from the newest whole checkpoint; otherwise there must be none
+  std::chrono::milliseconds start_timeout{std::chrono::minutes(30)};  // longest wait for another rank before a step
+  std::chrono::milliseconds step_timeout{std::chrono::minutes(10)};   // and in one
 };
 
 // What a step did, for logs and displays; rank 0 tells it.

@@ -57,7 +57,7 @@ std::vector<double> time_steps(cskd::distributed::Communicator& communicator, ch
   for (int step = 0; step < std::atoi(arguments[3]) + 3; ++step) {
     const auto start = Clock::now();
     reducer.start_step();
-    reducer.expect_last_backward();
+    reducer.start_micro_batch();
     const torch::Tensor loss = torch::mse_loss(model->forward(images), targets) / communicator.size();
     loss.backward();
     reducer.finish_step();

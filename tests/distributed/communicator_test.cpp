@@ -7,6 +7,8 @@
 #include <torch/torch.h>
 
 #include "distributed/gradient_reducer.h"
+#include "distributed/same_everywhere.h"
+#include "runtime/error.h"
 
 namespace cskd::distributed {
 namespace {
@@ -70,6 +72,85 @@ TEST(Communicator, FinishesManyAtOnceInOrder) {
   for (int i = 0; i < 20; ++i) EXPECT_TRUE(tensors[static_cast<size_t>(i)].eq(i * world->size()).all().item<bool>());
 }
 
+// Against a sum of what was gathered, added by halves in float.
+TEST(Communicator, AddsInATree) {
+  for (const std::int64_t length : {1, 7, 1000, 4096, 100'003}) {
+    at::manual_seed(world->rank());
+    const at::Tensor own = at::randn({length}) * at::exp(4 * at::randn({length}));
+    std::vector<at::Tensor> parts = communicator->all_gather(own);
+    while (parts.size() > 1) {
+      std::vector<at::Tensor> sums;
+      for (size_t i = 0; i < parts.size(); i += 2) sums.push_back(parts[i] + parts[i + 1]);
+      parts = sums;
+    }
+    const at::Tensor found = own.clone();
+    communicator->all_reduce(found, Reduction::kTreeSum);
+    EXPECT_TRUE(found.equal(parts[0])) << length;
+  }
+  const at::Tensor numbers = at::arange(10'001, at::kLong) * (world->rank() + 1);
+  communicator->all_reduce(numbers, Reduction::kTreeSum);
+  EXPECT_TRUE(numbers.equal(at::arange(10'001, at::kLong) * (world->size() * (world->size() + 1) / 2)));
+}
+
+TEST(Communicator, AddsHalvesInFloat) {
+  // 1 + 2^-8 has no bfloat16; of two of them, added in float32, 2 + 2^-7 has none either, and rounds to even.
+  for (const at::ScalarType type : {at::kBFloat16, at::kHalf}) {
+    at::manual_seed(5 + world->rank());
+    const at::Tensor own = at::randn({999}).to(type);
+    std::vector<at::Tensor> all = communicator->all_gather(own);
+    at::Tensor exact = at::zeros({999}, at::kDouble);
+    for (const at::Tensor& each : all) exact += each.to(at::kDouble);
+    communicator->all_reduce(own, Reduction::kSum);
+    const double step = type == at::kHalf ? 1.0 / 1024 : 1.0 / 128;
+    EXPECT_TRUE(at::allclose(own.to(at::kDouble), exact, step, 4 * step)) << at::toString(type);
+    const at::Tensor largest = all[static_cast<size_t>(world->rank())].clone();
+    communicator->all_reduce(largest, Reduction::kMax);
+    EXPECT_TRUE(largest.equal(at::stack(all).amax(0)));
+  }
+}
+
+TEST(Communicator, ScattersASum) {
+  const int ranks = world->size();
+  const at::Tensor own = at::arange(6 * ranks, at::kFloat).view({2 * ranks, 3}) + world->rank();
+  const at::Tensor part = communicator->reduce_scatter(own);
+  const at::Tensor sum = at::arange(6 * ranks, at::kFloat).view({2 * ranks, 3}) * ranks + ranks * (ranks - 1) / 2;
+  EXPECT_TRUE(part.equal(sum.narrow(0, 2 * world->rank(), 2)));
+}
+
+TEST(Communicator, WritesItsJournal) {
+  const std::uint64_t before = communicator->journal().queued();
+  communicator->all_reduce(at::zeros({256}), Reduction::kSum, "for the journal");
+  const std::vector<Collective> kept = communicator->journal().collectives();
+  EXPECT_EQ(kept.back().number, before + 1);
+  EXPECT_EQ(kept.back().kind, "all-reduce");
+  EXPECT_EQ(kept.back().bytes, 1024U);
+  EXPECT_EQ(kept.back().label, "for the journal");
+  EXPECT_TRUE(kept.back().started && kept.back().ended);
+  EXPECT_LE(kept.back().queued, *kept.back().started);
+  EXPECT_LE(*kept.back().started, *kept.back().ended);
+}
+
+TEST(SameEverywhere, NamesWhatDiffersAndWhere) {
+  require_same(*world, "the job", {{"seed", "1"}, {"version", "2"}});
+  if (world->size() == 1) return;
+  const auto message = [](const Facts& facts) {
+    try {
+      require_same(*world, "the job", facts);
+    } catch (const runtime::UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_EQ(message({{"seed", "1"}, {"width", world->rank() == 1 ? "64" : "32"}}),
+            "the job differs between ranks: width is '32' on rank 0 and '64' on rank 1");
+  EXPECT_EQ(message({{world->rank() == world->size() - 1 ? "height" : "width", "1"}}),
+            "the job differs between ranks: rank 0 has 'width' where rank " + std::to_string(world->size() - 1) +
+                " has 'height'");
+  Facts facts{{"a", "1"}};
+  if (world->rank() > 0) facts.emplace_back("b", "2");
+  EXPECT_EQ(message(facts), "the job differs between ranks: rank 0 has 1 entries, rank 1 has 2");
+}
+
 torch::nn::Sequential small_model() {
   torch::manual_seed(1);
   return torch::nn::Sequential(torch::nn::Linear(20, 64), torch::nn::Tanh(), torch::nn::Linear(64, 64),
@@ -91,13 +172,13 @@ TEST(GradientReducer, EqualsOneProcessOnTheWholeBatch) {
   alone->forward(inputs).square().mean().backward();
 
   torch::nn::Sequential model = small_model();
-  GradientReducer reducer(parameters_of(model), *communicator, {.first_bytes = 256, .bytes = 5000});
+  GradientReducer reducer(parameters_of(model), *communicator, {.first_bytes = 256, .bytes = 5000, .micro_batches = 4U / static_cast<std::uint64_t>(world->size())});
   EXPECT_GT(reducer.layout().size(), 2U);
   for (int step = 0; step < 3; ++step) {  // gradients of the step before must not add up
     reducer.start_step();
     const int own = 4 / world->size();
     for (int i = 0; i < own; ++i) {
-      if (i + 1 == own) reducer.expect_last_backward();
+      reducer.start_micro_batch();
       const int micro_batch = world->rank() * own + i;
       (model->forward(inputs.narrow(0, micro_batch * 4, 4)).square().mean() / 4).backward();
     }
@@ -119,10 +200,66 @@ TEST(GradientReducer, CountsUnusedParametersAsZeroAndNamesThem) {
   parameters.emplace_back("unused.weight", unused->weight);
   GradientReducer reducer(parameters, *communicator);
   reducer.start_step();
-  reducer.expect_last_backward();
+  reducer.start_micro_batch();
   model->forward(at::ones({2, 20})).sum().backward();
   EXPECT_EQ(reducer.finish_step().unused, std::vector<std::string>{"unused.weight"});
   EXPECT_TRUE(unused->weight.grad().eq(0).all().item<bool>());
+}
+
+// The same bits as one process, however the micro-batches are shared out.
+TEST(GradientReducer, ElasticSumsHaveTheSameBitsOnAnyNumberOfRanks) {
+  constexpr int kMicroBatches = 8;
+  torch::manual_seed(2);
+  const at::Tensor inputs = at::randn({4 * kMicroBatches, 20});
+  const auto backward = [&](torch::nn::Sequential& model, int micro_batch) {
+    (model->forward(inputs.narrow(0, micro_batch * 4, 4)).square().mean() / kMicroBatches).backward();
+  };
+  torch::nn::Sequential alone = small_model();
+  const std::unique_ptr<Communicator> local = make_local_communicator(at::kCPU);
+  GradientReducer expected(parameters_of(alone), *local, {.micro_batches = kMicroBatches, .elastic = true});
+  torch::nn::Sequential model = small_model();
+  const int own = kMicroBatches / world->size();
+  GradientReducer reducer(
+      parameters_of(model), *communicator,
+      {.first_bytes = 256, .bytes = 5000, .micro_batches = static_cast<std::uint64_t>(own), .elastic = true});
+  for (int step = 0; step < 3; ++step) {
+    expected.start_step();
+    for (int i = 0; i < kMicroBatches; ++i) {
+      expected.start_micro_batch();
+      backward(alone, i);
+    }
+    expected.finish_step();
+    reducer.start_step();
+    for (int i = 0; i < own; ++i) {
+      reducer.start_micro_batch();
+      backward(model, world->rank() * own + i);
+    }
+    reducer.finish_step();
+    for (size_t p = 0; p < model->parameters().size(); ++p)
+      EXPECT_TRUE(model->parameters()[p].grad().equal(alone->parameters()[p].grad())) << p;
+  }
+}
+
+TEST(GradientReducer, CompressesToBfloat16) {
+  torch::manual_seed(3);
+  const at::Tensor inputs = at::randn({8, 20});
+  torch::nn::Sequential plain = small_model();
+  plain->forward(inputs).square().mean().backward();
+  torch::nn::Sequential model = small_model();
+  GradientReducer reducer(parameters_of(model), *communicator, {.compress = true});
+  reducer.start_step();
+  reducer.start_micro_batch();
+  (model->forward(inputs).square().mean() / world->size()).backward();
+  reducer.finish_step();
+  bool is_rounded = false;
+  for (size_t p = 0; p < model->parameters().size(); ++p) {
+    const at::Tensor exact = plain->parameters()[p].grad();
+    const at::Tensor found = model->parameters()[p].grad();
+    EXPECT_TRUE(at::allclose(found, exact, 0.02, 1e-3)) << p;
+    EXPECT_TRUE(found.equal(found.to(at::kBFloat16).to(at::kFloat)));
+    is_rounded = is_rounded || !at::allclose(found, exact, 1e-4, 1e-6);
+  }
+  EXPECT_TRUE(is_rounded);
 }
 
 TEST(GradientReducer, SendsBucketsInReverseOrderOfParameters) {

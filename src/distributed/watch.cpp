@@ -1,0 +1,183 @@
+#include "distributed/watch.h"
+
+#include <atomic>
+#include <deque>
+#include <fstream>
+#include <map>
+#include <mutex>
+#include <optional>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <mpi.h>
+
+#include "runtime/stop_signal.h"
+
+namespace cskd::distributed {
+namespace {
+
+constexpr int kAsk = 1;
+constexpr int kAnswer = 2;
+constexpr std::chrono::milliseconds kPoll{20};
+
+// What a rank tells of itself: how many collectives it asked for, which of them is the oldest that neither ended nor
+// began, and its state.
+struct Answer {
+  std::uint64_t queued = 0;
+  std::uint64_t lost = 0;  // 0: none
+  std::string state;
+};
+
+std::string pack(const Answer& answer) { return fmt::format("{} {} {}", answer.queued, answer.lost, answer.state); }
+
+Answer unpack(const std::string& text) {
+  const std::size_t first = text.find(' ');
+  const std::size_t second = text.find(' ', first + 1);
+  return {std::stoull(text.substr(0, first)), std::stoull(text.substr(first + 1, second)), text.substr(second + 1)};
+}
+
+std::string ranks_text(const std::vector<int>& ranks) {
+  return fmt::format("rank{} {}", ranks.size() == 1 ? "" : "s", fmt::join(ranks, ", "));
+}
+
+}  // namespace
+
+struct Watch::Channel {
+  Channel(runtime::World& with_world, const Journal& with_journal, std::filesystem::path with_folder)
+      : world(with_world), journal(with_journal), folder(std::move(with_folder)) {}
+
+  void send(int rank, int tag, const std::string& text) {
+    // Short enough to leave at once, whether or not somebody receives it.
+    MPI_Request request = MPI_REQUEST_NULL;
+    const std::lock_guard lock(mutex);
+    sent.push_back(text);
+    MPI_Isend(sent.back().data(), static_cast<int>(text.size()), MPI_CHAR, rank, tag, mpi, &request);
+    MPI_Request_free(&request);
+  }
+
+  // A message of this tag, from anyone; false when there is none.
+  bool receive(int tag, int& source, std::string& text) const {
+    int there = 0;
+    MPI_Status status;
+    if (MPI_Iprobe(MPI_ANY_SOURCE, tag, mpi, &there, &status) != MPI_SUCCESS || there == 0) return false;
+    int length = 0;
+    MPI_Get_count(&status, MPI_CHAR, &length);
+    source = status.MPI_SOURCE;
+    text.resize(static_cast<std::size_t>(length));
+    return MPI_Recv(text.data(), length, MPI_CHAR, source, tag, mpi, MPI_STATUS_IGNORE) == MPI_SUCCESS;
+  }
+
+  Answer answer() const {
+    const std::optional<Collective> pending = journal.pending();
+    return {journal.queued(), pending && !pending->started ? pending->number : 0, journal.state()};
+  }
+
+  // Plainly, not atomically: a process that is about to be killed has no time for more.
+  void write(const std::string& reason) {
+    const std::lock_guard lock(file_mutex);
+    // What came first is the cause of what follows.
+    if (reasons.empty() || reasons.back() != reason) reasons.push_back(reason);
+    std::ofstream file(folder / fmt::format("collectives-rank-{}.txt", world.rank()));
+    file << journal.text(fmt::format("rank {} of {} on {}: {}", world.rank(), world.size(), world.host(),
+                                     fmt::join(reasons, "; then ")));
+  }
+
+  void serve() {
+    bool signalled = false;
+    while (!stopping) {
+      int source = 0;
+      std::string reason;
+      if (receive(kAsk, source, reason)) {
+        write(reason);
+        send(source, kAnswer, pack(answer()));
+        continue;
+      }
+      if (const int signal = runtime::StopSignal::received(); signal != 0 && !std::exchange(signalled, true))
+        write(fmt::format("signal {}", signal));
+      std::this_thread::sleep_for(kPoll);
+    }
+  }
+
+  // Asks all, and waits for the answers of those that live.
+  std::map<int, Answer> ask(const std::string& reason) {
+    write(reason);
+    std::map<int, Answer> answers{{world.rank(), answer()}};
+    for (int rank = 0; rank < world.size(); ++rank) {
+      if (rank != world.rank()) send(rank, kAsk, reason);
+    }
+    const auto deadline = std::chrono::steady_clock::now() + kWaitForAnswers;
+    while (answers.size() < static_cast<std::size_t>(world.size()) && std::chrono::steady_clock::now() < deadline) {
+      int source = 0;
+      std::string text;
+      if (receive(kAnswer, source, text)) {
+        answers[source] = unpack(text);
+      } else {
+        std::this_thread::sleep_for(std::chrono::milliseconds(1));
+      }
+    }
+    return answers;
+  }
+
+  runtime::World& world;
+  const Journal& journal;
+  const std::filesystem::path folder;
+  MPI_Comm mpi = MPI_COMM_NULL;
+  std::mutex mutex;
+  std::deque<std::string> sent;  // until the end: their requests are not waited for
+  std::mutex file_mutex;
+  std::vector<std::string> reasons;  // for which the journal was written
+  std::atomic<bool> stopping{false};
+  std::thread thread;
+};
+
+Watch::Watch(runtime::World& world, const Journal& journal, std::filesystem::path folder)
+    : channel_(std::make_unique<Channel>(world, journal, std::move(folder))) {
+  MPI_Comm_dup(MPI_COMM_WORLD, &channel_->mpi);
+  MPI_Comm_set_errhandler(channel_->mpi, MPI_ERRORS_RETURN);
+  channel_->thread = std::thread([channel = channel_.get()] { channel->serve(); });
+}
+
+Watch::~Watch() {
+  channel_->stopping = true;
+  channel_->thread.join();
+  if (!channel_->world.broken()) MPI_Comm_free(&channel_->mpi);
+}
+
+std::string Watch::investigate(const Collective& slow) {
+  const std::map<int, Answer> answers = channel_->ask(fmt::format("{} is not done", describe(slow)));
+  std::vector<int> inside;
+  std::vector<int> silent;
+  std::string text;
+  for (int rank = 0; rank < channel_->world.size(); ++rank) {
+    const auto found = answers.find(rank);
+    if (found == answers.end()) {
+      silent.push_back(rank);
+    } else if (found->second.queued >= slow.number && (found->second.lost == 0 || found->second.lost > slow.number)) {
+      inside.push_back(rank);
+    } else {
+      text += fmt::format("; rank {} is not: {}", rank, found->second.state);
+    }
+  }
+  if (!silent.empty()) text += fmt::format("; {} no answer", ranks_text(silent) + (silent.size() == 1 ? " gives" : " give"));
+  // All came, and still it does not end.
+  if (text.empty()) {
+    for (const auto& [rank, answer] : answers) text += fmt::format("; rank {}: {}", rank, answer.state);
+  }
+  return fmt::format("{} {} in it{} (journals: {})", ranks_text(inside), inside.size() == 1 ? "is" : "are", text,
+                     (channel_->folder / "collectives-rank-*.txt").native());
+}
+
+std::string Watch::write_all(const std::string& reason) {
+  std::string text;
+  const std::map<int, Answer> answers = channel_->ask(reason);
+  for (int rank = 0; rank < channel_->world.size(); ++rank) {
+    const auto found = answers.find(rank);
+    text += fmt::format("rank {}: {}\n", rank, found == answers.end() ? "no answer" : found->second.state);
+  }
+  return text;
+}
+
+}  // namespace cskd::distributed
