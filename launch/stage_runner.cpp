@@ -132,8 +132,7 @@ StageRunner::StageRunner(config::Config config, bool resume, const Program& prog
   at::set_num_threads(threads);
   communicator_ = distributed::make_communicator(world, std::chrono::seconds(config_.compute().start_timeout()));
   watch_ = std::make_unique<distributed::Watch>(world, communicator_->journal(), folder.root / "logs");
-  communicator_->set_investigation(
-      [this](const distributed::Collective& slow) { return watch_->investigate(slow); });
+  communicator_->set_investigation([this](const distributed::Collective& slow) { return watch_->investigate(slow); });
   display_ = std::make_unique<Display>(folder, config_);
   const int loaders =
       config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
@@ -202,7 +201,8 @@ stages::StageOutcome StageRunner::act(const std::string& stage) {
     const auto action = actions().find(stage);
     return action == actions().end() ? evaluate() : action->second(*context_);
   } catch (const std::exception& error) {
-    // A wrong configuration is the same on every rank; anything else may be this rank's alone, while others wait for it.
+    // A wrong configuration is the same on every rank; anything else may be this rank's alone, while others wait for
+    // it.
     const bool is_usage = runtime::exit_code_of(error) == runtime::ExitCode::kUsage;
     if (world_.size() > 1 && !is_usage && communicator_->journal().queued() > 0) {
       const std::string states = watch_->write_all(fmt::format("rank {} failed: {}", world_.rank(), error.what()));

@@ -17,8 +17,8 @@ namespace cskd::distributed {
 
 struct GradientReducer::Bucket {
   at::Tensor flat;
-  at::Tensor compressed;        // bfloat16, what travels; undefined: flat itself
-  TreeSum micro_batches{1};     // elastic: those before the last one
+  at::Tensor compressed;     // bfloat16, what travels; undefined: flat itself
+  TreeSum micro_batches{1};  // elastic: those before the last one
   std::string label;
   std::vector<size_t> members;  // positions in State::parameters
   size_t missing = 0;           // members whose gradient has not arrived in this step
@@ -54,9 +54,8 @@ struct GradientReducer::State {
     const at::NoGradGuard no_gradients;
     if (options.elastic) bucket.micro_batches.finish(bucket.flat);
     if (bucket.compressed.defined()) bucket.compressed.copy_(bucket.flat);
-    bucket.work =
-        communicator.start_all_reduce(bucket.compressed.defined() ? bucket.compressed : bucket.flat,
-                                      options.elastic ? Reduction::kTreeSum : Reduction::kSum, bucket.label);
+    bucket.work = communicator.start_all_reduce(bucket.compressed.defined() ? bucket.compressed : bucket.flat,
+                                                options.elastic ? Reduction::kTreeSum : Reduction::kSum, bucket.label);
   }
 
   Communicator& communicator;
@@ -99,8 +98,8 @@ GradientReducer::GradientReducer(std::vector<std::pair<std::string, at::Tensor>>
     if (options.compress && bucket.flat.scalar_type() == at::kFloat)
       bucket.compressed = at::empty_like(bucket.flat, at::kBFloat16);
     if (options.elastic) bucket.micro_batches = TreeSum(options.micro_batches);
-    bucket.label = fmt::format("bucket {} of {}: {}", b + 1, state.buckets.size(),
-                               state.parameters[bucket.members.front()].name);
+    bucket.label =
+        fmt::format("bucket {} of {}: {}", b + 1, state.buckets.size(), state.parameters[bucket.members.front()].name);
     if (bucket.members.size() > 1) bucket.label += fmt::format(" and {} more", bucket.members.size() - 1);
     std::int64_t offset = 0;
     for (const size_t i : bucket.members) {

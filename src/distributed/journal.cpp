@@ -18,7 +18,8 @@ Time now() { return std::chrono::system_clock::now(); }
 double seconds(Time from, Time to) { return std::chrono::duration<double>(to - from).count(); }
 
 std::string clock_text(Time time) {
-  const auto milliseconds = std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count() % 1000;
+  const auto milliseconds =
+      std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count() % 1000;
   return fmt::format("{:%H:%M:%S}.{:03}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)), milliseconds);
 }
 
@@ -79,8 +80,8 @@ std::string Journal::state() const {
   if (collectives_.empty()) return phase + ", no collective yet";
   const Collective& last = collectives_.back();
   if (last.ended) return fmt::format("{}, after {}", phase, describe(last));
-  const auto oldest = std::find_if(collectives_.begin(), collectives_.end(),
-                                   [](const Collective& each) { return !each.ended; });
+  const auto oldest =
+      std::find_if(collectives_.begin(), collectives_.end(), [](const Collective& each) { return !each.ended; });
   return fmt::format("{}, waits for {}{} since {:.1f} s", phase, describe(*oldest),
                      oldest->started ? "" : ", which never began,", seconds(oldest->queued, now()));
 }
@@ -88,8 +89,9 @@ std::string Journal::state() const {
 std::string Journal::text(const std::string& title) const {
   const std::vector<Collective> all = collectives();
   const Time at = now();
-  std::string text = fmt::format("{}\n{}, {} UTC\n\n{:>10}  {:<14} {:>10}  {:<12}  {:>10}  {:>14}  {}\n", title, state(),
-                                 clock_text(at), "number", "kind", "size", "asked for", "waited", "took", "what for");
+  std::string text =
+      fmt::format("{}\n{}, {} UTC\n\n{:>10}  {:<14} {:>10}  {:<12}  {:>10}  {:>14}  {}\n", title, state(),
+                  clock_text(at), "number", "kind", "size", "asked for", "waited", "took", "what for");
   for (const Collective& each : all) {
     const std::string waited = duration_text(seconds(each.queued, each.started.value_or(at)));
     const std::string took = each.ended     ? duration_text(seconds(each.started.value_or(each.queued), *each.ended))

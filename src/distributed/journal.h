@@ -1,5 +1,5 @@
-// What a rank's last collective operations were: when each was asked for, begun and done. Written all the time, read when
-// something goes wrong.
+// What a rank's last collective operations were: when each was asked for, begun and done. Written all the time, read
+// when something goes wrong.
 #pragma once
 
 #include <chrono>

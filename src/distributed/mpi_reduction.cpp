@@ -69,7 +69,8 @@ void sum_in_tree(Number* data, std::int64_t count, MPI_Comm channel) {
   check_mpi(MPI_Comm_size(channel, &ranks), "MPI_Comm_size");
   CSKD_CHECK(std::has_single_bit(static_cast<unsigned>(ranks)), "{} ranks have no tree", ranks);
   const bool is_small = count * kSize <= kSmallBytes;
-  const auto received = std::make_unique_for_overwrite<Number[]>(static_cast<std::size_t>(is_small ? count : count / 2 + 1));
+  const auto received =
+      std::make_unique_for_overwrite<Number[]>(static_cast<std::size_t>(is_small ? count : count / 2 + 1));
 
   // The part that this rank sums, halved with each partner; small tensors are not halved.
   std::vector<Part> parts{{0, count}};

@@ -31,9 +31,10 @@ class MpiTypes {
   MPI_Op max_bfloat16_ = MPI_OP_NULL;
 };
 
-// Sums a dense tensor of float32, float64 or int64 on the CPU over all ranks, in place, in the order of Note [Sum tree].
-// Large ones are halved with each partner, then collected (Rabenseifner, "Optimization of Collective Reduction
-// Operations", ICCS 2004): every rank sends 2 (R - 1) / R of the tensor. REQUIRES: the number of ranks is a power of two
+// Sums a dense tensor of float32, float64 or int64 on the CPU over all ranks, in place, in the order of Note [Sum
+// tree]. Large ones are halved with each partner, then collected (Rabenseifner, "Optimization of Collective Reduction
+// Operations", ICCS 2004): every rank sends 2 (R - 1) / R of the tensor. REQUIRES: the number of ranks is a power of
+// two
 void tree_all_reduce(const at::Tensor& tensor, MPI_Comm channel);
 
 }  // namespace cskd::distributed

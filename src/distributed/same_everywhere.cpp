@@ -53,8 +53,8 @@ void require_same(runtime::World& world, const std::string& what, const Facts& f
     throw runtime::UsageError(fmt::format("{} differs between ranks: {} is '{}' on rank 0 and '{}' on rank {}", what,
                                           first[i].first, first[i].second, other[i].second, rank));
   }
-  throw runtime::UsageError(
-      fmt::format("{} differs between ranks: rank 0 has {} entries, rank {} has {}", what, first.size(), rank, other.size()));
+  throw runtime::UsageError(fmt::format("{} differs between ranks: rank 0 has {} entries, rank {} has {}", what,
+                                        first.size(), rank, other.size()));
 }
 
 }  // namespace cskd::distributed

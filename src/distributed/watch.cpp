@@ -161,7 +161,8 @@ std::string Watch::investigate(const Collective& slow) {
       text += fmt::format("; rank {} is not: {}", rank, found->second.state);
     }
   }
-  if (!silent.empty()) text += fmt::format("; {} no answer", ranks_text(silent) + (silent.size() == 1 ? " gives" : " give"));
+  if (!silent.empty())
+    text += fmt::format("; {} no answer", ranks_text(silent) + (silent.size() == 1 ? " gives" : " give"));
   // All came, and still it does not end.
   if (text.empty()) {
     for (const auto& [rank, answer] : answers) text += fmt::format("; rank {}: {}", rank, answer.state);
@@ -173,6 +174,8 @@ std::string Watch::investigate(const Collective& slow) {
 std::string Watch::write_all(const std::string& reason) {
   std::string text;
   const std::map<int, Answer> answers = channel_->ask(reason);
+  // Others that failed at the same time ask, too, before this rank goes.
+  std::this_thread::sleep_for(5 * kPoll);
   for (int rank = 0; rank < channel_->world.size(); ++rank) {
     const auto found = answers.find(rank);
     text += fmt::format("rank {}: {}\n", rank, found == answers.end() ? "no answer" : found->second.state);

@@ -167,7 +167,8 @@ class DistillStage : public ModelStage {
   StreamBatch begin(const Stream& stream, std::uint64_t position, std::uint64_t count) const {
     const at::Device device = context_.communicator.device();
     const auto n = static_cast<std::int64_t>(count);
-    StreamBatch batch{.samples = std::vector<data::SampleRef>(count), .position = position, .uses = stream.order.at(position, count)};
+    StreamBatch batch{
+        .samples = std::vector<data::SampleRef>(count), .position = position, .uses = stream.order.at(position, count)};
     batch.strong = pixel_room(count, image_size_, device);
     if (settings_.consistency_weight() > 0) batch.weak = pixel_room(count, image_size_, device);
     batch.teacher = at::empty({n, bins_});

@@ -13,10 +13,10 @@
 namespace cskd::training {
 
 // Note [One small all-reduce]
-// Ranks agree on BatchNorm's running statistics, on the figures of the step, and on whether a signal came. All travel in
-// one tensor. Every micro-batch begins with the statistics that the step began with, and the step ends with these plus
-// the mean of what the micro-batches changed: statistics are updated once a step, whatever the number of ranks. Sums go
-// the way of Note [Sum tree].
+// Ranks agree on BatchNorm's running statistics, on the figures of the step, and on whether a signal came. All travel
+// in one tensor. Every micro-batch begins with the statistics that the step began with, and the step ends with these
+// plus the mean of what the micro-batches changed: statistics are updated once a step, whatever the number of ranks.
+// Sums go the way of Note [Sum tree].
 class StepAgreement {
  public:
   // `state` of the model; those of its tensors that are not in `trainable` are statistics. All must outlive it.

@@ -61,12 +61,11 @@ data::BatchLayout make_layout(const std::string& table, const config::Training& 
   const data::BatchLayout layout = data::make_batch_layout(table.c_str(), training.global_batch(),
                                                            training.micro_batches(), world.rank(), world.size());
   if (is_elastic(training) && !std::has_single_bit(static_cast<unsigned>(world.size()))) {
-    throw runtime::UsageError(fmt::format("{}.determinism is elastic, which needs 1, 2, 4, 8, ... ranks, not {}", table,
-                                          world.size()));
+    throw runtime::UsageError(
+        fmt::format("{}.determinism is elastic, which needs 1, 2, 4, 8, ... ranks, not {}", table, world.size()));
   }
   if (is_elastic(training) && training.compress_gradients()) {
-    throw runtime::UsageError(
-        fmt::format("{}.compress_gradients does not go with determinism = \"elastic\"", table));
+    throw runtime::UsageError(fmt::format("{}.compress_gradients does not go with determinism = \"elastic\"", table));
   }
   return layout;
 }
@@ -86,7 +85,8 @@ class Training {
         optimiser_(stage.trainable(), {.weight_decay = options.training.weight_decay(),
                                        .rate = [&stage](const std::string& name) { return stage.rate(name); }}),
         average_(tensors_of(stage.state()), tensors_of(stage.average())),
-        agreement_(stage.state(), stage.trainable(), communicator, layout_.own(), layout_.micro_batches, is_elastic(options.training)),
+        agreement_(stage.state(), stage.trainable(), communicator, layout_.own(), layout_.micro_batches,
+                   is_elastic(options.training)),
         checkpoints_(options.folder / "checkpoints") {
     require_equal_models();
     for (const auto& [name, tensor] : stage.state()) communicator.broadcast(tensor.detach(), 0, name);
@@ -224,8 +224,8 @@ class Training {
                    reduced.unused.front());
     }
     const double norm = reducer_.gradient_norm();
-    std::vector<double> sums = agreement_.finish_step({static_cast<double>(damaged), static_cast<double>(images),
-                                                       runtime::StopSignal::received() != 0 ? 1.0 : 0.0});
+    std::vector<double> sums = agreement_.finish_step(
+        {static_cast<double>(damaged), static_cast<double>(images), runtime::StopSignal::received() != 0 ? 1.0 : 0.0});
     stop = sums.back() > 0;
     images = std::llround(sums[sums.size() - 2]);
     const double damaged_everywhere = sums[sums.size() - 3];

@@ -172,7 +172,9 @@ TEST(GradientReducer, EqualsOneProcessOnTheWholeBatch) {
   alone->forward(inputs).square().mean().backward();
 
   torch::nn::Sequential model = small_model();
-  GradientReducer reducer(parameters_of(model), *communicator, {.first_bytes = 256, .bytes = 5000, .micro_batches = 4U / static_cast<std::uint64_t>(world->size())});
+  GradientReducer reducer(
+      parameters_of(model), *communicator,
+      {.first_bytes = 256, .bytes = 5000, .micro_batches = 4U / static_cast<std::uint64_t>(world->size())});
   EXPECT_GT(reducer.layout().size(), 2U);
   for (int step = 0; step < 3; ++step) {  // gradients of the step before must not add up
     reducer.start_step();

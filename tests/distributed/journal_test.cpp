@@ -87,9 +87,9 @@ TEST(FaultInjection, StrikesOnceOnItsRank) {
 }
 
 TEST(FaultInjection, RefusesWhatItDoesNotUnderstand) {
-  for (const char* text : {"all-reduce", "all-reduce:1:kill", "all-reduce:0@1:kill", "all-reduce:1@1:explode",
-                           "all-reduce:1@1:delay", "all-reduce:1@1:delay:x", "all-reduce:1@1:kill:3", "x:1@1:delay:-1",
-                           "x:1@1:delay:1:1", "x:-1@0:kill"}) {
+  for (const char* text :
+       {"all-reduce", "all-reduce:1:kill", "all-reduce:0@1:kill", "all-reduce:1@1:explode", "all-reduce:1@1:delay",
+        "all-reduce:1@1:delay:x", "all-reduce:1@1:kill:3", "x:1@1:delay:-1", "x:1@1:delay:1:1", "x:-1@0:kill"}) {
     EXPECT_THROW(FaultInjection(text, 0), runtime::UsageError) << text;
   }
 }

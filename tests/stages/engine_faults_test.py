@@ -94,7 +94,7 @@ def test_a_rank_that_computes_wrongly_is_found(strike, number, ranks, rank):
     process, _, _ = strike(f"all-reduce:{number}@{rank}:corrupt", ranks)
     assert process.returncode == 1, process.stderr
     step = (number + 2) // 3
-    assert re.search(rf"after step {step} '[\w.]+' on rank {rank} is not that of rank 0", process.stderr), process.stderr
+    assert re.search(rf"after step {step} '.+' on rank {rank} is not that of rank 0", process.stderr), process.stderr
 
 
 @pytest.mark.parametrize("number", [2, 11])
