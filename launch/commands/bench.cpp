@@ -1,11 +1,20 @@
+#include <bit>
+#include <chrono>
+#include <cstdint>
 #include <cstdio>
 #include <map>
 #include <memory>
 #include <string>
 
+#include <ATen/Parallel.h>
+#include <fmt/format.h>
+
+#include "bench/engine_bench.h"
 #include "bench/loader_bench.h"
 #include "launch/commands/commands.h"
 #include "runtime/cores.h"
+#include "runtime/error.h"
+#include "runtime/freed_memory.h"
 
 namespace cskd::launch {
 namespace {
@@ -65,14 +74,109 @@ void add_loader(CLI::App& bench, Program& program) {
   });
 }
 
+// What both benches of ranks have in common.
+struct WorldArguments {
+  int threads = 1;
+  bool json = false;
+  bool return_memory = false;
+};
+
+void add_world_options(CLI::App& command, WorldArguments& arguments) {
+  command.add_option("--threads", arguments.threads, "Threads of one operation in each rank")
+      ->check(CLI::Range(1, 1024))
+      ->capture_default_str();
+  command.add_flag("--return-memory", arguments.return_memory,
+                   "Give freed memory back to the system, as most programs do, to see what keeping it gains");
+  command.add_flag("--json", arguments.json, "Print JSON");
+}
+
+template <typename Measure>
+runtime::ExitCode measure(runtime::World& world, const WorldArguments& arguments, const Measure& run) {
+  if (!arguments.return_memory) runtime::keep_freed_memory();
+  at::set_num_threads(arguments.threads);
+  const auto communicator = distributed::make_communicator(world, std::chrono::minutes(5));
+  const std::string text = run(*communicator);
+  if (world.rank() == 0) std::puts(text.c_str());
+  return runtime::ExitCode::kDone;
+}
+
+void add_all_reduce(CLI::App& bench, Program& program) {
+  CLI::App& command = *bench.add_subcommand("all-reduce", "How fast ranks add tensors");
+  struct Arguments : WorldArguments {
+    bench::AllReduceOptions options;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  command.add_option("--numbers", arguments->options.numbers, "Float32 numbers of each case")
+      ->check(CLI::Range(std::int64_t{1}, std::int64_t{1} << 36))
+      ->capture_default_str();
+  command.add_option("--repeats", arguments->options.repeats, "Repeats of each case")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  add_choice(command, "--reduction", arguments->options.reduction, "sum: the fastest; tree: in a fixed order",
+             {{"sum", distributed::Reduction::kSum}, {"tree", distributed::Reduction::kTreeSum}})
+      ->default_str("sum");
+  add_world_options(command, *arguments);
+  program.run_in_world(command, [arguments](runtime::World& world) {
+    return measure(world, *arguments, [&](distributed::Communicator& communicator) {
+      if (arguments->options.reduction == distributed::Reduction::kTreeSum &&
+          !std::has_single_bit(static_cast<unsigned>(world.size())))
+        throw runtime::UsageError(fmt::format("--reduction tree needs 1, 2, 4, ... ranks, not {}", world.size()));
+      const auto figures = bench::run_all_reduce_bench(arguments->options, communicator);
+      return arguments->json ? to_json(arguments->options, figures, communicator)
+                             : to_text(arguments->options, figures, communicator);
+    });
+  });
+}
+
+void add_step(CLI::App& bench, Program& program) {
+  CLI::App& command = *bench.add_subcommand("step", "How fast ranks train, on made-up pictures");
+  struct Arguments : WorldArguments {
+    bench::StepOptions options;
+    bool contiguous = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  bench::StepOptions& options = arguments->options;
+  command.add_option("--encoder", options.encoder, "As align.encoder of a configuration")->capture_default_str();
+  command.add_option("--image-size", options.image_size, "Pixels a side")
+      ->check(CLI::Range(16, 4096))
+      ->capture_default_str();
+  command.add_option("--batch", options.batch, "Images of a micro-batch")
+      ->check(CLI::Range(1, 1 << 20))
+      ->capture_default_str();
+  command.add_option("--micro-batches", options.micro_batches, "Micro-batches of each rank in a step")
+      ->check(CLI::Range(1, 65'536))
+      ->capture_default_str();
+  command.add_option("--steps", options.steps, "Steps that count")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command.add_flag("--elastic", options.elastic, "As determinism = \"elastic\"");
+  command.add_flag("--compress", options.compress, "As compress_gradients");
+  command.add_flag("--contiguous", arguments->contiguous, "Tensors in LibTorch's own order, not channels last");
+  add_world_options(command, *arguments);
+  program.run_in_world(command, [arguments](runtime::World& world) {
+    bench::StepOptions chosen = arguments->options;
+    chosen.channels_last = !arguments->contiguous;
+    if (chosen.elastic && (chosen.compress || !std::has_single_bit(static_cast<unsigned>(world.size()))))
+      throw runtime::UsageError("--elastic needs 1, 2, 4, ... ranks, and does not go with --compress");
+    return measure(world, *arguments, [&](distributed::Communicator& communicator) {
+      const auto figures = bench::run_step_bench(chosen, communicator);
+      return arguments->json ? to_json(chosen, figures, communicator) : to_text(chosen, figures, communicator);
+    });
+  });
+}
+
 }  // namespace
 
 void add_bench(Program& program) {
   CLI::App& command = program.add_command("bench", "Measure how fast a part of cskd is here",
                                           "  cskd bench loader runs/demo\n"
-                                          "  cskd bench loader runs/demo --work bytes --threads 1 --json");
+                                          "  cskd bench loader runs/demo --work bytes --threads 1 --json\n"
+                                          "  mpirun -n 2 cskd bench all-reduce\n"
+                                          "  mpirun -n 2 cskd bench step --encoder mobilenetv3_small_100 --elastic");
   command.require_subcommand(1);
   add_loader(command, program);
+  add_all_reduce(command, program);
+  add_step(command, program);
 }
 
 }  // namespace cskd::launch

@@ -19,7 +19,7 @@ class DoneWork : public Work {
   void wait() override {}
 };
 
-// A fault: the operation never begins on this rank.
+// A fault: the operation never begins on this rank, nor do those behind it.
 class LostWork : public Work {
  public:
   explicit LostWork(std::function<void()> time_out) : time_out_(std::move(time_out)) {}
@@ -86,7 +86,8 @@ std::unique_ptr<Work> Communicator::start(const char* kind, const at::Tensor& te
              device().str());
   const std::uint64_t number = journal_->queue(kind, tensor.nbytes(), std::move(label));
   const std::optional<FaultAction> fault = faults_.strike(kind);
-  if (fault == FaultAction::kDrop) {
+  is_lost_ = is_lost_ || fault == FaultAction::kDrop;
+  if (is_lost_) {
     return std::make_unique<LostWork>([this, number] {
       std::this_thread::sleep_for(timeout_);
       time_out(number);

@@ -99,6 +99,7 @@ class Communicator {
   std::chrono::milliseconds timeout_{std::chrono::minutes(10)};
   const std::shared_ptr<Journal> journal_ = std::make_shared<Journal>();
   FaultInjection faults_;
+  bool is_lost_ = false;  // by a fault: whatever comes later waits behind it
   Investigate investigate_;
 };
 

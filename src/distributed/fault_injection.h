@@ -4,7 +4,7 @@
 //   kind    all-reduce, broadcast, all-gather, reduce-scatter, or any
 //   number  which operation of that kind on that rank, counted from 1
 //   action  delay    it begins so many seconds later
-//           drop     it never begins, as if its message were lost
+//           drop     it never begins, nor do those behind it, as if its message were lost
 //           corrupt  a bit of its result is turned
 //           kill     the process ends with SIGKILL
 //           throw    it throws Error

@@ -17,7 +17,7 @@ ORDER = [
     {"data"},
     {"models", "losses", "optim"},
     {"training"},
-    {"stages", "evaluation", "analysis", "export", "report", "demo", "doctor"},
+    {"stages", "evaluation", "analysis", "export", "report", "demo", "doctor", "bench"},
     {"launch"},
 ]
 LEVEL = {folder: level for level, folders in enumerate(ORDER) for folder in folders}

@@ -1,4 +1,4 @@
-"""The same steps as step_benchmark.cpp in PyTorch DDP over Gloo; started by side_by_side.py through torchrun."""
+"""The same steps as `cskd bench step` (src/bench/engine_bench.cpp) in PyTorch DDP over Gloo; started by side_by_side.py through torchrun."""
 
 import copy
 import json

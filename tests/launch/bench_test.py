@@ -2,9 +2,10 @@
 
 import json
 import shutil
+import statistics
 
 import pytest
-from cskd_program import run
+from cskd_program import mpirun, run
 
 
 @pytest.fixture(scope="session")
@@ -71,3 +72,36 @@ def test_a_lost_shard_ends_it_with_the_cause(packed, tmp_path):
     process = run("bench", "loader", tmp_path / "shards", "--epochs", 1)
     assert process.returncode == 3, process.stderr
     assert "data.max_damaged = 0.001 allows" in process.stderr and "No such file" in process.stderr
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+@pytest.mark.parametrize("reduction", ["sum", "tree"])
+def test_all_reduces_are_timed(ranks, reduction):
+    process = mpirun(ranks, "bench", "all-reduce", "--numbers", 1, 5000, "--repeats", 5, "--reduction", reduction, "--json")
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout)
+    assert (result["ranks"], result["reduction"]) == (ranks, reduction)
+    for case, numbers in zip(result["cases"], (1, 5000), strict=True):
+        assert case["numbers"] == numbers and len(case["seconds"]) == 5
+        assert case["median"] == pytest.approx(statistics.median(case["seconds"]))
+        assert case["bus_bytes_per_second"] == pytest.approx(2 * (ranks - 1) / ranks * 4 * numbers / case["median"])
+    assert "bus GB/s" in mpirun(ranks, "bench", "all-reduce", "--numbers", 7, "--repeats", 2).stdout
+
+
+@pytest.mark.parametrize("more", [[], ["--elastic", "--micro-batches", 3], ["--compress", "--contiguous"]])
+def test_steps_are_timed(more):
+    process = mpirun(2, "bench", "step", "--image-size", 64, "--batch", 2, "--steps", 3, *more, "--json")
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout)
+    images = 2 * 2 * (3 if more[:1] == ["--elastic"] else 1)
+    assert result["images_per_second"] == pytest.approx(images / statistics.median(result["seconds"]))
+    assert len(result["exposed_seconds"]) == 3
+    assert all(exposed < step for exposed, step in zip(result["exposed_seconds"], result["seconds"], strict=True))
+
+
+def test_benches_of_ranks_refuse_what_does_not_go(tmp_path):
+    assert "needs 1, 2, 4, ... ranks, not 3" in mpirun(3, "bench", "all-reduce", "--reduction", "tree").stderr
+    process = run("bench", "step", "--elastic", "--compress")
+    assert process.returncode == 2 and "--elastic" in process.stderr
+    process = run("bench", "step", "--encoder", "mobilenetv3_smal_100")
+    assert process.returncode == 2 and "mobilenetv3_small_100" in process.stderr
