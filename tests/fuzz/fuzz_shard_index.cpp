@@ -29,8 +29,10 @@ cskd::runtime::ContentHash plan_of(const std::string& file, const cskd::shards::
   };
   for (std::uint64_t row = 0; row < n; ++row) {
     std::vector<float> histogram(shard.bins());
-    std::memcpy(histogram.data(), file.data() + shard.offsets().label_histogram() + 4 * row * shard.bins(),
-                4 * histogram.size());
+    if (!histogram.empty()) {
+      std::memcpy(histogram.data(), file.data() + shard.offsets().label_histogram() + 4 * row * shard.bins(),
+                  4 * histogram.size());
+    }
     hasher.add_row(std::string_view(file).substr(shard.offsets().key_bytes() + key_offset[row],
                                                  key_offset[row + 1] - key_offset[row]),
                    offset[row + 1] - offset[row], hash_at(shard.offsets().hash() + 16 * row),
