@@ -38,8 +38,8 @@ def test_weights_and_losses_are_bitwise_equal_on_1_2_and_4_ranks(cached, config,
     assert found[1] == found[2] == found[4]
     assert len(found[1][1]) == STEPS
     # Not because any order gives these bits: one rank that adds from left to right has others.
-    path, folder = copied(cached, config, "quick")
-    process = mpirun(1, "align", path, *arguments(encoder, determinism="quick"))
+    path, folder = copied(cached, config, "fast")
+    process = mpirun(1, "align", path, *arguments(encoder, determinism="fast"))
     assert process.returncode == 0, process.stderr
     assert result(folder)[0] != found[1][0]
 
@@ -79,7 +79,7 @@ def test_compressed_gradients_train_almost_alike(cached, config):
     losses = []
     for compress in ("false", "true"):
         path, folder = copied(cached, config, f"compress{compress}")
-        process = mpirun(2, "align", path, *arguments("ViT-demo-16", determinism="quick"), "--set", f"align.training.compress_gradients={compress}")
+        process = mpirun(2, "align", path, *arguments("ViT-demo-16", determinism="fast"), "--set", f"align.training.compress_gradients={compress}")
         assert process.returncode == 0, process.stderr
         losses.append(result(folder)[1])
     assert losses[0] != losses[1]
