@@ -9,7 +9,7 @@ import pytest
 from cskd_program import mpirun
 
 FULL = bool(os.environ.get("CSKD_TEST_FULL"))
-STEP_TIMEOUT, START_TIMEOUT = 3, 8
+STEP_TIMEOUT, START_TIMEOUT = 4, 10
 # Beyond the time-out: asking the others (3 s), telling them (3 s), ending the job, and starting it on a busy machine.
 GRACE = 25
 
@@ -99,7 +99,7 @@ def test_a_rank_that_computes_wrongly_is_found(strike, number, ranks, rank):
 
 @pytest.mark.parametrize("number", [2, 11])
 def test_a_short_delay_changes_nothing(strike, number):
-    process, _, folder = strike(f"all-reduce:{number}@1:delay:1.5")
+    process, _, folder = strike(f"all-reduce:{number}@1:delay:0.7")
     assert process.returncode == 0, process.stderr
     assert (folder / "align" / "model.safetensors").exists()
 
