@@ -117,13 +117,6 @@ std::string ImageShardReader::name(std::uint64_t row) const {
   }
 }
 
-Label ImageShardReader::label(std::uint64_t row) const {
-  const std::span<const float> shares = histogram(row);
-  return {file_.read_numbers<float>(offsets_.label_mean() + 4 * row, 1).front(),
-          file_.read_numbers<float>(offsets_.label_std() + 4 * row, 1).front(),
-          {shares.begin(), shares.end()}};
-}
-
 std::span<const float> ImageShardReader::histogram(std::uint64_t row) const {
   CSKD_CHECK(has_labels() && row < samples(), "row {} of {} in {}, {} bins", row, samples(), file_.path().native(),
              bins_);

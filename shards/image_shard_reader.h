@@ -49,7 +49,6 @@ class ImageShardReader {
   std::string name(std::uint64_t row) const;
   std::vector<ShardLook> looks() const;  // of all rows; read from the file at each call
   bool has_labels() const noexcept { return bins_ > 0; }
-  Label label(std::uint64_t row) const;                       // REQUIRES: has_labels(); read from the file, as key()
   std::span<const float> histogram(std::uint64_t row) const;  // of the label. REQUIRES: has_labels()
 
  private:

@@ -133,12 +133,4 @@ Image resize(const Image& image, const Box& box, int width, int height, Filter f
   return result;
 }
 
-void flip_horizontally(Image& image) {
-  for (int y = 0; y < image.height; ++y) {
-    std::uint8_t* left = image.row(y);
-    std::uint8_t* right = left + std::ptrdiff_t{3} * (image.width - 1);
-    for (; left < right; left += 3, right -= 3) std::swap_ranges(left, left + 3, right);
-  }
-}
-
 }  // namespace cskd::data

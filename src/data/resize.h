@@ -69,7 +69,4 @@ Image resize(const Image& image, const Box& box, int width, int height, Filter f
 // All that the plan says; `image` is the picture it names.
 void resize(const Image& image, const ResizePlan& plan, std::span<std::uint8_t> target);
 
-// Mirrored left to right, in place.
-void flip_horizontally(Image& image);
-
 }  // namespace cskd::data

@@ -16,8 +16,6 @@
 namespace cskd::distributed {
 namespace {
 
-// Elements that one MPI call takes at most: its counts are ints.
-constexpr std::int64_t kMostElements = 1 << 28;
 // Smaller tensors go as a whole: fewer messages.
 constexpr std::int64_t kSmallBytes = 16 << 10;
 

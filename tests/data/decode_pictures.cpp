@@ -32,6 +32,14 @@ Image scene(int width, int height, std::uint32_t seed) {
   return image;
 }
 
+void flip_horizontally(Image& image) {
+  for (int y = 0; y < image.height; ++y) {
+    std::uint8_t* left = image.row(y);
+    std::uint8_t* right = left + std::ptrdiff_t{3} * (image.width - 1);
+    for (; left < right; left += 3, right -= 3) std::swap_ranges(left, left + 3, right);
+  }
+}
+
 std::string jpeg(const Image& image, const JpegForm& form) {
   // The standard error handler ends the program: a test that cannot make its picture has nothing to go on with.
   jpeg_error_mgr errors;

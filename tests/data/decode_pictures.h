@@ -34,6 +34,9 @@ inline Image blank(int width, int height, std::uint8_t value) {
 // Its three channels.
 inline const std::uint8_t* pixel(const Image& image, int x, int y) { return image.row(y) + std::ptrdiff_t{3} * x; }
 
+// Mirrored left to right, in place.
+void flip_horizontally(Image& image);
+
 std::string jpeg(const Image& image, const JpegForm& form);
 std::string png(const Image& image);
 std::string webp(const Image& image, bool lossless);

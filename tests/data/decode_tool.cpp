@@ -25,6 +25,20 @@ namespace {
 
 using namespace cskd::data;
 
+// By the resize that views go through, at its own size.
+Image mirrored(const Image& image) {
+  Image result = image;
+  resize(image,
+         {.width = image.width,
+          .height = image.height,
+          .box = {0, 0, static_cast<double>(image.width), static_cast<double>(image.height)},
+          .target_width = image.width,
+          .target_height = image.height,
+          .mirrored = true},
+         result.rgb);
+  return result;
+}
+
 Box read_box(std::istringstream& words) {
   Box box;
   words >> box.x >> box.y >> box.width >> box.height;
@@ -52,7 +66,7 @@ std::string answer(const std::string& request) {
       words >> filter >> width >> height;
       image = resize(image, read_box(words), width, height, filter == "bicubic" ? Filter::kBicubic : Filter::kBilinear);
     } else if (word == "flip") {
-      flip_horizontally(image);
+      image = mirrored(image);
     } else if (word == "jpeg") {
       int quality = 0;
       words >> quality;

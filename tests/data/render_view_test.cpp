@@ -38,7 +38,7 @@ TEST(RenderView, CutsMirrorsAndPresses) {
   Image part{80, 60, {}};
   for (int y = 0; y < 60; ++y) part.rgb.insert(part.rgb.end(), kScene.row(20 + y) + 30, kScene.row(20 + y) + 270);
   Image expected = resize(part, {0, 0, 80, 60}, kSide, kSide, kViewFilter);
-  flip_horizontally(expected);
+  tests::flip_horizontally(expected);
   const Image unpressed = expected;
   recompress(expected, 70);
   EXPECT_EQ(rendered(view), expected.rgb);
@@ -65,7 +65,7 @@ TEST(RenderView, ResizesRowsAsTheyComeAsItResizesTheWhole) {
           if (mode == ResizeMode::kFast && std::min(box.width, box.height) >= 2 * kSide) continue;
           Image expected = resize(part, {0, 0, box.width, box.height}, kSide, kSide, kViewFilter, mode);
           EXPECT_EQ(rendered(file, {.box = box}, mode), expected.rgb) << box.width << " x " << box.height;
-          flip_horizontally(expected);
+          tests::flip_horizontally(expected);
           EXPECT_EQ(rendered(file, {.box = box, .flip = true}, mode), expected.rgb);
         }
       }

@@ -84,11 +84,11 @@ TEST(Resize, ABoxAtItsOwnSizeIsACrop) {
 TEST(Resize, AMirroredImageGivesTheMirroredResult) {
   const Image image = scene(48, 20);
   Image mirrored = image;
-  flip_horizontally(mirrored);
+  tests::flip_horizontally(mirrored);
   for (const Filter filter : {Filter::kBilinear, Filter::kBicubic}) {
     // Sizes whose windows are symmetric: Pillow rounds the ends of others towards one side.
     Image result = resize(image, whole(image), 16, 10, filter);
-    flip_horizontally(result);
+    tests::flip_horizontally(result);
     EXPECT_EQ(resize(mirrored, whole(image), 16, 10, filter).rgb, result.rgb);
   }
 }
@@ -234,7 +234,7 @@ TEST(Flip, ExchangesColumns) {
   for (const int width : {1, 2, 7, 8}) {
     const Image image = scene(width, 3);
     Image flipped = image;
-    flip_horizontally(flipped);
+    tests::flip_horizontally(flipped);
     for (int y = 0; y < 3; ++y) {
       for (int x = 0; x < width; ++x) {
         const std::uint8_t* original = pixel(image, x, y);

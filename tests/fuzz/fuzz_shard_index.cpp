@@ -73,7 +73,7 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
       static_cast<void>(reader.key(row));
       static_cast<void>(reader.name(row));
       static_cast<void>(reader.hash(row));
-      if (reader.has_labels()) static_cast<void>(reader.label(row));
+      if (reader.has_labels()) static_cast<void>(reader.histogram(row));
       try {
         static_cast<void>(reader.read(row));
       } catch (const runtime::DataError&) {
