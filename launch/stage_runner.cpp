@@ -133,6 +133,8 @@ StageRunner::StageRunner(config::Config config, bool resume, const Program& prog
   communicator_ = distributed::make_communicator(world, std::chrono::seconds(config_.compute().start_timeout()));
   watch_ = std::make_unique<distributed::Watch>(world, communicator_->journal(), folder.root / "logs");
   communicator_->set_investigation([this](const distributed::Collective& slow) { return watch_->investigate(slow); });
+  world.set_investigation([this] { return watch_->investigate_world(); });
+  if (config_.logging().trace_steps() > 0) trace_ = std::make_unique<runtime::Trace>();
   display_ = std::make_unique<Display>(folder, config_);
   const int loaders =
       config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
@@ -145,14 +147,15 @@ StageRunner::StageRunner(config::Config config, bool resume, const Program& prog
                       .resume = resume,
                       .progress = [this](const std::string& label, std::int64_t done,
                                          std::int64_t total) { display_->progress(label, done, total); },
-                      .observer = display_.get()});
+                      .observer = display_.get(),
+                      .trace = trace_.get()});
   if (world.rank() == 0) {
     spdlog::debug("{} ranks, {} communicator on {}, {} threads each", world.size(), communicator_->name(),
                   communicator_->device().str(), threads);
   }
 }
 
-StageRunner::~StageRunner() = default;
+StageRunner::~StageRunner() { world_.set_investigation({}); }
 
 const std::vector<std::string>& StageRunner::stages() {
   static const std::vector<std::string> names{"shard",           "cache",          "align",   stages::kTeacher,

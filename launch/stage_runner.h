@@ -55,6 +55,7 @@ class StageRunner {
   std::unique_ptr<distributed::Communicator> communicator_;
   std::unique_ptr<distributed::Watch> watch_;
   std::unique_ptr<Display> display_;
+  std::unique_ptr<runtime::Trace> trace_;
   std::unique_ptr<stages::Context> context_;
   std::vector<ModelResult> results_;
 };

@@ -132,7 +132,8 @@ void add_step(CLI::App& bench, Program& program) {
   CLI::App& command = *bench.add_subcommand("step", "How fast ranks train, on made-up pictures");
   struct Arguments : WorldArguments {
     bench::StepOptions options;
-    bool contiguous = false;
+    std::string precision = "fp32";
+    std::string memory_format = "channels_last";
   };
   const auto arguments = std::make_shared<Arguments>();
   bench::StepOptions& options = arguments->options;
@@ -151,11 +152,22 @@ void add_step(CLI::App& bench, Program& program) {
       ->capture_default_str();
   command.add_flag("--elastic", options.elastic, "As determinism = \"elastic\"");
   command.add_flag("--compress", options.compress, "As compress_gradients");
-  command.add_flag("--contiguous", arguments->contiguous, "Tensors in LibTorch's own order, not channels last");
+  command.add_flag("--bare", options.bare, "Without the gradient reducer, to see what it costs; one rank only");
+  command.add_option("--precision", arguments->precision, "As compute.precision; auto measures first")
+      ->check(CLI::IsMember({"fp32", "bf16", "auto"}))
+      ->capture_default_str();
+  command.add_option("--memory-format", arguments->memory_format, "As compute.memory_format; auto measures first")
+      ->check(CLI::IsMember({"channels_last", "contiguous", "auto"}))
+      ->capture_default_str();
+  command.add_option("--weights", options.weights, "safetensors file to start from, to compare losses with other programs")
+      ->check(CLI::ExistingFile);
   add_world_options(command, *arguments);
   program.run_in_world(command, [arguments](runtime::World& world) {
     bench::StepOptions chosen = arguments->options;
-    chosen.channels_last = !arguments->contiguous;
+    chosen.precision = models::precision_named(arguments->precision);
+    chosen.memory_format = models::memory_format_named(arguments->memory_format);
+    if (chosen.bare && (world.size() > 1 || chosen.elastic || chosen.compress))
+      throw runtime::UsageError("--bare needs a single rank, and goes with neither --elastic nor --compress");
     if (chosen.elastic && (chosen.compress || !std::has_single_bit(static_cast<unsigned>(world.size()))))
       throw runtime::UsageError("--elastic needs 1, 2, 4, ... ranks, and does not go with --compress");
     return measure(world, *arguments, [&](distributed::Communicator& communicator) {
@@ -172,7 +184,8 @@ void add_bench(Program& program) {
                                           "  cskd bench loader runs/demo\n"
                                           "  cskd bench loader runs/demo --work bytes --threads 1 --json\n"
                                           "  mpirun -n 2 cskd bench all-reduce\n"
-                                          "  mpirun -n 2 cskd bench step --encoder mobilenetv3_small_100 --elastic");
+                                          "  mpirun -n 2 cskd bench step --encoder mobilenetv3_small_100 --elastic\n"
+                                          "  mpirun -n 2 cskd bench step --precision auto --memory-format auto");
   command.require_subcommand(1);
   add_loader(command, program);
   add_all_reduce(command, program);

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <memory>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -10,6 +11,7 @@
 
 #include "distributed/gradient_reducer.h"
 #include "models/headed_encoder.h"
+#include "models/safetensors.h"
 #include "optim/adamw.h"
 #include "optim/weight_average.h"
 #include "runtime/free_space.h"
@@ -30,17 +32,57 @@ double median_of(std::vector<double> values) {
   return values.size() % 2 == 1 ? values[middle] : (values[middle - 1] + values[middle]) / 2;
 }
 
-std::shared_ptr<models::HeadedEncoder> make_model(const StepOptions& options) {
+constexpr std::int64_t kOutputs = 192;
+
+std::shared_ptr<models::HeadedEncoder> make_model(const StepOptions& options, const models::ComputeSettings& settings,
+                                                  const torch::Device& device) {
   torch::manual_seed(1);
-  constexpr int kOutputs = 192;
   auto model = std::make_shared<models::HeadedEncoder>(models::make_encoder(options.encoder, options.image_size),
                                                        models::kProjector, kOutputs);
-  if (!options.channels_last) return model;
-  for (torch::Tensor& parameter : model->parameters()) {
-    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(torch::MemoryFormat::ChannelsLast));
-  }
+  if (!options.weights.empty()) model->load(models::read_safetensors(options.weights), options.weights, false);
+  model->to(device);
+  model->use(settings);
   return model;
 }
+
+struct Batch {
+  torch::Tensor images;   // [n, 3, S, S]
+  torch::Tensor targets;  // [n, kOutputs]
+};
+
+// Note [Made-up batches]
+Batch make_batch(const StepOptions& options, const models::ComputeSettings& settings, std::uint64_t number,
+                 const torch::Device& device) {
+  torch::manual_seed(number);
+  Batch batch{torch::randn({options.batch, 3, options.image_size, options.image_size}),
+              torch::randn({options.batch, kOutputs})};
+  if (settings.memory_format == models::MemoryFormat::kChannelsLast)
+    batch.images = batch.images.contiguous(torch::MemoryFormat::ChannelsLast);
+  return {batch.images.to(device), batch.targets.to(device)};
+}
+
+// Gradients without a reducer, kept from step to step.
+class PlainGradients {
+ public:
+  explicit PlainGradients(std::vector<std::pair<std::string, torch::Tensor>> parameters)
+      : parameters_(std::move(parameters)) {}
+  void start_step() {
+    for (auto& [name, parameter] : parameters_) {
+      if (parameter.grad().defined()) parameter.mutable_grad().zero_();
+    }
+  }
+  double norm() const {
+    std::vector<torch::Tensor> gradients;
+    for (const auto& [name, parameter] : parameters_) gradients.push_back(parameter.grad());
+    return torch::stack(torch::_foreach_norm(gradients)).norm().item<double>();
+  }
+  void scale(double factor) {
+    for (auto& [name, parameter] : parameters_) parameter.mutable_grad().mul_(factor);
+  }
+
+ private:
+  std::vector<std::pair<std::string, torch::Tensor>> parameters_;
+};
 
 std::vector<torch::Tensor> tensors_of(models::HeadedEncoder& model) {
   std::vector<torch::Tensor> tensors;
@@ -61,6 +103,11 @@ double AllReduceFigures::bus_bandwidth(int ranks) const {
 }
 
 double StepFigures::median() const { return median_of(seconds); }
+
+double StepFigures::overlap() const {
+  const double all = median_of(communication);
+  return all > 0 ? std::clamp(1 - median_of(exposed) / all, 0.0, 1.0) : 1;
+}
 
 std::vector<AllReduceFigures> run_all_reduce_bench(const AllReduceOptions& options,
                                                    distributed::Communicator& communicator) {
@@ -85,36 +132,66 @@ std::vector<AllReduceFigures> run_all_reduce_bench(const AllReduceOptions& optio
 
 StepFigures run_step_bench(const StepOptions& options, distributed::Communicator& communicator) {
   const torch::Device device = communicator.device();
-  const auto model = make_model(options);
-  const auto average = make_model(options);
-  model->to(device);
-  average->to(device);
+  const auto ranks = static_cast<std::uint64_t>(communicator.size());
+  const training::ProbeResult probe = training::probe_compute({.encoder = options.encoder,
+                                                               .image_size = options.image_size,
+                                                               .outputs = kOutputs,
+                                                               .batch = options.batch,
+                                                               .precision = options.precision,
+                                                               .memory_format = options.memory_format},
+                                                              communicator);
+  StepFigures figures{.settings = probe.chosen,
+                      .probed = probe.cases,
+                      .images = options.batch * static_cast<std::int64_t>(options.micro_batches * ranks)};
+  const auto model = make_model(options, figures.settings, device);
+  const auto average = make_model(options, figures.settings, device);
   for (const auto& [name, tensor] : model->state()) communicator.broadcast(tensor.detach(), 0, name);
-  distributed::GradientReducer reducer(
-      model->trainable(), communicator,
-      {.micro_batches = options.micro_batches, .elastic = options.elastic, .compress = options.compress});
+  std::optional<distributed::GradientReducer> reducer;
+  PlainGradients plain(model->trainable());
+  if (!options.bare) {
+    reducer.emplace(model->trainable(), communicator,
+                    distributed::ReducerOptions{.micro_batches = options.micro_batches,
+                                                .elastic = options.elastic,
+                                                .compress = options.compress});
+  }
   optim::AdamW optimiser(model->trainable(), {});
   optim::WeightAverage weights(tensors_of(*model), tensors_of(*average));
-  torch::Tensor images = torch::randn({options.batch, 3, options.image_size, options.image_size}).to(device);
-  if (options.channels_last) images = images.contiguous(torch::MemoryFormat::ChannelsLast);
-  const torch::Tensor targets = torch::randn({options.batch, 192}).to(device);
-  const double parts = static_cast<double>(options.micro_batches) * communicator.size();
-  StepFigures figures{.images = options.batch * static_cast<std::int64_t>(options.micro_batches) * communicator.size()};
+  const std::uint64_t parts = options.micro_batches * ranks;
   for (int step = 0; step < options.steps + kWarmUp; ++step) {
-    const auto start = Clock::now();
-    reducer.start_step();
+    std::vector<Batch> batches;
     for (std::uint64_t i = 0; i < options.micro_batches; ++i) {
-      reducer.start_micro_batch();
-      (torch::mse_loss(model->forward(images), targets) / parts).backward();
+      const std::uint64_t number = static_cast<std::uint64_t>(step) * parts +
+                                   static_cast<std::uint64_t>(communicator.rank()) * options.micro_batches + i;
+      batches.push_back(make_batch(options, figures.settings, number, device));
     }
-    const double exposed = reducer.finish_step().exposed_seconds;
-    const double norm = reducer.gradient_norm();
-    if (norm > 3) reducer.scale(3 / norm);
+    communicator.barrier();
+    const auto start = Clock::now();
+    torch::Tensor sum_of_losses = torch::zeros({1}, torch::TensorOptions(device));
+    reducer ? reducer->start_step() : plain.start_step();
+    for (const Batch& batch : batches) {
+      if (reducer) reducer->start_micro_batch();
+      const torch::Tensor loss = torch::mse_loss(model->forward(batch.images), batch.targets);
+      (loss / static_cast<double>(parts)).backward();
+      sum_of_losses += loss.detach();
+    }
+    const distributed::ReduceStatistics reduced = reducer ? reducer->finish_step() : distributed::ReduceStatistics{};
+    const double norm = reducer ? reducer->gradient_norm() : plain.norm();
+    if (norm > 3) reducer ? reducer->scale(3 / norm) : plain.scale(3 / norm);
     optimiser.step(1e-3);
     weights.update(0.99);
+    const double seconds = seconds_since(start);
+    communicator.all_reduce(sum_of_losses, distributed::Reduction::kSum);
+    figures.losses.push_back(sum_of_losses.item<double>() / static_cast<double>(parts));
     if (step < kWarmUp) continue;
-    figures.seconds.push_back(seconds_since(start));
-    figures.exposed.push_back(exposed);
+    figures.seconds.push_back(seconds);
+    figures.exposed.push_back(reduced.exposed_seconds);
+    figures.communication.push_back(reduced.communication_seconds);
+    figures.buckets.resize(reduced.buckets.size());
+    for (std::size_t i = 0; i < reduced.buckets.size(); ++i) {
+      figures.buckets[i].label = reduced.buckets[i].label;
+      figures.buckets[i].bytes = reduced.buckets[i].bytes;
+      figures.buckets[i].bus_bandwidth.push_back(reduced.buckets[i].bus_bandwidth(communicator.size()));
+    }
   }
   return figures;
 }
@@ -153,17 +230,44 @@ std::string to_json(const AllReduceOptions& options, const std::vector<AllReduce
 std::string to_text(const StepOptions& options, const StepFigures& figures,
                     const distributed::Communicator& communicator) {
   const double step = figures.median();
-  return fmt::format(
-      "{} at {} pixels, {} images a step on {} ranks ({}), medians of {} steps\n\n"
+  std::string text;
+  for (const training::ProbeCase& each : figures.probed) {
+    text += fmt::format("  {:<22} {:>9.2f} ms for a micro-batch{}\n", models::to_text(each.settings), 1000 * each.seconds,
+                        each.settings == figures.settings ? ", chosen" : "");
+  }
+  if (!text.empty()) text = "start-up probe\n\n" + text + "\n";
+  text += fmt::format(
+      "{} at {} pixels, {}, {} images a step on {} ranks ({}), medians of {} steps\n\n"
       "  step                   {:>9.2f} ms\n  images/s               {:>9.1f}\n"
-      "  exposed communication  {:>9.2f} ms ({:.1f} %)",
-      options.encoder, options.image_size, figures.images, communicator.size(), communicator.name(), options.steps,
-      1000 * step, static_cast<double>(figures.images) / step, 1000 * median_of(figures.exposed),
+      "  communication          {:>9.2f} ms, {:.0f} % of it behind backward\n"
+      "  exposed communication  {:>9.2f} ms ({:.1f} % of the step)",
+      options.encoder, options.image_size, models::to_text(figures.settings), figures.images, communicator.size(),
+      communicator.name(), options.steps, 1000 * step, static_cast<double>(figures.images) / step,
+      1000 * median_of(figures.communication), 100 * figures.overlap(), 1000 * median_of(figures.exposed),
       100 * median_of(figures.exposed) / step);
+  if (communicator.size() == 1 || figures.buckets.empty()) return text;
+  text += fmt::format("\n\n  {:>10} {:>9}  bucket", "size", "bus GB/s");
+  for (const StepFigures::Bucket& bucket : figures.buckets) {
+    text += fmt::format("\n  {:>10} {:>9.2f}  {}", runtime::format_bytes(bucket.bytes),
+                        median_of(bucket.bus_bandwidth) / 1e9, bucket.label);
+  }
+  return text;
 }
 
 std::string to_json(const StepOptions& options, const StepFigures& figures,
                     const distributed::Communicator& communicator) {
+  Json probe = Json::array();
+  for (const training::ProbeCase& each : figures.probed) {
+    probe.push_back({{"precision", models::name_of(each.settings.precision)},
+                     {"memory_format", models::name_of(each.settings.memory_format)},
+                     {"seconds", each.seconds}});
+  }
+  Json buckets = Json::array();
+  for (const StepFigures::Bucket& bucket : figures.buckets) {
+    buckets.push_back({{"label", bucket.label},
+                       {"bytes", bucket.bytes},
+                       {"bus_bytes_per_second", median_of(bucket.bus_bandwidth)}});
+  }
   return Json{{"communicator", communicator.name()},
               {"ranks", communicator.size()},
               {"encoder", options.encoder},
@@ -172,10 +276,17 @@ std::string to_json(const StepOptions& options, const StepFigures& figures,
               {"micro_batches", options.micro_batches},
               {"elastic", options.elastic},
               {"compress", options.compress},
-              {"channels_last", options.channels_last},
+              {"bare", options.bare},
+              {"precision", models::name_of(figures.settings.precision)},
+              {"memory_format", models::name_of(figures.settings.memory_format)},
+              {"probe", probe},
               {"seconds", figures.seconds},
               {"exposed_seconds", figures.exposed},
+              {"communication_seconds", figures.communication},
+              {"losses", figures.losses},
+              {"buckets", buckets},
               {"median", figures.median()},
+              {"overlap", figures.overlap()},
               {"images_per_second", static_cast<double>(figures.images) / figures.median()}}
       .dump(2);
 }

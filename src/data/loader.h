@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <chrono>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -27,6 +28,8 @@ struct BatchMaker {
   // next() throws for the batch.
   std::function<void(Batch& batch, std::uint64_t item)> fill;
   std::function<std::uint64_t(std::uint64_t ticket)> items;
+  // May be empty. Told, on any thread, when a batch is made and since when it was in the making.
+  std::function<void(std::uint64_t ticket, std::chrono::steady_clock::time_point begun)> made;
 };
 
 // So many batches fit into `bytes`; at least 2, so that one is made while another one waits.
@@ -79,6 +82,8 @@ class Loader {
 
  private:
   struct InMaking {
+    std::uint64_t ticket = 0;
+    std::chrono::steady_clock::time_point begun = std::chrono::steady_clock::now();
     std::uint64_t items = 0;
     std::uint64_t claimed = 0;
     std::uint64_t finished = 0;
@@ -117,6 +122,7 @@ class Loader {
     const std::uint64_t ticket = next_begun_++;
     is_beginning_ = true;
     InMaking& batch = *batches_.emplace_back(std::make_unique<InMaking>());
+    batch.ticket = ticket;
     lock.unlock();
     std::uint64_t items = 0;
     try {
@@ -150,7 +156,10 @@ class Loader {
     lock.lock();
     if (error) batch.fail(std::move(error), item);
     batch.finished += end - first;
-    if (batch.is_done()) changed_.notify_all();
+    if (!batch.is_done()) return;
+    // Whoever waits may take the batch away as soon as the lock is free.
+    if (maker_.made) maker_.made(batch.ticket, batch.begun);
+    changed_.notify_all();
   }
 
   const std::uint64_t workers_;

@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "distributed/accelerators.h"
+#include "distributed/device_choice.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
 
@@ -142,12 +143,13 @@ void Communicator::barrier() {
   all_reduce(at::zeros({1}, at::TensorOptions().device(device())), Reduction::kSum, "barrier");
 }
 
+at::Tensor Communicator::allocate(std::int64_t numbers, at::ScalarType type) {
+  return at::zeros({numbers}, at::TensorOptions(device()).dtype(type));
+}
+
 void Communicator::time_out(std::uint64_t number) {
   declare_broken();
-  Collective slow{.number = number, .kind = "collective"};
-  for (const Collective& each : journal_->collectives()) {
-    if (each.number == number) slow = each;
-  }
+  const Collective slow = journal_->collective(number).value_or(Collective{.number = number, .kind = "collective"});
   std::string text = fmt::format("{} on rank {} of {} was not done after {:.1f} s", describe(slow), rank_, size_,
                                  std::chrono::duration<double>(timeout_).count());
   throw runtime::Error(text + (investigate_ ? ": " + investigate_(slow) : ": another rank ended or is stuck"));
@@ -158,12 +160,13 @@ std::unique_ptr<Communicator> make_local_communicator(at::Device device) {
 }
 
 std::unique_ptr<Communicator> make_communicator(runtime::World& world, std::chrono::milliseconds timeout) {
-  const auto gpus = static_cast<int>(find_accelerators().gpus.size());
-  // One visible device a rank (as Slurm binds them) or all of a node's devices in each rank.
-  const bool has_gpu = gpus == 1 ? true : gpus >= world.local_size();
-  if (gpus > 0 && !world.any(!has_gpu)) {
-    const at::Device device(at::kCUDA, static_cast<at::DeviceIndex>(gpus == 1 ? 0 : world.local_rank()));
-    return make_nccl_communicator(world, device, timeout);
+  VisibleGpus own{.host = world.host(), .local_rank = world.local_rank(), .uuids = {}};
+  for (const Gpu& gpu : find_accelerators().gpus) own.uuids.push_back(gpu.uuid);
+  std::vector<VisibleGpus> all;
+  for (const std::string& text : world.all_gather(pack(own))) all.push_back(unpack_gpus(text));
+  if (const auto devices = choose_gpus(all)) {
+    const int device = (*devices)[static_cast<std::size_t>(world.rank())];
+    return make_nccl_communicator(world, at::Device(at::kCUDA, static_cast<at::DeviceIndex>(device)), timeout);
   }
   if (world.size() > 1) return make_mpi_communicator(world, timeout);
   return make_local_communicator(at::kCPU);

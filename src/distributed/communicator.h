@@ -65,6 +65,10 @@ class Communicator {
   at::Tensor reduce_scatter(const at::Tensor& tensor, std::string label = {});
   void barrier();
 
+  // Zeros [numbers] on device(), in memory that all-reduces take as it is (NCCL: registered with it). For what is
+  // reduced again and again. May outlive the communicator.
+  virtual at::Tensor allocate(std::int64_t numbers, at::ScalarType type);
+
   Journal& journal() noexcept { return *journal_; }
   // How long wait() waits. Default: what the communicator was made with.
   virtual void set_timeout(std::chrono::milliseconds timeout) { timeout_ = timeout; }
@@ -111,12 +115,13 @@ std::unique_ptr<Communicator> make_local_communicator(at::Device device);
 // outlive it; a time-out declares it broken.
 std::unique_ptr<Communicator> make_mpi_communicator(runtime::World& world, std::chrono::milliseconds timeout);
 
-// GPU tensors over NCCL, on a stream of its own, one device for each rank. Collective. Throws Error when two ranks
-// would share a GPU or NCCL fails; UsageError in a build without NCCL.
+// GPU tensors over NCCL, on a stream of its own, one device for each rank (distributed/device_choice.h). Collective.
+// Throws Error when NCCL fails; UsageError in a build without NCCL.
 std::unique_ptr<Communicator> make_nccl_communicator(runtime::World& world, at::Device device,
                                                      std::chrono::milliseconds timeout);
 
-// The one that fits: NCCL when every rank has a GPU of its own, MPI for more than one rank without, local otherwise.
+// The one that fits: NCCL where ranks have GPUs, MPI for more than one rank without, local otherwise. Throws UsageError
+// as choose_gpus().
 std::unique_ptr<Communicator> make_communicator(runtime::World& world, std::chrono::milliseconds timeout);
 
 }  // namespace cskd::distributed

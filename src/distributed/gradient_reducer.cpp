@@ -23,6 +23,7 @@ struct GradientReducer::Bucket {
   std::vector<size_t> members;  // positions in State::parameters
   size_t missing = 0;           // members whose gradient has not arrived in this step
   std::unique_ptr<Work> work;
+  std::uint64_t number = 0;  // of the work in the journal
 };
 
 struct GradientReducer::State {
@@ -56,6 +57,18 @@ struct GradientReducer::State {
     if (bucket.compressed.defined()) bucket.compressed.copy_(bucket.flat);
     bucket.work = communicator.start_all_reduce(bucket.compressed.defined() ? bucket.compressed : bucket.flat,
                                                 options.elastic ? Reduction::kTreeSum : Reduction::kSum, bucket.label);
+    bucket.number = communicator.journal().queued();
+  }
+
+  BucketTiming timing(const Bucket& bucket) const {
+    // Missing times: the step has more collectives than the journal keeps.
+    const Collective collective = communicator.journal().collective(bucket.number).value_or(Collective{});
+    const Collective::Time ended = collective.ended.value_or(collective.queued);
+    return {.label = bucket.label,
+            .bytes = collective.bytes,
+            .ready = collective.queued,
+            .started = std::min(collective.started.value_or(ended), ended),
+            .ended = ended};
   }
 
   Communicator& communicator;
@@ -66,6 +79,16 @@ struct GradientReducer::State {
   size_t next_bucket = 0;
   bool sending = false;
 };
+
+double BucketTiming::bus_bandwidth(int ranks) const {
+  const double time = seconds();
+  return time > 0 ? 2.0 * (ranks - 1) / ranks * static_cast<double>(bytes) / time : 0;
+}
+
+double ReduceStatistics::overlap() const {
+  if (communication_seconds <= 0) return 1;
+  return std::clamp(1 - exposed_seconds / communication_seconds, 0.0, 1.0);
+}
 
 GradientReducer::GradientReducer(std::vector<std::pair<std::string, at::Tensor>> parameters, Communicator& communicator,
                                  ReducerOptions options)
@@ -94,9 +117,9 @@ GradientReducer::GradientReducer(std::vector<std::pair<std::string, at::Tensor>>
   }
   for (size_t b = 0; b < state.buckets.size(); ++b) {
     Bucket& bucket = state.buckets[b];
-    bucket.flat = at::zeros({lengths[b]}, state.parameters[bucket.members[0]].tensor.options().requires_grad(false));
-    if (options.compress && bucket.flat.scalar_type() == at::kFloat)
-      bucket.compressed = at::empty_like(bucket.flat, at::kBFloat16);
+    const at::ScalarType type = state.parameters[bucket.members[0]].tensor.scalar_type();
+    bucket.flat = communicator.allocate(lengths[b], type);
+    if (options.compress && type == at::kFloat) bucket.compressed = communicator.allocate(lengths[b], at::kBFloat16);
     if (options.elastic) bucket.micro_batches = TreeSum(options.micro_batches);
     bucket.label =
         fmt::format("bucket {} of {}: {}", b + 1, state.buckets.size(), state.parameters[bucket.members.front()].name);
@@ -160,6 +183,7 @@ ReduceStatistics GradientReducer::finish_step() {
   CSKD_CHECK(state.micro_batches == state.options.micro_batches, "{} of {} micro-batches", state.micro_batches,
              state.options.micro_batches);
   ReduceStatistics statistics;
+  statistics.buckets.reserve(state.buckets.size());
   for (const State::Parameter& parameter : state.parameters) {
     if (!parameter.arrived) statistics.unused.push_back(parameter.name);
   }
@@ -171,6 +195,14 @@ ReduceStatistics GradientReducer::finish_step() {
   }
   state.sending = false;
   statistics.exposed_seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  Collective::Time busy_until;
+  for (const Bucket& bucket : state.buckets) {
+    const BucketTiming& timing = statistics.buckets.emplace_back(state.timing(bucket));
+    const Collective::Time from = std::max(timing.started, busy_until);
+    if (timing.ended > from)
+      statistics.communication_seconds += std::chrono::duration<double>(timing.ended - from).count();
+    busy_until = std::max(busy_until, timing.ended);
+  }
   return statistics;
 }
 

@@ -7,6 +7,7 @@
 // (PyTorch DDP: Li et al., arXiv 2006.15704, section 3.2.)
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -30,10 +31,28 @@ struct ReducerOptions {
   bool compress = false;
 };
 
+// A bucket on its way, as this rank saw it: what it waited for another rank is part of it.
+struct BucketTiming {
+  std::string label;
+  std::uint64_t bytes = 0;  // that travelled
+  Collective::Time ready;   // its last gradient was there, and it was handed over
+  Collective::Time started, ended;
+
+  double seconds() const { return std::chrono::duration<double>(ended - started).count(); }
+  // What every link carries, 2 (R - 1) / R of the bytes, over seconds(): bytes/s.
+  // https://github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md
+  double bus_bandwidth(int ranks) const;
+};
+
 // What one step's communication cost.
 struct ReduceStatistics {
-  double exposed_seconds = 0;       // from the end of backward to the last bucket
-  std::vector<std::string> unused;  // parameters that no backward pass of the step reached
+  double exposed_seconds = 0;         // from the end of backward to the last bucket
+  double communication_seconds = 0;   // while any bucket was on its way
+  std::vector<BucketTiming> buckets;  // in the order of sending
+  std::vector<std::string> unused;    // parameters that no backward pass of the step reached
+
+  // The share of communication that backward hid; 1 when there was none.
+  double overlap() const;
 };
 
 class GradientReducer {

@@ -13,14 +13,17 @@ namespace {
 
 using Time = Collective::Time;
 
-Time now() { return std::chrono::system_clock::now(); }
+Time now() { return std::chrono::steady_clock::now(); }
 
 double seconds(Time from, Time to) { return std::chrono::duration<double>(to - from).count(); }
 
+// The time of day, as it was if nobody has set the clock since.
 std::string clock_text(Time time) {
+  const auto of_day = std::chrono::system_clock::now() -
+                      std::chrono::duration_cast<std::chrono::system_clock::duration>(now() - time);
   const auto milliseconds =
-      std::chrono::duration_cast<std::chrono::milliseconds>(time.time_since_epoch()).count() % 1000;
-  return fmt::format("{:%H:%M:%S}.{:03}", fmt::gmtime(std::chrono::system_clock::to_time_t(time)), milliseconds);
+      std::chrono::duration_cast<std::chrono::milliseconds>(of_day.time_since_epoch()).count() % 1000;
+  return fmt::format("{:%H:%M:%S}.{:03}", fmt::gmtime(std::chrono::system_clock::to_time_t(of_day)), milliseconds);
 }
 
 std::string duration_text(double value) {
@@ -36,19 +39,23 @@ std::uint64_t Journal::queue(std::string kind, std::uint64_t bytes, std::string 
   return queued_;
 }
 
-Collective* Journal::find(std::uint64_t number) {
+const Collective* Journal::find(std::uint64_t number) const {
   if (collectives_.empty() || number < collectives_.front().number || number > queued_) return nullptr;
   return &collectives_[number - collectives_.front().number];
 }
 
-void Journal::start(std::uint64_t number) {
-  const std::lock_guard lock(mutex_);
-  if (Collective* const found = find(number)) found->started = now();
+Collective* Journal::find(std::uint64_t number) {
+  return const_cast<Collective*>(std::as_const(*this).find(number));
 }
 
-void Journal::end(std::uint64_t number) {
+void Journal::start(std::uint64_t number, Time time) {
   const std::lock_guard lock(mutex_);
-  if (Collective* const found = find(number)) found->ended = now();
+  if (Collective* const found = find(number)) found->started = time;
+}
+
+void Journal::end(std::uint64_t number, Time time) {
+  const std::lock_guard lock(mutex_);
+  if (Collective* const found = find(number)) found->ended = time;
 }
 
 void Journal::enter(std::string phase) {
@@ -72,6 +79,12 @@ std::optional<Collective> Journal::pending() const {
 std::uint64_t Journal::queued() const {
   const std::lock_guard lock(mutex_);
   return queued_;
+}
+
+std::optional<Collective> Journal::collective(std::uint64_t number) const {
+  const std::lock_guard lock(mutex_);
+  const Collective* const found = find(number);
+  return found == nullptr ? std::nullopt : std::optional(*found);
 }
 
 std::string Journal::state() const {

@@ -15,7 +15,7 @@ namespace cskd::distributed {
 
 // One collective operation of this rank.
 struct Collective {
-  using Time = std::chrono::system_clock::time_point;
+  using Time = std::chrono::steady_clock::time_point;
 
   std::uint64_t number = 0;  // from 1 on; the same on every rank for the same operation
   std::string kind;          // "all-reduce"
@@ -33,8 +33,9 @@ class Journal {
 
   // Returns its number.
   std::uint64_t queue(std::string kind, std::uint64_t bytes, std::string label);
-  void start(std::uint64_t number);
-  void end(std::uint64_t number);
+  // Now, or when a device says so afterwards.
+  void start(std::uint64_t number, Collective::Time time = std::chrono::steady_clock::now());
+  void end(std::uint64_t number, Collective::Time time = std::chrono::steady_clock::now());
   // What the rank does beside collectives, and since when: "data", "backward".
   void enter(std::string phase);
 
@@ -43,6 +44,8 @@ class Journal {
   // The oldest one that has not ended.
   std::optional<Collective> pending() const;
   std::uint64_t queued() const;  // number of the last one
+  // nullopt: forgotten, or never there.
+  std::optional<Collective> collective(std::uint64_t number) const;
 
   // One line: the last operation and the phase.
   std::string state() const;
@@ -50,6 +53,7 @@ class Journal {
   std::string text(const std::string& title) const;
 
  private:
+  const Collective* find(std::uint64_t number) const;
   Collective* find(std::uint64_t number);
 
   const std::size_t capacity_;
@@ -57,7 +61,7 @@ class Journal {
   std::uint64_t queued_ = 0;
   std::deque<Collective> collectives_;
   std::string phase_ = "start";
-  Collective::Time phase_since_ = std::chrono::system_clock::now();
+  Collective::Time phase_since_ = std::chrono::steady_clock::now();
 };
 
 // "bucket 2", of 4.0 MiB, since 12 s: for messages.

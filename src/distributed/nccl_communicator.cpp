@@ -1,6 +1,10 @@
 #include <algorithm>
 #include <cstring>
+#include <map>
+#include <memory>
+#include <mutex>
 #include <thread>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <ATen/cuda/CUDAEvent.h>
@@ -9,7 +13,6 @@
 #include <fmt/format.h>
 #include <nccl.h>
 
-#include "distributed/accelerators.h"
 #include "distributed/communicator.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
@@ -52,6 +55,29 @@ ncclRedOp_t nccl_operation(Reduction reduction) {
   return ncclSum;
 }
 
+// Memory of ncclMemAlloc() that is registered with a communicator; its tensors may outlive that.
+struct RegisteredMemory {
+  std::mutex mutex;
+  ncclComm_t communicator = nullptr;  // none any more: nothing is left to be deregistered
+  std::map<void*, void*> handles;     // by address
+
+  void release(void* memory) {
+    const std::lock_guard lock(mutex);
+    const auto found = handles.find(memory);
+    if (communicator != nullptr && found != handles.end()) ncclCommDeregister(communicator, found->second);
+    if (found != handles.end()) handles.erase(found);
+    ncclMemFree(memory);
+  }
+
+  void leave_communicator() {
+    const std::lock_guard lock(mutex);
+    if (communicator == nullptr) return;
+    for (const auto& [memory, handle] : handles) ncclCommDeregister(communicator, handle);
+    handles.clear();
+    communicator = nullptr;
+  }
+};
+
 class NcclCommunicator : public Communicator {
  public:
   NcclCommunicator(runtime::World& world, at::Device device, std::chrono::milliseconds timeout)
@@ -60,7 +86,6 @@ class NcclCommunicator : public Communicator {
         device_(device),
         stream_(c10::cuda::getStreamFromPool(true, device.index())) {
     set_timeout(timeout);
-    refuse_shared_devices();
     const c10::cuda::CUDAGuard guard(device_);
     std::string id_text(sizeof(ncclUniqueId), '\0');
     if (world.rank() == 0) {
@@ -74,15 +99,39 @@ class NcclCommunicator : public Communicator {
     ncclConfig_t config = NCCL_CONFIG_INITIALIZER;
     config.blocking = 0;
     settle(ncclCommInitRankConfig(&communicator_, world.size(), id, world.rank(), &config), "ncclCommInitRankConfig");
+    registered_->communicator = communicator_;
+    anchor();
   }
 
   ~NcclCommunicator() override {
+    registered_->leave_communicator();
     // Aborting never waits for the other ranks, which may be gone.
     if (communicator_ != nullptr) ncclCommAbort(communicator_);
   }
 
   std::string name() const override { return "nccl"; }
   at::Device device() const override { return device_; }
+
+  // Note [Registered buffers]
+  // NCCL copies ordinary memory through buffers of its own; registered memory of its own allocator it can hand to
+  // NVLink and the network as it is. https://docs.nvidia.com/deeplearning/nccl/user-guide/docs/usage/bufferreg.html
+  at::Tensor allocate(std::int64_t numbers, at::ScalarType type) override {
+    const c10::cuda::CUDAGuard guard(device_);
+    const auto bytes = static_cast<std::size_t>(numbers) * c10::elementSize(type);
+    void* memory = nullptr;
+    // Not every driver can.
+    if (bytes == 0 || ncclMemAlloc(&memory, bytes) != ncclSuccess) return Communicator::allocate(numbers, type);
+    void* handle = nullptr;
+    settle(ncclCommRegister(communicator_, memory, bytes, &handle), "ncclCommRegister");
+    {
+      const std::lock_guard lock(registered_->mutex);
+      registered_->handles.emplace(memory, handle);
+    }
+    return at::from_blob(
+               memory, {numbers}, [registered = registered_](void* data) { registered->release(data); },
+               at::TensorOptions(device_).dtype(type))
+        .zero_();
+  }
 
  protected:
   std::unique_ptr<Work> launch_all_reduce(const at::Tensor& tensor, Reduction reduction,
@@ -124,26 +173,58 @@ class NcclCommunicator : public Communicator {
  private:
   class NcclWork : public Work {
    public:
-    NcclWork(NcclCommunicator& owner, std::uint64_t number) : owner_(owner), number_(number) {
-      event_.record(owner.stream_);
+    NcclWork(NcclCommunicator& owner, std::uint64_t number, std::shared_ptr<at::cuda::CUDAEvent> started)
+        : owner_(owner), number_(number), started_(std::move(started)) {
+      ended_->record(owner.stream_);
     }
     // The host waits as well: an all-reduce whose partner is gone never ends on the device.
     void wait() override {
       const auto deadline = Clock::now() + owner_.timeout();
-      while (!event_.query()) {
+      bool was_done = true;
+      while (!ended_->query()) {
+        was_done = false;
         owner_.throw_if_failed();
         if (Clock::now() > deadline) owner_.time_out(number_);
         std::this_thread::yield();
       }
-      owner_.journal().end(number_);
-      event_.block(c10::cuda::getCurrentCUDAStream(owner_.device_.index()));
+      owner_.tell_times(number_, *started_, ended_, was_done);
+      ended_->block(c10::cuda::getCurrentCUDAStream(owner_.device_.index()));
     }
 
    private:
     NcclCommunicator& owner_;
     std::uint64_t number_;
-    at::cuda::CUDAEvent event_;
+    std::shared_ptr<at::cuda::CUDAEvent> started_;
+    std::shared_ptr<at::cuda::CUDAEvent> ended_ = timing_event();
   };
+
+  static std::shared_ptr<at::cuda::CUDAEvent> timing_event() {
+    return std::make_shared<at::cuda::CUDAEvent>(cudaEventDefault);
+  }
+
+  // Note [Time on the device]
+  // Events tell the time between two of them, not the time of day. So the last operation's end is kept with the host's
+  // time of it: exact where the host waited for it, else counted on from the one before.
+  void anchor() {
+    const c10::cuda::CUDAGuard guard(device_);
+    last_end_ = timing_event();
+    last_end_->record(stream_);
+    last_end_->synchronize();
+    last_end_time_ = Clock::now();
+  }
+
+  void tell_times(std::uint64_t number, const at::cuda::CUDAEvent& started,
+                  const std::shared_ptr<at::cuda::CUDAEvent>& ended, bool was_done) {
+    const auto between = [](const at::cuda::CUDAEvent& from, const at::cuda::CUDAEvent& to) {
+      return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<float, std::milli>(from.elapsed_time(to)));
+    };
+    const Clock::time_point now = Clock::now();
+    const Clock::time_point end = was_done ? std::min(now, last_end_time_ + between(*last_end_, *ended)) : now;
+    journal().start(number, end - between(started, *ended));
+    journal().end(number, end);
+    last_end_ = ended;
+    last_end_time_ = end;
+  }
 
   // On the communicator's stream, after what the current one has been given so far.
   template <typename Call>
@@ -153,9 +234,11 @@ class NcclCommunicator : public Communicator {
     ready.record(c10::cuda::getCurrentCUDAStream(device_.index()));
     ready.block(stream_);
     tensor.record_stream(stream_.unwrap());
+    auto started = timing_event();
+    started->record(stream_);
     journal().start(number);
     settle(call(), "an NCCL call", number);
-    return std::make_unique<NcclWork>(*this, number);
+    return std::make_unique<NcclWork>(*this, number, std::move(started));
   }
 
   // NCCL chooses its own order of additions: all parts are collected and added here, by halves (Note [Sum tree]).
@@ -199,22 +282,13 @@ class NcclCommunicator : public Communicator {
     throw runtime::Error(fmt::format("{}: {} ({})", call, ncclGetErrorString(result), ncclGetLastError(communicator_)));
   }
 
-  void refuse_shared_devices() {
-    const std::string uuid = find_accelerators().gpus.at(static_cast<size_t>(device_.index())).uuid;
-    const std::vector<std::string> all = world_.all_gather(world_.host() + " " + uuid);
-    for (int other = 0; other < world_.size(); ++other) {
-      if (other != world_.rank() && all[static_cast<size_t>(other)] == all[static_cast<size_t>(world_.rank())]) {
-        throw runtime::Error(
-            fmt::format("ranks {} and {} share the GPU {} on {}; NCCL refuses that: start one rank for each GPU",
-                        world_.rank(), other, uuid, world_.host()));
-      }
-    }
-  }
-
   runtime::World& world_;
   const at::Device device_;
   c10::cuda::CUDAStream stream_;
   ncclComm_t communicator_ = nullptr;
+  const std::shared_ptr<RegisteredMemory> registered_ = std::make_shared<RegisteredMemory>();
+  std::shared_ptr<at::cuda::CUDAEvent> last_end_;  // Note [Time on the device]
+  Clock::time_point last_end_time_;
 };
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <map>
 #include <mutex>
 #include <optional>
+#include <sstream>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -24,19 +25,25 @@ constexpr int kAnswer = 2;
 constexpr std::chrono::milliseconds kPoll{20};
 
 // What a rank tells of itself: how many collectives it asked for, which of them is the oldest that neither ended nor
-// began, and its state.
+// began, how many calls of its world it began, and its state.
 struct Answer {
   std::uint64_t queued = 0;
   std::uint64_t lost = 0;  // 0: none
+  std::uint64_t world_calls = 0;
   std::string state;
 };
 
-std::string pack(const Answer& answer) { return fmt::format("{} {} {}", answer.queued, answer.lost, answer.state); }
+std::string pack(const Answer& answer) {
+  return fmt::format("{} {} {} {}", answer.queued, answer.lost, answer.world_calls, answer.state);
+}
 
 Answer unpack(const std::string& text) {
-  const std::size_t first = text.find(' ');
-  const std::size_t second = text.find(' ', first + 1);
-  return {std::stoull(text.substr(0, first)), std::stoull(text.substr(first + 1, second)), text.substr(second + 1)};
+  Answer answer;
+  std::istringstream words(text);
+  words >> answer.queued >> answer.lost >> answer.world_calls;
+  words.get();
+  std::getline(words, answer.state, '\0');
+  return answer;
 }
 
 std::string ranks_text(const std::vector<int>& ranks) {
@@ -72,7 +79,7 @@ struct Watch::Channel {
 
   Answer answer() const {
     const std::optional<Collective> pending = journal.pending();
-    return {journal.queued(), pending && !pending->started ? pending->number : 0, journal.state()};
+    return {journal.queued(), pending && !pending->started ? pending->number : 0, world.calls(), journal.state()};
   }
 
   // Plainly, not atomically: a process that is about to be killed has no time for more.
@@ -121,6 +128,33 @@ struct Watch::Channel {
     return answers;
   }
 
+  // Which ranks are in what is waited for, by what they answer, and where the others are.
+  template <typename IsInside>
+  std::string blame(const std::string& reason, const IsInside& is_inside) {
+    const std::map<int, Answer> answers = ask(reason);
+    std::vector<int> inside;
+    std::vector<int> silent;
+    std::string text;
+    for (int rank = 0; rank < world.size(); ++rank) {
+      const auto found = answers.find(rank);
+      if (found == answers.end()) {
+        silent.push_back(rank);
+      } else if (is_inside(found->second)) {
+        inside.push_back(rank);
+      } else {
+        text += fmt::format("; rank {} is not: {}", rank, found->second.state);
+      }
+    }
+    if (!silent.empty())
+      text += fmt::format("; {} no answer", ranks_text(silent) + (silent.size() == 1 ? " gives" : " give"));
+    // All came, and still it does not end.
+    if (text.empty()) {
+      for (const auto& [rank, answer] : answers) text += fmt::format("; rank {}: {}", rank, answer.state);
+    }
+    return fmt::format("{} {} in it{} (journals: {})", ranks_text(inside), inside.size() == 1 ? "is" : "are", text,
+                       (folder / "collectives-rank-*.txt").native());
+  }
+
   runtime::World& world;
   const Journal& journal;
   const std::filesystem::path folder;
@@ -147,28 +181,15 @@ Watch::~Watch() {
 }
 
 std::string Watch::investigate(const Collective& slow) {
-  const std::map<int, Answer> answers = channel_->ask(fmt::format("{} is not done", describe(slow)));
-  std::vector<int> inside;
-  std::vector<int> silent;
-  std::string text;
-  for (int rank = 0; rank < channel_->world.size(); ++rank) {
-    const auto found = answers.find(rank);
-    if (found == answers.end()) {
-      silent.push_back(rank);
-    } else if (found->second.queued >= slow.number && (found->second.lost == 0 || found->second.lost > slow.number)) {
-      inside.push_back(rank);
-    } else {
-      text += fmt::format("; rank {} is not: {}", rank, found->second.state);
-    }
-  }
-  if (!silent.empty())
-    text += fmt::format("; {} no answer", ranks_text(silent) + (silent.size() == 1 ? " gives" : " give"));
-  // All came, and still it does not end.
-  if (text.empty()) {
-    for (const auto& [rank, answer] : answers) text += fmt::format("; rank {}: {}", rank, answer.state);
-  }
-  return fmt::format("{} {} in it{} (journals: {})", ranks_text(inside), inside.size() == 1 ? "is" : "are", text,
-                     (channel_->folder / "collectives-rank-*.txt").native());
+  return channel_->blame(fmt::format("{} is not done", describe(slow)), [&slow](const Answer& answer) {
+    return answer.queued >= slow.number && (answer.lost == 0 || answer.lost > slow.number);
+  });
+}
+
+std::string Watch::investigate_world() {
+  const std::uint64_t call = channel_->world.calls();
+  return channel_->blame("an exchange between all ranks is not done",
+                         [call](const Answer& answer) { return answer.world_calls >= call; });
 }
 
 std::string Watch::write_all(const std::string& reason) {

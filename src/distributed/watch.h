@@ -31,6 +31,8 @@ class Watch {
 
   // Which ranks `slow` waits for, and what they do instead, as text. All ranks write their journals.
   std::string investigate(const Collective& slow);
+  // The same for a call of the world that this rank waited for in vain.
+  std::string investigate_world();
   // All ranks that live write their journals. Returns what each is doing, a line a rank.
   std::string write_all(const std::string& reason);
 

@@ -8,7 +8,9 @@
 #include <fmt/ranges.h>
 
 #include "models/mobilenet_v3.h"
+#include "models/resnet.h"
 #include "models/vision_transformer.h"
+#include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/spelling.h"
 
@@ -34,7 +36,7 @@ struct Entry {
   const char* name;
   int image_size;
   Normalisation normalisation;
-  std::variant<VisionTransformerPlan, MobileNetV3Size> plan;
+  std::variant<VisionTransformerPlan, MobileNetV3Size, ResNetSize> plan;
 };
 
 constexpr VisionTransformerPlan clip(const VisionTransformerSize& size, Gelu gelu = Gelu::kErf) {
@@ -68,6 +70,8 @@ constexpr Entry kEntries[] = {
     {"vit_base_patch16_224", 224, kHalf, timm({16, 768, 12, 12, 3072})},
     {"mobilenetv3_small_100", 224, kImageNet, MobileNetV3Size::kSmall},
     {"mobilenetv3_large_100", 224, kImageNet, MobileNetV3Size::kLarge},
+    {"resnet18", 224, kImageNet, ResNetSize{{2, 2, 2, 2}, false}},
+    {"resnet50", 224, kImageNet, ResNetSize{{3, 4, 6, 3}, true}},
 };
 
 const Entry& find_entry(const std::string& name) {
@@ -82,6 +86,12 @@ const Entry& find_entry(const std::string& name) {
 }
 
 }  // namespace
+
+void Encoder::require_images(const torch::Tensor& images) const {
+  const std::int64_t side = shape_.image_size;
+  CSKD_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) == side && images.size(3) == side,
+             "{}: images must be [N, 3, {}, {}], not [{}]", shape_.name, side, side, fmt::join(images.sizes(), ", "));
+}
 
 std::vector<std::string> encoder_names() {
   std::vector<std::string> names;
@@ -106,6 +116,11 @@ std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size) {
     shape.pooled_width = transformer->size.width;
     shape.token_width = transformer->size.width;
     return make_vision_transformer(shape, transformer->size, transformer->form, transformer->gelu);
+  }
+  if (const auto* const resnet = std::get_if<ResNetSize>(&entry.plan)) {
+    shape.pooled_width = resnet_width(*resnet);
+    shape.token_width = resnet_width(*resnet);
+    return make_resnet(shape, *resnet);
   }
   const MobileNetV3Size size = std::get<MobileNetV3Size>(entry.plan);
   shape.pooled_width = mobilenet_v3_pooled_width(size);

@@ -37,6 +37,9 @@ class Encoder : public torch::nn::Module {
  protected:
   explicit Encoder(EncoderShape shape) : shape_(std::move(shape)) {}
 
+  // forward()'s precondition.
+  void require_images(const torch::Tensor& images) const;
+
  private:
   EncoderShape shape_;
 };

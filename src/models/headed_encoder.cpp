@@ -12,6 +12,10 @@ namespace {
 
 constexpr std::string_view kEncoderPrefix = "encoder.";
 
+torch::MemoryFormat layout_of(MemoryFormat format) {
+  return format == MemoryFormat::kChannelsLast ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
+}
+
 }  // namespace
 
 HeadedEncoder::HeadedEncoder(std::shared_ptr<Encoder> encoder, std::string head, std::int64_t outputs)
@@ -22,7 +26,16 @@ HeadedEncoder::HeadedEncoder(std::shared_ptr<Encoder> encoder, std::string head,
 }
 
 torch::Tensor HeadedEncoder::forward(const torch::Tensor& images) {
-  return head_(torch::dropout(encoder_->forward(images).pooled, feature_dropout_, is_training()));
+  const AutocastGuard guard(settings_.precision, images.device().type());
+  const torch::Tensor pooled = encoder_->forward(images.contiguous(layout_of(settings_.memory_format))).pooled;
+  return head_(torch::dropout(pooled, feature_dropout_, is_training())).to(torch::kFloat);
+}
+
+void HeadedEncoder::use(const ComputeSettings& settings) {
+  settings_ = settings;
+  for (torch::Tensor& parameter : parameters()) {
+    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(layout_of(settings.memory_format)));
+  }
 }
 
 std::string HeadedEncoder::file_name(const std::string& module_name) const {

@@ -10,6 +10,7 @@
 #include <torch/nn/module.h>
 #include <torch/nn/modules/linear.h>
 
+#include "models/compute_settings.h"
 #include "models/encoder.h"
 
 namespace cskd::models {
@@ -22,8 +23,13 @@ class HeadedEncoder : public torch::nn::Module {
   // Takes the encoder; the layer has `outputs` outputs and is named `head` in weight files.
   HeadedEncoder(std::shared_ptr<Encoder> encoder, std::string head, std::int64_t outputs);
 
-  // images as Encoder::forward(); [N, outputs]. For a score head: logits of the distribution over bins.
+  // images as Encoder::forward(), float32 in any memory format; [N, outputs] float32. For a score head: logits of the
+  // distribution over bins.
   torch::Tensor forward(const torch::Tensor& images);
+
+  // How forward() computes from now on. Gives parameters other memory: before anyone keeps them. At first ComputeSettings{}
+  // without the layout of parameters.
+  void use(const ComputeSettings& settings);
 
   // In training mode forward() sets pooled features to zero with this probability, from 0 to below 1, and scales the
   // others up (Srivastava et al., JMLR 15, 2014). 0 at first.
@@ -50,6 +56,7 @@ class HeadedEncoder : public torch::nn::Module {
   std::string head_name_;
   torch::nn::Linear head_{nullptr};
   double feature_dropout_ = 0;
+  ComputeSettings settings_;
 };
 
 // uint8 pixels [N, S, S, 3] to what the encoder takes: [N, 3, S, S], normalised, channels last in memory.

@@ -1,12 +1,12 @@
 #include "models/mobilenet_v3.h"
 
 #include <algorithm>
-#include <cmath>
 #include <string>
 #include <vector>
 
 #include <torch/torch.h>
 
+#include "models/convolution.h"
 #include "runtime/check.h"
 
 namespace cskd::models {
@@ -67,31 +67,6 @@ int squeezed_width(int expanded) {
 
 Tensor activate(const Tensor& x, Activation activation) {
   return activation == Activation::kRelu ? torch::relu(x) : torch::hardswish(x);
-}
-
-struct ConvolutionSize {
-  int in = 0;
-  int out = 0;
-  int kernel = 1;
-  int stride = 1;
-  int groups = 1;
-  bool bias = false;
-};
-
-torch::nn::Conv2d convolution(const ConvolutionSize& size) {
-  torch::nn::Conv2d layer(torch::nn::Conv2dOptions(size.in, size.out, size.kernel)
-                              .stride(size.stride)
-                              .padding(size.kernel / 2)
-                              .groups(size.groups)
-                              .bias(size.bias));
-  const double fan_out = static_cast<double>(size.kernel * size.kernel * size.out) / size.groups;
-  torch::nn::init::normal_(layer->weight, 0.0, std::sqrt(2.0 / fan_out));
-  if (size.bias) torch::nn::init::zeros_(layer->bias);
-  return layer;
-}
-
-torch::nn::BatchNorm2d batch_norm(int width) {
-  return torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(width).eps(1e-5).momentum(0.1));
 }
 
 class SqueezeExcite final : public torch::nn::Module {
@@ -187,10 +162,7 @@ class MobileNetV3 final : public Encoder {
   }
 
   Features forward(const Tensor& images) override {
-    const int64_t side = shape().image_size;
-    CSKD_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) == side && images.size(3) == side,
-               "{}: images must be [N, 3, {}, {}], not [{}]", shape().name, side, side,
-               fmt::join(images.sizes(), ", "));
+    require_images(images);
     Tensor x = torch::hardswish(stem_norm_->forward(stem_->forward(images)));
     for (const auto& block : blocks_) x = block->forward(x);
     x = torch::hardswish(last_norm_->forward(last_->forward(x)));

@@ -152,10 +152,7 @@ class VisionTransformer final : public Encoder {
   }
 
   Features forward(const Tensor& images) override {
-    const int64_t side = shape().image_size;
-    CSKD_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) == side && images.size(3) == side,
-               "{}: images must be [N, 3, {}, {}], not [{}]", shape().name, side, side,
-               fmt::join(images.sizes(), ", "));
+    require_images(images);
     const Tensor patches = patches_->forward(images).flatten(2).transpose(1, 2);
     const Tensor class_tokens = class_token_.expand({images.size(0), 1, patches.size(2)});
     Tensor x = torch::cat({class_tokens, patches}, 1) + positions_;

@@ -168,11 +168,13 @@ World::~World() {
 
 void World::fail(const char* call) {
   broken_ = true;
-  throw Error(fmt::format("{}: not every rank joined within {} s; a rank is stuck, slow or dead", call,
-                          static_cast<double>(timeout_.count()) / 1000));
+  throw Error(fmt::format("{}: not every rank joined within {} s; {}", call,
+                          static_cast<double>(timeout_.count()) / 1000,
+                          investigate_ ? investigate_() : "a rank is stuck, slow or dead"));
 }
 
 void World::barrier() {
+  ++calls_;
   auto buffers = std::make_unique<Buffers>();
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibarrier(channels_->main, &request), "MPI_Ibarrier");
@@ -180,12 +182,14 @@ void World::barrier() {
 }
 
 std::vector<std::string> World::all_gather(const std::string& text) {
+  ++calls_;
   auto texts = gather_texts(channels_->main, size_, text, timeout_);
   if (!texts) fail("all_gather");
   return *std::move(texts);
 }
 
 std::string World::broadcast(const std::string& text) {
+  ++calls_;
   auto buffers = std::make_unique<Buffers>();
   buffers->numbers = {static_cast<std::int64_t>(text.size())};
   MPI_Request request = MPI_REQUEST_NULL;
@@ -202,6 +206,7 @@ std::string World::broadcast(const std::string& text) {
 }
 
 bool World::any(bool value) {
+  ++calls_;
   auto buffers = std::make_unique<Buffers>();
   buffers->numbers = {value ? 1 : 0, 0};
   MPI_Request request = MPI_REQUEST_NULL;

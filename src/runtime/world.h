@@ -2,10 +2,14 @@
 // smallest world, and every call works in it.
 #pragma once
 
+#include <atomic>
 #include <chrono>
+#include <cstdint>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 namespace cskd::runtime {
@@ -38,6 +42,10 @@ class World {
 
   // True after a collective call of this rank timed out: MPI can then not be ended in the ordinary way.
   bool broken() const noexcept { return broken_; }
+  // Of the calls above that this rank has begun; any thread may ask.
+  std::uint64_t calls() const noexcept { return calls_; }
+  // Asked after a time-out; its text goes into the error. Empty: nobody.
+  void set_investigation(std::function<std::string()> investigate) { investigate_ = std::move(investigate); }
   // For other users of MPI in this process whose call did not return in time.
   void declare_broken() noexcept { broken_ = true; }
 
@@ -58,6 +66,8 @@ class World {
   [[noreturn]] void fail(const char* call);  // a time-out
 
   std::unique_ptr<Channels> channels_;
+  std::atomic<std::uint64_t> calls_ = 0;
+  std::function<std::string()> investigate_;
   bool broken_ = false;
   int rank_ = 0;
   int size_ = 1;

@@ -39,7 +39,7 @@ class AlignStage : public ModelStage {
   void start(std::uint64_t step) override {
     caches_.audit(samples_, step, *load_clip(context_));
     const config::Training& training = context_.config.align().training();
-    const std::uint64_t samples = training.global_batch() / training.micro_batches();
+    const auto samples = static_cast<std::uint64_t>(micro_batch_images());
     loader_.emplace(context_, name(), training, step,
                     MicroBatchMaker<AlignBatch>{
                         .begin = [this](std::uint64_t position, std::uint64_t count) { return begin(position, count); },
@@ -64,6 +64,11 @@ class AlignStage : public ModelStage {
     last_samples_ = std::move(batch.samples);
     result.damaged = corpus_.damaged();
     return result;
+  }
+
+  std::int64_t micro_batch_images() const override {
+    const config::Training& training = context_.config.align().training();
+    return training.global_batch() / training.micro_batches();
   }
 
   std::string batch_text() const override { return samples_text(corpus_.corpus(), last_samples_); }
@@ -116,7 +121,7 @@ runtime::ContentHash align_inputs(const Context& context) {
 StageOutcome run_align(const Context& context) {
   const config::Align& align = context.config.align();
   return train_stage(
-      context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
+      context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
         const models::EncoderShape teacher = models::make_encoder(context.config.clip().encoder())->shape();
         const auto image_size = static_cast<int>(align.image_size());
         Headed model =

@@ -1,6 +1,7 @@
 // How samples of a corpus become tensors: what the stages have in common.
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <span>
@@ -17,6 +18,7 @@
 #include "data/resize.h"
 #include "data/sample_source.h"
 #include "runtime/content_hash.h"
+#include "runtime/trace.h"
 #include "stages/context.h"
 
 namespace cskd::stages {
@@ -64,6 +66,12 @@ std::unique_ptr<data::Loader<Batch>> make_loader(const Context& context, std::ui
                                                  std::uint64_t end, data::BatchMaker<Batch> maker) {
   const std::uint64_t depth =
       data::prefetch_depth(std::uint64_t{context.config.compute().prefetch()} << 20, batch_bytes);
+  if (runtime::Trace* const trace = context.trace) {
+    maker.made = [trace](std::uint64_t ticket, runtime::Trace::Time begun) {
+      trace->add("loader", "batch " + std::to_string(ticket), begun, std::chrono::steady_clock::now(), {},
+                 runtime::Trace::Track::kOverlapping);
+    };
+  }
   return std::make_unique<data::Loader<Batch>>(context.loader_threads, depth, first, end, std::move(maker));
 }
 

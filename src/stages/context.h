@@ -7,6 +7,7 @@
 
 #include "config/config.pb.h"
 #include "distributed/communicator.h"
+#include "runtime/trace.h"
 #include "runtime/world.h"
 #include "stages/run_folder.h"
 #include "training/trainer.h"
@@ -26,6 +27,7 @@ struct Context {
   std::function<void(const std::string& stage, std::int64_t done, std::int64_t total)> progress;
   // Rank 0: who watches the training of a stage. Never null.
   training::TrainingObserver* observer = nullptr;
+  runtime::Trace* trace = nullptr;  // of trainings, unless logging.trace_steps is 0
 };
 
 // One stage's work. `done_before`: it was complete already, and nothing was done.

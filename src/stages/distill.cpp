@@ -88,7 +88,7 @@ class DistillStage : public ModelStage {
 
   void start(std::uint64_t step) override {
     const std::uint64_t labelled = labelled_samples(settings_);
-    const std::uint64_t unlabelled = settings_.training().global_batch() / settings_.training().micro_batches();
+    const std::uint64_t unlabelled = static_cast<std::uint64_t>(micro_batch_images()) - labelled;
     const std::uint64_t views = settings_.consistency_weight() > 0 ? 2 : 1;
     loader_.emplace(context_, name(), settings_.training(), step,
                     MicroBatchMaker<DistillBatch>{.begin =
@@ -143,6 +143,11 @@ class DistillStage : public ModelStage {
     last_samples_.insert(last_samples_.end(), batch.unlabelled.samples.begin(), batch.unlabelled.samples.end());
     result.damaged = corpus_->damaged();
     return result;
+  }
+
+  std::int64_t micro_batch_images() const override {
+    const std::uint64_t unlabelled = settings_.training().global_batch() / settings_.training().micro_batches();
+    return static_cast<std::int64_t>(labelled_samples(settings_) + unlabelled);
   }
 
   std::string batch_text() const override { return samples_text(corpus_->corpus(), last_samples_); }
@@ -236,7 +241,7 @@ StageOutcome run_distill(const Context& context) {
   const config::Distill& distill = context.config.distill();
   static_cast<void>(labelled_samples(distill));
   return train_stage(
-      context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<training::Stage> {
+      context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
         auto corpus = std::make_unique<CheckedCorpus>(context);
         const auto bins = static_cast<std::int64_t>(bin_centres(corpus->corpus()).size());
         if (data::training_sets(corpus->corpus(), context.config.labels().fraction(), context.config.run().seed())

@@ -46,10 +46,7 @@ Headed make_model(const Context& context, const std::string& encoder, int image_
   torch::manual_seed(runtime::Philox(context.config.run().seed(), data::kStreamModel, item).bits64());
   auto model = std::make_shared<models::HeadedEncoder>(models::make_encoder(encoder, image_size), head, outputs);
   model->to(context.communicator.device());
-  // Convolutions run faster so, and batches come in this layout.
-  for (torch::Tensor& parameter : model->parameters()) {
-    if (parameter.dim() == 4) parameter.set_data(parameter.detach().contiguous(torch::MemoryFormat::ChannelsLast));
-  }
+  model->use({});
   return model;
 }
 

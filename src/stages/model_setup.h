@@ -23,7 +23,8 @@ std::shared_ptr<models::Encoder> load_clip(const Context& context);
 // clip.weights is missing.
 runtime::ContentHash clip_inputs(const config::Config& config);
 
-// A model with random weights that follow from the seed and `purpose`, on the communicator's device, channels last.
+// A model with random weights that follow from the seed and `purpose`, on the communicator's device, float32 and
+// channels last.
 Headed make_model(const Context& context, const std::string& encoder, int image_size, const char* head,
                   std::int64_t outputs, const std::string& purpose);
 

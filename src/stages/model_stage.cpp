@@ -7,6 +7,7 @@
 
 #include "models/safetensors.h"
 #include "runtime/failure_point.h"
+#include "stages/compute_choice.h"
 
 namespace cskd::stages {
 
@@ -31,26 +32,51 @@ std::vector<std::pair<std::string, std::string>> ModelStage::metadata() const {
   return model_metadata(*model_, name_, outputs_);
 }
 
+training::ProbeOptions ModelStage::probe_options() const {
+  return {.encoder = model_->shape().name,
+          .image_size = model_->shape().image_size,
+          .outputs = outputs_,
+          .batch = micro_batch_images(),
+          .trains_encoder = encoder_rate_ > 0};
+}
+
+void ModelStage::use(const models::ComputeSettings& settings) {
+  model_->use(settings);
+  average_->use(settings);
+}
+
 StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training,
                          const runtime::ContentHash& inputs,
-                         const std::function<std::unique_ptr<training::Stage>()>& make_stage) {
+                         const std::function<std::unique_ptr<ModelStage>()>& make_stage) {
   const std::filesystem::path folder = context.folder.stage(name);
   if (const auto done = agree_on_completion(folder, inputs, context.world))
     return {.completion = *done, .done_before = true};
+  // Before anything takes time.
+  static_cast<void>(data::make_batch_layout((name + ".training").c_str(), training.global_batch(),
+                                            training.micro_batches(), context.world.rank(), context.world.size()));
   make_stage_folder(folder, context.world);
-  const std::unique_ptr<training::Stage> stage = make_stage();
+  const std::unique_ptr<ModelStage> stage = make_stage();
+  const models::ComputeSettings settings = choose_compute(context, name, stage->probe_options());
+  stage->use(settings);
   training::TrainerOptions options{.training = training,
                                    .seed = context.config.run().seed(),
                                    .folder = folder,
                                    .inputs = inputs,
                                    .resume = context.resume,
                                    .start_timeout = std::chrono::seconds(context.config.compute().start_timeout()),
-                                   .step_timeout = std::chrono::seconds(context.config.compute().step_timeout())};
+                                   .step_timeout = std::chrono::seconds(context.config.compute().step_timeout()),
+                                   .trace = context.trace,
+                                   .trace_after = context.config.logging().trace_after(),
+                                   .trace_steps = context.config.logging().trace_steps()};
   const training::TrainingOutcome trained =
       train(*stage, options, context.world, context.communicator, *context.observer);
   StageOutcome outcome{
       .completion = {.stage = name, .inputs = inputs, .seconds = trained.seconds, .images = trained.images}};
-  outcome.completion.facts = nlohmann::ordered_json{{"steps", trained.steps}, {"loss", trained.loss}}.dump();
+  outcome.completion.facts = nlohmann::ordered_json{{"steps", trained.steps},
+                                                    {"loss", trained.loss},
+                                                    {"precision", models::name_of(settings.precision)},
+                                                    {"memory_format", models::name_of(settings.memory_format)}}
+                                 .dump();
   outcome.completion.products = {"model.safetensors"};
   outcome.finished = trained.finished;
   if (outcome.finished && context.world.rank() == 0) {

@@ -13,6 +13,7 @@
 #include "stages/batches.h"
 #include "stages/context.h"
 #include "stages/model_setup.h"
+#include "training/compute_probe.h"
 #include "training/stage.h"
 
 namespace cskd::stages {
@@ -28,6 +29,13 @@ class ModelStage : public training::Stage {
   training::NamedTensors average() override { return average_->state(); }
   double rate(const std::string& parameter) const override { return model_->is_head(parameter) ? 1 : encoder_rate_; }
   std::vector<std::pair<std::string, std::string>> metadata() const override;
+
+  // Images of a micro-batch.
+  virtual std::int64_t micro_batch_images() const = 0;
+  // What the start-up probe has to know.
+  training::ProbeOptions probe_options() const;
+  // How the models compute from now on. Before trainable(), state() and average() are given away.
+  void use(const models::ComputeSettings& settings);
 
  protected:
   models::HeadedEncoder& model() { return *model_; }
@@ -88,6 +96,6 @@ class MicroBatchLoader {
 // Runs the trainer unless the stage is complete, and writes <stage>/model.safetensors from the moving average.
 StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training,
                          const runtime::ContentHash& inputs,
-                         const std::function<std::unique_ptr<training::Stage>()>& make_stage);
+                         const std::function<std::unique_ptr<ModelStage>()>& make_stage);
 
 }  // namespace cskd::stages

@@ -41,7 +41,7 @@ class SupervisedStage : public ModelStage {
   }
 
   void start(std::uint64_t step) override {
-    const std::uint64_t samples = training_.global_batch() / training_.micro_batches();
+    const auto samples = static_cast<std::uint64_t>(micro_batch_images());
     loader_.emplace(context_, name(), training_, step,
                     MicroBatchMaker<LabelledBatch>{
                         .begin = [this](std::uint64_t position, std::uint64_t count) { return begin(position, count); },
@@ -61,6 +61,8 @@ class SupervisedStage : public ModelStage {
     result.damaged = corpus_->damaged();
     return result;
   }
+
+  std::int64_t micro_batch_images() const override { return training_.global_batch() / training_.micro_batches(); }
 
   std::string batch_text() const override { return samples_text(corpus_->corpus(), last_samples_); }
 
@@ -117,7 +119,7 @@ StageOutcome run_supervised(const Context& context, const Recipe& recipe) {
   inputs.add_field(context.config.run().seed());
   if (recipe.start == config::clip) inputs.add_field(clip_inputs(context.config).hex());
   if (recipe.start == config::aligned) inputs.add_field(align_inputs(context).hex());
-  return train_stage(context, recipe.name, *recipe.training, inputs.hash(), [&]() -> std::unique_ptr<training::Stage> {
+  return train_stage(context, recipe.name, *recipe.training, inputs.hash(), [&]() -> std::unique_ptr<ModelStage> {
     auto corpus = std::make_unique<CheckedCorpus>(context);
     const auto bins = static_cast<std::int64_t>(bin_centres(corpus->corpus()).size());
     Headed model = make_model(context, recipe.encoder, recipe.image_size, models::kScoreHead, bins, recipe.name);

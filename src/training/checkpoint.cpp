@@ -1,6 +1,7 @@
 #include "training/checkpoint.h"
 
 #include <algorithm>
+#include <chrono>
 #include <array>
 #include <charconv>
 #include <string_view>
@@ -127,8 +128,8 @@ void write_checkpoint(const std::filesystem::path& folder, const CheckpointConte
   }
 }
 
-CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::uint32_t keep)
-    : folder_(std::move(folder)), keep_(keep) {}
+CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::uint32_t keep, runtime::Trace* trace)
+    : folder_(std::move(folder)), keep_(keep), trace_(trace) {}
 
 CheckpointWriter::~CheckpointWriter() {
   try {
@@ -144,8 +145,11 @@ void CheckpointWriter::start(const CheckpointContents& contents) {
   for (NamedTensors* tensors : {&copy.model, &copy.average, &copy.optimizer}) {
     for (auto& [name, tensor] : *tensors) tensor = tensor.detach().to(at::kCPU, tensor.scalar_type(), false, true);
   }
-  running_ = std::async(std::launch::async, [folder = folder_, keep = keep_, copy = std::move(copy)] {
+  running_ = std::async(std::launch::async, [folder = folder_, keep = keep_, trace = trace_, copy = std::move(copy)] {
+    const auto start = std::chrono::steady_clock::now();
     write_checkpoint(folder, copy);
+    if (trace != nullptr)
+      trace->add("checkpoint", folder_name(copy.state.step()), start, std::chrono::steady_clock::now());
     const std::vector<std::uint64_t> steps = steps_in(folder);
     for (size_t i = keep; i < steps.size(); ++i) remove_checkpoint(folder / folder_name(steps[i]));
   });

@@ -19,6 +19,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "runtime/trace.h"
 #include "training/stage.h"
 #include "training/state.pb.h"
 
@@ -36,8 +37,8 @@ void write_checkpoint(const std::filesystem::path& folder, const CheckpointConte
 // Writes on a thread of its own while training goes on; one at a time.
 class CheckpointWriter {
  public:
-  // Keeps the newest `keep` checkpoints of `folder`.
-  CheckpointWriter(std::filesystem::path folder, std::uint32_t keep);
+  // Keeps the newest `keep` checkpoints of `folder`. `trace`, if there is one, outlives it.
+  CheckpointWriter(std::filesystem::path folder, std::uint32_t keep, runtime::Trace* trace = nullptr);
   // Waits for the write under way; its error is logged, since a destructor cannot throw.
   ~CheckpointWriter();
   CheckpointWriter(const CheckpointWriter&) = delete;
@@ -51,6 +52,7 @@ class CheckpointWriter {
  private:
   std::filesystem::path folder_;
   std::uint32_t keep_;
+  runtime::Trace* trace_;
   std::future<void> running_;
 };
 

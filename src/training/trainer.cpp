@@ -19,6 +19,7 @@
 #include "optim/adamw.h"
 #include "optim/schedule.h"
 #include "optim/weight_average.h"
+#include "runtime/atomic_file.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
@@ -70,6 +71,31 @@ data::BatchLayout make_layout(const std::string& table, const config::Training& 
   return layout;
 }
 
+constexpr const char* kComputeTrack = "computing";
+
+// What the training does at the moment, for the journal and the trace.
+class Phases {
+ public:
+  Phases(distributed::Journal& journal, runtime::Trace* trace) : journal_(journal), trace_(trace) {}
+
+  void enter(const char* phase) {
+    leave();
+    journal_.enter(phase);
+    phase_ = phase;
+    since_ = Clock::now();
+  }
+  void leave() {
+    if (phase_ != nullptr && trace_ != nullptr) trace_->add(kComputeTrack, phase_, since_, Clock::now());
+    phase_ = nullptr;
+  }
+
+ private:
+  distributed::Journal& journal_;
+  runtime::Trace* trace_;
+  const char* phase_ = nullptr;
+  Clock::time_point since_;
+};
+
 class Training {
  public:
   Training(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator)
@@ -87,7 +113,8 @@ class Training {
         average_(tensors_of(stage.state()), tensors_of(stage.average())),
         agreement_(stage.state(), stage.trainable(), communicator, layout_.own(), layout_.micro_batches,
                    is_elastic(options.training)),
-        checkpoints_(options.folder / "checkpoints") {
+        checkpoints_(options.folder / "checkpoints"),
+        phases_(communicator.journal(), options.trace) {
     require_equal_models();
     for (const auto& [name, tensor] : stage.state()) communicator.broadcast(tensor.detach(), 0, name);
     average_.reset();
@@ -101,13 +128,16 @@ class Training {
     std::optional<CheckpointWriter> writer;
     if (world_.rank() == 0) {
       std::filesystem::create_directories(checkpoints_);
-      writer.emplace(checkpoints_, options_.training.keep_checkpoints());
+      writer.emplace(checkpoints_, options_.training.keep_checkpoints(), options_.trace);
       observer.started(state_.step(), steps);
     }
     bool stop = false;
     check_consistency();
+    const std::uint64_t first_traced = state_.step() + options_.trace_after;
+    const std::uint64_t end_traced = options_.trace == nullptr ? 0 : first_traced + options_.trace_steps;
     while (state_.step() < steps && !stop) {
       runtime::failure_point("trainer.step", stage_.name());
+      if (end_traced > 0 && state_.step() == first_traced) start_trace();
       StepReport report = step(stop);
       communicator_.set_timeout(options_.step_timeout);
       const std::uint64_t every = options_.training.check_every();
@@ -115,10 +145,20 @@ class Training {
       outcome.loss = report.figures.front().second;
       if (world_.rank() == 0) observer.stepped(report);
       const bool due = state_.step() % options_.training.checkpoint_every() == 0;
-      if (writer && (due || stop || state_.step() == steps)) writer->start(contents());
+      if (writer && (due || stop || state_.step() == steps)) {
+        phases_.enter("copy of the checkpoint");
+        writer->start(contents());
+      }
+      phases_.leave();
+      if (options_.trace != nullptr && options_.trace->is_on() &&
+          (state_.step() == end_traced || state_.step() == steps || stop)) {
+        if (writer) writer->finish();
+        write_trace();
+      }
     }
-    communicator_.journal().enter("checkpoint");
+    phases_.enter("checkpoint");
     if (writer) writer->finish();
+    phases_.leave();
     communicator_.set_timeout(options_.start_timeout);
     outcome.finished = state_.step() == steps;
     outcome.steps = state_.step();
@@ -139,8 +179,42 @@ class Training {
     distributed::require_same(world_, fmt::format("the training '{}'", stage_.name()), facts);
   }
 
+  // All ranks begin together, so that their clocks can be laid over each other.
+  void start_trace() {
+    phases_.enter("trace");
+    communicator_.barrier();
+    options_.trace->start(Clock::now());
+  }
+
+  void write_trace() {
+    options_.trace->stop();
+    const std::string events =
+        options_.trace->take_events(world_.rank(), fmt::format("rank {} on {}", world_.rank(), world_.host()));
+    const std::vector<std::string> all = world_.all_gather(world_.rank() < kMostTracedRanks ? events : "");
+    if (world_.rank() != 0) return;
+    const std::filesystem::path path = options_.folder / "trace.json";
+    runtime::write_file_atomically(path, runtime::trace_file(all));
+    spdlog::info("the course of {} steps is in {}: open it at https://ui.perfetto.dev", options_.trace_steps,
+                 path.native());
+  }
+
+  // Of a step that is done.
+  void trace_step(std::uint64_t number, Clock::time_point start, const distributed::ReduceStatistics& reduced) {
+    runtime::Trace* const trace = options_.trace;
+    if (trace == nullptr || !trace->is_on()) return;
+    trace->add(kComputeTrack, fmt::format("step {}", number), start, Clock::now());
+    for (const distributed::BucketTiming& bucket : reduced.buckets) {
+      trace->add("communication", bucket.label.substr(0, bucket.label.find(':')), bucket.started, bucket.ended,
+                 {{"parameters", bucket.label},
+                  {"MiB", fmt::format("{:.2f}", static_cast<double>(bucket.bytes) / (1 << 20))},
+                  {"bus GB/s", fmt::format("{:.2f}", bucket.bus_bandwidth(world_.size()) / 1e9)},
+                  {"ms from ready to started",
+                   fmt::format("{:.3f}", 1e3 * std::chrono::duration<double>(bucket.started - bucket.ready).count())}});
+    }
+  }
+
   void check_consistency() {
-    communicator_.journal().enter("consistency check");
+    phases_.enter("consistency check");
     NamedTensors all = stage_.state();
     const auto add = [&](const char* what, const NamedTensors& tensors) {
       for (const auto& [name, tensor] : tensors) all.emplace_back(std::string(what) + name, tensor);
@@ -196,9 +270,15 @@ class Training {
           runtime::Philox(options_.seed, data::kStreamModel, number * layout_.micro_batches + layout_.first() + own)
               .bits64());
       agreement_.start_micro_batch();
-      communicator_.journal().enter("data and forward");
+      const auto micro_batch_start = Clock::now();
+      phases_.enter("data and forward");
       MicroBatchResult result = stage_.micro_batch(number, own);
-      communicator_.journal().enter("backward");
+      if (options_.trace != nullptr) {
+        options_.trace->add("waiting for data", fmt::format("micro-batch {}", layout_.first() + own), micro_batch_start,
+                            micro_batch_start + std::chrono::duration_cast<Clock::duration>(
+                                                    std::chrono::duration<double>(result.data_wait)));
+      }
+      phases_.enter("backward");
       reducer_.start_micro_batch();
       (result.loss / micro_batches).backward();
       if (names.empty()) {
@@ -218,7 +298,9 @@ class Training {
       data_wait += result.data_wait;
       damaged = result.damaged;
     }
+    phases_.enter("waiting for buckets");
     const distributed::ReduceStatistics reduced = reducer_.finish_step();
+    phases_.enter("statistics and figures");
     if (!reduced.unused.empty() && number == 0) {
       spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(),
                    reduced.unused.front());
@@ -234,7 +316,10 @@ class Training {
     const optim::Schedule schedule{options_.training.learning_rate(), options_.training.final_rate(),
                                    options_.training.warmup_steps(), options_.training.steps()};
     const double rate = optim::learning_rate(schedule, number);
+    phases_.enter("optimiser");
     apply(norm, sums[0], rate);
+    phases_.leave();
+    trace_step(number + 1, start, reduced);
 
     const double seconds = seconds_since(start);
     state_.set_step(number + 1);
@@ -248,6 +333,11 @@ class Training {
     report.figures.emplace_back("perf/data_wait", data_wait);
     report.figures.emplace_back("data/damaged", damaged_everywhere);
     report.figures.emplace_back("perf/exposed_communication", reduced.exposed_seconds);
+    report.figures.emplace_back("perf/overlap", reduced.overlap());
+    for (std::size_t i = 0; i < reduced.buckets.size() && world_.size() > 1; ++i) {
+      report.figures.emplace_back(fmt::format("perf/bus_bandwidth/bucket_{}", i + 1),
+                                  reduced.buckets[i].bus_bandwidth(world_.size()) / 1e9);
+    }
     return report;
   }
 
@@ -295,6 +385,7 @@ class Training {
   std::filesystem::path checkpoints_;
   State state_;
   int skipped_in_a_row_ = 0;
+  Phases phases_;
 };
 
 }  // namespace

@@ -11,6 +11,7 @@
 #include "config/training.pb.h"
 #include "distributed/communicator.h"
 #include "runtime/content_hash.h"
+#include "runtime/trace.h"
 #include "runtime/world.h"
 #include "training/stage.h"
 
@@ -24,7 +25,14 @@ struct TrainerOptions {
   bool resume = true;            // from the newest whole checkpoint; otherwise there must be none
   std::chrono::milliseconds start_timeout{std::chrono::minutes(30)};  // longest wait for another rank before a step
   std::chrono::milliseconds step_timeout{std::chrono::minutes(10)};   // and in one
+  // If there is one, trace_steps of the training are written into it, after trace_after others, and then to
+  // folder/trace.json, of the first kMostTracedRanks ranks.
+  runtime::Trace* trace = nullptr;
+  std::uint64_t trace_after = 0;
+  std::uint64_t trace_steps = 0;
 };
+
+constexpr int kMostTracedRanks = 16;
 
 // What a step did, for logs and displays; rank 0 tells it.
 struct StepReport {
@@ -33,8 +41,9 @@ struct StepReport {
   std::int64_t images = 0;  // of this step, all ranks
   double seconds = 0;       // of this step
   // "train/loss", "train/learning_rate", "train/gradient_norm", the stage's own, "perf/images_per_second",
-  // "perf/data_wait", "perf/exposed_communication" (seconds of rank 0), "data/damaged" (MicroBatchResult::damaged of
-  // all ranks).
+  // "perf/data_wait", "perf/exposed_communication" (seconds of rank 0), "perf/overlap" (share of the communication that
+  // backward hid), "perf/bus_bandwidth/bucket_<n>" (GB/s; more than one rank), "data/damaged" (MicroBatchResult::damaged
+  // of all ranks).
   std::vector<std::pair<std::string, double>> figures;
 };
 

@@ -88,15 +88,42 @@ def test_all_reduces_are_timed(ranks, reduction):
     assert "bus GB/s" in mpirun(ranks, "bench", "all-reduce", "--numbers", 7, "--repeats", 2).stdout
 
 
-@pytest.mark.parametrize("more", [[], ["--elastic", "--micro-batches", 3], ["--compress", "--contiguous"]])
+@pytest.mark.parametrize("more", [[], ["--elastic", "--micro-batches", 3], ["--compress", "--memory-format", "contiguous", "--precision", "bf16"]])
 def test_steps_are_timed(more):
     process = mpirun(2, "bench", "step", "--image-size", 64, "--batch", 2, "--steps", 3, *more, "--json")
     assert process.returncode == 0, process.stderr
     result = json.loads(process.stdout)
     images = 2 * 2 * (3 if more[:1] == ["--elastic"] else 1)
     assert result["images_per_second"] == pytest.approx(images / statistics.median(result["seconds"]))
-    assert len(result["exposed_seconds"]) == 3
+    assert len(result["exposed_seconds"]) == len(result["communication_seconds"]) == 3
+    assert (result["precision"], result["memory_format"]) == (("bf16", "contiguous") if "--compress" in more else ("fp32", "channels_last"))
+    assert 0 <= result["overlap"] <= 1 and result["probe"] == []
+    assert all(bucket["bytes"] > 0 and bucket["bus_bytes_per_second"] > 0 for bucket in result["buckets"])
+    # Random targets of variance 1 cannot be learnt in so few steps.
+    assert len(result["losses"]) == 6 and all(0.5 < loss < 2 for loss in result["losses"])
     assert all(exposed < step for exposed, step in zip(result["exposed_seconds"], result["seconds"], strict=True))
+
+
+def test_the_start_up_probe_is_part_of_a_step_bench():
+    process = mpirun(2, "bench", "step", "--image-size", 32, "--batch", 2, "--steps", 2, "--precision", "auto", "--memory-format", "auto", "--json")
+    assert process.returncode == 0, process.stderr
+    result = json.loads(process.stdout)
+    assert len(result["probe"]) == 4 and all(case["seconds"] > 0 for case in result["probe"])
+    assert {"precision": result["precision"], "memory_format": result["memory_format"]} in [{key: case[key] for key in ("precision", "memory_format")}
+                                                                                           for case in result["probe"]]
+    text = run("bench", "step", "--image-size", 32, "--batch", 2, "--steps", 2, "--precision", "bf16", "--memory-format", "auto").stdout
+    assert "start-up probe" in text and "bf16, contiguous" in text and ", chosen" in text
+
+
+def test_a_step_without_the_reducer_trains_as_with_it():
+    losses = []
+    for more in ([], ["--bare"]):
+        process = run("bench", "step", "--image-size", 32, "--batch", 4, "--micro-batches", 2, "--steps", 3, *more, "--json")
+        assert process.returncode == 0, process.stderr
+        losses.append(json.loads(process.stdout)["losses"])
+    assert losses[0] == pytest.approx(losses[1], rel=1e-4)
+    process = mpirun(2, "bench", "step", "--bare")
+    assert process.returncode == 2 and "--bare" in process.stderr
 
 
 def test_benches_of_ranks_refuse_what_does_not_go(tmp_path):

@@ -15,7 +15,7 @@ PROGRAM = os.path.join(os.environ["CSKD_BUILD_DIR"], "encoder_features")
 FULL = os.environ.get("CSKD_TEST_FULL") == "1"
 
 TIMM = ["vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "mobilenetv3_small_100",
-        "mobilenetv3_large_100"]
+        "mobilenetv3_large_100", "resnet18", "resnet50"]
 CLIP = ["ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-quickgelu"]
 LARGE_CLIP = ["ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-336", "ViT-L-14-336-quickgelu", "ViT-H-14"]
 EVERY = TIMM + CLIP + ["ViT-demo-16"] + LARGE_CLIP
@@ -27,6 +27,7 @@ PUBLISHED = {
     "vit_small_patch16_224": (22, 384 * 1000 + 1000),
     "mobilenetv3_small_100": (2.5, 1024 * 1000 + 1000),
     "mobilenetv3_large_100": (5.5, 1280 * 1000 + 1000),
+    "resnet50": (25.6, 2048 * 1000 + 1000),
     "ViT-B-32": (87.85, 768 * 512),
     "ViT-B-16": (86.19, 768 * 512),
     "ViT-L-14": (304, 1024 * 768),
@@ -178,7 +179,7 @@ def test_names_shapes_and_initial_weights(name, files):
 # Small images keep the large towers affordable: their blocks are the same.
 FEATURES = [(name, None) for name in TIMM + ["ViT-B-32", "ViT-B-32-quickgelu", "ViT-demo-16"]]
 FEATURES += [("ViT-B-16", 64), ("ViT-B-16-quickgelu", 64), ("ViT-demo-16", 64), ("vit_tiny_patch16_224", 96),
-             ("mobilenetv3_small_100", 96), ("mobilenetv3_large_100", 160)]
+             ("mobilenetv3_small_100", 96), ("mobilenetv3_large_100", 160), ("resnet50", 64)]
 FEATURES += [(name, 42) for name in LARGE_CLIP]
 
 
@@ -215,7 +216,8 @@ def test_features(name, image_size, files):
 
 
 @pytest.mark.parametrize("name,image_size", [
-    ("ViT-demo-16", 64), ("vit_tiny_patch16_224", 64), ("mobilenetv3_small_100", 128), ("mobilenetv3_large_100", 128)])
+    ("ViT-demo-16", 64), ("vit_tiny_patch16_224", 64), ("mobilenetv3_small_100", 128), ("mobilenetv3_large_100", 128), ("resnet18", 128),
+    ("resnet50", 128)])
 def test_training_mode_features_gradients_and_statistics(name, image_size, files):
     generator = torch.Generator().manual_seed(2)
     model = home_model(name, image_size).train()

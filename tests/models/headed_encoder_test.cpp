@@ -53,5 +53,66 @@ TEST(FeatureDropout, IsOffInEvaluationAndFollowsTheSeedInTraining) {
   EXPECT_TRUE(torch::equal(features, head.outputs()));
 }
 
+struct Passed {
+  torch::Tensor outputs;
+  std::vector<torch::Tensor> gradients;
+};
+
+Passed pass(const char* encoder, const ComputeSettings& settings) {
+  torch::manual_seed(3);
+  HeadedEncoder model(make_encoder(encoder, 64), kScoreHead, 5);
+  model.use(settings);
+  const torch::Tensor images = torch::randn({8, 3, 64, 64});
+  Passed passed{model.forward(images), {}};
+  passed.outputs.square().sum().backward();
+  for (const auto& [name, tensor] : model.trainable()) {
+    EXPECT_EQ(tensor.grad().scalar_type(), torch::kFloat) << name;
+    passed.gradients.push_back(tensor.grad());
+  }
+  return passed;
+}
+
+double relative_difference(const torch::Tensor& a, const torch::Tensor& b) {
+  return ((a - b).norm() / b.norm()).item<double>();
+}
+
+TEST(ComputeSettings, ChangeNothingButRounding) {
+  for (const char* const encoder : {"ViT-demo-16", "resnet18"}) {
+    const Passed usual = pass(encoder, {});
+    const Passed plain = pass(encoder, {Precision::kFp32, MemoryFormat::kContiguous});
+    EXPECT_LT(relative_difference(plain.outputs, usual.outputs), 1e-5) << encoder;
+    for (const MemoryFormat format : {MemoryFormat::kChannelsLast, MemoryFormat::kContiguous}) {
+      const Passed half = pass(encoder, {Precision::kBf16, format});
+      EXPECT_EQ(half.outputs.scalar_type(), torch::kFloat);
+      const double difference = relative_difference(half.outputs, usual.outputs);
+      EXPECT_LT(difference, 0.05) << encoder;
+      EXPECT_GT(difference, 1e-4) << encoder << ": computed in float32 after all";
+      // bfloat16 has 8 bits: of all gradients together, a few per cent.
+      double apart = 0;
+      double length = 0;
+      for (std::size_t i = 0; i < usual.gradients.size(); ++i) {
+        apart += (half.gradients[i] - usual.gradients[i]).square().sum().item<double>();
+        length += usual.gradients[i].square().sum().item<double>();
+      }
+      EXPECT_LT(std::sqrt(apart / length), 0.1) << encoder;
+    }
+  }
+}
+
+TEST(ComputeSettings, HoldWithinForwardOnly) {
+  torch::manual_seed(3);
+  HeadedEncoder model(make_encoder("ViT-demo-16", 32), kScoreHead, 5);
+  model.use({Precision::kBf16, MemoryFormat::kChannelsLast});
+  const torch::Tensor before = model.forward(torch::ones({1, 3, 32, 32}));
+  const torch::Tensor square = torch::randn({8, 8});
+  EXPECT_EQ(square.matmul(square).scalar_type(), torch::kFloat);
+  {
+    // Cast weights must not be kept from one forward pass to the next, between which they change.
+    const torch::NoGradGuard no_gradients;
+    for (const auto& [name, tensor] : model.trainable()) torch::Tensor(tensor).mul_(1.5);
+  }
+  EXPECT_GT(relative_difference(model.forward(torch::ones({1, 3, 32, 32})), before), 0.1);
+}
+
 }  // namespace
 }  // namespace cskd::models

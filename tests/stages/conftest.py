@@ -72,6 +72,10 @@ start = "clip"
 
 [evaluate]
 resamples = 100
+
+[compute]
+precision = "fp32"
+memory_format = "channels_last"
 """
     for stage in ("align", "finetune", "baseline", "distill"):
         text += TRAINING.format(stage=stage, steps=steps)

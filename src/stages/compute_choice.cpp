@@ -1,0 +1,104 @@
+#include "stages/compute_choice.h"
+
+#include <fstream>
+#include <optional>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+
+namespace cskd::stages {
+namespace {
+
+using models::ComputeSettings;
+using models::MemoryFormat;
+using models::Precision;
+using Json = nlohmann::ordered_json;
+
+// What a measurement belongs to.
+Json subject_of(const training::ProbeOptions& probe, const Context& context) {
+  return {{"encoder", probe.encoder},
+          {"image_size", probe.image_size},
+          {"batch", probe.batch},
+          {"trains_encoder", probe.trains_encoder},
+          {"communicator", context.communicator.name()}};
+}
+
+Json to_json(const ComputeSettings& settings) {
+  return {{"precision", models::name_of(settings.precision)},
+          {"memory_format", models::name_of(settings.memory_format)}};
+}
+
+// The choice of an earlier start; nullopt: none, or of another subject.
+std::optional<ComputeSettings> recorded(const std::filesystem::path& path, const Json& subject) {
+  std::ifstream file(path);
+  if (!file) return std::nullopt;
+  const Json json = Json::parse(file, nullptr, false);
+  if (json.is_object() && json.contains("chosen") && json["chosen"].is_object()) {
+    const Json& chosen = json["chosen"];
+    const auto precision = models::precision_named(chosen.value("precision", ""));
+    const auto format = models::memory_format_named(chosen.value("memory_format", ""));
+    if (precision && format)
+      return json.value("subject", Json()) == subject ? std::optional(ComputeSettings{*precision, *format})
+                                                      : std::nullopt;
+  }
+  throw runtime::DataError(fmt::format("{} is damaged: remove it, and the next start measures again", path.native()));
+}
+
+void record(const std::filesystem::path& path, const Json& subject, const training::ProbeResult& result) {
+  Json cases = Json::array();
+  for (const training::ProbeCase& each : result.cases) {
+    Json entry = to_json(each.settings);
+    entry["seconds"] = each.seconds;
+    cases.push_back(entry);
+  }
+  const Json file{{"subject", subject}, {"chosen", to_json(result.chosen)}, {"cases", cases}};
+  runtime::write_file_atomically(path, file.dump(2) + "\n");
+}
+
+std::string cases_text(const std::vector<training::ProbeCase>& cases) {
+  std::string text;
+  for (const training::ProbeCase& each : cases) {
+    text += fmt::format("{}{} {:.0f} ms", text.empty() ? "" : "; ", models::to_text(each.settings), 1000 * each.seconds);
+  }
+  return text;
+}
+
+}  // namespace
+
+ComputeSettings choose_compute(const Context& context, const std::string& stage, training::ProbeOptions probe) {
+  const config::Compute& compute = context.config.compute();
+  if (compute.precision() != config::Compute::auto_)
+    probe.precision = models::precision_named(config::Compute::Precision_Name(compute.precision()));
+  if (compute.memory_format() != config::auto_)
+    probe.memory_format = models::memory_format_named(config::MemoryFormat_Name(compute.memory_format()));
+  if (probe.precision && probe.memory_format) return {*probe.precision, *probe.memory_format};
+
+  const std::filesystem::path path = context.folder.stage(stage) / "compute.json";
+  const Json subject = subject_of(probe, context);
+  // Rank 0 alone reads, and tells: "fp32 channels_last", or nothing.
+  std::string found;
+  if (context.world.rank() == 0) {
+    if (const auto settings = recorded(path, subject)) {
+      found = fmt::format("{} {}", models::name_of(probe.precision.value_or(settings->precision)),
+                          models::name_of(probe.memory_format.value_or(settings->memory_format)));
+    }
+  }
+  found = context.world.broadcast(found);
+  if (const std::size_t space = found.find(' '); space != std::string::npos) {
+    return {*models::precision_named(found.substr(0, space)), *models::memory_format_named(found.substr(space + 1))};
+  }
+  context.communicator.journal().enter("start-up probe");
+  const training::ProbeResult result = training::probe_compute(probe, context.communicator);
+  if (context.world.rank() == 0) {
+    spdlog::info("{} computes with {}, the fastest here ({})", stage, models::to_text(result.chosen),
+                 cases_text(result.cases));
+    record(path, subject, result);
+  }
+  return result.chosen;
+}
+
+}  // namespace cskd::stages
