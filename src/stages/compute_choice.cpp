@@ -37,13 +37,16 @@ std::optional<ComputeSettings> recorded(const std::filesystem::path& path, const
   std::ifstream file(path);
   if (!file) return std::nullopt;
   const Json json = Json::parse(file, nullptr, false);
-  if (json.is_object() && json.contains("chosen") && json["chosen"].is_object()) {
-    const Json& chosen = json["chosen"];
-    const auto precision = models::precision_named(chosen.value("precision", ""));
-    const auto format = models::memory_format_named(chosen.value("memory_format", ""));
-    if (precision && format)
-      return json.value("subject", Json()) == subject ? std::optional(ComputeSettings{*precision, *format})
-                                                      : std::nullopt;
+  const Json chosen = json.is_object() ? json.value("chosen", Json()) : Json();
+  const auto word = [&chosen](const char* key) {
+    const Json value = chosen.is_object() ? chosen.value(key, Json()) : Json();
+    return value.is_string() ? value.get<std::string>() : std::string();
+  };
+  const auto precision = models::precision_named(word("precision"));
+  const auto format = models::memory_format_named(word("memory_format"));
+  if (precision && format) {
+    return json.value("subject", Json()) == subject ? std::optional(ComputeSettings{*precision, *format})
+                                                    : std::nullopt;
   }
   throw runtime::DataError(fmt::format("{} is damaged: remove it, and the next start measures again", path.native()));
 }

@@ -183,6 +183,7 @@ class Training {
   void start_trace() {
     phases_.enter("trace");
     communicator_.barrier();
+    phases_.leave();
     options_.trace->start(Clock::now());
   }
 

@@ -97,6 +97,8 @@ min_free = 1.0
 
 [logging]
 level = "info"
+trace_steps = 0
+trace_after = 10
 
 [[sources]]
 name = "a"

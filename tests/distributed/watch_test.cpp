@@ -55,6 +55,7 @@ int main(int argc, char** argv) {
   cskd::runtime::World world(&argc, &argv);
   cskd::distributed::world = &world;
   const int result = RUN_ALL_TESTS();
+  world.set_timeout(std::chrono::seconds(30));
   // The rank that was late comes at last, so that MPI can be ended in the ordinary way.
   if (!world.broken()) world.any(true);
   world.barrier();

@@ -118,7 +118,7 @@ def test_the_start_up_probe_is_part_of_a_step_bench():
 def test_a_step_without_the_reducer_trains_as_with_it():
     losses = []
     for more in ([], ["--bare"]):
-        process = run("bench", "step", "--image-size", 32, "--batch", 4, "--micro-batches", 2, "--steps", 3, *more, "--json")
+        process = run("bench", "step", "--encoder", "ViT-demo-16", "--image-size", 32, "--batch", 4, "--micro-batches", 2, "--steps", 3, *more, "--json")
         assert process.returncode == 0, process.stderr
         losses.append(json.loads(process.stdout)["losses"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
