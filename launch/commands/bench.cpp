@@ -159,7 +159,8 @@ void add_step(CLI::App& bench, Program& program) {
   command.add_option("--memory-format", arguments->memory_format, "As compute.memory_format; auto measures first")
       ->check(CLI::IsMember({"channels_last", "contiguous", "auto"}))
       ->capture_default_str();
-  command.add_option("--weights", options.weights, "safetensors file to start from, to compare losses with other programs")
+  command
+      .add_option("--weights", options.weights, "safetensors file to start from, to compare losses with other programs")
       ->check(CLI::ExistingFile);
   add_world_options(command, *arguments);
   program.run_in_world(command, [arguments](runtime::World& world) {

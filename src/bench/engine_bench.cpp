@@ -149,10 +149,10 @@ StepFigures run_step_bench(const StepOptions& options, distributed::Communicator
   std::optional<distributed::GradientReducer> reducer;
   PlainGradients plain(model->trainable());
   if (!options.bare) {
-    reducer.emplace(model->trainable(), communicator,
-                    distributed::ReducerOptions{.micro_batches = options.micro_batches,
-                                                .elastic = options.elastic,
-                                                .compress = options.compress});
+    reducer.emplace(
+        model->trainable(), communicator,
+        distributed::ReducerOptions{
+            .micro_batches = options.micro_batches, .elastic = options.elastic, .compress = options.compress});
   }
   optim::AdamW optimiser(model->trainable(), {});
   optim::WeightAverage weights(tensors_of(*model), tensors_of(*average));
@@ -232,8 +232,8 @@ std::string to_text(const StepOptions& options, const StepFigures& figures,
   const double step = figures.median();
   std::string text;
   for (const training::ProbeCase& each : figures.probed) {
-    text += fmt::format("  {:<22} {:>9.2f} ms for a micro-batch{}\n", models::to_text(each.settings), 1000 * each.seconds,
-                        each.settings == figures.settings ? ", chosen" : "");
+    text += fmt::format("  {:<22} {:>9.2f} ms for a micro-batch{}\n", models::to_text(each.settings),
+                        1000 * each.seconds, each.settings == figures.settings ? ", chosen" : "");
   }
   if (!text.empty()) text = "start-up probe\n\n" + text + "\n";
   text += fmt::format(
@@ -264,9 +264,8 @@ std::string to_json(const StepOptions& options, const StepFigures& figures,
   }
   Json buckets = Json::array();
   for (const StepFigures::Bucket& bucket : figures.buckets) {
-    buckets.push_back({{"label", bucket.label},
-                       {"bytes", bucket.bytes},
-                       {"bus_bytes_per_second", median_of(bucket.bus_bandwidth)}});
+    buckets.push_back(
+        {{"label", bucket.label}, {"bytes", bucket.bytes}, {"bus_bytes_per_second", median_of(bucket.bus_bandwidth)}});
   }
   return Json{{"communicator", communicator.name()},
               {"ranks", communicator.size()},

@@ -19,8 +19,8 @@ double seconds(Time from, Time to) { return std::chrono::duration<double>(to - f
 
 // The time of day, as it was if nobody has set the clock since.
 std::string clock_text(Time time) {
-  const auto of_day = std::chrono::system_clock::now() -
-                      std::chrono::duration_cast<std::chrono::system_clock::duration>(now() - time);
+  const auto of_day =
+      std::chrono::system_clock::now() - std::chrono::duration_cast<std::chrono::system_clock::duration>(now() - time);
   const auto milliseconds =
       std::chrono::duration_cast<std::chrono::milliseconds>(of_day.time_since_epoch()).count() % 1000;
   return fmt::format("{:%H:%M:%S}.{:03}", fmt::gmtime(std::chrono::system_clock::to_time_t(of_day)), milliseconds);
@@ -44,9 +44,7 @@ const Collective* Journal::find(std::uint64_t number) const {
   return &collectives_[number - collectives_.front().number];
 }
 
-Collective* Journal::find(std::uint64_t number) {
-  return const_cast<Collective*>(std::as_const(*this).find(number));
-}
+Collective* Journal::find(std::uint64_t number) { return const_cast<Collective*>(std::as_const(*this).find(number)); }
 
 void Journal::start(std::uint64_t number, Time time) {
   const std::lock_guard lock(mutex_);

@@ -216,7 +216,8 @@ class NcclCommunicator : public Communicator {
   void tell_times(std::uint64_t number, const at::cuda::CUDAEvent& started,
                   const std::shared_ptr<at::cuda::CUDAEvent>& ended, bool was_done) {
     const auto between = [](const at::cuda::CUDAEvent& from, const at::cuda::CUDAEvent& to) {
-      return std::chrono::duration_cast<Clock::duration>(std::chrono::duration<float, std::milli>(from.elapsed_time(to)));
+      return std::chrono::duration_cast<Clock::duration>(
+          std::chrono::duration<float, std::milli>(from.elapsed_time(to)));
     };
     const Clock::time_point now = Clock::now();
     const Clock::time_point end = was_done ? std::min(now, last_end_time_ + between(*last_end_, *ended)) : now;

@@ -27,8 +27,8 @@ class HeadedEncoder : public torch::nn::Module {
   // distribution over bins.
   torch::Tensor forward(const torch::Tensor& images);
 
-  // How forward() computes from now on. Gives parameters other memory: before anyone keeps them. At first ComputeSettings{}
-  // without the layout of parameters.
+  // How forward() computes from now on. Gives parameters other memory: before anyone keeps them. At first
+  // ComputeSettings{} without the layout of parameters.
   void use(const ComputeSettings& settings);
 
   // In training mode forward() sets pooled features to zero with this probability, from 0 to below 1, and scales the

@@ -53,9 +53,8 @@ std::string Trace::take_events(int rank, const std::string& name) {
     append(text, metadata("thread_sort_index", rank, track, {{"sort_index", track}}));
   }
   // Of spans that begin together the longer one holds the others.
-  std::stable_sort(spans_.begin(), spans_.end(), [](const Span& a, const Span& b) {
-    return a.start != b.start ? a.start < b.start : a.end > b.end;
-  });
+  std::stable_sort(spans_.begin(), spans_.end(),
+                   [](const Span& a, const Span& b) { return a.start != b.start ? a.start < b.start : a.end > b.end; });
   std::uint64_t id = 0;
   for (const Span& span : spans_) {
     Json event{{"name", span.name},

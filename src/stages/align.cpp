@@ -120,17 +120,15 @@ runtime::ContentHash align_inputs(const Context& context) {
 
 StageOutcome run_align(const Context& context) {
   const config::Align& align = context.config.align();
-  return train_stage(
-      context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
-        const models::EncoderShape teacher = models::make_encoder(context.config.clip().encoder())->shape();
-        const auto image_size = static_cast<int>(align.image_size());
-        Headed model =
-            make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
-        Headed average =
-            make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
-        return std::make_unique<AlignStage>(context, std::move(model), std::move(average),
-                                            cache_binding(context.config, teacher));
-      });
+  return train_stage(context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
+    const models::EncoderShape teacher = models::make_encoder(context.config.clip().encoder())->shape();
+    const auto image_size = static_cast<int>(align.image_size());
+    Headed model = make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
+    Headed average =
+        make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
+    return std::make_unique<AlignStage>(context, std::move(model), std::move(average),
+                                        cache_binding(context.config, teacher));
+  });
 }
 
 }  // namespace cskd::stages

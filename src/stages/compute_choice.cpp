@@ -65,7 +65,8 @@ void record(const std::filesystem::path& path, const Json& subject, const traini
 std::string cases_text(const std::vector<training::ProbeCase>& cases) {
   std::string text;
   for (const training::ProbeCase& each : cases) {
-    text += fmt::format("{}{} {:.0f} ms", text.empty() ? "" : "; ", models::to_text(each.settings), 1000 * each.seconds);
+    text +=
+        fmt::format("{}{} {:.0f} ms", text.empty() ? "" : "; ", models::to_text(each.settings), 1000 * each.seconds);
   }
   return text;
 }

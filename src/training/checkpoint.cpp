@@ -1,9 +1,9 @@
 #include "training/checkpoint.h"
 
 #include <algorithm>
-#include <chrono>
 #include <array>
 #include <charconv>
+#include <chrono>
 #include <string_view>
 
 #include <ATen/ATen.h>

@@ -94,7 +94,8 @@ ProbeResult probe_compute(const ProbeOptions& options, distributed::Communicator
   for (ProbeCase& each : result.cases) {
     communicator.barrier();
     const double own = measure(options, each.settings, communicator.device());
-    const torch::Tensor slowest = torch::full({1}, own, torch::TensorOptions(communicator.device()).dtype(torch::kDouble));
+    const torch::Tensor slowest =
+        torch::full({1}, own, torch::TensorOptions(communicator.device()).dtype(torch::kDouble));
     communicator.all_reduce(slowest, distributed::Reduction::kMax, "start-up probe");
     each.seconds = slowest.item<double>();
   }

@@ -1,11 +1,11 @@
 // Which settings a model trains fastest with on this machine: a short measurement.
 //
 // Note [Start-up probe]
-// Whether bfloat16 or channels-last tensors pay depends on the model, the processor and the batch: on processors without
-// instructions for bfloat16 it is many times slower, on others twice as fast. So forward and backward of a micro-batch
-// of noise are timed with each setting, on all ranks at once, since they share memory and cores; what counts is the
-// slowest rank. The usual settings, fp32 and channels_last, are left only for a clear gain, so that noise does not
-// choose.
+// Whether bfloat16 or channels-last tensors pay depends on the model, the processor and the batch: on processors
+// without instructions for bfloat16 it is many times slower, on others twice as fast. So forward and backward of a
+// micro-batch of noise are timed with each setting, on all ranks at once, since they share memory and cores; what
+// counts is the slowest rank. The usual settings, fp32 and channels_last, are left only for a clear gain, so that noise
+// does not choose.
 #pragma once
 
 #include <cstdint>

@@ -42,8 +42,8 @@ struct StepReport {
   double seconds = 0;       // of this step
   // "train/loss", "train/learning_rate", "train/gradient_norm", the stage's own, "perf/images_per_second",
   // "perf/data_wait", "perf/exposed_communication" (seconds of rank 0), "perf/overlap" (share of the communication that
-  // backward hid), "perf/bus_bandwidth/bucket_<n>" (GB/s; more than one rank), "data/damaged" (MicroBatchResult::damaged
-  // of all ranks).
+  // backward hid), "perf/bus_bandwidth/bucket_<n>" (GB/s; more than one rank), "data/damaged"
+  // (MicroBatchResult::damaged of all ranks).
   std::vector<std::pair<std::string, double>> figures;
 };
 

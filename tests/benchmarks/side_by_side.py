@@ -1,62 +1,106 @@
-"""cskd's training step and all-reduce beside PyTorch DDP's over Gloo: two ranks, one thread each, float32, channels last, the same model and
-batch, in turns within one run. Prints a table of medians and ratios (above 1: cskd is faster). "Returning" is cskd's step when freed memory
-goes back to the system (runtime/freed_memory.h), as it does in PyTorch.
+"""cskd's training step and all-reduce beside PyTorch DDP's over Gloo: two ranks, one thread each, the same weights and batches, in turns within
+one run. Prints tables of medians and ratios; above 1: cskd is faster.
+
+A step is timed in three ways: both in fp32 and channels last (equal settings); cskd with what its start-up probe picks; and DDP as it is without
+further settings, fp32 and contiguous. From the equal settings the losses of the first 20 steps are compared as well. "Bare" is cskd's step on one
+rank without the gradient reducer, beside the same with it.
 
   cmake --build build/release --target cskd
-  .venv/bin/python tests/benchmarks/side_by_side.py [--rounds 5] [--only vit]
+  .venv/bin/python tests/benchmarks/side_by_side.py [--rounds 3] [--only vit]
 """
 
 import argparse
 import json
-import math
 import os
 import pathlib
 import statistics
 import subprocess
 import sys
+import tempfile
 
 ROOT = pathlib.Path(__file__).parents[2]
+CSKD = ROOT / "build/release/cskd"
+DDP = ROOT / "tests/benchmarks/ddp_steps.py"
 RANKS = 2
-CASES = [("step", "mobilenetv3_small_100", "128", "16", "20"), ("step", "vit_tiny_patch16_224", "224", "4", "8"),
-         ("all-reduce", "25000", "200"), ("all-reduce", "1000000", "100"), ("all-reduce", "6500000", "30")]
+# Encoder, pixels, images of a rank, steps that count.
+STEPS = [("mobilenetv3_small_100", 128, 16, 17), ("mobilenetv3_large_100", 224, 16, 6), ("resnet50", 224, 8, 4), ("vit_small_patch16_224", 224, 8, 4)]
+# Steps whose losses are compared, on smaller pictures.
+LOSSES = {"mobilenetv3_small_100": 128, "mobilenetv3_large_100": 128, "resnet50": 64, "vit_small_patch16_224": 64}
+ALL_REDUCES = [(1, 500), (25_000, 200), (250_000, 200), (1_000_000, 100), (6_500_000, 30), (25_000_000, 15)]
 
 
-def our_words(case):
-    """The options of `cskd bench` for a case."""
-    if case[0] == "step":
-        names = ("--encoder", "--image-size", "--batch", "--steps")
-    else:
-        names = ("--numbers", "--repeats")
-    return [case[0], *(word for pair in zip(names, case[1:]) for word in pair), "--json"]
-
-
-def seconds_of(command, **variables):
-    """The median of what one process group measured."""
-    environment = {**os.environ, **variables, "OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
+def output_of(command):
+    """What one process group printed, as JSON."""
+    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
                    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    process = subprocess.run(command, capture_output=True, text=True, timeout=300, env=environment, check=False)
+    process = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600, env=environment, check=False)
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{process.stderr}")
-    found = json.loads(process.stdout[process.stdout.index("{"):])
-    return statistics.median(found["seconds"] if "seconds" in found else found["cases"][0]["seconds"])
+    return json.loads(process.stdout[process.stdout.index("{"):])
+
+
+def cskd(*words, ranks=RANKS):
+    return output_of(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", ranks, CSKD, "bench", *words, "--json"])
+
+
+def ddp(*words):
+    return output_of([sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}", DDP, *words])
+
+
+def median(runs, key="seconds"):
+    return statistics.median(value for run in runs for value in run[key])
+
+
+def compare_steps(case, rounds):
+    encoder, pixels, batch, steps = case
+    ours = ["step", "--encoder", encoder, "--image-size", pixels, "--batch", batch, "--steps", steps]
+    runs = {name: [] for name in ("cskd", "ddp", "probed", "ddp default", "reduced", "bare")}
+    for _ in range(rounds):
+        runs["cskd"].append(cskd(*ours))
+        runs["ddp"].append(ddp("step", encoder, pixels, batch, steps, "channels_last"))
+        runs["probed"].append(cskd(*ours, "--precision", "auto", "--memory-format", "auto"))
+        runs["ddp default"].append(ddp("step", encoder, pixels, batch, steps, "contiguous"))
+        runs["reduced"].append(cskd(*ours, ranks=1))
+        runs["bare"].append(cskd(*ours, "--bare", ranks=1))
+    ms = {name: 1000 * median(each) for name, each in runs.items()}
+    ratios = " ".join(f"{statistics.median(theirs['seconds']) / our['median']:.2f}" for our, theirs in zip(runs["cskd"], runs["ddp"], strict=True))
+    picked = statistics.mode(f"{run['precision']}, {run['memory_format']}" for run in runs["probed"])
+    exposed = 100 * median(runs["cskd"], "exposed_seconds") / median(runs["cskd"])
+    print(f"| {encoder}, {pixels} pixels, {batch} a rank | {ms['cskd']:.1f} | {ms['ddp']:.1f} | {ms['ddp'] / ms['cskd']:.2f} | {ratios} | {picked} | "
+          f"{ms['probed']:.1f} | {ms['ddp default']:.1f} | {ms['ddp default'] / ms['probed']:.2f} | {exposed:.1f} % | "
+          f"{100 * (ms['reduced'] / ms['bare'] - 1):+.1f} % |", flush=True)
+
+
+def compare_losses(encoder, folder):
+    """The greatest relative difference of the losses of 20 steps."""
+    pixels, batch, steps = LOSSES[encoder], 8, 17
+    weights = pathlib.Path(folder) / "weights.safetensors"
+    subprocess.run([sys.executable, DDP, "weights", encoder, str(pixels), str(weights)], check=True, timeout=300)
+    ours = cskd("step", "--encoder", encoder, "--image-size", pixels, "--batch", batch, "--steps", steps, "--weights", weights)["losses"]
+    theirs = ddp("step", encoder, pixels, batch, steps, "channels_last")["losses"]
+    return max(abs(one - other) / other for one, other in zip(ours, theirs, strict=True))
 
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--only", default="", help="cases whose words contain this")
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--only", default="", help="cases whose name contains this")
     arguments = parser.parse_args()
-    ours = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(RANKS), ROOT / "build/release/cskd", "bench"]
-    theirs = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}", ROOT / "tests/benchmarks/ddp_steps.py"]
-    print(f"{'case':<44} {'cskd ms':>9} {'DDP ms':>9} {'ratio':>6} {'returning ms':>13}   ratio of each round")
-    for case in (case for case in CASES if arguments.only in " ".join(case)):
-        rounds = [(seconds_of(ours + our_words(case)), seconds_of(theirs + list(case)),
-                   seconds_of([*ours, *our_words(case), "--return-memory"]) if case[0] == "step" else math.nan)
-                  for _ in range(arguments.rounds)]
-        cskd, ddp, returning = (1000 * statistics.median(column) for column in zip(*rounds))
-        each = " ".join(f"{theirs_once / ours_once:.2f}" for ours_once, theirs_once, _ in rounds)
-        without = "" if math.isnan(returning) else f"{returning:.2f}"
-        print(f"{' '.join(case):<44} {cskd:>9.2f} {ddp:>9.2f} {ddp / cskd:>6.2f} {without:>13}   {each}", flush=True)
+    print("| step | cskd ms | DDP ms | ratio | of each round | probe picks | cskd probed ms | DDP default ms | ratio | exposed | reducer at 1 rank |")
+    print("|---|---|---|---|---|---|---|---|---|---|---|")
+    for case in (case for case in STEPS if arguments.only in case[0]):
+        compare_steps(case, arguments.rounds)
+    print("\n| losses of 20 steps | greatest relative difference |\n|---|---|")
+    with tempfile.TemporaryDirectory() as folder:
+        for encoder in (encoder for encoder in LOSSES if arguments.only in encoder):
+            print(f"| {encoder}, {LOSSES[encoder]} pixels | {compare_losses(encoder, folder):.1e} |", flush=True)
+    print("\n| all-reduce of numbers | cskd ms | Gloo ms | ratio | of each round |\n|---|---|---|---|---|")
+    for numbers, repeats in (case for case in ALL_REDUCES if arguments.only in "all-reduce"):
+        rounds = [(cskd("all-reduce", "--numbers", numbers, "--repeats", repeats)["cases"][0]["median"],
+                   statistics.median(ddp("all-reduce", numbers, repeats)["seconds"])) for _ in range(arguments.rounds)]
+        ours, theirs = (1000 * statistics.median(column) for column in zip(*rounds, strict=True))
+        each = " ".join(f"{theirs_once / ours_once:.1f}" for ours_once, theirs_once in rounds)
+        print(f"| {numbers:,} | {ours:.3f} | {theirs:.3f} | {theirs / ours:.1f} | {each} |", flush=True)
 
 
 if __name__ == "__main__":

@@ -117,8 +117,7 @@ TEST(Communicator, ScattersASum) {
   const int ranks = world->size();
   const at::Tensor own = here(at::arange(6 * ranks, at::kFloat).view({2 * ranks, 3}) + world->rank());
   const at::Tensor part = communicator->reduce_scatter(own);
-  const at::Tensor sum =
-      here(at::arange(6 * ranks, at::kFloat).view({2 * ranks, 3}) * ranks + ranks * (ranks - 1) / 2);
+  const at::Tensor sum = here(at::arange(6 * ranks, at::kFloat).view({2 * ranks, 3}) * ranks + ranks * (ranks - 1) / 2);
   EXPECT_TRUE(part.equal(sum.narrow(0, 2 * world->rank(), 2)));
 }
 

@@ -28,18 +28,26 @@ TEST(DeviceChoice, TakesTheOnlyVisibleGpuOrThatOfTheLocalRank) {
 
 TEST(DeviceChoice, RefusesTwoRanksOnOneGpu) {
   const Uuids one{"GPU-1"};
-  EXPECT_THAT([&] { choose_gpus({{"a", 0, {"GPU-0"}}, {"a", 1, one}, {"a", 2, one}}); },
-              ThrowsMessage<runtime::UsageError>(
-                  AllOf(HasSubstr("ranks 1 and 2 share GPU-1 on a: start one rank for each GPU"),
-                        HasSubstr("CUDA_VISIBLE_DEVICES"))));
+  EXPECT_THAT(
+      [&] {
+        choose_gpus({{"a", 0, {"GPU-0"}}, {"a", 1, one}, {"a", 2, one}});
+      },
+      ThrowsMessage<runtime::UsageError>(AllOf(HasSubstr("ranks 1 and 2 share GPU-1 on a: start one rank for each GPU"),
+                                               HasSubstr("CUDA_VISIBLE_DEVICES"))));
   const Uuids two{"GPU-1", "GPU-2"};
-  EXPECT_THAT([&] { choose_gpus({{"a", 0, two}, {"a", 1, two}, {"a", 2, two}}); },
-              ThrowsMessage<runtime::UsageError>(HasSubstr("rank 2 is number 3 on a, which has 2 GPUs: ")));
+  EXPECT_THAT(
+      [&] {
+        choose_gpus({{"a", 0, two}, {"a", 1, two}, {"a", 2, two}});
+      },
+      ThrowsMessage<runtime::UsageError>(HasSubstr("rank 2 is number 3 on a, which has 2 GPUs: ")));
 }
 
 TEST(DeviceChoice, RefusesRanksWithoutAGpuBesideOthers) {
-  EXPECT_THAT([] { choose_gpus({{"a", 0, {"GPU-1"}}, {"b", 0, {}}}); },
-              ThrowsMessage<runtime::UsageError>(HasSubstr("rank 1 on b sees no GPU, but other ranks do")));
+  EXPECT_THAT(
+      [] {
+        choose_gpus({{"a", 0, {"GPU-1"}}, {"b", 0, {}}});
+      },
+      ThrowsMessage<runtime::UsageError>(HasSubstr("rank 1 on b sees no GPU, but other ranks do")));
 }
 
 TEST(DeviceChoice, TravelsAsText) {

@@ -40,7 +40,8 @@ TEST(Watch, NamesTheRankThatAnExchangeOfTheWorldWaitsFor) {
     error = found.what();
   }
   EXPECT_THAT(error, testing::StartsWith("any: not every rank joined within 0.5 s; rank"));
-  EXPECT_THAT(error, testing::HasSubstr(" in it; rank " + std::to_string(late) + " is not: in 'looking at the sky' for"));
+  EXPECT_THAT(error,
+              testing::HasSubstr(" in it; rank " + std::to_string(late) + " is not: in 'looking at the sky' for"));
   EXPECT_TRUE(world->broken());
   world->set_investigation({});
   // Its thread still answers the others.

@@ -47,9 +47,9 @@ TEST(ComputeProbe, MeasuresWhatIsNotGiven) {
   EXPECT_EQ(nothing.chosen, kPlainHalf);
 
   // The head alone, of an encoder that no gradient reaches.
-  EXPECT_EQ(probe_compute({.encoder = "ViT-demo-16", .image_size = 32, .trains_encoder = false}, *communicator)
-                .cases.size(),
-            4U);
+  EXPECT_EQ(
+      probe_compute({.encoder = "ViT-demo-16", .image_size = 32, .trains_encoder = false}, *communicator).cases.size(),
+      4U);
   EXPECT_THROW(probe_compute({.encoder = "nothing"}, *communicator), runtime::UsageError);
 }
 
