@@ -99,14 +99,17 @@ const char* name_of(distributed::Reduction reduction) {
 double AllReduceFigures::median() const { return median_of(seconds); }
 
 double AllReduceFigures::bus_bandwidth(int ranks) const {
-  return 2.0 * (ranks - 1) / ranks * 4.0 * static_cast<double>(numbers) / median();
+  return distributed::bus_bandwidth(4 * static_cast<std::uint64_t>(numbers), median(), ranks);
 }
 
 double StepFigures::median() const { return median_of(seconds); }
 
 double StepFigures::overlap() const {
-  const double all = median_of(communication);
-  return all > 0 ? std::clamp(1 - median_of(exposed) / all, 0.0, 1.0) : 1;
+  return distributed::ReduceStatistics{.exposed_seconds = median_of(exposed),
+                                       .communication_seconds = median_of(communication),
+                                       .buckets = {},
+                                       .unused = {}}
+      .overlap();
 }
 
 std::vector<AllReduceFigures> run_all_reduce_bench(const AllReduceOptions& options,
@@ -256,12 +259,6 @@ std::string to_text(const StepOptions& options, const StepFigures& figures,
 
 std::string to_json(const StepOptions& options, const StepFigures& figures,
                     const distributed::Communicator& communicator) {
-  Json probe = Json::array();
-  for (const training::ProbeCase& each : figures.probed) {
-    probe.push_back({{"precision", models::name_of(each.settings.precision)},
-                     {"memory_format", models::name_of(each.settings.memory_format)},
-                     {"seconds", each.seconds}});
-  }
   Json buckets = Json::array();
   for (const StepFigures::Bucket& bucket : figures.buckets) {
     buckets.push_back(
@@ -278,7 +275,7 @@ std::string to_json(const StepOptions& options, const StepFigures& figures,
               {"bare", options.bare},
               {"precision", models::name_of(figures.settings.precision)},
               {"memory_format", models::name_of(figures.settings.memory_format)},
-              {"probe", probe},
+              {"probe", training::to_json(figures.probed)},
               {"seconds", figures.seconds},
               {"exposed_seconds", figures.exposed},
               {"communication_seconds", figures.communication},

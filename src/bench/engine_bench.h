@@ -23,8 +23,7 @@ struct AllReduceFigures {
   std::vector<double> seconds;  // of each repeat, of the slowest rank
 
   double median() const;
-  // What every link has to carry, however it is done: 2 (R - 1) / R of the bytes, over the median. Bytes/s.
-  // https://github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md
+  // distributed::bus_bandwidth() by the median.
   double bus_bandwidth(int ranks) const;
 };
 

@@ -80,9 +80,8 @@ struct GradientReducer::State {
   bool sending = false;
 };
 
-double BucketTiming::bus_bandwidth(int ranks) const {
-  const double time = seconds();
-  return time > 0 ? 2.0 * (ranks - 1) / ranks * static_cast<double>(bytes) / time : 0;
+double bus_bandwidth(std::uint64_t bytes, double seconds, int ranks) {
+  return seconds > 0 ? 2.0 * (ranks - 1) / ranks * static_cast<double>(bytes) / seconds : 0;
 }
 
 double ReduceStatistics::overlap() const {

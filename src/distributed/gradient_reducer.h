@@ -31,6 +31,10 @@ struct ReducerOptions {
   bool compress = false;
 };
 
+// What every link carries in an all-reduce of so many bytes between `ranks`, however it is done, 2 (R - 1) / R of them,
+// over its time: bytes/s; 0 when it took none. https://github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md
+double bus_bandwidth(std::uint64_t bytes, double seconds, int ranks);
+
 // A bucket on its way, as this rank saw it: what it waited for another rank is part of it.
 struct BucketTiming {
   std::string label;
@@ -39,9 +43,7 @@ struct BucketTiming {
   Collective::Time started, ended;
 
   double seconds() const { return std::chrono::duration<double>(ended - started).count(); }
-  // What every link carries, 2 (R - 1) / R of the bytes, over seconds(): bytes/s.
-  // https://github.com/NVIDIA/nccl-tests, doc/PERFORMANCE.md
-  double bus_bandwidth(int ranks) const;
+  double bus_bandwidth(int ranks) const { return distributed::bus_bandwidth(bytes, seconds(), ranks); }
 };
 
 // What one step's communication cost.

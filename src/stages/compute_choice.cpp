@@ -27,11 +27,6 @@ Json subject_of(const training::ProbeOptions& probe, const Context& context) {
           {"communicator", context.communicator.name()}};
 }
 
-Json to_json(const ComputeSettings& settings) {
-  return {{"precision", models::name_of(settings.precision)},
-          {"memory_format", models::name_of(settings.memory_format)}};
-}
-
 // The choice of an earlier start; nullopt: none, or of another subject.
 std::optional<ComputeSettings> recorded(const std::filesystem::path& path, const Json& subject) {
   std::ifstream file(path);
@@ -52,13 +47,11 @@ std::optional<ComputeSettings> recorded(const std::filesystem::path& path, const
 }
 
 void record(const std::filesystem::path& path, const Json& subject, const training::ProbeResult& result) {
-  Json cases = Json::array();
-  for (const training::ProbeCase& each : result.cases) {
-    Json entry = to_json(each.settings);
-    entry["seconds"] = each.seconds;
-    cases.push_back(entry);
-  }
-  const Json file{{"subject", subject}, {"chosen", to_json(result.chosen)}, {"cases", cases}};
+  const Json file{{"subject", subject},
+                  {"chosen",
+                   {{"precision", models::name_of(result.chosen.precision)},
+                    {"memory_format", models::name_of(result.chosen.memory_format)}}},
+                  {"cases", training::to_json(result.cases)}};
   runtime::write_file_atomically(path, file.dump(2) + "\n");
 }
 

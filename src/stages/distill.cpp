@@ -29,6 +29,11 @@ std::uint64_t labelled_samples(const config::Distill& distill) {
   return (batch > 0 ? batch : distill.training().global_batch()) / micro_batches;
 }
 
+// Unlabelled pictures of a micro-batch.
+std::uint64_t unlabelled_samples(const config::Distill& distill) {
+  return distill.training().global_batch() / distill.training().micro_batches();
+}
+
 // What the aesthetics teacher says of each picture of a set: its distribution over bins, the mean over the weak views,
 // and how far it can be trusted.
 struct PseudoLabels {
@@ -88,7 +93,7 @@ class DistillStage : public ModelStage {
 
   void start(std::uint64_t step) override {
     const std::uint64_t labelled = labelled_samples(settings_);
-    const std::uint64_t unlabelled = static_cast<std::uint64_t>(micro_batch_images()) - labelled;
+    const std::uint64_t unlabelled = unlabelled_samples(settings_);
     const std::uint64_t views = settings_.consistency_weight() > 0 ? 2 : 1;
     loader_.emplace(context_, name(), settings_.training(), step,
                     MicroBatchMaker<DistillBatch>{.begin =
@@ -146,8 +151,7 @@ class DistillStage : public ModelStage {
   }
 
   std::int64_t micro_batch_images() const override {
-    const std::uint64_t unlabelled = settings_.training().global_batch() / settings_.training().micro_batches();
-    return static_cast<std::int64_t>(labelled_samples(settings_) + unlabelled);
+    return static_cast<std::int64_t>(labelled_samples(settings_) + unlabelled_samples(settings_));
   }
 
   std::string batch_text() const override { return samples_text(corpus_->corpus(), last_samples_); }

@@ -77,6 +77,16 @@ ComputeSettings choose(const std::vector<ProbeCase>& cases) {
   return bf16 != nullptr && bf16->seconds * kBf16Gain <= fp32->seconds ? bf16->settings : fp32->settings;
 }
 
+nlohmann::ordered_json to_json(const std::vector<ProbeCase>& cases) {
+  nlohmann::ordered_json list = nlohmann::ordered_json::array();
+  for (const ProbeCase& each : cases) {
+    list.push_back({{"precision", models::name_of(each.settings.precision)},
+                    {"memory_format", models::name_of(each.settings.memory_format)},
+                    {"seconds", each.seconds}});
+  }
+  return list;
+}
+
 ProbeResult probe_compute(const ProbeOptions& options, distributed::Communicator& communicator) {
   ProbeResult result;
   for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {

@@ -13,6 +13,8 @@
 #include <string>
 #include <vector>
 
+#include <nlohmann/json.hpp>
+
 #include "distributed/communicator.h"
 #include "models/compute_settings.h"
 
@@ -45,6 +47,9 @@ constexpr double kBf16Gain = 1.1;
 
 // REQUIRES: cases is not empty
 models::ComputeSettings choose(const std::vector<ProbeCase>& cases);
+
+// [{"precision", "memory_format", "seconds"}]
+nlohmann::ordered_json to_json(const std::vector<ProbeCase>& cases);
 
 // Collective; the same on every rank. Takes the time of a few micro-batches, and the memory of a second model. Throws
 // UsageError as make_encoder().
