@@ -10,6 +10,7 @@ import argparse
 import dataclasses
 import json
 import math
+import os
 import pathlib
 import statistics
 import sys
@@ -20,6 +21,7 @@ MIB = 1 << 20
 # Seconds to start, seconds of a hop inside a node and between nodes, share of the bus bandwidth: NCCL's own cost model (src/graph/tuning.cc).
 NCCL = {("ring", "LL128"): (14.0e-6, 1.9e-6, 4.0e-6, 0.92), ("ring", "Simple"): (8.4e-6, 3.4e-6, 14.0e-6, 1.0),
         ("tree", "LL128"): (14.0e-6, 1.25e-6, 8.5e-6, 0.92 * 120 / 128), ("tree", "Simple"): (8.4e-6, 4.0e-6, 14.0e-6, 0.92)}
+TREE_LL128_ONE_NODE = 0.92 * 7 / 9  # share of the bus bandwidth inside one node
 # Images/s in training with mixed precision: ratios of networks that were published for both GPUs.
 A100_TO_3090 = {"transformer": 1030 / 392.99, "convolution": 2489 / 1751.72}
 H100_TO_A100 = 1428 / 693
@@ -86,10 +88,19 @@ def rates(kind, on_3090):
 MODELS = [Model("ViT-S/16", vit(384, 12, 16, 1536), rates("transformer", 1057.92), (32, 64, 128, 256, 512)),
           Model("ViT-L/14", vit(1024, 24, 14, 4096), rates("transformer", 85.06), (8, 16, 32, 64, 128)),
           Model("MobileNetV3-Large", MOBILENET_V3, rates("convolution", 2732.43), (64, 128, 256, 512, 1024))]
-VIT_B, VIT_G = Model("ViT-B/16", vit(768, 12, 16, 3072), {"A100": 1030}, (1024,)), Model("ViT-g/14", vit(1408, 40, 14, 6144), {"H100": 1428 / 8}, (64,))
-# Measured by others: (model, network, GPUs, images/s of a GPU over those of a GPU among `base`, base).
-PUBLISHED = [(VIT_B, NETWORKS[1], 8, 0.98, 1),
-             *((VIT_G, NETWORKS[0], 8 * nodes, rate / nodes / 1428, 8) for nodes, rate in ((2, 2846), (4, 5737), (8, 11222), (16, 21561)))]
+VIT_B = Model("ViT-B/16", vit(768, 12, 16, 3072), {"A100": 1030}, (1024,))
+VIT_G = Model("ViT-g/14", vit(1408, 40, 14, 6144), {"A100": 693 / 8, "H100": 1428 / 8}, (64,))
+# All gradients in one bucket: no overlap, the least that the model can give.
+B0, B4 = (Model(f"EfficientNet-{name}", [([numbers], 1)], {"A100": rate}, (batch,))
+          for name, numbers, rate, batch in (("B0", 5_290_000, 2489, 256), ("B4", 19_340_000, 331, 128)))
+# Measured by others: model, network, GPUs whose speed is 100 %, images/s of them, images/s of more GPUs.
+PUBLISHED = [(VIT_B, NETWORKS[1], 1, 1, {8: 0.98 * 8}), (VIT_G, NETWORKS[1], 8, 693, {16: 1347, 32: 2642, 64: 5454, 128: 10644}),
+             (VIT_G, NETWORKS[0], 8, 1428, {16: 2846, 32: 5737, 64: 11222, 128: 21561}), (B0, NETWORKS[1], 1, 2489, {8: 16652, 16: 29332}),
+             (B4, NETWORKS[1], 1, 331, {8: 2570, 16: 4813, 32: 9425, 64: 18900})]
+# All-reduces measured by others: where, network of the model, GPUs, bus bandwidth in GB/s of so many MiB.
+MEASURED = [("8 x A100", NETWORKS[1], 8, {1: 18.0, 32: 138.49, 512: 222.72}), ("8 x H200", NETWORKS[0], 8, {1: 39.93, 32: 275.84, 512: 450.29}),
+            ("24 x A100, HDR", NETWORKS[1], 24, {127: 95.74}), ("32 x B200, EFA", NETWORKS[0], 32, {1: 5.37, 32: 91.19, 512: 326.9}),
+            ("128 x H100, links not stated", NETWORKS[0], 128, {64: 150}), ("1,984 x H200, links not stated", NETWORKS[0], 1984, {512: 350})]
 
 
 def all_reduce(size, gpus, network):
@@ -99,7 +110,8 @@ def all_reduce(size, gpus, network):
     nodes = math.ceil(gpus / NODE)
     bandwidth = network.inside if nodes == 1 else min(network.inside, network.between)
     times = []
-    for (algorithm, _), (start, near, far, share) in NCCL.items():
+    for (algorithm, protocol), (start, near, far, share) in NCCL.items():
+        share = TREE_LL128_ONE_NODE if (algorithm, protocol, nodes) == ("tree", "LL128", 1) else share
         far = far + network.extra if network.hop is None else network.hop
         if algorithm == "ring":
             hops, carried = 2 * (gpus - nodes) * near + 2 * (nodes - 1) * far, 2 * (gpus - 1) / gpus * size
@@ -213,11 +225,19 @@ def print_tables(networks, gpus, variation, options):
     print_table(f"Efficiency in % if the network or the buckets were others, {first.name}, {largest:,} GPUs", ["", *changed],
                 [[model.name, *(efficiency(model, network, largest, None, dataclasses.replace(options, **change)) for network, change in changed.values())]
                  for model in MODELS])
+    halves = {"as above": (1, 1), "half the bandwidth": (0.5, 1), "double": (2, 1), "GPUs half as fast": (1, 0.5), "twice as fast": (1, 2)}
+    print_table(f"Efficiency in % with other bandwidths between nodes, and other speeds of the GPUs, {largest:,} GPUs", ["", *halves], [
+        [f"{model.name}, {network.name}", *(efficiency(dataclasses.replace(model, rates={gpu: speed * rate for gpu, rate in model.rates.items()}),
+                                                       dataclasses.replace(network, between=width * network.between), largest, None, options)
+                                            for width, speed in halves.values())] for model in MODELS for network in networks])
     if networks is NETWORKS:
-        print_table("Efficiency in % beside published measurements", ["", "of", "measured", "model", "ranks differ"], [
-            [f"{model.name}, {model.batch} images of a GPU, {gpus} x {network.gpu}", f"{base} GPU{'s' if base > 1 else ''}", measured,
+        print_table("Efficiency in % beside published training", ["", "of", "measured", "model", "ranks differ"], [
+            [f"{model.name}, {model.batch} images of a GPU, {gpus} x {network.gpu}", f"{base} GPU{'s' if base > 1 else ''}", rate / gpus * base / alone,
              *(efficiency(model, network, gpus, None, Options(variation=each), base) for each in (0, variation))]
-            for model, network, gpus, measured, base in PUBLISHED])
+            for model, network, base, alone, rates in PUBLISHED for gpus, rate in rates.items()])
+        print_table("Bus bandwidth in GB/s beside published all-reduces", ["", "MiB", "measured", "model"], [
+            [name, str(size), f"{rate:.0f}", f"{2 * (gpus - 1) / gpus * size * MIB / all_reduce(size * MIB, gpus, network) / 1e9:.0f}"]
+            for name, network, gpus, rates in MEASURED for size, rate in rates.items()])
 
 
 def draw(variation):
@@ -275,6 +295,8 @@ def check():
         for overlap in (True, False):
             found = step(single, plain, gpus, 50, Options(overlap)).seconds
             claims[f"closed form, {gpus} GPUs, overlap {overlap}"] = math.isclose(found, 0.5 + seconds + 28e6 / 3.35e12)
+    small = 14.0e-6 + 14 * 1.25e-6 + 2000 / (0.92 * 7 / 9 * 100e9)
+    claims["closed form of a small all-reduce in a node"] = math.isclose(all_reduce(1000, 8, plain), small)
     for model, parameters in zip(MODELS, (21_665_664, 303_178_752, 4_202_032), strict=True):
         filled = buckets(model.layers)
         claims[f"parameters of {model.name}"] = model.numbers == parameters + sum(model.layers[-1][0])
@@ -331,10 +353,15 @@ def main():
     if fitted[2]:
         print_table(f"Fitted: alpha {1e6 * fitted[0]:.2f} us, beta {fitted[1] / 1e9:.2f} GB/s", ["bytes", "measured, ms", "error of the fit, %"],
                     [[f"{size:,}", f"{1000 * seconds:.4f}", error] for size, seconds, error in fitted[2]])
-    print_tables(networks, given.gpus, given.variation, options)
     if given.draw:
         draw(given.variation)
+    print_tables(networks, given.gpus, given.variation, options)
 
 
 if __name__ == "__main__":
-    main()
+    try:
+        main()
+        sys.stdout.flush()
+    except BrokenPipeError:  # whoever read, such as head, has left; a null device keeps the interpreter's last flush quiet
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(1)

@@ -24,13 +24,23 @@ namespace {
 // Elements that one MPI call takes at most: its counts are ints.
 constexpr std::int64_t kMostElements = 1 << 28;
 
+// How long a thread looks again and again, letting others run, before it sleeps: to be woken takes longer than a small
+// operation does.
+constexpr std::chrono::microseconds kLook{50};
+
+template <typename IsThere>
+void look_for(const IsThere& is_there) {
+  const auto end = std::chrono::steady_clock::now() + kLook;
+  while (!is_there() && std::chrono::steady_clock::now() < end) std::this_thread::yield();
+}
+
 // One call for the thread; whoever waits and the thread both hold it.
 struct Task {
   std::function<void()> run;
   std::uint64_t number = 0;
   std::mutex mutex;
   std::condition_variable done_changed;
-  bool done = false;
+  std::atomic<bool> done{false};  // set under the mutex
   std::exception_ptr error;
 };
 
@@ -43,18 +53,21 @@ struct Shared {
   std::mutex mutex;
   std::condition_variable changed;
   std::deque<std::shared_ptr<Task>> tasks;
+  std::atomic<bool> has_tasks{false};  // set under the mutex, as stopping
   bool stopping = false;
 };
 
 void serve(const std::shared_ptr<Shared>& shared) {
   for (;;) {
     std::shared_ptr<Task> task;
+    look_for([&] { return shared->has_tasks.load(); });
     {
       std::unique_lock lock(shared->mutex);
       shared->changed.wait(lock, [&] { return shared->stopping || !shared->tasks.empty(); });
       if (shared->tasks.empty()) return;
       task = shared->tasks.front();
       shared->tasks.pop_front();
+      shared->has_tasks = !shared->tasks.empty();
     }
     std::exception_ptr error;
     shared->journal->start(task->number);
@@ -154,8 +167,9 @@ class MpiCommunicator : public Communicator {
    public:
     MpiWork(std::shared_ptr<Task> task, MpiCommunicator& owner) : task_(std::move(task)), owner_(owner) {}
     void wait() override {
+      look_for([this] { return task_->done.load(); });
       std::unique_lock lock(task_->mutex);
-      if (!task_->done_changed.wait_for(lock, owner_.timeout(), [this] { return task_->done; })) {
+      if (!task_->done_changed.wait_for(lock, owner_.timeout(), [this] { return task_->done.load(); })) {
         owner_.time_out(task_->number);
       }
       if (task_->error) {
@@ -186,6 +200,7 @@ class MpiCommunicator : public Communicator {
     {
       const std::lock_guard lock(shared_->mutex);
       shared_->tasks.push_back(task);
+      shared_->has_tasks = true;
     }
     shared_->changed.notify_all();
     return std::make_unique<MpiWork>(task, *this);
