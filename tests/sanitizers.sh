@@ -1,13 +1,14 @@
 #!/usr/bin/env bash
-# Builds the data path's tests with sanitizers and runs them.
+# Builds the data path's and the engine's tests with sanitizers and runs them.
 set -euo pipefail
 
 usage() {
   cat <<'END'
 usage: tests/sanitizers.sh
 
-Runs the tests of decoding, resizing and loading under AddressSanitizer and UndefinedBehaviorSanitizer, then those with threads under
-ThreadSanitizer. Anything that one of them finds ends it with exit code 1.
+Runs the tests of decoding, resizing and loading under AddressSanitizer and UndefinedBehaviorSanitizer, then those with threads, and
+communicators, reducer, journal and watch on 1, 2 and 4 ranks, under ThreadSanitizer. Anything that one of them finds ends it with exit
+code 1.
 END
 }
 
@@ -27,20 +28,45 @@ esac
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."
 cores=$(env -u OMP_NUM_THREADS -u OMP_THREAD_LIMIT nproc)
 
-check() { # SANITIZER
+failed() { # LOG WHAT
+  tail -n 60 "$1" >&2
+  printf '[failed] %s: see %s\n' "$2" "$1" >&2
+  return 1
+}
+
+build() { # FOLDER TARGET...
+  cmake --build "$1" -j"$cores" --target "${@:2}" >"$1.log" 2>&1 || { grep -E 'error|FAILED' "$1.log" >&2 && return 1; }
+}
+
+check_data() { # SANITIZER
   local build=build/sanitizers/$1 start=$SECONDS
   mkdir -p "$build"
   cmake -S tests/sanitizers -B "$build" -G Ninja -DCSKD_SANITIZER="$1" >"$build.log" 2>&1 || { cat "$build.log" >&2 && return 1; }
-  cmake --build "$build" -j"$cores" >"$build.log" 2>&1 || { grep -E 'error|FAILED' "$build.log" >&2 && return 1; }
+  build "$build" sanitized_data
   # A report ends the program at once; its text must not drown in the logged warnings.
-  if ! timeout 600 "$build/sanitized_data" --gtest_brief=1 >"$build.log" 2>&1; then
-    tail -n 60 "$build.log" >&2
-    printf '[failed] %s sanitizer: see %s\n' "$1" "$build.log" >&2
-    return 1
-  fi
-  printf '[ok] %s sanitizer %s in %s s\n' "$1" "$(grep -Eo '[0-9]+ tests' "$build.log" | head -n 1)" $((SECONDS - start))
+  timeout 600 "$build/sanitized_data" --gtest_brief=1 >"$build.log" 2>&1 || failed "$build.log" "$1 sanitizer, data path"
+  printf '[ok] %s sanitizer, data path: %s in %s s\n' "$1" "$(grep -Eo '[0-9]+ tests' "$build.log" | head -n 1)" $((SECONDS - start))
+}
+
+# LibTorch and Open MPI are not instrumented: what they do among themselves is left out.
+check_engine() {
+  local build=build/tsan start=$SECONDS ranks
+  mkdir -p "$build"
+  cmake --preset tsan >"$build.log" 2>&1 || { cat "$build.log" >&2 && return 1; }
+  build "$build" test_distributed test_communicator test_watch
+  export TSAN_OPTIONS=$TSAN_OPTIONS:ignore_noninstrumented_modules=1
+  export OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 OMPI_MCA_mpi_yield_when_idle=1
+  timeout 60 "$build/test_distributed" --gtest_brief=1 >"$build.log" 2>&1 || failed "$build.log" 'thread sanitizer, engine'
+  for ranks in 1 2 4; do
+    timeout 120 mpirun --oversubscribe -n $ranks "$build/test_communicator" mpi --gtest_brief=1 >"$build.log" 2>&1 ||
+      failed "$build.log" "thread sanitizer, engine on $ranks ranks"
+  done
+  timeout 60 mpirun --oversubscribe -n 2 "$build/test_watch" --gtest_brief=1 >"$build.log" 2>&1 ||
+    failed "$build.log" 'thread sanitizer, watch on 2 ranks'
+  printf '[ok] thread sanitizer, engine on 1, 2 and 4 ranks in %s s\n' $((SECONDS - start))
 }
 
 export ASAN_OPTIONS=detect_leaks=1 TSAN_OPTIONS=halt_on_error=1 UBSAN_OPTIONS=print_stacktrace=1
-check address
-check thread
+check_data address
+check_data thread
+check_engine

@@ -1,9 +1,5 @@
 """Efficiency of a data-parallel training step on up to 4,096 GPUs, by an alpha-beta model: forward, backward that completes buckets of gradients,
 one stream of all-reduces, optimiser. Prints the tables of docs/scaling.md, which names the source of every number here; nothing is measured.
-
-  python3 docs/scaling/simulate.py [--draw]             # --draw: writes docs/scaling/efficiency.svg as well
-  python3 docs/scaling/simulate.py --measured FILE      # between nodes as `cskd bench all-reduce --json` measured it
-  python3 docs/scaling/simulate.py --check
 """
 
 import argparse
@@ -16,12 +12,10 @@ import statistics
 import sys
 
 GPUS = (8, 64, 256, 512, 1024, 2048, 4096)
-NODE = 8  # GPUs that NVLink connects
-MIB = 1 << 20
+NODE, MIB = 8, 1 << 20  # GPUs that NVLink connects, bytes
 # Seconds to start, seconds of a hop inside a node and between nodes, share of the bus bandwidth: NCCL's own cost model (src/graph/tuning.cc).
 NCCL = {("ring", "LL128"): (14.0e-6, 1.9e-6, 4.0e-6, 0.92), ("ring", "Simple"): (8.4e-6, 3.4e-6, 14.0e-6, 1.0),
         ("tree", "LL128"): (14.0e-6, 1.25e-6, 8.5e-6, 0.92 * 120 / 128), ("tree", "Simple"): (8.4e-6, 4.0e-6, 14.0e-6, 0.92)}
-TREE_LL128_ONE_NODE = 0.92 * 7 / 9  # share of the bus bandwidth inside one node
 # Images/s in training with mixed precision: ratios of networks that were published for both GPUs.
 A100_TO_3090 = {"transformer": 1030 / 392.99, "convolution": 2489 / 1751.72}
 H100_TO_A100 = 1428 / 693
@@ -61,38 +55,29 @@ class Model:
         return sum(sum(parameters) for parameters, _ in self.layers)
 
 
-def projector(width):
-    return [768 * width, 768], 768 * width
-
-
 def vit(width, depth, patch, hidden):
     patches, stem = (224 // patch) ** 2, 3 * patch * patch * width
     tokens, norm = patches + 1, ([width, width], 0)
     block = [norm, ([3 * width * width, 3 * width], 3 * width * width * tokens), ([], 2 * tokens * tokens * width),
              ([width * width, width], width * width * tokens), norm,
              ([hidden * width, hidden], hidden * width * tokens), ([hidden * width, width], hidden * width * tokens)]
-    return [([width, tokens * width, stem, width], stem * patches), *block * depth, norm, projector(width)]
+    return [([width, tokens * width, stem, width], stem * patches), *block * depth, norm, ([768 * width, 768], 768 * width)]
 
 
 # Of timm's mobilenetv3_large_100 at 224 pixels; the parameters of a block as one.
 MOBILENET_V3 = [*(([numbers], macs) for numbers, macs in (
     (464, 5419008), (464, 5017600), (3440, 19468288), (4440, 12870144), (10328, 9091584), (20992, 9886080), (20992, 9886080), (32080, 11712960),
     (34760, 6624800), (31992, 6094816), (31992, 6094816), (214424, 19025280), (386120, 30914688), (429224, 21069216), (797360, 16689600),
-    (797360, 16689600), (155520, 7526400))), ([1228800, 1280], 1228800), projector(1280)]
-
-
-def rates(kind, on_3090):
-    return {"A100": on_3090 * A100_TO_3090[kind], "H100": on_3090 * A100_TO_3090[kind] * H100_TO_A100}
-
-
-MODELS = [Model("ViT-S/16", vit(384, 12, 16, 1536), rates("transformer", 1057.92), (32, 64, 128, 256, 512)),
-          Model("ViT-L/14", vit(1024, 24, 14, 4096), rates("transformer", 85.06), (8, 16, 32, 64, 128)),
-          Model("MobileNetV3-Large", MOBILENET_V3, rates("convolution", 2732.43), (64, 128, 256, 512, 1024))]
+    (797360, 16689600), (155520, 7526400))), ([1228800, 1280], 1228800), ([768 * 1280, 768], 768 * 1280)]
+MODELS = [Model(name, layers, {"A100": rate * A100_TO_3090[kind], "H100": rate * A100_TO_3090[kind] * H100_TO_A100}, batches)
+          for name, layers, kind, rate, batches in (
+              ("ViT-S/16", vit(384, 12, 16, 1536), "transformer", 1057.92, (32, 64, 128, 256, 512)),
+              ("ViT-L/14", vit(1024, 24, 14, 4096), "transformer", 85.06, (8, 16, 32, 64, 128)),
+              ("MobileNetV3-Large", MOBILENET_V3, "convolution", 2732.43, (64, 128, 256, 512, 1024)))]
 VIT_B = Model("ViT-B/16", vit(768, 12, 16, 3072), {"A100": 1030}, (1024,))
 VIT_G = Model("ViT-g/14", vit(1408, 40, 14, 6144), {"A100": 693 / 8, "H100": 1428 / 8}, (64,))
 # All gradients in one bucket: no overlap, the least that the model can give.
-B0, B4 = (Model(f"EfficientNet-{name}", [([numbers], 1)], {"A100": rate}, (batch,))
-          for name, numbers, rate, batch in (("B0", 5_290_000, 2489, 256), ("B4", 19_340_000, 331, 128)))
+B0, B4 = Model("EfficientNet-B0", [([5_290_000], 1)], {"A100": 2489}, (256,)), Model("EfficientNet-B4", [([19_340_000], 1)], {"A100": 331}, (128,))
 # Measured by others: model, network, GPUs whose speed is 100 %, images/s of them, images/s of more GPUs.
 PUBLISHED = [(VIT_B, NETWORKS[1], 1, 1, {8: 0.98 * 8}), (VIT_G, NETWORKS[1], 8, 693, {16: 1347, 32: 2642, 64: 5454, 128: 10644}),
              (VIT_G, NETWORKS[0], 8, 1428, {16: 2846, 32: 5737, 64: 11222, 128: 21561}), (B0, NETWORKS[1], 1, 2489, {8: 16652, 16: 29332}),
@@ -111,8 +96,8 @@ def all_reduce(size, gpus, network):
     bandwidth = network.inside if nodes == 1 else min(network.inside, network.between)
     times = []
     for (algorithm, protocol), (start, near, far, share) in NCCL.items():
-        share = TREE_LL128_ONE_NODE if (algorithm, protocol, nodes) == ("tree", "LL128", 1) else share
-        far = far + network.extra if network.hop is None else network.hop
+        share = 0.92 * 7 / 9 if (algorithm, protocol, nodes) == ("tree", "LL128", 1) else share  # NCCL counts it lower inside one node
+        far = (far if network.hop is None else network.hop) + network.extra
         if algorithm == "ring":
             hops, carried = 2 * (gpus - nodes) * near + 2 * (nodes - 1) * far, 2 * (gpus - 1) / gpus * size
         else:
@@ -202,11 +187,9 @@ def print_table(title, head, rows):
 
 def print_tables(networks, gpus, variation, options):
     differ, largest, first = dataclasses.replace(options, variation=variation), gpus[-1], networks[0]
-    rows = []
-    for model in MODELS:
-        rows += [[f"{model.name}, {network.name}", *(efficiency(model, network, count, None, options) for count in gpus)] for network in networks]
-        rows.append([f"{model.name}, {first.name}, ranks differ", *(efficiency(model, first, count, None, differ) for count in gpus)])
-    print_table("Efficiency in % on this many GPUs", ["", *(f"{count:,}" for count in gpus)], rows)
+    kinds = [*((network.name, network, options) for network in networks), (f"{first.name}, ranks differ", first, differ)]
+    print_table("Efficiency in % on this many GPUs", ["", *(f"{count:,}" for count in gpus)], [
+        [f"{model.name}, {name}", *(efficiency(model, network, count, None, each) for count in gpus)] for model in MODELS for name, network, each in kinds])
     variants = (options, dataclasses.replace(options, overlap=False), dataclasses.replace(options, compress=True), differ)
     rows = []
     for model, network in ((model, network) for model in MODELS for network in networks):
@@ -219,17 +202,15 @@ def print_tables(networks, gpus, variation, options):
     for model in MODELS:
         print_table(f"Efficiency in % with this many images of a GPU, {model.name}, {largest:,} GPUs", ["", *map(str, model.batches)],
                     [[network.name, *(efficiency(model, network, largest, batch, options) for batch in model.batches)] for network in networks])
-    late, narrow = dataclasses.replace(first, extra=30e-6), dataclasses.replace(first, between=first.between / 4)
-    changed = {"as above": (first, {}), "30 us more for a hop": (late, {}), "a quarter of the bandwidth": (narrow, {}),
-               **{f"buckets of {size} MiB": (first, {"bucket": size * MIB}) for size in (50, 5, 1)}}
-    print_table(f"Efficiency in % if the network or the buckets were others, {first.name}, {largest:,} GPUs", ["", *changed],
-                [[model.name, *(efficiency(model, network, largest, None, dataclasses.replace(options, **change)) for network, change in changed.values())]
-                 for model in MODELS])
-    halves = {"as above": (1, 1), "half the bandwidth": (0.5, 1), "double": (2, 1), "GPUs half as fast": (1, 0.5), "twice as fast": (1, 2)}
-    print_table(f"Efficiency in % with other bandwidths between nodes, and other speeds of the GPUs, {largest:,} GPUs", ["", *halves], [
-        [f"{model.name}, {network.name}", *(efficiency(dataclasses.replace(model, rates={gpu: speed * rate for gpu, rate in model.rates.items()}),
-                                                       dataclasses.replace(network, between=width * network.between), largest, None, options)
-                                            for width, speed in halves.values())] for model in MODELS for network in networks])
+    # Factors of the bandwidth between nodes and of the GPU's speed, seconds more for a hop, MiB of a bucket.
+    changes = {"as above": (1, 1, 0, None), "1/4 of the bandwidth": (0.25, 1, 0, None), "1/2": (0.5, 1, 0, None), "double": (2, 1, 0, None),
+               "30 us more for a hop": (1, 1, 30e-6, None), "GPUs 1/2 as fast": (1, 0.5, 0, None), "twice as fast": (1, 2, 0, None),
+               **{f"{size} MiB": (1, 1, 0, size) for size in (50, 5, 1)}}
+    print_table(f"Efficiency in % with one thing changed, {largest:,} GPUs", ["", *changes], [[f"{model.name}, {network.name}", *(
+        efficiency(dataclasses.replace(model, rates={gpu: speed * rate for gpu, rate in model.rates.items()}),
+                   dataclasses.replace(network, between=width * network.between, extra=network.extra + extra), largest, None,
+                   dataclasses.replace(options, bucket=size * MIB if size else options.bucket))
+        for width, speed, extra, size in changes.values())] for model in MODELS for network in networks])
     if networks is NETWORKS:
         print_table("Efficiency in % beside published training", ["", "of", "measured", "model", "ranks differ"], [
             [f"{model.name}, {model.batch} images of a GPU, {gpus} x {network.gpu}", f"{base} GPU{'s' if base > 1 else ''}", rate / gpus * base / alone,
