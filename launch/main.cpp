@@ -28,6 +28,7 @@ int main(int argc, char** argv) {
   cskd::launch::add_demo(program);
   cskd::launch::add_doctor(program);
   cskd::launch::add_inspect(program);
+  cskd::launch::add_status(program);
   cskd::launch::add_bench(program);
   cskd::launch::add_config(program);
   cskd::launch::add_completion(program);

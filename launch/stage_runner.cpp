@@ -16,8 +16,7 @@
 #include "distributed/same_everywhere.h"
 #include "doctor/versions.h"
 #include "launch/results_file.h"
-#include "report/metric_log.h"
-#include "report/progress.h"
+#include "runtime/atomic_file.h"
 #include "runtime/content_hash.h"
 #include "runtime/cores.h"
 #include "runtime/error.h"
@@ -71,60 +70,16 @@ int cores_of_rank(runtime::World& world) {
 
 }  // namespace
 
-// Rank 0's console and metric log.
-class StageRunner::Display : public training::TrainingObserver {
- public:
-  Display(stages::RunFolder folder, const config::Config& config) : folder_(std::move(folder)), config_(config) {}
-
-  void begin(const std::string& stage) { stage_ = stage; }
-
-  void end() {
-    progress_.reset();
-    metrics_.reset();
-    label_.clear();
-  }
-
-  void progress(const std::string& label, std::int64_t done, std::int64_t total) {
-    if (label != label_) {
-      progress_.emplace(label, label == "packing" ? "shards" : "images");
-      label_ = label;
-    }
-    progress_->update(done, total);
-  }
-
-  void started(std::uint64_t first_step, std::uint64_t) override {
-    metrics_.emplace(folder_.stage(stage_), static_cast<std::int64_t>(first_step) + 1);
-    progress_.emplace(stage_, "steps");
-    label_ = stage_;
-  }
-
-  void stepped(const training::StepReport& report) override {
-    if (report.step % log_every() == 0 || report.step == report.steps)
-      metrics_->write(static_cast<std::int64_t>(report.step), report.figures);
-    progress_->update(static_cast<std::int64_t>(report.step), static_cast<std::int64_t>(report.steps));
-  }
-
- private:
-  std::uint64_t log_every() const {
-    if (stage_ == "align") return config_.align().training().log_every();
-    if (stage_ == stages::kTeacher) return config_.finetune().training().log_every();
-    if (stage_ == stages::kBaseline) return config_.baseline().training().log_every();
-    return config_.distill().training().log_every();
-  }
-
-  stages::RunFolder folder_;
-  const config::Config& config_;
-  std::string stage_;
-  std::string label_;
-  std::optional<report::Progress> progress_;
-  std::optional<report::MetricLog> metrics_;
-};
-
-StageRunner::StageRunner(config::Config config, bool resume, const Program& program, runtime::World& world)
+StageRunner::StageRunner(config::Config config, const Options& options, const Program& program, runtime::World& world)
     : config_(std::move(config)), world_(world) {
   runtime::keep_freed_memory();
   const stages::RunFolder folder{config_.run().folder()};
   stages::make_stage_folder(folder.root / "logs", world);
+  if (world.rank() == 0) {
+    lock_ = std::make_unique<runtime::RunLock>(folder.root, [](const std::string& text) { spdlog::warn("{}", text); });
+    runtime::write_file_atomically(folder.root / "config.toml", config::to_toml(config_));
+  }
+  world.barrier();
   program.use_log_level(config::Logging::Level_Name(config_.logging().level()), world, folder.root / "logs");
   require_same_job();
   const int cores = cores_of_rank(world);
@@ -135,7 +90,7 @@ StageRunner::StageRunner(config::Config config, bool resume, const Program& prog
   communicator_->set_investigation([this](const distributed::Collective& slow) { return watch_->investigate(slow); });
   world.set_investigation([this] { return watch_->investigate_world(); });
   if (config_.logging().trace_steps() > 0) trace_ = std::make_unique<runtime::Trace>();
-  display_ = std::make_unique<Display>(folder, config_);
+  display_ = std::make_unique<Display>(folder, config_, world.size());
   const int loaders =
       config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
   context_ = std::make_unique<stages::Context>(
@@ -144,7 +99,8 @@ StageRunner::StageRunner(config::Config config, bool resume, const Program& prog
                       .communicator = *communicator_,
                       .folder = folder,
                       .loader_threads = loaders,
-                      .resume = resume,
+                      .resume = options.resume,
+                      .allowed_changes = options.allowed_changes,
                       .progress = [this](const std::string& label, std::int64_t done,
                                          std::int64_t total) { display_->progress(label, done, total); },
                       .observer = display_.get(),
@@ -168,10 +124,15 @@ stages::StageOutcome StageRunner::run(const std::string& stage, bool by_name) {
   // Stages share work out dynamically: a rank may wait at their end for another's last shard.
   world_.set_timeout(std::max<std::chrono::milliseconds>(std::chrono::hours(1),
                                                          std::chrono::seconds(config_.compute().step_timeout())));
-  display_->begin(stage);
+  if (world_.rank() == 0) display_->begin(stage);
   const stages::StageOutcome outcome = act(stage);
-  display_->end();
   if (world_.rank() != 0) return outcome;
+  const bool more_follow = !by_name && stage != stages().back();
+  if (!outcome.finished) {
+    display_->end(report::RunState::kStopped);
+  } else {
+    display_->end(more_follow ? report::RunState::kRunning : report::RunState::kFinished);
+  }
   if (outcome.done_before) {
     spdlog::info("{} is complete already", stage);
   } else if (!outcome.finished) {
@@ -189,13 +150,7 @@ void StageRunner::require_same_job() const {
   distributed::Facts facts{{"cskd", doctor::program_version()}, {"number of ranks", std::to_string(world_.size())}};
   for (const doctor::LibraryVersion& library : doctor::library_versions())
     facts.emplace_back(library.name, library.version);
-  std::istringstream lines(config::to_toml(config_));
-  std::string table;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with('[')) table = line + " ";
-    const std::size_t equals = line.find(" = ");
-    if (equals != std::string::npos) facts.emplace_back(table + line.substr(0, equals), line.substr(equals + 3));
-  }
+  for (auto& setting : config::settings_of(config_, "")) facts.push_back(std::move(setting));
   distributed::require_same(world_, "the job", facts);
 }
 
@@ -204,6 +159,7 @@ stages::StageOutcome StageRunner::act(const std::string& stage) {
     const auto action = actions().find(stage);
     return action == actions().end() ? evaluate() : action->second(*context_);
   } catch (const std::exception& error) {
+    if (world_.rank() == 0) display_->end(report::RunState::kFailed, runtime::describe(error, 0, 1));
     // A wrong configuration is the same on every rank; anything else may be this rank's alone, while others wait for
     // it.
     const bool is_usage = runtime::exit_code_of(error) == runtime::ExitCode::kUsage;
@@ -241,9 +197,8 @@ stages::StageOutcome StageRunner::evaluate() {
     std::vector<evaluation::RatedPrediction> pictures;
     for (size_t i = 0; i < predictions.predicted.size(); ++i)
       pictures.push_back({predictions.predicted[i], predictions.rated[i]});
-    const double middle = (predictions.bin_centres.front() + predictions.bin_centres.back()) / 2;
     const evaluation::ScoreOptions options{.bin_centres = predictions.bin_centres,
-                                           .middle = predictions.bin_centres.size() == 10 ? 5.0 : middle,
+                                           .middle = evaluation::middle_of(predictions.bin_centres),
                                            .resamples = static_cast<int>(config_.evaluate().resamples()),
                                            .seed = config_.run().seed()};
     predictions.model = model_name(predictions.model);
@@ -260,18 +215,16 @@ stages::StageOutcome StageRunner::evaluate() {
   return outcome;
 }
 
-runtime::ContentHash StageRunner::evaluate_inputs(const std::vector<std::string>& trained) const {
-  runtime::ContentHasher hasher;
-  hasher.add_field(shards::corpus_digest(shards::read_manifest(context_->folder.shards())).hex());
-  hasher.add_field(config_.evaluate().SerializeAsString());
-  hasher.add_field(static_cast<std::uint64_t>(config_.data().resize()));
-  hasher.add_field(config_.labels().SerializeAsString());
-  hasher.add_field(config_.run().seed());
-  for (const std::string& stage : trained) {
-    hasher.add_field(stage);
-    runtime::add_contents(runtime::InputFile(context_->folder.model(stage)), hasher);
-  }
-  return hasher.hash();
+runtime::Inputs StageRunner::evaluate_inputs(const std::vector<std::string>& trained) const {
+  runtime::Inputs inputs;
+  inputs.add("contents of the shards", shards::corpus_digest(shards::read_manifest(context_->folder.shards())).hex());
+  inputs.add(config::settings_of(config_.evaluate(), "evaluate"));
+  inputs.add(config::settings_of(config_.labels(), "labels"));
+  inputs.add("data.resize", config::Resize_Name(config_.data().resize()));
+  inputs.add("run.seed", std::to_string(config_.run().seed()));
+  for (const std::string& stage : trained)
+    inputs.add("model of " + stage, runtime::content_hash(runtime::InputFile(context_->folder.model(stage))).hex());
+  return inputs;
 }
 
 }  // namespace cskd::launch

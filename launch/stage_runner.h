@@ -3,6 +3,7 @@
 #pragma once
 
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -10,7 +11,9 @@
 #include "distributed/communicator.h"
 #include "distributed/watch.h"
 #include "evaluation/metrics.h"
+#include "launch/display.h"
 #include "launch/program.h"
+#include "runtime/run_lock.h"
 #include "stages/context.h"
 
 namespace cskd::launch {
@@ -24,9 +27,14 @@ struct ModelResult {
 
 class StageRunner {
  public:
-  // Collective. Logs go to <run>/logs/rank-<r>.log as well from now on. Throws Error when the run folder cannot be
-  // made.
-  StageRunner(config::Config config, bool resume, const Program& program, runtime::World& world);
+  struct Options {
+    bool resume = true;  // from checkpoints; otherwise there must be none
+    std::set<std::string> allowed_changes;
+  };
+
+  // Collective. Takes the run folder's lock; logs go to <run>/logs/rank-<r>.log as well from now on. Throws Error when
+  // the run folder cannot be made, UsageError when another job works in it.
+  StageRunner(config::Config config, const Options& options, const Program& program, runtime::World& world);
   ~StageRunner();
   StageRunner(const StageRunner&) = delete;
   StageRunner& operator=(const StageRunner&) = delete;
@@ -42,16 +50,15 @@ class StageRunner {
   const config::Config& config() const { return config_; }
 
  private:
-  class Display;
-
   void require_same_job() const;
   stages::StageOutcome act(const std::string& stage);
   stages::StageOutcome evaluate();
-  // Of all that decides what evaluate() finds of the models that these stages trained.
-  runtime::ContentHash evaluate_inputs(const std::vector<std::string>& trained) const;
+  // What decides about what evaluate() finds of the models that these stages trained.
+  runtime::Inputs evaluate_inputs(const std::vector<std::string>& trained) const;
 
   config::Config config_;
   runtime::World& world_;
+  std::unique_ptr<runtime::RunLock> lock_;  // on rank 0
   std::unique_ptr<distributed::Communicator> communicator_;
   std::unique_ptr<distributed::Watch> watch_;
   std::unique_ptr<Display> display_;

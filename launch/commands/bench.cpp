@@ -9,6 +9,7 @@
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
 
+#include "bench/checkpoint_bench.h"
 #include "bench/engine_bench.h"
 #include "bench/loader_bench.h"
 #include "launch/commands/commands.h"
@@ -128,6 +129,30 @@ void add_all_reduce(CLI::App& bench, Program& program) {
   });
 }
 
+void add_checkpoint(CLI::App& bench, Program& program) {
+  CLI::App& command = *bench.add_subcommand("checkpoint", "How long training waits for checkpoints");
+  struct Arguments {
+    bench::CheckpointOptions options;
+    bool json = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  bench::CheckpointOptions& options = arguments->options;
+  command.add_option("DIR", options.folder, "Folder on the disk that is measured")->required();
+  command.add_option("--encoder", options.encoder, "Whose state is written")->capture_default_str();
+  command.add_option("--rounds", options.rounds, "Checkpoints that count")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command.add_option("--step", options.step_seconds, "Seconds of computing that stand for a training step")
+      ->check(CLI::Range(0.0, 1e6))
+      ->capture_default_str();
+  command.add_flag("--json", arguments->json, "Print JSON");
+  program.run_alone(command, [arguments] {
+    const bench::CheckpointFigures figures = bench::run_checkpoint_bench(arguments->options);
+    std::puts((arguments->json ? to_json(arguments->options, figures) : to_text(arguments->options, figures)).c_str());
+    return runtime::ExitCode::kDone;
+  });
+}
+
 void add_step(CLI::App& bench, Program& program) {
   CLI::App& command = *bench.add_subcommand("step", "How fast ranks train, on made-up pictures");
   struct Arguments : WorldArguments {
@@ -186,11 +211,13 @@ void add_bench(Program& program) {
                                           "  cskd bench loader runs/demo --work bytes --threads 1 --json\n"
                                           "  mpirun -n 2 cskd bench all-reduce\n"
                                           "  mpirun -n 2 cskd bench step --encoder mobilenetv3_small_100 --elastic\n"
-                                          "  mpirun -n 2 cskd bench step --precision auto --memory-format auto");
+                                          "  mpirun -n 2 cskd bench step --precision auto --memory-format auto\n"
+                                          "  cskd bench checkpoint /scratch --encoder ViT-L-14");
   command.require_subcommand(1);
   add_loader(command, program);
   add_all_reduce(command, program);
   add_step(command, program);
+  add_checkpoint(command, program);
 }
 
 }  // namespace cskd::launch

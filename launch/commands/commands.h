@@ -13,5 +13,6 @@ void add_doctor(Program& program);
 void add_inspect(Program& program);
 void add_run(Program& program);
 void add_stages(Program& program);
+void add_status(Program& program);
 
 }  // namespace cskd::launch

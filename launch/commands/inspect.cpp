@@ -15,6 +15,7 @@
 #include <nlohmann/json.hpp>
 
 #include "launch/commands/commands.h"
+#include "launch/commands/inspect_checkpoints.h"
 #include "report/contact_sheet.h"
 #include "report/progress.h"
 #include "runtime/free_space.h"
@@ -328,19 +329,29 @@ runtime::ExitCode inspect(const InspectArguments& arguments, runtime::World& wor
 }  // namespace
 
 void add_inspect(Program& program) {
-  CLI::App& command =
-      program.add_command("inspect", "Show what shards hold, check every byte of them, or draw some pictures",
-                          "  cskd inspect runs/demo\n"
-                          "  cskd inspect runs/demo --sheet sheet.png\n"
-                          "  cskd inspect runs/demo/shards/coast-unlabelled-00000.h5 --json\n"
-                          "  mpirun -n 4 cskd inspect runs/demo --verify");
+  CLI::App& command = program.add_command(
+      "inspect", "Show what shards or checkpoints hold, check every byte of them, or draw some pictures",
+      "  cskd inspect runs/demo\n"
+      "  cskd inspect runs/demo --sheet sheet.png\n"
+      "  cskd inspect runs/demo/align\n"
+      "  cskd inspect runs/demo/align/checkpoints/step-000000200\n"
+      "  cskd inspect runs/demo/shards/coast-unlabelled-00000.h5 --json\n"
+      "  mpirun -n 4 cskd inspect runs/demo --verify");
   const auto arguments = std::make_shared<InspectArguments>();
-  command.add_option("PATH", arguments->path, "Run folder, folder of shards, manifest or one image shard (*.h5)")
+  command
+      .add_option(
+          "PATH", arguments->path,
+          "Run folder, folder of shards, manifest, one image shard (*.h5), folder of a training, or a checkpoint")
       ->required();
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");
   command.add_flag("--verify", arguments->verify, "Check files, pictures and labels against their checksums");
   command.add_flag("--json", arguments->json, "Print JSON");
-  program.run_in_world(command, [arguments](runtime::World& world) { return inspect(*arguments, world); });
+  program.run_in_world(command, [arguments](runtime::World& world) {
+    const std::vector<std::filesystem::path> checkpoints = find_checkpoints(arguments->path);
+    if (checkpoints.empty()) return inspect(*arguments, world);
+    if (world.rank() != 0) return runtime::ExitCode::kDone;
+    return inspect_checkpoints(checkpoints, arguments->json);
+  });
 }
 
 }  // namespace cskd::launch

@@ -1,12 +1,17 @@
+#include <chrono>
 #include <cstdio>
+#include <cstdlib>
 #include <memory>
+#include <optional>
 #include <string>
+#include <vector>
 
 #include <fmt/format.h>
 
 #include "config/reader.h"
 #include "launch/commands/commands.h"
 #include "launch/config_arguments.h"
+#include "launch/deadline.h"
 #include "launch/results_file.h"
 #include "launch/stage_runner.h"
 #include "runtime/atomic_file.h"
@@ -18,6 +23,8 @@ namespace {
 struct StageArguments {
   ConfigArguments config;
   std::string resume = "auto";
+  std::vector<std::string> allowed_changes;
+  std::string stop_before;
 };
 
 void add_arguments(CLI::App& command, StageArguments& arguments) {
@@ -28,12 +35,36 @@ void add_arguments(CLI::App& command, StageArguments& arguments) {
                   "auto: go on from the newest whole checkpoint; never: refuse a folder that has any")
       ->check(CLI::IsMember({"auto", "never"}))
       ->capture_default_str();
+  command
+      .add_option("--allow-change", arguments.allowed_changes,
+                  "Go on although this setting is another than that of the checkpoint or result; once for each")
+      ->type_name("NAME")
+      ->take_all();
+  command
+      .add_option("--stop-before", arguments.stop_before,
+                  "Stop at a checkpoint, with exit code 75, before this: 3h50m from now on, 2026-12-01T18:00, or slurm "
+                  "(the end of the job)")
+      ->type_name("TIME");
+}
+
+std::optional<runtime::StopSignal::Clock::time_point> deadline_of(const StageArguments& arguments) {
+  if (arguments.stop_before.empty()) return std::nullopt;
+  const char* slurm_end = std::getenv("SLURM_JOB_END_TIME");
+  const auto now = std::chrono::system_clock::now();
+  const auto deadline = parse_deadline(arguments.stop_before, now,
+                                       slurm_end == nullptr ? std::nullopt : std::optional<std::string>(slurm_end));
+  // From here on the steady clock counts: the other may be set.
+  return runtime::StopSignal::Clock::now() +
+         std::chrono::duration_cast<runtime::StopSignal::Clock::duration>(deadline - now);
 }
 
 std::unique_ptr<StageRunner> make_runner(const StageArguments& arguments, const Program& program,
                                          runtime::World& world) {
-  return std::make_unique<StageRunner>(config::load_config(arguments.config.path, arguments.config.overrides),
-                                       arguments.resume == "auto", program, world);
+  return std::make_unique<StageRunner>(
+      config::load_config(arguments.config.path, arguments.config.overrides),
+      StageRunner::Options{.resume = arguments.resume == "auto",
+                           .allowed_changes = {arguments.allowed_changes.begin(), arguments.allowed_changes.end()}},
+      program, world);
 }
 
 void add_stage(Program& program, const std::string& stage, const std::string& description) {
@@ -45,7 +76,7 @@ void add_stage(Program& program, const std::string& stage, const std::string& de
   const auto arguments = std::make_shared<StageArguments>();
   add_arguments(command, *arguments);
   program.run_in_world(command, [arguments, stage, &program](runtime::World& world) {
-    const runtime::StopSignal stop;
+    const runtime::StopSignal stop(deadline_of(*arguments));
     const std::unique_ptr<StageRunner> runner = make_runner(*arguments, program, world);
     const stages::StageOutcome outcome = runner->run(stage, true);
     if (world.rank() == 0 && stage == "shard") fmt::print("\n{}", corpus_table(outcome.completion.facts));
@@ -55,7 +86,7 @@ void add_stage(Program& program, const std::string& stage, const std::string& de
 }
 
 runtime::ExitCode run_all(const StageArguments& arguments, const Program& program, runtime::World& world) {
-  const runtime::StopSignal stop;
+  const runtime::StopSignal stop(deadline_of(arguments));
   const std::unique_ptr<StageRunner> runner = make_runner(arguments, program, world);
   RunSummary summary;
   for (const std::string& stage : StageRunner::stages()) {

@@ -12,7 +12,7 @@
 #include "distributed/gradient_reducer.h"
 #include "models/headed_encoder.h"
 #include "models/safetensors.h"
-#include "optim/adamw.h"
+#include "optim/optimizer.h"
 #include "optim/weight_average.h"
 #include "runtime/free_space.h"
 
@@ -157,7 +157,7 @@ StepFigures run_step_bench(const StepOptions& options, distributed::Communicator
         distributed::ReducerOptions{
             .micro_batches = options.micro_batches, .elastic = options.elastic, .compress = options.compress});
   }
-  optim::AdamW optimiser(model->trainable(), {});
+  const std::unique_ptr<optim::Optimizer> optimiser = optim::make_optimizer(model->trainable(), {});
   optim::WeightAverage weights(tensors_of(*model), tensors_of(*average));
   const std::uint64_t parts = options.micro_batches * ranks;
   for (int step = 0; step < options.steps + kWarmUp; ++step) {
@@ -180,7 +180,7 @@ StepFigures run_step_bench(const StepOptions& options, distributed::Communicator
     const distributed::ReduceStatistics reduced = reducer ? reducer->finish_step() : distributed::ReduceStatistics{};
     const double norm = reducer ? reducer->gradient_norm() : plain.norm();
     if (norm > 3) reducer ? reducer->scale(3 / norm) : plain.scale(3 / norm);
-    optimiser.step(1e-3);
+    optimiser->step(1e-3);
     weights.update(0.99);
     const double seconds = seconds_since(start);
     communicator.all_reduce(sum_of_losses, distributed::Reduction::kSum);

@@ -134,6 +134,7 @@ void add_pages(const Descriptor& type, const std::string& path, const Comments& 
     }
     const KeyRules& limits = rules_of(field);
     if (field.is_repeated()) page.type = "list: " + page.type;
+    if (limits.changeable()) page.effect += " May change while a run is resumed.";
     page.unit = limits.unit();
     page.range = range_text(field);
     page.default_value = limits.required()           ? "required"

@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "config/schema.h"
 #include "runtime/check.h"
 
 namespace cskd::config {
@@ -68,6 +69,16 @@ std::string scalar(const Message& message, const FieldDescriptor& field, int ind
 
 std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
+// The value of a key that is no table.
+std::string value_of(const Message& message, const FieldDescriptor& field) {
+  if (!field.is_repeated()) return scalar(message, field, -1);
+  std::vector<std::string> elements;
+  const int size = message.GetReflection()->FieldSize(message, &field);
+  elements.reserve(static_cast<size_t>(size));
+  for (int k = 0; k < size; ++k) elements.push_back(scalar(message, field, k));
+  return fmt::format("[{}]", fmt::join(elements, ", "));
+}
+
 // Keys come before tables, since in TOML whatever follows a header belongs to it.
 void write_table(const Message& message, const std::string& path, std::string& text) {
   const auto& access = *message.GetReflection();
@@ -76,13 +87,8 @@ void write_table(const Message& message, const std::string& path, std::string& t
     const FieldDescriptor& field = *message.GetDescriptor()->field(i);
     if (field.message_type() != nullptr) {
       tables.push_back(&field);
-    } else if (field.is_repeated()) {
-      std::vector<std::string> elements;
-      elements.reserve(static_cast<size_t>(access.FieldSize(message, &field)));
-      for (int k = 0; k < access.FieldSize(message, &field); ++k) elements.push_back(scalar(message, field, k));
-      text += fmt::format("{} = [{}]\n", field.name(), fmt::join(elements, ", "));
     } else {
-      text += fmt::format("{} = {}\n", field.name(), scalar(message, field, -1));
+      text += fmt::format("{} = {}\n", field.name(), value_of(message, field));
     }
   }
   for (const FieldDescriptor* field : tables) {
@@ -99,7 +105,32 @@ void write_table(const Message& message, const std::string& path, std::string& t
   }
 }
 
+void add_settings(const Message& message, const std::string& path, Keys keys,
+                  std::vector<std::pair<std::string, std::string>>& settings) {
+  const auto& access = *message.GetReflection();
+  for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
+    const FieldDescriptor& field = *message.GetDescriptor()->field(i);
+    if (keys == Keys::kDecisive && rules_of(field).changeable()) continue;
+    const std::string inner = join(path, field.name());
+    if (field.message_type() == nullptr) {
+      settings.emplace_back(inner, value_of(message, field));
+    } else if (!field.is_repeated()) {
+      add_settings(access.GetMessage(message, &field), inner, keys, settings);
+    } else {
+      for (int k = 0; k < access.FieldSize(message, &field); ++k)
+        add_settings(access.GetRepeatedMessage(message, &field, k), fmt::format("{}[{}]", inner, k), keys, settings);
+    }
+  }
+}
+
 }  // namespace
+
+std::vector<std::pair<std::string, std::string>> settings_of(const Message& message, const std::string& path,
+                                                             Keys keys) {
+  std::vector<std::pair<std::string, std::string>> settings;
+  add_settings(message, path, keys, settings);
+  return settings;
+}
 
 std::string to_toml(const Message& message) {
   std::string text;

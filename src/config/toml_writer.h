@@ -2,6 +2,8 @@
 #pragma once
 
 #include <string>
+#include <utility>
+#include <vector>
 
 #include <google/protobuf/message.h>
 
@@ -11,5 +13,15 @@ namespace cskd::config {
 // tables as
 // [[a]], numbers with all their digits.
 std::string to_toml(const google::protobuf::Message& message);
+
+enum class Keys {
+  kAll,
+  kDecisive,  // without those that may change in a run
+};
+
+// Every key and its value in TOML syntax, each key with `path` before it: {"align.training.steps", "200"},
+// {"sources[0].name", "\"coast\""}.
+std::vector<std::pair<std::string, std::string>> settings_of(const google::protobuf::Message& message,
+                                                             const std::string& path, Keys keys = Keys::kAll);
 
 }  // namespace cskd::config

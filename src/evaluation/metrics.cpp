@@ -102,6 +102,10 @@ Estimate estimate(double value, std::vector<double>& resampled) {
 
 }  // namespace
 
+double middle_of(const std::vector<double>& bin_centres) {
+  return bin_centres.size() == 10 ? 5.0 : (bin_centres.front() + bin_centres.back()) / 2;
+}
+
 double earth_movers_distance(std::span<const double> p, std::span<const double> q, double r) {
   CSKD_CHECK(p.size() == q.size() && !p.empty() && r > 0, "EMD of {} and {} bins, r = {}", p.size(), q.size(), r);
   double difference = 0;

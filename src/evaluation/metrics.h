@@ -40,6 +40,9 @@ struct Scores {
   std::int64_t n = 0;
 };
 
+// Where "good" begins: 5 on a scale of ten bins (AVA's), the middle of the scale otherwise.
+double middle_of(const std::vector<double>& bin_centres);
+
 struct ScoreOptions {
   std::vector<double> bin_centres;  // [K]
   double middle = 5;

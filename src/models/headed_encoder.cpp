@@ -53,6 +53,12 @@ std::vector<std::pair<std::string, torch::Tensor>> HeadedEncoder::trainable() {
 std::vector<std::pair<std::string, torch::Tensor>> HeadedEncoder::state() {
   std::vector<std::pair<std::string, torch::Tensor>> result;
   for (const auto& item : named_parameters()) result.emplace_back(file_name(item.key()), item.value());
+  for (const auto& item : statistics()) result.push_back(item);
+  return result;
+}
+
+std::vector<std::pair<std::string, torch::Tensor>> HeadedEncoder::statistics() {
+  std::vector<std::pair<std::string, torch::Tensor>> result;
   for (const auto& item : named_buffers()) result.emplace_back(file_name(item.key()), item.value());
   return result;
 }

@@ -44,6 +44,8 @@ class HeadedEncoder : public torch::nn::Module {
   // own, without prefix, and "<head>.weight", "<head>.bias".
   std::vector<std::pair<std::string, torch::Tensor>> trainable();
   std::vector<std::pair<std::string, torch::Tensor>> state();
+  // The buffers among state(): running statistics of BatchNorm, which a forward pass in training mode changes.
+  std::vector<std::pair<std::string, torch::Tensor>> statistics();
 
   // Copies from `weights` (as state(); more names are allowed). Throws DataError naming `origin` when one is missing or
   // has another shape; with `encoder_only` the head is left as it is.

@@ -12,7 +12,6 @@
 #include <nlohmann/json.hpp>
 
 #include "models/safetensors_header.h"
-#include "runtime/atomic_file.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
@@ -118,9 +117,9 @@ std::map<std::string, at::Tensor> read_safetensors(const std::filesystem::path& 
   return tensors;
 }
 
-void write_safetensors(const std::filesystem::path& path,
-                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata) {
+runtime::FileFacts write_safetensors(const std::filesystem::path& path,
+                                     const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                                     const std::map<std::string, std::string>& metadata) {
   nlohmann::ordered_json json = nlohmann::ordered_json::object();
   if (!metadata.empty()) json[std::string(kMetadataKey)] = metadata;
   std::set<std::string_view> names;
@@ -147,7 +146,7 @@ void write_safetensors(const std::filesystem::path& path,
     const at::Tensor stored = tensor.detach().to(at::kCPU).contiguous();
     file.write({static_cast<const std::byte*>(stored.const_data_ptr()), stored.nbytes()});
   }
-  file.commit();
+  return file.commit();
 }
 
 }  // namespace cskd::models

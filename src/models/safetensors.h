@@ -12,6 +12,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "runtime/atomic_file.h"
+
 namespace cskd::models {
 
 struct TensorInfo {
@@ -40,8 +42,8 @@ std::map<std::string, at::Tensor> read_safetensors(const std::filesystem::path& 
 
 // Writes CPU or GPU tensors (made contiguous) atomically, in the given order; the header is padded with blanks so that
 // the data starts at a multiple of 64 bytes. Types: f64, f32, f16, bf16, i64, i32, i16, i8, u8, bool.
-void write_safetensors(const std::filesystem::path& path,
-                       const std::vector<std::pair<std::string, at::Tensor>>& tensors,
-                       const std::map<std::string, std::string>& metadata);
+runtime::FileFacts write_safetensors(const std::filesystem::path& path,
+                                     const std::vector<std::pair<std::string, at::Tensor>>& tensors,
+                                     const std::map<std::string, std::string>& metadata);
 
 }  // namespace cskd::models

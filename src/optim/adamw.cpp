@@ -1,58 +1,50 @@
-#include "optim/adamw.h"
-
-#include <algorithm>
-#include <optional>
-#include <utility>
-
+// AdamW with LibTorch's fused kernel, which torch::optim has no way to.
 #include <ATen/ATen.h>
 #include <c10/core/GradMode.h>
 
+#include "optim/algorithms.h"
+#include "optim/parameter_group.h"
+
 namespace cskd::optim {
+namespace {
 
-AdamW::AdamW(const NamedTensors& parameters, Options options) : options_(std::move(options)) {
-  for (const auto& [name, parameter] : parameters) {
-    const double weight_decay = parameter.dim() > 1 ? options_.weight_decay : 0;
-    const double rate = options_.rate ? options_.rate(name) : 1;
-    auto same = std::ranges::find_if(
-        groups_, [&](const Group& group) { return group.weight_decay == weight_decay && group.rate == rate; });
-    if (same == groups_.end()) {
-      groups_.push_back({.weight_decay = weight_decay, .rate = rate});
-      same = groups_.end() - 1;
-    }
-    Group& group = *same;
-    const at::TensorOptions plain = parameter.options().requires_grad(false);
-    if (!step_.defined()) step_ = at::zeros({1}, plain.dtype(at::kFloat));
-    group.names.push_back(name);
-    group.parameters.push_back(parameter);
-    group.exp_avg.push_back(at::zeros_like(parameter, plain));
-    group.exp_avg_sq.push_back(at::zeros_like(parameter, plain));
-    group.steps.push_back(step_);
-  }
-}
+constexpr double kEpsilon = 1e-8;
 
-void AdamW::step(double learning_rate) {
-  const c10::AutoGradMode no_gradients(false);
-  step_.add_(1);
-  for (Group& group : groups_) {
-    std::vector<at::Tensor> gradients;
-    for (const at::Tensor& parameter : group.parameters) gradients.push_back(parameter.grad());
-    at::_fused_adamw_(group.parameters, gradients, group.exp_avg, group.exp_avg_sq, {}, group.steps,
-                      group.rate * learning_rate, options_.beta1, options_.beta2, group.weight_decay, options_.epsilon,
-                      /*amsgrad=*/false,
-                      /*maximize=*/false);
-  }
-}
+class AdamW final : public Optimizer {
+ public:
+  AdamW(const NamedTensors& parameters, const OptimizerOptions& options)
+      : beta1_(options.momentum),
+        beta2_(options.beta2),
+        groups_(group_parameters(parameters, options, 2)),
+        step_(make_step_count(parameters)) {}
 
-NamedTensors AdamW::state() const {
-  NamedTensors tensors;
-  for (const Group& group : groups_) {
-    for (size_t i = 0; i < group.names.size(); ++i) {
-      tensors.emplace_back("exp_avg." + group.names[i], group.exp_avg[i]);
-      tensors.emplace_back("exp_avg_sq." + group.names[i], group.exp_avg_sq[i]);
+  void step(double learning_rate) override {
+    const c10::AutoGradMode no_gradients(false);
+    step_.add_(1);
+    for (const ParameterGroup& group : groups_) {
+      at::_fused_adamw_(group.parameters, group.gradients(), group.state[0], group.state[1], {},
+                        std::vector<at::Tensor>(group.parameters.size(), step_), group.rate * learning_rate, beta1_,
+                        beta2_, group.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
     }
   }
-  if (step_.defined()) tensors.emplace_back("step", step_);
-  return tensors;
+
+  NamedTensors state() const override {
+    NamedTensors tensors = named_state(groups_, {"exp_avg", "exp_avg_sq"});
+    tensors.emplace_back("step", step_);
+    return tensors;
+  }
+
+ private:
+  double beta1_;
+  double beta2_;
+  std::vector<ParameterGroup> groups_;
+  at::Tensor step_;
+};
+
+}  // namespace
+
+std::unique_ptr<Optimizer> make_adamw(const NamedTensors& parameters, const OptimizerOptions& options) {
+  return std::make_unique<AdamW>(parameters, options);
 }
 
 }  // namespace cskd::optim

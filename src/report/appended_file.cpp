@@ -43,6 +43,9 @@ AppendedFile::AppendedFile(std::filesystem::path path, std::string place)
 AppendedFile::~AppendedFile() { ::close(descriptor_); }
 
 void AppendedFile::append(std::string_view piece) {
+  if (is_torn_ && !cut()) {
+    throw runtime::Error(fmt::format("{} ends in a part of a piece, which cannot be cut off", path_.native()));
+  }
   runtime::failure_point(place_, path_.native());
   std::string_view rest = piece;
   // A disk that fills up takes a part of the piece first; only the next write(2) tells why it stopped.
@@ -51,7 +54,8 @@ void AppendedFile::append(std::string_view piece) {
     if (written < 0) {
       if (errno == EINTR) continue;
       const int failure = errno;
-      const bool is_whole = rest.size() == piece.size() || ::ftruncate(descriptor_, static_cast<off_t>(size_)) == 0;
+      is_torn_ = rest.size() < piece.size();
+      const bool is_whole = !is_torn_ || cut();
       runtime::throw_system_error(fmt::format("cannot append {} bytes to {}{}", piece.size(), path_.native(),
                                               is_whole ? "" : ", which now ends in a part of them"),
                                   failure);
@@ -59,6 +63,16 @@ void AppendedFile::append(std::string_view piece) {
     rest.remove_prefix(static_cast<size_t>(written));
   }
   size_ += piece.size();
+}
+
+bool AppendedFile::cut() noexcept {
+  try {
+    runtime::failure_point("appended_file.cut", path_.native());
+  } catch (const runtime::Error&) {
+    return false;
+  }
+  is_torn_ = ::ftruncate(descriptor_, static_cast<off_t>(size_)) != 0;
+  return !is_torn_;
 }
 
 }  // namespace cskd::report

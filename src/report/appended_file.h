@@ -19,15 +19,20 @@ class AppendedFile {
   AppendedFile& operator=(const AppendedFile&) = delete;
 
   // In the hands of the kernel on return. Throws Error, e.g. when the disk is full; the file is then as it was before.
+  // Where even that fails (failure point appended_file.cut), the message says so, and the next call begins with it.
   void append(std::string_view piece);
 
   const std::filesystem::path& path() const noexcept { return path_; }
 
  private:
+  // Takes a part of a piece away again.
+  bool cut() noexcept;
+
   std::filesystem::path path_;
   std::string place_;
   int descriptor_ = -1;
-  std::uint64_t size_ = 0;
+  std::uint64_t size_ = 0;  // of the whole pieces
+  bool is_torn_ = false;    // a part of another is behind them
 };
 
 }  // namespace cskd::report

@@ -9,10 +9,10 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <spng.h>
 
 #include "data/decode.h"
 #include "data/resize.h"
+#include "report/png.h"
 #include "runtime/atomic_file.h"
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
@@ -26,28 +26,6 @@ constexpr std::uint8_t kBackground = 96;  // grey
 
 // Of the pictures of a shard together; a shard that promises more is not read into memory.
 constexpr std::uint64_t kMostBytes = 2 * shards::kMostShardBytes;
-
-struct FreeDeleter {
-  void operator()(void* memory) const { std::free(memory); }
-};
-
-using PngBytes = std::unique_ptr<char, FreeDeleter>;
-
-std::pair<PngBytes, std::size_t> encode_png(const data::Image& image) {
-  const std::unique_ptr<spng_ctx, void (*)(spng_ctx*)> context(spng_ctx_new(SPNG_CTX_ENCODER), spng_ctx_free);
-  if (!context) throw std::bad_alloc();
-  spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1);
-  spng_ihdr header{.width = static_cast<std::uint32_t>(image.width),
-                   .height = static_cast<std::uint32_t>(image.height),
-                   .bit_depth = 8,
-                   .color_type = SPNG_COLOR_TYPE_TRUECOLOR};
-  spng_set_ihdr(context.get(), &header);
-  int status = spng_encode_image(context.get(), image.rgb.data(), image.rgb.size(), SPNG_FMT_PNG, SPNG_ENCODE_FINALIZE);
-  std::size_t size = 0;
-  PngBytes bytes(status == 0 ? static_cast<char*>(spng_get_png_buffer(context.get(), &size, &status)) : nullptr);
-  if (!bytes) throw runtime::Error(fmt::format("libspng cannot encode the contact sheet: {}", spng_strerror(status)));
-  return {std::move(bytes), size};
-}
 
 // The whole picture, no larger than a cell; small ones as they are.
 data::Image fit_into_cell(const data::Image& image) {
@@ -181,8 +159,7 @@ ContactSheet write_contact_sheet(const std::filesystem::path& target, const std:
     sheet.rows.push_back({place.first, static_cast<shards::Split>(place.second), {}});
     painter.paint(sheet.rows.size() - 1, part);
   }
-  const auto [bytes, size] = encode_png(image);
-  runtime::write_file_atomically(target, {bytes.get(), size});
+  runtime::write_file_atomically(target, encode_png(image));
   return sheet;
 }
 

@@ -9,9 +9,11 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 
 #include "report/appended_file.h"
 #include "report/event_file.h"
+#include "report/event_record.h"
 #include "runtime/atomic_file.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
@@ -25,10 +27,7 @@ std::string json_text(const std::string& text) { return nlohmann::json(text).dum
 // The shortest text that reads back as the same number.
 std::string json_number(double value) { return std::isfinite(value) ? fmt::format("{}", value) : "null"; }
 
-double seconds_to_the_millisecond() {
-  const auto since_epoch = std::chrono::system_clock::now().time_since_epoch();
-  return static_cast<double>(std::chrono::duration_cast<std::chrono::milliseconds>(since_epoch).count()) / 1000;
-}
+double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 // Nothing when the line is none of a metric log.
 std::optional<std::int64_t> step_of(std::string_view line) {
@@ -66,34 +65,81 @@ void drop_from(std::int64_t first_step, const std::filesystem::path& path) {
   if (kept != text) runtime::write_file_atomically(path, kept);
 }
 
-AppendedFile open_log(const std::filesystem::path& path, std::int64_t first_step) {
+std::shared_ptr<AppendedFile> open_log(const std::filesystem::path& path, std::int64_t first_step) {
   drop_from(first_step, path);
-  return AppendedFile(path, "metric_log.write");
+  return std::make_shared<AppendedFile>(path, "metric_log.write");
+}
+
+template <typename File>
+std::unique_ptr<AppendQueue> queue_for(const std::shared_ptr<File>& file, const AppendQueue::Options& options) {
+  return std::make_unique<AppendQueue>(
+      file->path().native(), [file](std::string_view piece) { file->append(piece); }, options);
 }
 
 }  // namespace
 
 struct MetricLog::State {
-  // In this order: a damaged log is refused before anything is created.
-  AppendedFile lines;
-  EventFile events;
+  std::unique_ptr<AppendQueue> lines;
+  std::unique_ptr<AppendQueue> events;
+  std::filesystem::path events_path;
+  std::uint64_t left_out = 0;  // histograms and images, since there was room
 };
 
-MetricLog::MetricLog(const std::filesystem::path& folder, std::int64_t first_step)
-    : state_(new State{open_log(folder / "metrics.jsonl", first_step), EventFile(folder / "events")}) {
-  state_->events.add_session_start(first_step);
+MetricLog::MetricLog(const std::filesystem::path& folder, std::int64_t first_step, OnFailure on_failure)
+    : MetricLog(folder, first_step, Options{.on_failure = on_failure}) {}
+
+MetricLog::MetricLog(const std::filesystem::path& folder, std::int64_t first_step, Options options)
+    : state_(std::make_unique<State>()) {
+  // In this order: a damaged log is refused before anything is created.
+  const auto lines = open_log(folder / "metrics.jsonl", first_step);
+  const auto events = std::make_shared<EventFile>(folder / "events");
+  events->add_session_start(first_step);
+  state_->events_path = events->path();
+  state_->lines = queue_for(lines, options);
+  state_->events = queue_for(events, options);
 }
 
 MetricLog::~MetricLog() = default;
 
 void MetricLog::write(std::int64_t step, const std::vector<std::pair<std::string, double>>& values) {
-  std::string line = fmt::format("{{\"step\": {}, \"time\": {}", step, json_number(seconds_to_the_millisecond()));
+  state_->lines->throw_if_failed();
+  state_->events->throw_if_failed();
+  const double time = now();
+  std::string line = fmt::format("{{\"step\": {}, \"time\": {}", step, json_number(std::floor(time * 1000) / 1000));
+  std::string records;
   for (const auto& [tag, value] : values) {
     CSKD_CHECK(tag != "step" && tag != "time", "a metric is called '{}', which every line has already", tag);
     line += fmt::format(", {}: {}", json_text(tag), json_number(value));
+    records += scalar_record(time, step, tag, static_cast<float>(value));
   }
-  state_->lines.append(line + "}\n");
-  for (const auto& [tag, value] : values) state_->events.add_scalar(tag, value, step);
+  state_->lines->push(line + "}\n");
+  if (!records.empty()) state_->events->push(std::move(records));
+}
+
+void MetricLog::write_histogram(std::int64_t step, std::string_view tag, const Histogram& histogram) {
+  offer(histogram_record(now(), step, tag, histogram));
+}
+
+void MetricLog::write_image(std::int64_t step, std::string_view tag, int width, int height, std::string_view png) {
+  offer(image_record(now(), step, tag, width, height, png));
+}
+
+void MetricLog::offer(std::string record) {
+  state_->events->throw_if_failed();
+  if (!state_->events->try_push(std::move(record))) {
+    if (state_->left_out++ == 0) {
+      spdlog::warn("{} takes too little: histograms and images are left out until there is room",
+                   state_->events_path.native());
+    }
+  } else if (state_->left_out > 0) {
+    spdlog::warn("{} has room again; {} histograms and images were left out", state_->events_path.native(),
+                 std::exchange(state_->left_out, 0));
+  }
+}
+
+void MetricLog::flush() {
+  state_->lines->flush();
+  state_->events->flush();
 }
 
 }  // namespace cskd::report

@@ -7,30 +7,11 @@
 
 #include <fmt/format.h>
 
+#include "report/number_text.h"
 #include "runtime/terminal.h"
 
 namespace cskd::report {
 namespace {
-
-std::string with_commas(std::int64_t number) {
-  std::string digits = std::to_string(number);
-  for (int i = static_cast<int>(digits.size()) - 3; i > 0; i -= 3) digits.insert(static_cast<size_t>(i), ",");
-  return digits;
-}
-
-std::string duration_text(double seconds) {
-  const auto whole = static_cast<std::int64_t>(std::ceil(seconds));
-  if (whole < 60) return fmt::format("{} s", whole);
-  if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
-}
-
-std::string bar(double fraction, int width) {
-  const int full = static_cast<int>(std::lround(fraction * width));
-  std::string text;
-  for (int i = 0; i < width; ++i) text += i < full ? "█" : "░";
-  return text;
-}
 
 Progress::Terminal standard_error() {
   Progress::Terminal terminal;
@@ -44,6 +25,13 @@ Progress::Terminal standard_error() {
 }
 
 }  // namespace
+
+std::string progress_bar(double fraction, int width) {
+  const int full = static_cast<int>(std::lround(fraction * width));
+  std::string text;
+  for (int i = 0; i < width; ++i) text += i < full ? "█" : "░";
+  return text;
+}
 
 std::string progress_line(const std::string& label, const std::string& unit, std::int64_t done, std::int64_t total,
                           std::chrono::duration<double> elapsed) {
@@ -85,7 +73,7 @@ void Progress::update(std::int64_t done, std::int64_t total) {
   }
   const int bar_width = std::min(30, terminal_.columns - static_cast<int>(line.size()) - 4);
   const double fraction = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1.0;
-  const std::string drawn = bar_width >= 5 ? bar(fraction, bar_width) + "  " + line : line;
+  const std::string drawn = bar_width >= 5 ? progress_bar(fraction, bar_width) + "  " + line : line;
   terminal_.write("\r\x1b[K" + drawn);
   bar_drawn_ = true;
 }

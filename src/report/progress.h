@@ -14,6 +14,9 @@ namespace cskd::report {
 std::string progress_line(const std::string& label, const std::string& unit, std::int64_t done, std::int64_t total,
                           std::chrono::duration<double> elapsed);
 
+// `width` columns, of which `fraction` is full. REQUIRES: 0 <= fraction <= 1
+std::string progress_bar(double fraction, int width);
+
 // Writes to stderr. On a terminal it redraws one line at most ten times a second, with a bar that fits its width;
 // otherwise it writes a line at most every `plain_interval`, without carriage returns. Not thread-safe.
 class Progress {

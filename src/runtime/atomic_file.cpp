@@ -1,16 +1,15 @@
 #include "runtime/atomic_file.h"
 
-#include <array>
 #include <cerrno>
 #include <cstdint>
 #include <system_error>
 #include <utility>
+#include <vector>
 
 #include <fcntl.h>
 #include <fmt/format.h>
 #include <sys/stat.h>
 #include <unistd.h>
-#include <xxhash.h>
 
 #include "runtime/check.h"
 #include "runtime/error.h"
@@ -18,17 +17,6 @@
 
 namespace cskd::runtime {
 namespace {
-
-struct XxhashDeleter {
-  void operator()(XXH3_state_t* state) const { XXH3_freeState(state); }
-};
-using Xxhash = std::unique_ptr<XXH3_state_t, XxhashDeleter>;
-
-Xxhash start_hash() {
-  Xxhash hash(XXH3_createState());
-  XXH3_64bits_reset(hash.get());
-  return hash;
-}
 
 class FileDescriptor {
  public:
@@ -63,11 +51,11 @@ struct AtomicFile::State {
   std::filesystem::path path;
   std::filesystem::path temporary;
   FileDescriptor file;
-  Xxhash hash = start_hash();
+  ContentHasher hash;
   std::uint64_t size = 0;
   bool renamed = false;
 
-  void verify() const;
+  FileFacts verify() const;
 };
 
 AtomicFile::AtomicFile(std::filesystem::path path) : state_(std::make_unique<State>()) {
@@ -84,7 +72,7 @@ AtomicFile::~AtomicFile() {
 
 void AtomicFile::write(std::span<const std::byte> bytes) {
   CSKD_CHECK(state_->file.get() >= 0, "{} was written after commit", state_->path.native());
-  XXH3_64bits_update(state_->hash.get(), bytes.data(), bytes.size());
+  state_->hash.add(bytes);
   while (!bytes.empty()) {
     failure_point("atomic_file.write", state_->temporary.native());
     const ssize_t written = ::write(state_->file.get(), bytes.data(), bytes.size());
@@ -99,31 +87,32 @@ void AtomicFile::write(std::span<const std::byte> bytes) {
   }
 }
 
-void AtomicFile::State::verify() const {
+FileFacts AtomicFile::State::verify() const {
   failure_point("atomic_file.verify", temporary.native());
   const FileDescriptor reader = open_or_throw(temporary, O_RDONLY, "reopen");
-  const Xxhash reread = start_hash();
-  std::array<std::byte, 1 << 16> buffer;
-  std::uint64_t total = 0;
+  ContentHasher reread;
+  std::vector<std::byte> buffer(1 << 18);
+  FileFacts found;
   for (;;) {
     const ssize_t count = ::read(reader.get(), buffer.data(), buffer.size());
     if (count < 0 && errno == EINTR) continue;
     if (count < 0) throw_system_error(fmt::format("cannot read back {}", temporary.native()), errno);
     if (count == 0) break;
-    XXH3_64bits_update(reread.get(), buffer.data(), static_cast<size_t>(count));
-    total += static_cast<std::uint64_t>(count);
+    reread.add(std::span(buffer).first(static_cast<size_t>(count)));
+    found.size += static_cast<std::uint64_t>(count);
   }
-  const std::uint64_t expected = XXH3_64bits_digest(hash.get());
-  const std::uint64_t found = XXH3_64bits_digest(reread.get());
-  if (total != size || found != expected) {
+  found.hash = reread.hash();
+  const FileFacts written{size, hash.hash()};
+  if (found != written) {
     throw Error(
-        fmt::format("{} read back as {} bytes with XXH3 {:016x}, but {} bytes with {:016x} were written; the disk "
-                    "or file system loses data",
-                    temporary.native(), total, found, size, expected));
+        fmt::format("{} read back as {} bytes with XXH3 {}, but {} bytes with {} were written; the disk or file system "
+                    "loses data",
+                    temporary.native(), found.size, found.hash.hex(), written.size, written.hash.hex()));
   }
+  return written;
 }
 
-void AtomicFile::commit() {
+FileFacts AtomicFile::commit() {
   State& state = *state_;
   CSKD_CHECK(state.file.get() >= 0, "{} was committed twice", state.path.native());
   failure_point("atomic_file.fsync", state.temporary.native());
@@ -132,7 +121,7 @@ void AtomicFile::commit() {
   if (::close(state.file.release()) != 0) {
     throw_system_error(fmt::format("cannot close {}", state.temporary.native()), errno);
   }
-  state.verify();
+  const FileFacts facts = state.verify();
   failure_point("atomic_file.rename", state.path.native());
   if (::rename(state.temporary.c_str(), state.path.c_str()) != 0) {
     throw_system_error(fmt::format("cannot rename {} to {}", state.temporary.native(), state.path.native()), errno);
@@ -140,6 +129,7 @@ void AtomicFile::commit() {
   state.renamed = true;
   failure_point("atomic_file.fsync_folder", state.path.native());
   sync_folder(state.path.parent_path());
+  return facts;
 }
 
 void write_file_atomically(const std::filesystem::path& path, std::string_view contents) {

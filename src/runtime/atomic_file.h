@@ -1,20 +1,31 @@
 // Files that exist whole or not at all.
 //
 // Note [Atomic files]
-// Bytes go to `<path>.tmp`. commit() then, in this order: fsync and close, reopen and compare size and XXH3-64 with
-// what was written, rename to `path`, fsync the folder. A process killed anywhere leaves the old file or the new one,
-// and at most a
-// `.tmp` that the next AtomicFile for the same path overwrites. One process writes a given path at a time.
+// Bytes go to `<path>.tmp`. commit() then, in this order: fsync and close, reopen and compare size and XXH3-128
+// with what was written, rename to `path`, fsync the folder. A process killed anywhere leaves the old file or the new
+// one, and at most a `.tmp` that the next AtomicFile for the same path overwrites. One process writes a given path at a
+// time.
 // Failure points: atomic_file.{open,write,fsync,verify,rename,fsync_folder}.
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <memory>
 #include <span>
 #include <string_view>
 
+#include "runtime/content_hash.h"
+
 namespace cskd::runtime {
+
+// Which bytes a file holds.
+struct FileFacts {
+  std::uint64_t size = 0;
+  ContentHash hash;
+
+  bool operator==(const FileFacts&) const = default;
+};
 
 class AtomicFile {
  public:
@@ -31,7 +42,7 @@ class AtomicFile {
 
   // Makes the file visible under its path. Call once, last. Throws Error; before the rename the old file is then
   // untouched.
-  void commit();
+  FileFacts commit();
 
  private:
   struct State;

@@ -20,8 +20,8 @@ constexpr std::uint64_t kLargest = 4ULL << 30;
 
 }  // namespace
 
-void write_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version,
-                       std::string_view payload) {
+FileFacts write_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version,
+                            std::string_view payload) {
   CSKD_CHECK(magic.size() == 8, "magic '{}'", magic);
   std::string header(kSealedHeader, '\0');
   const std::uint64_t length = payload.size();
@@ -33,7 +33,7 @@ void write_sealed_file(const std::filesystem::path& path, std::string_view magic
   AtomicFile file(path);
   file.write(header);
   file.write(payload);
-  file.commit();
+  return file.commit();
 }
 
 std::string read_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version) {

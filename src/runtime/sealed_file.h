@@ -10,13 +10,15 @@
 #include <string>
 #include <string_view>
 
+#include "runtime/atomic_file.h"
+
 namespace cskd::runtime {
 
 constexpr std::size_t kSealedHeader = 40;  // bytes before the payload
 
 // Written atomically (Note [Atomic files]). REQUIRES: magic has 8 characters
-void write_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version,
-                       std::string_view payload);
+FileFacts write_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version,
+                            std::string_view payload);
 
 // The payload. Throws Error when the file cannot be read, DataError when it is of another kind, of another version than
 // `version`, cut off, or damaged.

@@ -13,6 +13,11 @@ constexpr std::array<int, 3> kSignals{SIGUSR1, SIGTERM, SIGINT};
 
 std::atomic<int> first_signal{0};
 std::atomic<bool> is_installed{false};
+// In the steady clock's ticks. Without a deadline, the last moment there is.
+constexpr auto kNever = StopSignal::Clock::time_point::max().time_since_epoch().count();
+constexpr StopSignal::Clock::duration kFirstReserve = std::chrono::seconds(5);
+std::atomic<StopSignal::Clock::rep> deadline_ticks{kNever};
+std::atomic<StopSignal::Clock::rep> reserved_ticks{kFirstReserve.count()};
 std::array<struct sigaction, kSignals.size()> previous;
 
 static_assert(std::atomic<int>::is_always_lock_free, "a signal handler may only touch lock-free atomics");
@@ -28,9 +33,11 @@ extern "C" void on_stop_signal(int number) {
 
 }  // namespace
 
-StopSignal::StopSignal() {
+StopSignal::StopSignal(std::optional<Clock::time_point> deadline) {
   CSKD_CHECK(!is_installed.exchange(true), "two StopSignal objects at once");
   first_signal = 0;
+  reserved_ticks = kFirstReserve.count();
+  deadline_ticks = deadline ? deadline->time_since_epoch().count() : kNever;
   struct sigaction action {};
   action.sa_handler = on_stop_signal;
   action.sa_flags = SA_RESTART;
@@ -40,10 +47,22 @@ StopSignal::StopSignal() {
 
 StopSignal::~StopSignal() {
   for (size_t i = 0; i < kSignals.size(); ++i) ::sigaction(kSignals[i], &previous[i], nullptr);
+  deadline_ticks = kNever;
   first_signal = 0;
   is_installed = false;
 }
 
-int StopSignal::received() noexcept { return first_signal.load(); }
+int StopSignal::received() noexcept {
+  const Clock::rep deadline = deadline_ticks.load();
+  if (deadline != kNever && Clock::now().time_since_epoch().count() >= deadline - reserved_ticks.load()) {
+    int none = 0;
+    first_signal.compare_exchange_strong(none, SIGALRM);
+  }
+  return first_signal.load();
+}
+
+void StopSignal::reserve(std::chrono::duration<double> time) noexcept {
+  reserved_ticks = std::chrono::duration_cast<Clock::duration>(time).count();
+}
 
 }  // namespace cskd::runtime

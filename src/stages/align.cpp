@@ -9,7 +9,9 @@
 #include "stages/batches.h"
 #include "stages/cache.h"
 #include "stages/cache_set.h"
+#include "stages/inputs.h"
 #include "stages/model_stage.h"
+#include "stages/validation.h"
 
 namespace cskd::stages {
 namespace {
@@ -61,10 +63,14 @@ class AlignStage : public ModelStage {
         context_.config.align().smooth_l1_weight() * smooth_l1 + context_.config.align().cosine_weight() * cosine;
     result.figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}};
     result.images = batch.pixels.size(0);
+    keep_pictures(batch.pixels);
     last_samples_ = std::move(batch.samples);
     result.damaged = corpus_.damaged();
     return result;
   }
+
+  std::vector<std::pair<std::string, double>> validate() override { return validation_(average_model()); }
+  std::string main_figure() const override { return "validation/cosine"; }
 
   std::int64_t micro_batch_images() const override {
     const config::Training& training = context_.config.align().training();
@@ -101,6 +107,7 @@ class AlignStage : public ModelStage {
   const Context& context_;
   std::vector<data::SampleRef> last_samples_;
   CheckedCorpus corpus_;
+  FeatureValidation validation_{corpus_, context_};
   CacheSet caches_;
   data::SampleSet samples_;
   data::SampleOrder order_;
@@ -109,14 +116,6 @@ class AlignStage : public ModelStage {
 };
 
 }  // namespace
-
-runtime::ContentHash align_inputs(const Context& context) {
-  runtime::ContentHasher hasher;
-  hasher.add_field(cache_inputs(context).hex());
-  hasher.add_field(context.config.align().SerializeAsString());
-  hasher.add_field(context.config.data().shuffle_window());
-  return hasher.hash();
-}
 
 StageOutcome run_align(const Context& context) {
   const config::Align& align = context.config.align();

@@ -5,8 +5,6 @@
 
 namespace cskd::stages {
 
-runtime::ContentHash align_inputs(const Context& context);
-
 // <run>/align: model.safetensors (the moving average of the encoder and projector), checkpoints/. Collective. Trains on
 // every unlabelled and training picture; labels are not looked at.
 StageOutcome run_align(const Context& context);

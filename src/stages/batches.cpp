@@ -16,11 +16,6 @@ CheckedCorpus::CheckedCorpus(const Context& context)
       damage_(context.config.data().max_damaged()),
       source_(corpus_, context.config.run().seed(), damage_) {}
 
-void add_data_inputs(runtime::ContentHasher& hasher, const config::Config& config) {
-  hasher.add_field(static_cast<std::uint64_t>(config.data().resize()));
-  hasher.add_field(config.data().shuffle_window());
-}
-
 std::string samples_text(const data::Corpus& corpus, const std::vector<data::SampleRef>& samples) {
   constexpr std::size_t kMostNamed = 16;
   std::vector<std::string> names;

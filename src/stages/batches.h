@@ -17,7 +17,6 @@
 #include "data/loader.h"
 #include "data/resize.h"
 #include "data/sample_source.h"
-#include "runtime/content_hash.h"
 #include "runtime/trace.h"
 #include "stages/context.h"
 
@@ -38,9 +37,6 @@ class CheckedCorpus {
   data::DamageLog damage_;
   data::SampleSource source_;
 };
-
-// What of [data] decides about the result of a training.
-void add_data_inputs(runtime::ContentHasher& hasher, const config::Config& config);
 
 // Where samples lie, for messages: shards and rows of the first ones.
 std::string samples_text(const data::Corpus& corpus, const std::vector<data::SampleRef>& samples);

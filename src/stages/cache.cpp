@@ -19,6 +19,7 @@
 #include "runtime/stop_signal.h"
 #include "runtime/work_counter.h"
 #include "stages/batches.h"
+#include "stages/inputs.h"
 #include "stages/model_setup.h"
 
 namespace cskd::stages {
@@ -138,19 +139,9 @@ std::filesystem::path cache_path(const Context& context, const shards::Manifest:
   return context.folder.cache(context.config.clip().encoder()) / shard.file();
 }
 
-runtime::ContentHash cache_inputs(const Context& context) {
-  runtime::ContentHasher hasher;
-  hasher.add_field(shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
-  hasher.add_field(clip_inputs(context.config).hex());
-  hasher.add_field(context.config.cache().SerializeAsString());
-  hasher.add_field(static_cast<std::uint64_t>(context.config.data().resize()));
-  hasher.add_field(context.config.run().seed());
-  return hasher.hash();
-}
-
 StageOutcome run_cache(const Context& context) {
   const std::filesystem::path folder = context.folder.cache(context.config.clip().encoder());
-  const runtime::ContentHash inputs = cache_inputs(context);
+  const runtime::Inputs inputs = cache_inputs(context);
   // Caches of other shards are kept when shards were added; those of other settings are refused one by one.
   if (const auto done = agree_on_completion(folder, inputs, context.world, OtherInputs::kMakeAgain))
     return {.completion = *done, .done_before = true};

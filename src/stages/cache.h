@@ -23,8 +23,6 @@ at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, cons
 // File of the cache of a shard.
 std::filesystem::path cache_path(const Context& context, const shards::Manifest::Shard& shard);
 
-runtime::ContentHash cache_inputs(const Context& context);
-
 // <run>/cache/<encoder>/<shard>: one feature cache for each image shard, shared out over ranks as they ask. Collective.
 // Caches that are whole are kept; one of another teacher or view specification is refused (BindingError). Facts: views,
 // width.

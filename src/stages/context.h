@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <set>
 #include <string>
 
 #include "config/config.pb.h"
@@ -21,6 +22,8 @@ struct Context {
   RunFolder folder;
   int loader_threads = 1;
   bool resume = true;
+  // Names of inputs that may differ from those of a training that is resumed, or is complete.
+  std::set<std::string> allowed_changes;
   // The stage was asked for by its own name: sources are looked through for what was added since they were packed.
   bool looks_for_new = false;
   // Rank 0: how far a stage that does not train is.

@@ -10,9 +10,11 @@
 #include "runtime/error.h"
 #include "stages/align.h"
 #include "stages/batches.h"
+#include "stages/inputs.h"
 #include "stages/model_stage.h"
 #include "stages/prediction.h"
 #include "stages/score.h"
+#include "stages/validation.h"
 
 namespace cskd::stages {
 namespace {
@@ -144,11 +146,15 @@ class DistillStage : public ModelStage {
                       {"train/pseudo_label", pseudo.detach()},
                       {"train/consistency", consistency.detach()}};
     result.images = student.size(0);
+    keep_pictures(batch.labelled.strong);
     last_samples_ = std::move(batch.labelled.samples);
     last_samples_.insert(last_samples_.end(), batch.unlabelled.samples.begin(), batch.unlabelled.samples.end());
     result.damaged = corpus_->damaged();
     return result;
   }
+
+  std::vector<std::pair<std::string, double>> validate() override { return validation_(average_model()); }
+  std::string main_figure() const override { return "validation/srcc"; }
 
   std::int64_t micro_batch_images() const override {
     return static_cast<std::int64_t>(labelled_samples(settings_) + unlabelled_samples(settings_));
@@ -213,31 +219,13 @@ class DistillStage : public ModelStage {
   const config::Distill& settings_;
   std::vector<data::SampleRef> last_samples_;
   std::unique_ptr<CheckedCorpus> corpus_;
+  ScoreValidation validation_{*corpus_, context_};
   std::int64_t bins_;
   data::TrainingSets sets_;
   Stream labelled_, unlabelled_;
   int image_size_ = model().shape().image_size;
   std::optional<MicroBatchLoader<DistillBatch>> loader_;  // last: its threads use the rest
 };
-
-runtime::ContentHash distill_inputs(const Context& context) {
-  runtime::ContentHasher hasher;
-  hasher.add_field(shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
-  hasher.add_field(context.config.align().encoder());
-  hasher.add_field(std::uint64_t{context.config.align().image_size()});
-  hasher.add_field(context.config.labels().SerializeAsString());
-  hasher.add_field(context.config.distill().SerializeAsString());
-  hasher.add_field(context.config.finetune().SerializeAsString());
-  add_data_inputs(hasher, context.config);
-  hasher.add_field(context.config.run().seed());
-  if (context.config.distill().start() == config::aligned || context.config.finetune().start() == config::aligned) {
-    hasher.add_field(align_inputs(context).hex());
-  }
-  if (context.config.distill().start() == config::clip || context.config.finetune().start() == config::clip) {
-    hasher.add_field(clip_inputs(context.config).hex());
-  }
-  return hasher.hash();
-}
 
 }  // namespace
 

@@ -10,22 +10,42 @@
 #include "stages/compute_choice.h"
 
 namespace cskd::stages {
+namespace {
+
+std::vector<std::string> names_of(const training::NamedTensors& tensors) {
+  std::vector<std::string> names;
+  for (const auto& [name, tensor] : tensors) names.push_back(name);
+  return names;
+}
+
+}  // namespace
 
 ModelStage::ModelStage(std::string name, const config::Training& training, Headed model, Headed average,
                        std::int64_t outputs)
     : name_(std::move(name)),
-      encoder_rate_(training.encoder_rate()),
+      training_(training),
       model_(std::move(model)),
       average_(std::move(average)),
+      layers_(names_of(model_->trainable())),
       outputs_(outputs) {
   model_->train();
   model_->set_feature_dropout(training.feature_dropout());
   average_->eval();
-  if (encoder_rate_ == 0) {
+  if (training.encoder_rate() == 0) {
     model_->encoder().eval();
     for (const torch::Tensor& parameter : model_->encoder().parameters()) parameter.requires_grad_(false);
   }
   for (const torch::Tensor& parameter : average_->parameters()) parameter.requires_grad_(false);
+}
+
+double ModelStage::rate(const std::string& parameter) const {
+  const double share = layers_.rate_share(parameter, training_.layer_decay());
+  return model_->is_head(parameter) ? share : share * training_.encoder_rate();
+}
+
+bool ModelStage::decays(const std::string& parameter, const at::Tensor& tensor) const {
+  if (training_.decayed() == config::Training::everything) return true;
+  return tensor.dim() > 1 && (training_.decayed() == config::Training::matrices || !models::is_embedding(parameter));
 }
 
 std::vector<std::pair<std::string, std::string>> ModelStage::metadata() const {
@@ -37,7 +57,7 @@ training::ProbeOptions ModelStage::probe_options() const {
           .image_size = model_->shape().image_size,
           .outputs = outputs_,
           .batch = micro_batch_images(),
-          .trains_encoder = encoder_rate_ > 0};
+          .trains_encoder = training_.encoder_rate() > 0};
 }
 
 void ModelStage::use(const models::ComputeSettings& settings) {
@@ -46,10 +66,11 @@ void ModelStage::use(const models::ComputeSettings& settings) {
 }
 
 StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training,
-                         const runtime::ContentHash& inputs,
+                         const runtime::Inputs& inputs,
                          const std::function<std::unique_ptr<ModelStage>()>& make_stage) {
   const std::filesystem::path folder = context.folder.stage(name);
-  if (const auto done = agree_on_completion(folder, inputs, context.world))
+  if (const auto done =
+          agree_on_completion(folder, inputs, context.world, OtherInputs::kRefuse, context.allowed_changes))
     return {.completion = *done, .done_before = true};
   // Before anything takes time.
   static_cast<void>(data::make_batch_layout((name + ".training").c_str(), training.global_batch(),
@@ -62,12 +83,15 @@ StageOutcome train_stage(const Context& context, const std::string& name, const 
                                    .seed = context.config.run().seed(),
                                    .folder = folder,
                                    .inputs = inputs,
+                                   .allowed_changes = context.allowed_changes,
                                    .resume = context.resume,
                                    .start_timeout = std::chrono::seconds(context.config.compute().start_timeout()),
                                    .step_timeout = std::chrono::seconds(context.config.compute().step_timeout()),
                                    .trace = context.trace,
                                    .trace_after = context.config.logging().trace_after(),
-                                   .trace_steps = context.config.logging().trace_steps()};
+                                   .trace_steps = context.config.logging().trace_steps(),
+                                   .tensors_every = context.config.logging().histograms_every(),
+                                   .pictures_every = context.config.logging().pictures_every()};
   const training::TrainingOutcome trained =
       train(*stage, options, context.world, context.communicator, *context.observer);
   StageOutcome outcome{

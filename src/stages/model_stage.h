@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "data/sampler.h"
+#include "models/layer_order.h"
 #include "stages/batches.h"
 #include "stages/context.h"
 #include "stages/model_setup.h"
@@ -27,7 +28,10 @@ class ModelStage : public training::Stage {
   training::NamedTensors trainable() override { return model_->trainable(); }
   training::NamedTensors state() override { return model_->state(); }
   training::NamedTensors average() override { return average_->state(); }
-  double rate(const std::string& parameter) const override { return model_->is_head(parameter) ? 1 : encoder_rate_; }
+  training::NamedTensors statistics() override { return model_->statistics(); }
+  double rate(const std::string& parameter) const override;
+  bool decays(const std::string& parameter, const at::Tensor& tensor) const override;
+  at::Tensor pictures() const override { return last_pictures_; }
   std::vector<std::pair<std::string, std::string>> metadata() const override;
 
   // Images of a micro-batch.
@@ -40,12 +44,16 @@ class ModelStage : public training::Stage {
  protected:
   models::HeadedEncoder& model() { return *model_; }
   models::HeadedEncoder& average_model() { return *average_; }
+  // For pictures(): [n, S, S, 3] uint8.
+  void keep_pictures(at::Tensor pixels) { last_pictures_ = std::move(pixels); }
 
  private:
   std::string name_;
-  double encoder_rate_;
+  const config::Training& training_;
   Headed model_;
   Headed average_;
+  models::LayerOrder layers_;
+  at::Tensor last_pictures_;
   std::int64_t outputs_;
 };
 
@@ -95,7 +103,6 @@ class MicroBatchLoader {
 
 // Runs the trainer unless the stage is complete, and writes <stage>/model.safetensors from the moving average.
 StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training,
-                         const runtime::ContentHash& inputs,
-                         const std::function<std::unique_ptr<ModelStage>()>& make_stage);
+                         const runtime::Inputs& inputs, const std::function<std::unique_ptr<ModelStage>()>& make_stage);
 
 }  // namespace cskd::stages

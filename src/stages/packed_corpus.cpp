@@ -21,19 +21,15 @@ namespace {
 using shards::Manifest;
 using Settings = google::protobuf::RepeatedPtrField<Manifest::Setting>;
 
-// "key = value" lines of TOML, tables as prefixes, without the keys that do not decide what is packed.
-std::vector<Manifest::Setting> settings_of(const google::protobuf::Message& message, const std::string& prefix,
+// Keys and values, without the keys that do not decide what is packed.
+std::vector<Manifest::Setting> settings_of(const google::protobuf::Message& message, const std::string& path,
                                            const std::set<std::string>& passed_over) {
   std::vector<Manifest::Setting> settings;
-  std::istringstream lines(config::to_toml(message));
-  std::string table;
-  for (std::string line; std::getline(lines, line);) {
-    if (line.starts_with('[')) table = line.substr(1, line.find(']') - 1) + ".";
-    const std::size_t equals = line.find(" = ");
-    if (equals == std::string::npos || passed_over.contains(table + line.substr(0, equals))) continue;
+  for (const auto& [key, value] : config::settings_of(message, path)) {
+    if (passed_over.contains(key.substr(path.size() + 1))) continue;
     Manifest::Setting& setting = settings.emplace_back();
-    setting.set_key(prefix + table + line.substr(0, equals));
-    setting.set_value(line.substr(equals + 3));
+    setting.set_key(key);
+    setting.set_value(value);
   }
   return settings;
 }
@@ -131,7 +127,7 @@ std::optional<Manifest> read_on_rank_0(const PackingContext& context) {
 }  // namespace
 
 std::vector<Manifest::Setting> packing_settings(const config::Config& config) {
-  std::vector<Manifest::Setting> settings = settings_of(config.packing(), "packing.", {"max_fault_rate"});
+  std::vector<Manifest::Setting> settings = settings_of(config.packing(), "packing", {"max_fault_rate"});
   Manifest::Setting& seed = settings.emplace_back();
   seed.set_key("run.seed");
   seed.set_value(fmt::format("{}", config.run().seed()));
@@ -140,7 +136,7 @@ std::vector<Manifest::Setting> packing_settings(const config::Config& config) {
 
 std::vector<Manifest::Setting> source_settings(const config::Source& source) {
   // Where it lies and how often it is seen may change.
-  return settings_of(source, fmt::format("sources.{}.", source.name()), {"name", "path", "images", "weight"});
+  return settings_of(source, fmt::format("sources.{}", source.name()), {"name", "path", "images", "weight"});
 }
 
 std::optional<Manifest> find_packed_corpus(const PackingContext& context) {

@@ -27,6 +27,16 @@ struct PictureBatch {
 at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorpus& corpus,
                                  const data::SampleSet& samples, const Prediction& prediction, const Context& context,
                                  const std::function<void(std::int64_t, std::int64_t)>& progress) {
+  const auto forward = [&model](const at::Tensor& pixels) {
+    return torch::softmax(model.forward(models::normalise(pixels, model.shape())), 1);
+  };
+  return predict({.side = model.shape().image_size, .forward = forward}, corpus, samples, prediction, context,
+                 progress);
+}
+
+at::Tensor predict(const Network& network, const CheckedCorpus& corpus, const data::SampleSet& samples,
+                   const Prediction& prediction, const Context& context,
+                   const std::function<void(std::int64_t, std::int64_t)>& progress) {
   const torch::NoGradGuard no_gradients;
   const std::uint64_t views = data::count_of(prediction.views);
   const std::uint64_t at_once = std::min(kMostPictures, kMostViews / views);
@@ -37,7 +47,7 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorp
   const std::uint64_t each = (batches + ranks - 1) / ranks;
   const std::uint64_t first = std::min(batches, rank * each);
   const std::uint64_t end = std::min(batches, first + each);
-  const int side = model.shape().image_size;
+  const int side = network.side;
   const auto pictures_of = [&](std::uint64_t batch) { return std::min(samples.size() - batch * at_once, at_once); };
   const auto loader = make_loader<PictureBatch>(
       context, pixel_bytes(at_once * views, side), first, end,
@@ -73,14 +83,13 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorp
            },
        .items = pictures_of});
   std::vector<at::Tensor> parts;
-  std::int64_t bins = 0;
+  std::int64_t width = 0;
   for (std::uint64_t batch = first; batch < end; ++batch) {
     const PictureBatch loaded = loader->next();
     const at::Tensor pixels = to_device(loaded.pixels, context.communicator.device());
-    const at::Tensor distributions =
-        torch::softmax(model.forward(models::normalise(pixels, model.shape())), 1).to(at::kCPU);
-    bins = distributions.size(1);
-    parts.push_back(distributions.view({-1, static_cast<std::int64_t>(views), bins})
+    const at::Tensor rows = network.forward(pixels).to(at::kCPU);
+    width = rows.size(1);
+    parts.push_back(rows.view({-1, static_cast<std::int64_t>(views), width})
                         .masked_fill(loaded.damaged.view({-1, 1, 1}), std::numeric_limits<double>::quiet_NaN()));
     if (context.world.rank() == 0) {
       progress(static_cast<std::int64_t>(std::min(samples.size(), (batch + 1 - first) * at_once * ranks)),
@@ -88,10 +97,11 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorp
     }
   }
   // Ranks hold different numbers of pictures: padded to the largest, cut to the whole.
-  at::Tensor widest = at::full({1}, bins, at::kLong).to(context.communicator.device());
+  at::Tensor widest = at::full({1}, width, at::kLong).to(context.communicator.device());
   context.communicator.all_reduce(widest, distributed::Reduction::kMax);
-  bins = widest.item<std::int64_t>();
-  const at::Tensor own = at::zeros({static_cast<std::int64_t>(each * at_once), static_cast<std::int64_t>(views), bins});
+  width = widest.item<std::int64_t>();
+  const at::Tensor own =
+      at::zeros({static_cast<std::int64_t>(each * at_once), static_cast<std::int64_t>(views), width});
   if (!parts.empty()) {
     const at::Tensor all = at::cat(parts);
     own.narrow(0, 0, all.size(0)).copy_(all);

@@ -1,4 +1,4 @@
-// Score distributions that a trained model predicts for many pictures, shared out over ranks.
+// What a model makes of many pictures, shared out over ranks.
 #pragma once
 
 #include <cstdint>
@@ -19,9 +19,19 @@ struct Prediction {
   bool leave_out_damaged = false;
 };
 
-// Distributions over bins [N, V, K], float32, on the CPU, of all samples of the set in the prediction's views.
-// Collective; every rank gets all. The model is in evaluation mode.
-// `progress(done, total)` on rank 0. Throws as DamageLog, and DataError that names shard and row.
+// What a network makes of uint8 pixels [n, side, side, 3] on the communicator's device: [n, K], float32.
+struct Network {
+  int side = 0;
+  std::function<at::Tensor(const at::Tensor& pixels)> forward;
+};
+
+// Outputs [N, V, K], float32, on the CPU, of all samples of the set in the prediction's views. Collective; every rank
+// gets all. `progress(done, total)` on rank 0. Throws as DamageLog, and DataError that names shard and row.
+at::Tensor predict(const Network& network, const CheckedCorpus& corpus, const data::SampleSet& samples,
+                   const Prediction& prediction, const Context& context,
+                   const std::function<void(std::int64_t, std::int64_t)>& progress);
+
+// predict() of a model's distributions over bins. The model is in evaluation mode.
 at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorpus& corpus,
                                  const data::SampleSet& samples, const Prediction& prediction, const Context& context,
                                  const std::function<void(std::int64_t, std::int64_t)>& progress);

@@ -1,5 +1,8 @@
 #include "stages/run_folder.h"
 
+#include <algorithm>
+#include <map>
+
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
@@ -19,23 +22,30 @@ std::string hash_of_file(const std::filesystem::path& path) {
   return runtime::content_hash(runtime::InputFile(path)).hex();
 }
 
+bool is_text_table(const nlohmann::json& record, const char* key) {
+  const auto table = record.is_object() ? record.find(key) : record.end();
+  return table != record.end() && table->is_object() &&
+         std::all_of(table->begin(), table->end(), [](const nlohmann::json& value) { return value.is_string(); });
+}
+
 // The record's text, or nothing when the stage has to run (again).
-std::optional<std::string> valid_record(const std::filesystem::path& stage_folder, const runtime::ContentHash& inputs,
-                                        OtherInputs other_inputs) {
+std::optional<std::string> valid_record(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,
+                                        OtherInputs other_inputs, const std::set<std::string>& allowed) {
   const std::filesystem::path path = record_path(stage_folder);
   if (!std::filesystem::exists(path)) return std::nullopt;
   const std::string text = runtime::read_text_file(path, kLargestRecord);
   const nlohmann::json record = nlohmann::json::parse(text, nullptr, false);
-  if (!record.is_object() || !record.contains("products") || !record["products"].is_object()) {
+  if (!is_text_table(record, "products") || !is_text_table(record, "inputs")) {
     spdlog::warn("{} is damaged: the stage runs again", path.native());
     return std::nullopt;
   }
-  if (record.value("inputs", "") != inputs.hex()) {
+  const runtime::Inputs before(record["inputs"].get<std::map<std::string, std::string>>());
+  if (const std::string differing = runtime::differences(before, inputs, allowed); !differing.empty()) {
     if (other_inputs == OtherInputs::kMakeAgain) return std::nullopt;
     throw runtime::UsageError(
-        fmt::format("{} was made with another configuration, seed or data than this: restore it, choose another "
-                    "run.folder, or remove the folder",
-                    stage_folder.native()));
+        fmt::format("{} was made with other settings or data: {}; restore them, choose another run.folder, remove the "
+                    "folder, or keep its result with --allow-change NAME",
+                    stage_folder.native(), differing));
   }
   for (const auto& [name, hash] : record["products"].items()) {
     const std::filesystem::path product = stage_folder / name;
@@ -62,7 +72,7 @@ Completion parse(const std::string& text) {
 
 void write_completion(const std::filesystem::path& stage_folder, const Completion& completion) {
   nlohmann::ordered_json record{{"stage", completion.stage},
-                                {"inputs", completion.inputs.hex()},
+                                {"inputs", completion.inputs.values()},
                                 {"seconds", completion.seconds},
                                 {"images", completion.images},
                                 {"facts", nlohmann::ordered_json::parse(completion.facts)},
@@ -73,11 +83,11 @@ void write_completion(const std::filesystem::path& stage_folder, const Completio
   runtime::write_file_atomically(record_path(stage_folder), record.dump(2) + "\n");
 }
 
-std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder,
-                                              const runtime::ContentHash& inputs, runtime::World& world,
-                                              OtherInputs other_inputs) {
+std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,
+                                              runtime::World& world, OtherInputs other_inputs,
+                                              const std::set<std::string>& allowed) {
   std::string text;
-  if (world.rank() == 0) text = valid_record(stage_folder, inputs, other_inputs).value_or("");
+  if (world.rank() == 0) text = valid_record(stage_folder, inputs, other_inputs, allowed).value_or("");
   text = world.broadcast(text);
   if (text.empty()) return std::nullopt;
   Completion completion = parse(text);

@@ -4,11 +4,12 @@
 #include <cstdint>
 #include <filesystem>
 #include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
 #include "config/config.pb.h"
-#include "runtime/content_hash.h"
+#include "runtime/inputs.h"
 #include "runtime/world.h"
 
 namespace cskd::stages {
@@ -25,7 +26,7 @@ struct RunFolder {
 // A finished stage: <run>/<stage>/complete.json. What it made is whole as long as the files have these hashes.
 struct Completion {
   std::string stage;
-  runtime::ContentHash inputs;  // of all that decides the result
+  runtime::Inputs inputs;
   double seconds = 0;
   std::uint64_t images = 0;
   std::vector<std::filesystem::path> products;  // relative to the stage's folder
@@ -40,10 +41,11 @@ void write_completion(const std::filesystem::path& stage_folder, const Completio
 enum class OtherInputs { kRefuse, kMakeAgain };
 
 // Collective: the record that rank 0 reads. Nothing when the stage is not complete, or one of its products is missing
-// or damaged (logged), or it was made from other inputs and may be made again. Throws UsageError when it may not.
-std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder,
-                                              const runtime::ContentHash& inputs, runtime::World& world,
-                                              OtherInputs other_inputs = OtherInputs::kRefuse);
+// or damaged (logged), or it was made from other inputs and may be made again. Throws UsageError, naming what differs,
+// when it may not. Inputs whose names are `allowed` may differ.
+std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,
+                                              runtime::World& world, OtherInputs other_inputs = OtherInputs::kRefuse,
+                                              const std::set<std::string>& allowed = {});
 
 // Makes the folder on rank 0; the others wait. Throws Error.
 void make_stage_folder(const std::filesystem::path& folder, runtime::World& world);

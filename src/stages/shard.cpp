@@ -23,6 +23,7 @@
 #include "shards/importers/importer.h"
 #include "shards/manifest.h"
 #include "stages/duplicates.h"
+#include "stages/inputs.h"
 #include "stages/packed_corpus.h"
 #include "stages/packing_context.h"
 #include "stages/packing_index.h"
@@ -268,17 +269,9 @@ std::uint64_t bytes_of(const Manifest& manifest) {
 
 }  // namespace
 
-runtime::ContentHash shard_inputs(const config::Config& config) {
-  runtime::ContentHasher hasher;
-  for (const config::Source& source : config.sources()) hasher.add_field(source.SerializeAsString());
-  hasher.add_field(config.packing().SerializeAsString());
-  hasher.add_field(config.run().seed());
-  return hasher.hash();
-}
-
 StageOutcome run_shard(const Context& stage) {
   const PackingContext context{stage.config, stage.world, stage.folder.shards(), stage.loader_threads, stage.progress};
-  const runtime::ContentHash inputs = shard_inputs(context.config);
+  const runtime::Inputs inputs = shard_inputs(context.config);
   const std::filesystem::path& folder = context.folder;
   if (!stage.looks_for_new) {
     if (const auto done = agree_on_completion(folder, inputs, context.world, OtherInputs::kMakeAgain))

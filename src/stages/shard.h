@@ -5,9 +5,6 @@
 
 namespace cskd::stages {
 
-// Digest of the keys that decide what is packed.
-runtime::ContentHash shard_inputs(const config::Config& config);
-
 // <run>/shards: shards, manifest.cskd, quarantine.jsonl and dropped.jsonl, and the survey (survey.h). Collective.
 //
 // Note [Growing corpora]

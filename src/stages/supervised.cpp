@@ -9,8 +9,10 @@
 #include "runtime/error.h"
 #include "stages/align.h"
 #include "stages/batches.h"
+#include "stages/inputs.h"
 #include "stages/model_stage.h"
 #include "stages/score.h"
+#include "stages/validation.h"
 
 namespace cskd::stages {
 namespace {
@@ -57,10 +59,14 @@ class SupervisedStage : public ModelStage {
     const torch::Tensor logits = model().forward(models::normalise(to_device(batch.pixels, device), model().shape()));
     result.loss = losses::squared_emd(torch::softmax(logits, 1), batch.labels.to(device)).mean();
     result.images = batch.pixels.size(0);
+    keep_pictures(batch.pixels);
     last_samples_ = std::move(batch.samples);
     result.damaged = corpus_->damaged();
     return result;
   }
+
+  std::vector<std::pair<std::string, double>> validate() override { return validation_(average_model()); }
+  std::string main_figure() const override { return "validation/srcc"; }
 
   std::int64_t micro_batch_images() const override { return training_.global_batch() / training_.micro_batches(); }
 
@@ -92,6 +98,7 @@ class SupervisedStage : public ModelStage {
   const config::Training& training_;
   std::vector<data::SampleRef> last_samples_;
   std::unique_ptr<CheckedCorpus> corpus_;
+  ScoreValidation validation_{*corpus_, context_};
   std::int64_t bins_;
   data::SampleSet samples_;
   data::SampleOrder order_;
@@ -108,18 +115,9 @@ struct Recipe {
 };
 
 StageOutcome run_supervised(const Context& context, const Recipe& recipe) {
-  runtime::ContentHasher inputs;
-  inputs.add_field(recipe.name);
-  inputs.add_field(shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
-  inputs.add_field(recipe.encoder);
-  inputs.add_field(static_cast<std::uint64_t>(recipe.image_size));
-  inputs.add_field(context.config.labels().SerializeAsString());
-  inputs.add_field(recipe.training->SerializeAsString());
-  add_data_inputs(inputs, context.config);
-  inputs.add_field(context.config.run().seed());
-  if (recipe.start == config::clip) inputs.add_field(clip_inputs(context.config).hex());
-  if (recipe.start == config::aligned) inputs.add_field(align_inputs(context).hex());
-  return train_stage(context, recipe.name, *recipe.training, inputs.hash(), [&]() -> std::unique_ptr<ModelStage> {
+  const runtime::Inputs inputs =
+      supervised_inputs(context, recipe.name, *recipe.training, recipe.encoder, recipe.image_size, recipe.start);
+  return train_stage(context, recipe.name, *recipe.training, inputs, [&]() -> std::unique_ptr<ModelStage> {
     auto corpus = std::make_unique<CheckedCorpus>(context);
     const auto bins = static_cast<std::int64_t>(bin_centres(corpus->corpus()).size());
     Headed model = make_model(context, recipe.encoder, recipe.image_size, models::kScoreHead, bins, recipe.name);

@@ -4,6 +4,8 @@
 #include <array>
 #include <charconv>
 #include <chrono>
+#include <future>
+#include <set>
 #include <string_view>
 
 #include <ATen/ATen.h>
@@ -16,6 +18,7 @@
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
+#include "runtime/free_space.h"
 #include "runtime/input_file.h"
 #include "runtime/sealed_file.h"
 
@@ -23,10 +26,11 @@ namespace cskd::training {
 namespace {
 
 constexpr const char* kFormat = "cskd-checkpoint";
-constexpr int kVersion = 1;
+constexpr int kVersion = 2;
 constexpr const char* kStateMagic = "CSKDSTAT";
-constexpr std::uint32_t kStateVersion = 1;
+constexpr std::uint32_t kStateVersion = 2;
 constexpr std::string_view kPrefix = "step-";
+constexpr const char* kCommit = "commit.json";
 constexpr std::array<const char*, 4> kFiles{"model.safetensors", "ema.safetensors", "optimizer.safetensors",
                                             "state.pb"};
 constexpr std::uint64_t kLargestCommit = 1 << 20;
@@ -43,153 +47,210 @@ std::optional<std::uint64_t> step_of(const std::filesystem::path& path) {
   return step;
 }
 
-// Steps of all checkpoints, whole or not, newest first.
-std::vector<std::uint64_t> steps_in(const std::filesystem::path& folder) {
-  std::vector<std::uint64_t> steps;
-  if (!std::filesystem::is_directory(folder)) return steps;
-  for (const auto& item : std::filesystem::directory_iterator(folder)) {
-    if (const auto step = step_of(item.path())) steps.push_back(*step);
-  }
-  std::sort(steps.rbegin(), steps.rend());
-  return steps;
+nlohmann::json read_commit(const std::filesystem::path& checkpoint) {
+  return nlohmann::json::parse(runtime::read_text_file(checkpoint / kCommit, kLargestCommit), nullptr, false);
 }
 
-struct FileFacts {
-  std::uint64_t size = 0;
-  std::string hash;
-};
-
-FileFacts facts_of(const std::filesystem::path& path) {
-  const runtime::InputFile file(path);
-  return {file.size(), runtime::content_hash(file).hex()};
+// A number of the record; 0 where there is none.
+template <typename Number>
+Number number_in(const nlohmann::json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return found != object.end() && found->is_number() ? found->get<Number>() : Number{0};
 }
 
-// Throws DataError unless the commit record and all files agree.
-void check(const std::filesystem::path& checkpoint) {
-  const std::filesystem::path record = checkpoint / "commit.json";
-  if (!std::filesystem::exists(record)) {
-    throw runtime::DataError(fmt::format("{} is not there: the writer was stopped", record.native()));
-  }
-  const nlohmann::json commit = nlohmann::json::parse(runtime::read_text_file(record, kLargestCommit), nullptr, false);
-  if (!commit.is_object() || commit.value("format", "") != kFormat || !commit.contains("files") ||
-      !commit["files"].is_object()) {
-    throw runtime::DataError(fmt::format("{} is damaged", record.native()));
-  }
-  if (commit.value("version", 0) != kVersion) {
-    throw runtime::DataError(fmt::format("{} has another version than {}", record.native(), kVersion));
-  }
-  for (const char* name : kFiles) {
-    const std::filesystem::path path = checkpoint / name;
-    if (!std::filesystem::exists(path)) throw runtime::DataError(fmt::format("{} is not there", path.native()));
-    const nlohmann::json& entry = commit["files"].value(name, nlohmann::json::object());
-    const FileFacts found = facts_of(path);
-    if (!entry.is_object() || entry.value("size", std::uint64_t{0}) != found.size ||
-        entry.value("xxh3", "") != found.hash) {
-      throw runtime::DataError(fmt::format("{} has {} bytes with XXH3 {}, not what its commit record says",
-                                           path.native(), found.size, found.hash));
-    }
-  }
+std::string text_in(const nlohmann::json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return found != object.end() && found->is_string() ? found->get<std::string>() : "";
 }
 
-void remove_checkpoint(const std::filesystem::path& checkpoint) {
-  // Without its commit record a half-removed one is not mistaken for a whole one.
-  std::filesystem::remove(checkpoint / "commit.json");
-  runtime::failure_point("checkpoint.remove", checkpoint.native());
-  std::filesystem::remove_all(checkpoint);
+nlohmann::json table_in(const nlohmann::json& object, const char* key) {
+  const auto found = object.is_object() ? object.find(key) : object.end();
+  return found != object.end() && found->is_object() ? *found : nlohmann::json::object();
+}
+
+CheckpointInfo info_of(std::uint64_t step, const std::filesystem::path& path) {
+  CheckpointInfo info{.step = step, .path = path, .is_committed = std::filesystem::exists(path / kCommit)};
+  if (!info.is_committed) return info;
+  const nlohmann::json commit = read_commit(path);
+  info.time = number_in<double>(commit, "time");
+  const nlohmann::json validation = table_in(commit, "validation");
+  for (const auto& [name, value] : validation.items()) {
+    if (value.is_number()) info.validation[name] = value.get<double>();
+  }
+  const nlohmann::json files = table_in(commit, "files");
+  for (const auto& [name, file] : files.items()) info.bytes += number_in<std::uint64_t>(file, "size");
+  return info;
+}
+
+std::uint64_t bytes_of(const CheckpointContents& contents) {
+  std::uint64_t bytes = 0;
+  for (const NamedTensors* tensors : {&contents.model, &contents.average, &contents.optimizer}) {
+    for (const auto& [name, tensor] : *tensors) bytes += tensor.nbytes();
+  }
+  return bytes;
+}
+
+double unix_time() {
+  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
+}
+
+void write_files(const std::filesystem::path& checkpoint, const CheckpointContents& contents,
+                 const std::function<void()>& before_commit) {
+  runtime::require_free_space(checkpoint, bytes_of(contents), "a checkpoint");
+  const std::map<std::string, std::string> metadata(contents.metadata.begin(), contents.metadata.end());
+  nlohmann::ordered_json commit{{"format", kFormat},
+                                {"version", kVersion},
+                                {"step", contents.state.step()},
+                                {"time", unix_time()},
+                                {"validation", nlohmann::ordered_json::object()}};
+  for (const auto& [name, value] : contents.state.validation()) {
+    if (contents.state.validated() == contents.state.step()) commit["validation"][name] = value;
+  }
+  const auto record = [&](const char* name, const runtime::FileFacts& facts) {
+    commit["files"][name] = {{"size", facts.size}, {"xxh3", facts.hash.hex()}};
+  };
+  // The optimiser's state is as large as the other two: both halves at once.
+  auto optimizer = std::async(std::launch::async, [&] {
+    runtime::failure_point("checkpoint.optimizer", checkpoint.native());
+    return models::write_safetensors(checkpoint / kFiles[2], contents.optimizer, {});
+  });
+  runtime::failure_point("checkpoint.model", checkpoint.native());
+  record(kFiles[0], models::write_safetensors(checkpoint / kFiles[0], contents.model, metadata));
+  runtime::failure_point("checkpoint.ema", checkpoint.native());
+  record(kFiles[1], models::write_safetensors(checkpoint / kFiles[1], contents.average, metadata));
+  record(kFiles[2], optimizer.get());
+  runtime::failure_point("checkpoint.state", checkpoint.native());
+  record(kFiles[3], runtime::write_sealed_file(checkpoint / kFiles[3], kStateMagic, kStateVersion,
+                                               contents.state.SerializeAsString()));
+  if (before_commit) before_commit();
+  // The folder's name is there before its contents count.
+  runtime::sync_folder(checkpoint.parent_path());
+  runtime::failure_point("checkpoint.commit", checkpoint.native());
+  runtime::write_file_atomically(checkpoint / kCommit, commit.dump(2) + "\n");
 }
 
 }  // namespace
 
-void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents) {
+void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents,
+                      const std::function<void()>& before_commit) {
   const std::filesystem::path checkpoint = folder / folder_name(contents.state.step());
   try {
     if (std::filesystem::exists(checkpoint)) remove_checkpoint(checkpoint);
     std::filesystem::create_directories(checkpoint);
-    const std::map<std::string, std::string> metadata(contents.metadata.begin(), contents.metadata.end());
-    runtime::failure_point("checkpoint.model", checkpoint.native());
-    models::write_safetensors(checkpoint / kFiles[0], contents.model, metadata);
-    runtime::failure_point("checkpoint.ema", checkpoint.native());
-    models::write_safetensors(checkpoint / kFiles[1], contents.average, metadata);
-    runtime::failure_point("checkpoint.optimizer", checkpoint.native());
-    models::write_safetensors(checkpoint / kFiles[2], contents.optimizer, {});
-    runtime::failure_point("checkpoint.state", checkpoint.native());
-    runtime::write_sealed_file(checkpoint / kFiles[3], kStateMagic, kStateVersion, contents.state.SerializeAsString());
-    nlohmann::ordered_json commit{{"format", kFormat}, {"version", kVersion}, {"step", contents.state.step()}};
-    for (const char* name : kFiles) {
-      const FileFacts facts = facts_of(checkpoint / name);
-      commit["files"][name] = {{"size", facts.size}, {"xxh3", facts.hash}};
-    }
-    runtime::failure_point("checkpoint.commit", checkpoint.native());
-    runtime::write_file_atomically(checkpoint / "commit.json", commit.dump(2) + "\n");
-    runtime::sync_folder(folder);
+    write_files(checkpoint, contents, before_commit);
   } catch (const std::exception&) {
+    // Room for what else has to be written.
+    std::error_code ignored;
+    std::filesystem::remove_all(checkpoint, ignored);
     runtime::rethrow_with_context(
         fmt::format("cannot write the checkpoint {}; the ones before it are untouched", checkpoint.native()));
   }
 }
 
-CheckpointWriter::CheckpointWriter(std::filesystem::path folder, std::uint32_t keep, runtime::Trace* trace)
-    : folder_(std::move(folder)), keep_(keep), trace_(trace) {}
-
-CheckpointWriter::~CheckpointWriter() {
-  try {
-    finish();
-  } catch (const std::exception& error) {
-    spdlog::error("{}", runtime::describe(error, 0, 1));
+std::vector<CheckpointInfo> list_checkpoints(const std::filesystem::path& folder) {
+  std::vector<CheckpointInfo> checkpoints;
+  if (!std::filesystem::is_directory(folder)) return checkpoints;
+  for (const auto& item : std::filesystem::directory_iterator(folder)) {
+    if (const auto step = step_of(item.path())) checkpoints.push_back(info_of(*step, item.path()));
   }
+  std::ranges::sort(checkpoints, std::greater<>(), &CheckpointInfo::step);
+  return checkpoints;
 }
 
-void CheckpointWriter::start(const CheckpointContents& contents) {
-  finish();
-  CheckpointContents copy = contents;
-  for (NamedTensors* tensors : {&copy.model, &copy.average, &copy.optimizer}) {
-    for (auto& [name, tensor] : *tensors) tensor = tensor.detach().to(at::kCPU, tensor.scalar_type(), false, true);
+void check_checkpoint(const std::filesystem::path& checkpoint) {
+  const std::filesystem::path record = checkpoint / kCommit;
+  if (!std::filesystem::exists(record)) {
+    throw runtime::DataError(fmt::format("{} is not there: the writer was stopped", record.native()));
   }
-  running_ = std::async(std::launch::async, [folder = folder_, keep = keep_, trace = trace_, copy = std::move(copy)] {
-    const auto start = std::chrono::steady_clock::now();
-    write_checkpoint(folder, copy);
-    if (trace != nullptr)
-      trace->add("checkpoint", folder_name(copy.state.step()), start, std::chrono::steady_clock::now());
-    const std::vector<std::uint64_t> steps = steps_in(folder);
-    for (size_t i = keep; i < steps.size(); ++i) remove_checkpoint(folder / folder_name(steps[i]));
-  });
-}
-
-void CheckpointWriter::finish() {
-  if (running_.valid()) running_.get();
+  const nlohmann::json commit = read_commit(checkpoint);
+  if (text_in(commit, "format") != kFormat) throw runtime::DataError(fmt::format("{} is damaged", record.native()));
+  if (const auto version = number_in<std::int64_t>(commit, "version"); version != kVersion) {
+    throw runtime::DataError(fmt::format("{} has version {}, this cskd reads version {}: use the cskd that wrote it",
+                                         record.native(), version, kVersion));
+  }
+  const nlohmann::json files = table_in(commit, "files");
+  for (const char* name : kFiles) {
+    const std::filesystem::path path = checkpoint / name;
+    if (!std::filesystem::exists(path)) throw runtime::DataError(fmt::format("{} is not there", path.native()));
+    const nlohmann::json entry = table_in(files, name);
+    const runtime::InputFile file(path);
+    const std::string hash = runtime::content_hash(file).hex();
+    if (number_in<std::uint64_t>(entry, "size") != file.size() || text_in(entry, "xxh3") != hash) {
+      throw runtime::DataError(fmt::format("{} has {} bytes with XXH3 {}, not what its commit record says",
+                                           path.native(), file.size(), hash));
+    }
+  }
 }
 
 std::optional<std::uint64_t> newest_checkpoint(const std::filesystem::path& folder) {
-  for (const std::uint64_t step : steps_in(folder)) {
+  std::string newest_reason;
+  for (const CheckpointInfo& info : list_checkpoints(folder)) {
     try {
-      check(folder / folder_name(step));
-      return step;
+      check_checkpoint(info.path);
+      return info.step;
     } catch (const std::exception& error) {
-      spdlog::warn("checkpoint {} is passed over: {}", (folder / folder_name(step)).native(),
-                   runtime::messages(error).back());
+      const std::string reason = runtime::messages(error).back();
+      spdlog::warn("checkpoint {} is passed over: {}", info.path.native(), reason);
+      if (info.is_committed && newest_reason.empty()) newest_reason = reason;
     }
   }
-  return std::nullopt;
+  if (newest_reason.empty()) return std::nullopt;
+  throw runtime::DataError(
+      fmt::format("{} holds checkpoints, but none that is whole ({}). To train from the start, "
+                  "remove the folder",
+                  folder.native(), newest_reason));
+}
+
+State read_checkpoint_state(const std::filesystem::path& checkpoint) {
+  const std::filesystem::path path = checkpoint / kFiles[3];
+  State state;
+  if (!state.ParseFromString(runtime::read_sealed_file(path, kStateMagic, kStateVersion)) ||
+      step_of(checkpoint) != state.step()) {
+    throw runtime::DataError(fmt::format("{} is damaged", path.native()));
+  }
+  return state;
 }
 
 LoadedCheckpoint read_checkpoint(const std::filesystem::path& folder, std::uint64_t step) {
   const std::filesystem::path checkpoint = folder / folder_name(step);
-  LoadedCheckpoint loaded;
-  loaded.model = models::read_safetensors(checkpoint / kFiles[0]);
-  loaded.average = models::read_safetensors(checkpoint / kFiles[1]);
-  loaded.optimizer = models::read_safetensors(checkpoint / kFiles[2]);
-  const std::filesystem::path state = checkpoint / kFiles[3];
-  if (!loaded.state.ParseFromString(runtime::read_sealed_file(state, kStateMagic, kStateVersion)) ||
-      loaded.state.step() != step) {
-    throw runtime::DataError(fmt::format("{} is damaged", state.native()));
+  return {.model = models::read_safetensors(checkpoint / kFiles[0]),
+          .average = models::read_safetensors(checkpoint / kFiles[1]),
+          .optimizer = models::read_safetensors(checkpoint / kFiles[2]),
+          .state = read_checkpoint_state(checkpoint)};
+}
+
+std::vector<std::uint64_t> superfluous(const std::vector<CheckpointInfo>& checkpoints, const Retention& retention) {
+  std::vector<const CheckpointInfo*> newest_first;
+  for (const CheckpointInfo& info : checkpoints) newest_first.push_back(&info);
+  std::ranges::sort(newest_first, std::greater<>(), &CheckpointInfo::step);
+  std::set<std::uint64_t> kept;
+  std::vector<std::pair<double, std::uint64_t>> judged;
+  for (std::size_t i = 0; i < newest_first.size(); ++i) {
+    const CheckpointInfo& info = *newest_first[i];
+    if (i < retention.newest || (retention.every > 0 && info.step % retention.every == 0)) kept.insert(info.step);
+    const auto figure = info.validation.find(retention.best_by);
+    if (figure != info.validation.end())
+      judged.emplace_back(retention.highest_is_best ? figure->second : -figure->second, info.step);
   }
-  return loaded;
+  std::ranges::sort(judged, std::greater<>());
+  for (std::size_t i = 0; i < std::min<std::size_t>(judged.size(), retention.best); ++i) kept.insert(judged[i].second);
+  std::vector<std::uint64_t> going;
+  for (const CheckpointInfo* info : newest_first) {
+    if (!kept.contains(info->step)) going.push_back(info->step);
+  }
+  return going;
+}
+
+void remove_checkpoint(const std::filesystem::path& checkpoint) {
+  // Without its commit record a half-removed one is not mistaken for a whole one.
+  std::filesystem::remove(checkpoint / kCommit);
+  runtime::failure_point("checkpoint.remove", checkpoint.native());
+  std::filesystem::remove_all(checkpoint);
 }
 
 void remove_unfinished_checkpoints(const std::filesystem::path& folder) {
-  for (const std::uint64_t step : steps_in(folder)) {
-    const std::filesystem::path checkpoint = folder / folder_name(step);
-    if (!std::filesystem::exists(checkpoint / "commit.json")) std::filesystem::remove_all(checkpoint);
+  for (const CheckpointInfo& info : list_checkpoints(folder)) {
+    if (!info.is_committed) std::filesystem::remove_all(info.path);
   }
 }
 

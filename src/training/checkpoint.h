@@ -2,8 +2,8 @@
 //
 //   <folder>/step-000000500/model.safetensors      weights and buffers
 //                           ema.safetensors        their moving average
-//                           optimizer.safetensors  AdamW's state
-//                           state.pb               step, seed, digest of inputs (state.proto, in a sealed file)
+//                           optimizer.safetensors  the optimiser's state
+//                           state.pb               step, inputs, counts (state.proto, in a sealed file)
 //                           commit.json            size and XXH3-128 of each of the above; written last
 //
 // One process (rank 0) writes; every rank reads. Failure points: checkpoint.{model,ema,optimizer,state,commit,remove}.
@@ -11,15 +11,15 @@
 
 #include <cstdint>
 #include <filesystem>
-#include <future>
+#include <functional>
 #include <map>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
-#include "runtime/trace.h"
 #include "training/stage.h"
 #include "training/state.pb.h"
 
@@ -28,36 +28,33 @@ namespace cskd::training {
 struct CheckpointContents {
   NamedTensors model, average, optimizer;
   State state;
-  std::vector<std::pair<std::string, std::string>> metadata;
+  std::vector<std::pair<std::string, std::string>> metadata;  // of the weight files
 };
 
-// Writes synchronously. A folder of an earlier try at the same step is removed first. Throws Error.
-void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents);
+// Returns when the checkpoint is whole on disk. A folder of an earlier try at the same step is removed first. What is
+// logged before must not be lost when the checkpoint is not: `before_commit` writes it out. Throws Error; the folder is
+// then removed.
+void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents,
+                      const std::function<void()>& before_commit = {});
 
-// Writes on a thread of its own while training goes on; one at a time.
-class CheckpointWriter {
- public:
-  // Keeps the newest `keep` checkpoints of `folder`. `trace`, if there is one, outlives it.
-  CheckpointWriter(std::filesystem::path folder, std::uint32_t keep, runtime::Trace* trace = nullptr);
-  // Waits for the write under way; its error is logged, since a destructor cannot throw.
-  ~CheckpointWriter();
-  CheckpointWriter(const CheckpointWriter&) = delete;
-  CheckpointWriter& operator=(const CheckpointWriter&) = delete;
-
-  // Copies the tensors, then returns; waits first for the write before. Throws what that one failed with.
-  void start(const CheckpointContents& contents);
-  // Waits. Throws what the write failed with.
-  void finish();
-
- private:
-  std::filesystem::path folder_;
-  std::uint32_t keep_;
-  runtime::Trace* trace_;
-  std::future<void> running_;
+// A checkpoint as its folder and commit record tell.
+struct CheckpointInfo {
+  std::uint64_t step = 0;
+  std::filesystem::path path;
+  bool is_committed = false;  // its commit record is there; without one its writer was stopped
+  double time = 0;            // Unix time of the commit; 0 when the record is missing or damaged
+  std::uint64_t bytes = 0;    // of the files that the record names
+  std::map<std::string, double> validation;
 };
+
+// All in `folder`, whole or not, newest first; none when the folder is missing.
+std::vector<CheckpointInfo> list_checkpoints(const std::filesystem::path& folder);
+
+// Throws DataError, naming file and remedy, unless all files are as the commit record says.
+void check_checkpoint(const std::filesystem::path& checkpoint);
 
 // The newest whole checkpoint in `folder`: its step. Damaged or partial ones are logged with the reason and passed
-// over. nullopt when there is none.
+// over. nullopt when none was ever committed; throws DataError when some were and none is whole.
 std::optional<std::uint64_t> newest_checkpoint(const std::filesystem::path& folder);
 
 struct LoadedCheckpoint {
@@ -67,6 +64,22 @@ struct LoadedCheckpoint {
 
 // Throws DataError that names the file when it is damaged or not there.
 LoadedCheckpoint read_checkpoint(const std::filesystem::path& folder, std::uint64_t step);
+State read_checkpoint_state(const std::filesystem::path& checkpoint);
+
+// Which checkpoints stay.
+struct Retention {
+  std::uint32_t newest = 2;  // this many
+  std::uint64_t every = 0;   // those of steps that this divides; 0: none
+  std::uint32_t best = 0;    // this many, by `best_by`; those without it are none
+  std::string best_by;
+  bool highest_is_best = true;
+};
+
+// Steps of those that go. A tie of figures is won by the newer one.
+std::vector<std::uint64_t> superfluous(const std::vector<CheckpointInfo>& checkpoints, const Retention& retention);
+
+// One rank calls. A half-removed one has no commit record.
+void remove_checkpoint(const std::filesystem::path& checkpoint);
 
 // Removes checkpoints without commit record, which a killed process left. One rank calls.
 void remove_unfinished_checkpoints(const std::filesystem::path& folder);

@@ -34,9 +34,12 @@ class Stage {
   virtual NamedTensors trainable() = 0;
   virtual NamedTensors state() = 0;
   virtual NamedTensors average() = 0;
+  // Those of state() that micro_batch() changes by itself: running statistics.
+  virtual NamedTensors statistics() = 0;
 
-  // Share of the learning rate that a trainable parameter has.
+  // Share of the learning rate that a trainable parameter has, and whether its weight decays.
   virtual double rate(const std::string& parameter) const = 0;
+  virtual bool decays(const std::string& parameter, const at::Tensor& tensor) const = 0;
 
   // Metadata of the weight files: what is needed to build the model again.
   virtual std::vector<std::pair<std::string, std::string>> metadata() const = 0;
@@ -47,6 +50,14 @@ class Stage {
   virtual MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) = 0;
   // Which samples the last micro-batch had, for messages.
   virtual std::string batch_text() const = 0;
+  // The pictures of the last micro-batch as the model saw them, before they were normalised: [n, S, S, 3] uint8, CPU.
+  virtual at::Tensor pictures() const = 0;
+
+  // Collective: what average() makes of the validation pictures, "validation/srcc" and so on, equal on every rank. Does
+  // not change what training computes. Throws UsageError when there are no such pictures.
+  virtual std::vector<std::pair<std::string, double>> validate() = 0;
+  // The one of its figures by which checkpoints are compared unless the configuration names another.
+  virtual std::string main_figure() const = 0;
 };
 
 }  // namespace cskd::training

@@ -19,9 +19,9 @@ namespace cskd::training {
 // Sums go the way of Note [Sum tree].
 class StepAgreement {
  public:
-  // `state` of the model; those of its tensors that are not in `trainable` are statistics. All must outlive it.
+  // Gives `statistics` memory side by side, so before anyone keeps views of them. All must outlive it.
   // `micro_batches` of this rank, and of all.
-  StepAgreement(const NamedTensors& state, const NamedTensors& trainable, distributed::Communicator& communicator,
+  StepAgreement(const NamedTensors& statistics, distributed::Communicator& communicator,
                 std::uint64_t own_micro_batches, std::uint64_t micro_batches, bool elastic);
 
   void start_step();
@@ -36,10 +36,10 @@ class StepAgreement {
   const std::uint64_t own_micro_batches_;
   const std::uint64_t micro_batches_;
   const bool elastic_;
-  std::vector<at::Tensor> statistics_;  // floating-point
-  std::vector<at::Tensor> counters_;    // others: BatchNorm's num_batches_tracked
-  std::vector<at::Tensor> statistics_before_;
-  std::vector<at::Tensor> counters_before_;
+  at::Tensor statistics_;  // [n] float32, of all; each tensor is a view of it
+  at::Tensor counters_;    // [m] int64, of all: BatchNorm's num_batches_tracked
+  at::Tensor statistics_before_;
+  at::Tensor counters_before_;
   distributed::TreeSum sum_;
   at::Tensor last_;
 };

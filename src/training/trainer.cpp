@@ -16,18 +16,18 @@
 #include "data/sampler.h"
 #include "distributed/gradient_reducer.h"
 #include "distributed/same_everywhere.h"
-#include "optim/adamw.h"
-#include "optim/schedule.h"
 #include "optim/weight_average.h"
-#include "runtime/atomic_file.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/philox.h"
 #include "runtime/stop_signal.h"
-#include "training/checkpoint.h"
+#include "training/checkpoint_writer.h"
 #include "training/consistency.h"
+#include "training/recipe.h"
+#include "training/resume.h"
 #include "training/step_agreement.h"
+#include "training/step_trace.h"
 
 namespace cskd::training {
 namespace {
@@ -40,19 +40,6 @@ std::vector<at::Tensor> tensors_of(const NamedTensors& named) {
   std::vector<at::Tensor> tensors;
   for (const auto& [name, tensor] : named) tensors.push_back(tensor);
   return tensors;
-}
-
-std::string shape_text(const at::Tensor& tensor) { return fmt::format("[{}]", fmt::join(tensor.sizes(), ", ")); }
-
-void restore(const NamedTensors& live, const std::map<std::string, at::Tensor>& stored, const char* file) {
-  const c10::AutoGradMode no_gradients(false);
-  for (const auto& [name, tensor] : live) {
-    const auto found = stored.find(name);
-    if (found == stored.end() || found->second.sizes() != tensor.sizes()) {
-      throw runtime::DataError(fmt::format("{} of the checkpoint has no tensor '{}' of the model's shape", file, name));
-    }
-    tensor.detach().copy_(found->second);
-  }
 }
 
 bool is_elastic(const config::Training& training) { return training.determinism() == config::Training::elastic; }
@@ -71,187 +58,153 @@ data::BatchLayout make_layout(const std::string& table, const config::Training& 
   return layout;
 }
 
-constexpr const char* kComputeTrack = "computing";
-
-// What the training does at the moment, for the journal and the trace.
-class Phases {
- public:
-  Phases(distributed::Journal& journal, runtime::Trace* trace) : journal_(journal), trace_(trace) {}
-
-  void enter(const char* phase) {
-    leave();
-    journal_.enter(phase);
-    phase_ = phase;
-    since_ = Clock::now();
-  }
-  void leave() {
-    if (phase_ != nullptr && trace_ != nullptr) trace_->add(kComputeTrack, phase_, since_, Clock::now());
-    phase_ = nullptr;
-  }
-
- private:
-  distributed::Journal& journal_;
-  runtime::Trace* trace_;
-  const char* phase_ = nullptr;
-  Clock::time_point since_;
-};
+// Whether something that comes every so many steps, if at all, comes now.
+bool is_due(std::uint64_t step, std::uint64_t every) { return every > 0 && step % every == 0; }
 
 class Training {
  public:
-  Training(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator)
+  Training(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator,
+           TrainingObserver& observer)
       : stage_(stage),
         options_(options),
+        training_(options.training),
         world_(world),
         communicator_(communicator),
+        observer_(observer),
         layout_(make_layout(stage.name() + ".training", options.training, world)),
+        agreement_(stage.statistics(), communicator, layout_.own(), layout_.micro_batches,
+                   is_elastic(options.training)),
         reducer_(stage.trainable(), communicator,
                  {.micro_batches = layout_.own(),
                   .elastic = is_elastic(options.training),
                   .compress = options.training.compress_gradients()}),
-        optimiser_(stage.trainable(), {.weight_decay = options.training.weight_decay(),
-                                       .rate = [&stage](const std::string& name) { return stage.rate(name); }}),
+        optimizer_(make_optimizer(options.training, stage)),
+        schedule_(make_schedule(options.training)),
         average_(tensors_of(stage.state()), tensors_of(stage.average())),
-        agreement_(stage.state(), stage.trainable(), communicator, layout_.own(), layout_.micro_batches,
-                   is_elastic(options.training)),
         checkpoints_(options.folder / "checkpoints"),
-        phases_(communicator.journal(), options.trace) {
+        trace_(options, world, communicator) {
     require_equal_models();
     for (const auto& [name, tensor] : stage.state()) communicator.broadcast(tensor.detach(), 0, name);
     average_.reset();
   }
 
-  TrainingOutcome run(TrainingObserver& observer) {
-    const std::uint64_t steps = options_.training.steps();
-    resume();
-    TrainingOutcome outcome;
-    stage_.start(state_.step());
-    std::optional<CheckpointWriter> writer;
-    if (world_.rank() == 0) {
-      std::filesystem::create_directories(checkpoints_);
-      writer.emplace(checkpoints_, options_.training.keep_checkpoints(), options_.trace);
-      observer.started(state_.step(), steps);
-    }
+  TrainingOutcome run() {
+    start();
     bool stop = false;
-    check_consistency();
-    const std::uint64_t first_traced = state_.step() + options_.trace_after;
-    const std::uint64_t end_traced = options_.trace == nullptr ? 0 : first_traced + options_.trace_steps;
-    while (state_.step() < steps && !stop) {
+    while (state_.step() < training_.steps() && !stop) {
       runtime::failure_point("trainer.step", stage_.name());
-      if (end_traced > 0 && state_.step() == first_traced) start_trace();
+      trace_.before_step(state_.step());
       StepReport report = step(stop);
       communicator_.set_timeout(options_.step_timeout);
-      const std::uint64_t every = options_.training.check_every();
-      if (every > 0 && state_.step() % every == 0) check_consistency();
-      outcome.loss = report.figures.front().second;
-      if (world_.rank() == 0) observer.stepped(report);
-      const bool due = state_.step() % options_.training.checkpoint_every() == 0;
-      if (writer && (due || stop || state_.step() == steps)) {
-        phases_.enter("copy of the checkpoint");
-        writer->start(contents());
-      }
-      phases_.leave();
-      if (options_.trace != nullptr && options_.trace->is_on() &&
-          (state_.step() == end_traced || state_.step() == steps || stop)) {
-        if (writer) writer->finish();
-        write_trace();
+      const bool is_last = stop || state_.step() == training_.steps();
+      if (is_due(state_.step(), training_.check_every())) check_consistency();
+      if (is_due(state_.step(), training_.validate_every()) || (is_last && !stop && training_.validate_every() > 0))
+        validate(report);
+      tell(report);
+      if (writer_) checkpoint_if_due(report, is_last);
+      trace_.leave();
+      if (trace_.ends_after(state_.step(), is_last)) {
+        if (writer_) writer_->finish();
+        trace_.write();
       }
     }
-    phases_.enter("checkpoint");
-    if (writer) writer->finish();
-    phases_.leave();
+    trace_.enter("checkpoint");
+    if (writer_) writer_->finish();
+    trace_.leave();
     communicator_.set_timeout(options_.start_timeout);
-    outcome.finished = state_.step() == steps;
-    outcome.steps = state_.step();
-    outcome.images = state_.images();
-    outcome.seconds = state_.seconds();
     // No rank goes on, and uses the result, before it is on disk.
     world_.barrier();
-    return outcome;
+    return {.finished = state_.step() == training_.steps(),
+            .steps = state_.step(),
+            .images = state_.images(),
+            .seconds = state_.seconds(),
+            .loss = state_.loss()};
   }
 
  private:
   // Before tensors are exchanged that might not fit each other.
   void require_equal_models() const {
-    distributed::Facts facts{{"seed", std::to_string(options_.seed)}, {"inputs", options_.inputs.hex()}};
-    if (is_elastic(options_.training)) facts.emplace_back("compute.threads", std::to_string(at::get_num_threads()));
+    distributed::Facts facts(options_.inputs.values().begin(), options_.inputs.values().end());
+    facts.emplace_back("seed", std::to_string(options_.seed));
+    if (is_elastic(training_)) facts.emplace_back("compute.threads", std::to_string(at::get_num_threads()));
     for (const auto& [name, tensor] : stage_.state())
-      facts.emplace_back(name, fmt::format("{} {}", at::toString(tensor.scalar_type()), shape_text(tensor)));
+      facts.emplace_back(name,
+                         fmt::format("{} [{}]", at::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ", ")));
     distributed::require_same(world_, fmt::format("the training '{}'", stage_.name()), facts);
   }
 
-  // All ranks begin together, so that their clocks can be laid over each other.
-  void start_trace() {
-    phases_.enter("trace");
-    communicator_.barrier();
-    phases_.leave();
-    options_.trace->start(Clock::now());
-  }
-
-  void write_trace() {
-    options_.trace->stop();
-    const std::string events =
-        options_.trace->take_events(world_.rank(), fmt::format("rank {} on {}", world_.rank(), world_.host()));
-    const std::vector<std::string> all = world_.all_gather(world_.rank() < kMostTracedRanks ? events : "");
-    if (world_.rank() != 0) return;
-    const std::filesystem::path path = options_.folder / "trace.json";
-    runtime::write_file_atomically(path, runtime::trace_file(all));
-    spdlog::info("the course of {} steps is in {}: open it at https://ui.perfetto.dev", options_.trace_steps,
-                 path.native());
-  }
-
-  // Of a step that is done.
-  void trace_step(std::uint64_t number, Clock::time_point start, const distributed::ReduceStatistics& reduced) {
-    runtime::Trace* const trace = options_.trace;
-    if (trace == nullptr || !trace->is_on()) return;
-    trace->add(kComputeTrack, fmt::format("step {}", number), start, Clock::now());
-    for (const distributed::BucketTiming& bucket : reduced.buckets) {
-      trace->add("communication", bucket.label.substr(0, bucket.label.find(':')), bucket.started, bucket.ended,
-                 {{"parameters", bucket.label},
-                  {"MiB", fmt::format("{:.2f}", static_cast<double>(bucket.bytes) / (1 << 20))},
-                  {"bus GB/s", fmt::format("{:.2f}", bucket.bus_bandwidth(world_.size()) / 1e9)},
-                  {"ms from ready to started",
-                   fmt::format("{:.3f}", 1e3 * std::chrono::duration<double>(bucket.started - bucket.ready).count())}});
+  void start() {
+    const Retention retention = make_retention(training_, stage_);
+    if (const auto resumed = resume(checkpoints_, options_, stage_, *optimizer_, world_)) state_ = *resumed;
+    stage_.start(state_.step());
+    if (world_.rank() == 0) {
+      std::filesystem::create_directories(checkpoints_);
+      writer_.emplace(
+          CheckpointWriter::Options{.folder = checkpoints_,
+                                    .retention = retention,
+                                    .goes_on = training_.when_full() == config::Training::go_on,
+                                    .trace = options_.trace,
+                                    .before_commit = [this] { observer_.flush(); },
+                                    .written = [this](std::uint64_t step) { observer_.checkpointed(step); }});
+      last_checkpoint_ = Clock::now();
+      observer_.started(state_.step(), training_.steps());
     }
+    trace_.begin(state_.step());
+    check_consistency();
   }
 
   void check_consistency() {
-    phases_.enter("consistency check");
+    trace_.enter("consistency check");
     NamedTensors all = stage_.state();
     const auto add = [&](const char* what, const NamedTensors& tensors) {
       for (const auto& [name, tensor] : tensors) all.emplace_back(std::string(what) + name, tensor);
     };
     add("average of ", stage_.average());
-    add("optimiser's ", optimiser_.state());
+    add("optimiser's ", optimizer_->state());
     require_equal_tensors(all, communicator_, state_.step());
   }
 
-  void resume() {
-    std::string found;
-    if (world_.rank() == 0) {
-      const std::optional<std::uint64_t> newest = newest_checkpoint(checkpoints_);
-      if (newest && !options_.resume) {
-        throw runtime::UsageError(
-            fmt::format("{} holds checkpoints of an earlier run: resume it (--resume auto), or remove the folder",
-                        checkpoints_.native()));
-      }
-      remove_unfinished_checkpoints(checkpoints_);
-      if (newest) found = std::to_string(*newest);
+  void validate(StepReport& report) {
+    trace_.enter("validation");
+    communicator_.set_timeout(options_.start_timeout);
+    const auto figures = stage_.validate();
+    communicator_.set_timeout(options_.step_timeout);
+    trace_.leave();
+    state_.set_validated(state_.step());
+    state_.clear_validation();
+    for (const auto& [name, value] : figures) (*state_.mutable_validation())[name] = value;
+    report.validated = true;
+    report.figures.insert(report.figures.end(), figures.begin(), figures.end());
+  }
+
+  void tell(const StepReport& report) {
+    if (world_.rank() != 0) return;
+    if (is_due(report.step, options_.tensors_every)) observer_.tensors(report.step, stage_.trainable(), gradients());
+    if (is_due(report.step, options_.pictures_every)) observer_.pictures(report.step, stage_.pictures());
+    observer_.stepped(report);
+  }
+
+  NamedTensors gradients() {
+    NamedTensors gradients;
+    for (const auto& [name, parameter] : stage_.trainable()) gradients.emplace_back(name, parameter.grad());
+    return gradients;
+  }
+
+  // On rank 0.
+  void checkpoint_if_due(const StepReport& report, bool is_last) {
+    const double interval = training_.checkpoint_interval();
+    const bool is_judged = report.validated && training_.keep_best() > 0;
+    writer_->throw_if_failed();
+    if (is_last || is_judged || is_due(report.step, training_.checkpoint_every()) ||
+        is_due(report.step, training_.keep_every()) || (interval > 0 && seconds_since(last_checkpoint_) >= interval)) {
+      trace_.enter("start of a checkpoint");
+      const auto start = Clock::now();
+      writer_->start(contents());
+      checkpoint_stall_ += seconds_since(start);
+      last_checkpoint_ = Clock::now();
     }
-    found = world_.broadcast(found);
-    if (found.empty()) return;
-    LoadedCheckpoint loaded = read_checkpoint(checkpoints_, std::stoull(found));
-    const std::string inputs(options_.inputs.bytes.begin(), options_.inputs.bytes.end());
-    if (loaded.state.inputs() != inputs || loaded.state.seed() != options_.seed) {
-      throw runtime::UsageError(
-          fmt::format("{} was made with another configuration, seed or data: restore it, choose another run.folder, or "
-                      "remove the folder",
-                      checkpoints_.native()));
-    }
-    restore(stage_.state(), loaded.model, "model.safetensors");
-    restore(stage_.average(), loaded.average, "ema.safetensors");
-    restore(optimiser_.state(), loaded.optimizer, "optimizer.safetensors");
-    state_ = loaded.state;
-    if (world_.rank() == 0) spdlog::info("{} goes on after step {}", stage_.name(), state_.step());
+    // What has to fit between the sign to stop and the end: two steps, and a checkpoint behind one that is under way.
+    runtime::StopSignal::reserve(std::chrono::duration<double>(2 * report.seconds + 3 * writer_->longest_write() + 5));
   }
 
   // One optimiser step; sets `stop` on every rank when a signal came to any.
@@ -259,6 +212,7 @@ class Training {
     const auto start = Clock::now();
     const std::uint64_t number = state_.step();
     const double micro_batches = static_cast<double>(layout_.micro_batches);
+    trace_.enter("zeroing gradients");
     reducer_.start_step();
     agreement_.start_step();
     std::vector<std::string> names;
@@ -272,14 +226,10 @@ class Training {
               .bits64());
       agreement_.start_micro_batch();
       const auto micro_batch_start = Clock::now();
-      phases_.enter("data and forward");
+      trace_.enter("data and forward");
       MicroBatchResult result = stage_.micro_batch(number, own);
-      if (options_.trace != nullptr) {
-        options_.trace->add("waiting for data", fmt::format("micro-batch {}", layout_.first() + own), micro_batch_start,
-                            micro_batch_start + std::chrono::duration_cast<Clock::duration>(
-                                                    std::chrono::duration<double>(result.data_wait)));
-      }
-      phases_.enter("backward");
+      trace_.waited_for_data(layout_.first() + own, micro_batch_start, result.data_wait);
+      trace_.enter("backward");
       reducer_.start_micro_batch();
       (result.loss / micro_batches).backward();
       if (names.empty()) {
@@ -299,14 +249,13 @@ class Training {
       data_wait += result.data_wait;
       damaged = result.damaged;
     }
-    phases_.enter("waiting for buckets");
+    trace_.enter("waiting for buckets");
     const distributed::ReduceStatistics reduced = reducer_.finish_step();
-    phases_.enter("statistics and figures");
+    trace_.enter("statistics and figures");
     if (!reduced.unused.empty() && number == 0) {
       spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(),
                    reduced.unused.front());
     }
-    const double norm = reducer_.gradient_norm();
     std::vector<double> sums = agreement_.finish_step(
         {static_cast<double>(damaged), static_cast<double>(images), runtime::StopSignal::received() != 0 ? 1.0 : 0.0});
     stop = sums.back() > 0;
@@ -314,19 +263,23 @@ class Training {
     const double damaged_everywhere = sums[sums.size() - 3];
     sums.resize(names.size());
 
-    const optim::Schedule schedule{options_.training.learning_rate(), options_.training.final_rate(),
-                                   options_.training.warmup_steps(), options_.training.steps()};
-    const double rate = optim::learning_rate(schedule, number);
-    phases_.enter("optimiser");
+    const double rate = optim::learning_rate(schedule_, number);
+    trace_.enter("optimiser");
+    const double norm = reducer_.gradient_norm();
     apply(norm, sums[0], rate);
-    phases_.leave();
-    trace_step(number + 1, start, reduced);
+    trace_.leave();
+    trace_.step(number + 1, start, reduced);
 
     const double seconds = seconds_since(start);
     state_.set_step(number + 1);
     state_.set_images(state_.images() + static_cast<std::uint64_t>(images));
     state_.set_seconds(state_.seconds() + seconds);
-    StepReport report{.step = number + 1, .steps = options_.training.steps(), .images = images, .seconds = seconds};
+    state_.set_loss(sums[0]);
+    StepReport report{.step = number + 1,
+                      .steps = training_.steps(),
+                      .images = images,
+                      .seconds = seconds,
+                      .skipped = state_.skipped()};
     for (size_t i = 0; i < names.size(); ++i) report.figures.emplace_back(names[i], sums[i]);
     report.figures.emplace_back("train/learning_rate", rate);
     report.figures.emplace_back("train/gradient_norm", norm);
@@ -335,6 +288,7 @@ class Training {
     report.figures.emplace_back("data/damaged", damaged_everywhere);
     report.figures.emplace_back("perf/exposed_communication", reduced.exposed_seconds);
     report.figures.emplace_back("perf/overlap", reduced.overlap());
+    report.figures.emplace_back("perf/checkpoint_stall", std::exchange(checkpoint_stall_, 0));
     for (std::size_t i = 0; i < reduced.buckets.size() && world_.size() > 1; ++i) {
       report.figures.emplace_back(fmt::format("perf/bus_bandwidth/bucket_{}", i + 1),
                                   reduced.buckets[i].bus_bandwidth(world_.size()) / 1e9);
@@ -357,15 +311,27 @@ class Training {
       return;
     }
     skipped_in_a_row_ = 0;
-    if (norm > options_.training.clip_norm()) reducer_.scale(options_.training.clip_norm() / norm);
-    optimiser_.step(rate);
-    average_.update(optim::average_decay(options_.training.ema_decay(), state_.step()));
+    if (writer_) {
+      const auto start = Clock::now();
+      writer_->wait_until_copied();
+      checkpoint_stall_ += seconds_since(start);
+    }
+    if (norm > training_.clip_norm()) reducer_.scale(training_.clip_norm() / norm);
+    optimizer_->step(rate);
+    average_.update(optim::average_decay(training_.ema_decay(), state_.step()));
   }
 
   CheckpointContents contents() {
-    CheckpointContents contents{stage_.state(), stage_.average(), optimiser_.state(), state_, stage_.metadata()};
-    contents.state.set_seed(options_.seed);
-    contents.state.set_inputs(options_.inputs.bytes.data(), options_.inputs.bytes.size());
+    CheckpointContents contents{stage_.state(), stage_.average(), optimizer_->state(), state_, stage_.metadata()};
+    // Statistics change during the next forward pass already: Note [Asynchronous checkpoints].
+    std::set<std::string> changing;
+    for (const auto& [name, tensor] : stage_.statistics()) changing.insert(name);
+    for (auto& [name, tensor] : contents.model) {
+      if (changing.contains(name)) tensor = tensor.detach().clone();
+    }
+    const auto& inputs = options_.inputs.values();
+    contents.state.mutable_inputs()->clear();
+    contents.state.mutable_inputs()->insert(inputs.begin(), inputs.end());
     contents.state.clear_buckets();
     for (const std::vector<std::string>& names : reducer_.layout()) {
       State::Bucket& bucket = *contents.state.add_buckets();
@@ -376,24 +342,30 @@ class Training {
 
   Stage& stage_;
   const TrainerOptions& options_;
+  const config::Training& training_;
   runtime::World& world_;
   distributed::Communicator& communicator_;
+  TrainingObserver& observer_;
   data::BatchLayout layout_;
+  StepAgreement agreement_;  // first: it gives statistics other memory
   distributed::GradientReducer reducer_;
-  optim::AdamW optimiser_;
+  std::unique_ptr<optim::Optimizer> optimizer_;
+  optim::Schedule schedule_;
   optim::WeightAverage average_;
-  StepAgreement agreement_;
   std::filesystem::path checkpoints_;
+  StepTrace trace_;
   State state_;
   int skipped_in_a_row_ = 0;
-  Phases phases_;
+  Clock::time_point last_checkpoint_;
+  double checkpoint_stall_ = 0;             // seconds, since the last report
+  std::optional<CheckpointWriter> writer_;  // on rank 0; last: its thread uses the rest
 };
 
 }  // namespace
 
 TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world,
                       distributed::Communicator& communicator, TrainingObserver& observer) {
-  return Training(stage, options, world, communicator).run(observer);
+  return Training(stage, options, world, communicator, observer).run();
 }
 
 }  // namespace cskd::training

@@ -16,8 +16,8 @@ ORDER = [
     {"distributed"},
     {"data"},
     {"models", "losses", "optim"},
-    {"training"},
-    {"stages", "evaluation", "analysis", "export", "report", "demo", "doctor", "bench"},
+    {"training", "evaluation"},
+    {"stages", "analysis", "export", "report", "demo", "doctor", "bench"},
     {"launch"},
 ]
 LEVEL = {folder: level for level, folders in enumerate(ORDER) for folder in folders}

@@ -99,6 +99,8 @@ min_free = 1.0
 level = "info"
 trace_steps = 0
 trace_after = 10
+histograms_every = 0
+pictures_every = 0
 
 [[sources]]
 name = "a"

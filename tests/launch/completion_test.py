@@ -24,7 +24,7 @@ def complete(*words, cwd=None):
 
 def test_commands():
     assert complete("cskd", "") == {"run", "shard", "cache", "align", "finetune", "baseline", "distill", "evaluate", "demo",
-                                    "doctor", "inspect", "bench", "config", "completion"}
+                                    "doctor", "inspect", "status", "bench", "config", "completion"}
     assert complete("cskd", "do") == {"doctor"}
 
 

@@ -57,7 +57,7 @@ TEST(EventFile, ARecordIsInTheFileWhenTheCallReturns) {
   const TemporaryFolder folder;
   EventFile file(folder.path());
   const size_t before = read_file(file.path()).size();
-  file.add_scalar("train/loss", 0.25, 7);
+  file.add_scalar("train/loss", 7, 0.25);
   const std::string record = read_file(file.path()).substr(before);
   EXPECT_THAT(record, testing::HasSubstr("train/loss"));
   EXPECT_EQ(record.size(), 16 + static_cast<unsigned char>(record[0]));

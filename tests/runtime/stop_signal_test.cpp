@@ -19,6 +19,23 @@ TEST(StopSignal, RemembersTheFirstSignalAsLongAsItLives) {
   EXPECT_EQ(StopSignal::received(), 0);
 }
 
+TEST(StopSignal, ADeadlineCountsEarlyEnoughForWhatIsReserved) {
+  using std::chrono::seconds;
+  {
+    const StopSignal stop(StopSignal::Clock::now() + seconds(60));
+    EXPECT_EQ(StopSignal::received(), 0);
+    StopSignal::reserve(seconds(50));
+    EXPECT_EQ(StopSignal::received(), 0);
+    StopSignal::reserve(seconds(61));
+    EXPECT_EQ(StopSignal::received(), SIGALRM);
+    StopSignal::reserve(seconds(1));
+    EXPECT_EQ(StopSignal::received(), SIGALRM) << "what was decided stays";
+  }
+  const StopSignal without;
+  StopSignal::reserve(seconds(1'000'000));
+  EXPECT_EQ(StopSignal::received(), 0);
+}
+
 TEST(StopSignal, StartsAfreshAndRestoresWhatWasThere) {
   std::signal(SIGUSR1, SIG_IGN);
   {

@@ -1,0 +1,55 @@
+// What rank 0 shows and writes of a run while it goes on: progress on the console, metrics.jsonl and TensorBoard events
+// of each training, status.json.
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <mutex>
+#include <optional>
+#include <string>
+
+#include "config/config.pb.h"
+#include "report/metric_log.h"
+#include "report/progress.h"
+#include "report/status_file.h"
+#include "stages/run_folder.h"
+#include "training/trainer.h"
+
+namespace cskd::launch {
+
+class Display : public training::TrainingObserver {
+ public:
+  Display(stages::RunFolder folder, const config::Config& config, int ranks);
+
+  // A stage begins.
+  void begin(const std::string& stage);
+  // It ended so; `message`: what it failed with.
+  void end(report::RunState state, const std::string& message = "");
+  // A stage that does not train.
+  void progress(const std::string& label, std::int64_t done, std::int64_t total);
+
+  void started(std::uint64_t first_step, std::uint64_t steps) override;
+  void stepped(const training::StepReport& report) override;
+  void tensors(std::uint64_t step, const training::NamedTensors& weights,
+               const training::NamedTensors& gradients) override;
+  void pictures(std::uint64_t step, const at::Tensor& pictures) override;
+  void flush() override;
+  void checkpointed(std::uint64_t step) override;
+
+ private:
+  const config::Training* training() const;
+  template <typename Change>
+  void change_status(const Change& change);
+
+  stages::RunFolder folder_;
+  const config::Config& config_;
+  std::string stage_;
+  std::string label_;
+  std::optional<report::Progress> progress_;
+  std::optional<report::MetricLog> metrics_;
+  std::mutex mutex_;  // of status_: checkpointed() comes from another thread
+  report::Status status_;
+  std::optional<report::StatusFile> status_file_;  // on rank 0, from the first stage on
+};
+
+}  // namespace cskd::launch

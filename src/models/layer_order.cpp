@@ -1,0 +1,62 @@
+#include "models/layer_order.h"
+
+#include <algorithm>
+#include <array>
+#include <climits>
+#include <cmath>
+#include <iterator>
+#include <regex>
+
+#include "runtime/check.h"
+
+namespace cskd::models {
+namespace {
+
+// Where a parameter lies: kStem, kBlocks or kHead, then the number of the block, or of its stage and in it.
+using Place = std::array<int, 3>;
+
+constexpr int kStem = 0;
+constexpr int kBlocks = 1;
+constexpr int kHead = 2;
+constexpr Place kLastNorm{kBlocks, INT_MAX, 0};
+
+constexpr const char* kEmbeddings[] = {"cls_token", "pos_embed", "class_embedding", "positional_embedding"};
+
+Place place_of(const std::string& name) {
+  static const std::regex stem(R"((patch_embed|conv_stem|conv1|bn1|ln_pre)\..*)");
+  static const std::regex block(R"((?:blocks\.|transformer\.resblocks\.|layer)(\d+)\.(?:(\d+)\.)?.*)");
+  static const std::regex last_norm(R"((norm|ln_post)\..*)");
+  std::smatch match;
+  if (is_embedding(name) || std::regex_match(name, stem)) return {kStem, 0, 0};
+  if (std::regex_match(name, match, block)) {
+    return {kBlocks, std::stoi(match[1]), match[2].matched ? std::stoi(match[2]) : 0};
+  }
+  return std::regex_match(name, last_norm) ? kLastNorm : Place{kHead, 0, 0};
+}
+
+}  // namespace
+
+LayerOrder::LayerOrder(const std::vector<std::string>& parameter_names) {
+  std::map<Place, std::vector<std::string>> places;
+  for (const std::string& name : parameter_names) places[place_of(name)].push_back(name);
+  for (const auto& [place, names] : places) {
+    if (layers_ == 0 || place != kLastNorm) ++layers_;
+    for (const std::string& name : names) layer_of_[name] = layers_ - 1;
+  }
+}
+
+int LayerOrder::layer_of(const std::string& name) const {
+  const auto found = layer_of_.find(name);
+  CSKD_CHECK(found != layer_of_.end(), "no parameter '{}' among {}", name, layer_of_.size());
+  return found->second;
+}
+
+double LayerOrder::rate_share(const std::string& name, double layer_decay) const {
+  return std::pow(layer_decay, layers_ - 1 - layer_of(name));
+}
+
+bool is_embedding(const std::string& name) {
+  return std::find(std::begin(kEmbeddings), std::end(kEmbeddings), name) != std::end(kEmbeddings);
+}
+
+}  // namespace cskd::models

@@ -1,0 +1,39 @@
+// Which layer of its encoder a parameter belongs to, for learning rates that fall layer by layer towards the image
+// (Clark et al., arXiv 2003.10555; Bao et al., arXiv 2106.08254).
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+namespace cskd::models {
+
+// Note [Layers of an encoder]
+// As timm.optim.param_groups_layer_decay counts them, with its fine groups of blocks, from the image on:
+//   first   patch or stem convolution and its norm, class token, embeddings of positions, norm before the blocks
+//   then    each block: blocks.N (timm's ViT), transformer.resblocks.N (open_clip, to which the rule for timm's ViT is
+//           carried over), blocks.S.B (MobileNetV3), layerS.B (ResNet); a ViT's last norm is of its last block's layer
+//   last    everything else: the head, and MobileNetV3's conv_head
+class LayerOrder {
+ public:
+  // Names as in weight files, of all that is trained: an encoder's and its head's. Layers without any do not count.
+  explicit LayerOrder(const std::vector<std::string>& parameter_names);
+
+  int layers() const { return layers_; }
+
+  // 0..layers()-1. Throws CheckFailure for a name that the constructor did not get.
+  int layer_of(const std::string& name) const;
+
+  // Share of the learning rate: layer_decay ^ (layers() - 1 - layer_of(name)), 1 for the head.
+  double rate_share(const std::string& name, double layer_decay) const;
+
+ private:
+  std::map<std::string, int> layer_of_;
+  int layers_ = 0;
+};
+
+// Whether a parameter is a class token or the embeddings of positions, which do not decay (no_weight_decay() of timm's
+// and open_clip's models).
+bool is_embedding(const std::string& name);
+
+}  // namespace cskd::models

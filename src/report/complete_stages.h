@@ -1,0 +1,21 @@
+// Which stages of a run are complete, as far as people want to know.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <string>
+#include <vector>
+
+namespace cskd::report {
+
+struct CompleteStage {
+  std::string stage;
+  double seconds = 0;
+  std::uint64_t images = 0;
+};
+
+// From <run>/<stage>/complete.json and <run>/cache/<encoder>/complete.json, the earliest first. Whether what they made
+// is whole is not looked at; files that are no such records are passed over.
+std::vector<CompleteStage> complete_stages(const std::filesystem::path& run);
+
+}  // namespace cskd::report

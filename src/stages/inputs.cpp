@@ -1,0 +1,82 @@
+#include "stages/inputs.h"
+
+#include "config/toml_writer.h"
+#include "shards/manifest.h"
+#include "stages/model_setup.h"
+
+namespace cskd::stages {
+namespace {
+
+using config::Keys;
+using config::settings_of;
+
+constexpr const char* kCorpus = "contents of the shards";
+constexpr const char* kClip = "clip.encoder and contents of clip.weights";
+
+runtime::Inputs corpus_inputs(const Context& context) {
+  runtime::Inputs inputs;
+  inputs.add(kCorpus, shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
+  inputs.add("run.seed", std::to_string(context.config.run().seed()));
+  inputs.add("data.resize", config::Resize_Name(context.config.data().resize()));
+  return inputs;
+}
+
+void add_order(runtime::Inputs& inputs, const config::Config& config) {
+  inputs.add("data.shuffle_window", std::to_string(config.data().shuffle_window()));
+}
+
+// Of a training that sees labels, and whose weights start so.
+runtime::Inputs labelled_inputs(const Context& context, config::Start start) {
+  runtime::Inputs inputs = corpus_inputs(context);
+  inputs.add(settings_of(context.config.labels(), "labels", Keys::kDecisive));
+  add_order(inputs, context.config);
+  if (start == config::clip) inputs.add(kClip, clip_inputs(context.config).hex());
+  if (start == config::aligned) inputs.add(align_inputs(context));
+  return inputs;
+}
+
+}  // namespace
+
+runtime::Inputs shard_inputs(const config::Config& config) {
+  runtime::Inputs inputs;
+  for (const config::Source& source : config.sources()) inputs.add(settings_of(source, "sources." + source.name()));
+  inputs.add(settings_of(config.packing(), "packing"));
+  inputs.add("run.seed", std::to_string(config.run().seed()));
+  return inputs;
+}
+
+runtime::Inputs cache_inputs(const Context& context) {
+  runtime::Inputs inputs = corpus_inputs(context);
+  inputs.add(kClip, clip_inputs(context.config).hex());
+  inputs.add(settings_of(context.config.cache(), "cache", Keys::kDecisive));
+  return inputs;
+}
+
+runtime::Inputs align_inputs(const Context& context) {
+  runtime::Inputs inputs = cache_inputs(context);
+  inputs.add(settings_of(context.config.align(), "align", Keys::kDecisive));
+  add_order(inputs, context.config);
+  return inputs;
+}
+
+runtime::Inputs supervised_inputs(const Context& context, const std::string& stage, const config::Training& training,
+                                  const std::string& encoder, int image_size, config::Start start) {
+  runtime::Inputs inputs = labelled_inputs(context, start);
+  inputs.add("encoder of " + stage, encoder);
+  inputs.add("image size of " + stage, std::to_string(image_size));
+  inputs.add(settings_of(training, stage + ".training", Keys::kDecisive));
+  return inputs;
+}
+
+runtime::Inputs distill_inputs(const Context& context) {
+  const config::Config& config = context.config;
+  runtime::Inputs inputs = labelled_inputs(context, config.distill().start());
+  inputs.add(labelled_inputs(context, config.finetune().start()));
+  inputs.add("encoder of distill", config.align().encoder());
+  inputs.add("image size of distill", std::to_string(config.align().image_size()));
+  inputs.add(settings_of(config.distill(), "distill", Keys::kDecisive));
+  inputs.add(settings_of(config.finetune(), "finetune", Keys::kDecisive));
+  return inputs;
+}
+
+}  // namespace cskd::stages

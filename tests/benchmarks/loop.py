@@ -1,0 +1,89 @@
+"""What a training costs beside forward, backward and optimiser: the loop's share of short steps, the time from start to first step, and what a resume
+adds. Two ranks, one thread each, on a small corpus of the demo; medians over rounds.
+
+  .venv/bin/python tests/benchmarks/loop.py [--rounds 5]
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import shutil
+import statistics
+import subprocess
+import sys
+import tempfile
+import time
+
+ROOT = pathlib.Path(__file__).parents[2]
+os.environ.setdefault("CSKD_BINARY", str(ROOT / "build/release/cskd"))
+sys.path[:0] = [str(ROOT / "tests/stages"), str(ROOT / "tests/launch")]
+
+import conftest  # noqa: E402  the tests' configuration
+
+RANKS = 2
+TRACED = 200
+WORK = {"zeroing gradients", "data and forward", "backward", "waiting for buckets", "optimiser"}
+
+
+def cskd(*words, ranks=RANKS, fails_at="", code=0):
+    environment = {**os.environ, "CSKD_FAIL_AT": fails_at, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), os.environ["CSKD_BINARY"], *map(str, words)]
+    process = subprocess.run(command, env={name: value for name, value in environment.items() if value}, capture_output=True, text=True, timeout=600,
+                             check=False)
+    if process.returncode != code:
+        sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{process.stderr}")
+
+
+def overhead(trace):
+    """Share of rank 0's time that is none of WORK, and the median step in ms."""
+    names = {event["tid"]: event["args"]["name"] for event in trace if event["ph"] == "M" and event["name"] == "thread_name" and event["pid"] == 0}
+    own = [event for event in trace if event["ph"] == "X" and event["pid"] == 0 and names[event["tid"]] == "computing"]
+    steps = sorted((event for event in own if event["name"].startswith("step ")), key=lambda event: event["ts"])
+    begin, end = steps[0]["ts"], steps[-1]["ts"] + steps[-1]["dur"]
+    work = sum(event["dur"] for event in own if event["name"] in WORK and begin <= event["ts"] < end)
+    starts = [step["ts"] for step in steps]
+    return 1 - work / (end - begin), statistics.median(later - one for one, later in zip(starts, starts[1:])) / 1000
+
+
+def first_step(arguments, folder, stops=False):
+    """Seconds from the start of mpirun until the first new step was done; `stops` at a checkpoint after the fourth."""
+    start = time.time()
+    cskd(*arguments, fails_at="trainer.step:5:term" if stops else "", code=75 if stops else 0)
+    steps = [json.loads(line) for line in (folder / "align/metrics.jsonl").read_text().splitlines()]
+    return min(step["time"] for step in steps if step["time"] > start) - start
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--rounds", type=int, default=5)
+    rounds = parser.parse_args().rounds
+    with tempfile.TemporaryDirectory() as name:
+        work = pathlib.Path(name)
+        cskd("demo", work / "corpus", "--images", 200, ranks=1)
+        conftest.random_tower(work / "tower.safetensors", seed=1)
+        path, folder = work / "config.toml", work / "run"
+        path.write_text(conftest.configuration(work / "corpus", work / "tower.safetensors", folder))
+        for stage in ("shard", "cache"):
+            cskd(stage, path)
+        common = ["align", path, "--set", "compute.threads=1", "--set", "align.training.log_every=1", "--set", "align.training.checkpoint_every=100000"]
+        shares, steps, fresh, resumed = [], [], [], []
+        for _ in range(rounds):
+            shutil.rmtree(folder / "align", ignore_errors=True)
+            cskd(*common, "--set", f"align.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set", "logging.trace_after=50")
+            share, step = overhead(json.loads((folder / "align/trace.json").read_text())["traceEvents"])
+            shares.append(share)
+            steps.append(step)
+            shutil.rmtree(folder / "align")
+            fresh.append(first_step(common, folder, stops=True))
+            resumed.append(first_step(common, folder))
+    print("| | median | of each round |\n|---|---|---|")
+    print(f"| step | {statistics.median(steps):.1f} ms | {' '.join(f'{step:.1f}' for step in steps)} |")
+    print(f"| of it neither data, forward, backward, communication nor optimiser | {100 * statistics.median(shares):.2f} % | "
+          f"{' '.join(f'{100 * share:.2f}' for share in shares)} |")
+    print(f"| start of mpirun to the end of the first step | {statistics.median(fresh):.2f} s | {' '.join(f'{each:.2f}' for each in fresh)} |")
+    print(f"| the same after a resume | {statistics.median(resumed):.2f} s | {' '.join(f'{each:.2f}' for each in resumed)} |")
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,51 @@
+#include "report/appended_file.h"
+
+#include <string>
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "tests/report/full_disk.h"
+#include "tests/temporary_folder.h"
+
+namespace cskd::report {
+namespace {
+
+using testing::HasSubstr;
+using testing::ThrowsMessage;
+using tests::FullDisk;
+using tests::read_file;
+
+// Leaves a part of a piece in the file.
+void tear(AppendedFile& file) {
+  const FullDisk disk(10);
+  runtime::arm_failure("appended_file.cut", 1, runtime::FailureAction::kError);
+  EXPECT_THAT([&] { file.append("second\n"); },
+              ThrowsMessage<runtime::Error>(HasSubstr("which now ends in a part of them: File too large")));
+}
+
+TEST(AppendedFile, APartThatCouldNotBeCutOffIsCutOffBeforeTheNextPiece) {
+  const tests::TemporaryFolder folder;
+  AppendedFile file(folder / "file", "test.write");
+  file.append("first\n");
+  tear(file);
+  EXPECT_EQ(read_file(folder / "file"), "first\nseco");
+  file.append("second\n");
+  EXPECT_EQ(read_file(folder / "file"), "first\nsecond\n");
+}
+
+TEST(AppendedFile, NothingIsPutBehindAPart) {
+  const tests::TemporaryFolder folder;
+  AppendedFile file(folder / "file", "test.write");
+  file.append("first\n");
+  tear(file);
+  runtime::arm_failure("appended_file.cut", 1, runtime::FailureAction::kError);
+  EXPECT_THAT([&] { file.append("second\n"); },
+              ThrowsMessage<runtime::Error>(HasSubstr("ends in a part of a piece, which cannot be cut off")));
+  EXPECT_EQ(read_file(folder / "file"), "first\nseco");
+}
+
+}  // namespace
+}  // namespace cskd::report
