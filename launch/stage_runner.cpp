@@ -9,6 +9,7 @@
 
 #include <ATen/Parallel.h>
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -159,7 +160,7 @@ stages::StageOutcome StageRunner::act(const std::string& stage) {
     const auto action = actions().find(stage);
     return action == actions().end() ? evaluate() : action->second(*context_);
   } catch (const std::exception& error) {
-    if (world_.rank() == 0) display_->end(report::RunState::kFailed, runtime::describe(error, 0, 1));
+    if (world_.rank() == 0) display_->end(report::RunState::kFailed, fmt::format("{}", fmt::join(runtime::messages(error), ": ")));
     // A wrong configuration is the same on every rank; anything else may be this rank's alone, while others wait for
     // it.
     const bool is_usage = runtime::exit_code_of(error) == runtime::ExitCode::kUsage;

@@ -61,12 +61,13 @@ std::string validation_text(const std::map<std::string, double>& validation) {
 }
 
 std::string table(const std::vector<Inspected>& all) {
-  std::string text = fmt::format("{:>12}  {:<24}{:>10}  {:<9}{}\n", "step", "written", "size", "state", "validation");
+  std::string text = fmt::format("{:>12}  {:<24}{:>10}  {}\n", "step", "written", "size", "state");
   for (const Inspected& each : all) {
-    text += fmt::format("{:>12}  {:<24}{:>10}  {:<9}{}\n", each.info.step, time_text(each.info.time),
+    const std::string validation = validation_text(each.info.validation);
+    text += fmt::format("{:>12}  {:<24}{:>10}  {}{}{}\n", each.info.step, time_text(each.info.time),
                         runtime::format_bytes(each.info.bytes),
                         each.fault.empty() ? "whole" : (each.info.is_committed ? "damaged" : "partial"),
-                        validation_text(each.info.validation));
+                        validation.empty() ? "" : "   ", validation);
   }
   for (const Inspected& each : all) {
     if (!each.fault.empty()) text += fmt::format("\n{}", each.fault);

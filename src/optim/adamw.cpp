@@ -3,20 +3,16 @@
 #include <c10/core/GradMode.h>
 
 #include "optim/algorithms.h"
-#include "optim/parameter_group.h"
+#include "optim/two_means.h"
 
 namespace cskd::optim {
 namespace {
 
 constexpr double kEpsilon = 1e-8;
 
-class AdamW final : public Optimizer {
+class AdamW final : public TwoMeans {
  public:
-  AdamW(const NamedTensors& parameters, const OptimizerOptions& options)
-      : beta1_(options.momentum),
-        beta2_(options.beta2),
-        groups_(group_parameters(parameters, options, 2)),
-        step_(make_step_count(parameters)) {}
+  using TwoMeans::TwoMeans;
 
   void step(double learning_rate) override {
     const c10::AutoGradMode no_gradients(false);
@@ -27,18 +23,6 @@ class AdamW final : public Optimizer {
                         beta2_, group.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
     }
   }
-
-  NamedTensors state() const override {
-    NamedTensors tensors = named_state(groups_, {"exp_avg", "exp_avg_sq"});
-    tensors.emplace_back("step", step_);
-    return tensors;
-  }
-
- private:
-  double beta1_;
-  double beta2_;
-  std::vector<ParameterGroup> groups_;
-  at::Tensor step_;
 };
 
 }  // namespace

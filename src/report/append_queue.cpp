@@ -1,5 +1,6 @@
 #include "report/append_queue.h"
 
+#include <atomic>
 #include <condition_variable>
 #include <cstdint>
 #include <deque>
@@ -50,7 +51,8 @@ struct AppendQueue::State {
   int flushes = 0;                   // that wait
   std::uint64_t flush_attempt = 0;   // the first that counts for the latest of them
   bool closes = false;
-  bool is_over = false;  // the thread
+  bool is_over = false;                   // the thread
+  std::atomic<bool> is_abandoned{false};  // the thread: there may be no logger any more
 
   // A piece fails for good when it was tried again, and not by an attempt from before `first_attempt`.
   bool has_failed(std::uint64_t first_attempt) const {
@@ -91,7 +93,9 @@ bool AppendQueue::State::append_first(std::unique_lock<std::mutex>& lock) {
   } catch (...) {
     error = std::current_exception();
   }
-  if (retries() && error && !failure) {
+  if (is_abandoned) {
+    // Nobody waits for news.
+  } else if (retries() && error && !failure) {
     spdlog::warn("{}: trying again every {}", text_of(error), seconds_text(options.retry_after));
   } else if (failure && !error) {
     spdlog::warn("{} is written again; nothing is lost", name);
@@ -134,6 +138,7 @@ AppendQueue::~AppendQueue() {
   if (is_over) {
     thread_.join();
   } else {
+    state_->is_abandoned = true;
     thread_.detach();  // hangs in the disk
   }
 }

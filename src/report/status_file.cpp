@@ -1,6 +1,7 @@
 #include "report/status_file.h"
 
 #include <algorithm>
+#include <atomic>
 #include <condition_variable>
 #include <mutex>
 #include <string>
@@ -44,8 +45,9 @@ struct StatusFile::State {
   bool is_set = false;
   bool is_new = false;  // not written yet
   bool closes = false;
-  bool is_over = false;  // the thread
-  bool is_told = false;  // that the disk failed; of the thread
+  bool is_over = false;                   // the thread
+  bool is_told = false;                   // that the disk failed; of the thread
+  std::atomic<bool> is_abandoned{false};  // the thread: there may be no logger any more
 
   void note_step(const Status& next);
   Status stamped() const;
@@ -110,7 +112,8 @@ void StatusFile::State::write(const Status& stamped_status) {
     runtime::failure_point("status.write", path.native());
     runtime::write_file_atomically(path, file_text(stamped_status));
   } catch (const std::exception& error) {
-    if (!std::exchange(is_told, true)) spdlog::warn("{} cannot be kept up to date: {}", path.native(), error.what());
+    if (!is_abandoned && !std::exchange(is_told, true))
+      spdlog::warn("{} cannot be kept up to date: {}", path.native(), error.what());
   }
 }
 
@@ -131,6 +134,7 @@ StatusFile::~StatusFile() {
   if (is_over) {
     thread_.join();
   } else {
+    state_->is_abandoned = true;
     thread_.detach();  // hangs in the disk
   }
 }

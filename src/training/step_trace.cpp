@@ -2,6 +2,7 @@
 
 #include <vector>
 
+#include <ATen/ATen.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -34,9 +35,24 @@ void StepTrace::begin(std::uint64_t first) { first_ = first + options_.trace_aft
 void StepTrace::before_step(std::uint64_t done) {
   if (trace_ == nullptr || options_.trace_steps == 0 || done != first_) return;
   enter("trace");
-  communicator_.barrier();
+  const Clock::time_point start = common_moment();
   leave();
-  trace_->start(Clock::now());
+  trace_->start(start);
+}
+
+StepTrace::Clock::time_point StepTrace::common_moment() {
+  constexpr std::int64_t kTimes = 15;
+  const at::TensorOptions options(communicator_.device());
+  const at::Tensor own = at::empty({kTimes}, at::kDouble);
+  for (std::int64_t i = 0; i < kTimes; ++i) {
+    const at::Tensor one = at::ones({1}, options);
+    communicator_.all_reduce(one, distributed::Reduction::kSum, "clocks");
+    static_cast<void>(one.item<float>());  // waits for a GPU
+    own[i] = std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
+  }
+  const at::Tensor first = communicator_.all_gather(own.to(communicator_.device()), "clocks").front().to(at::kCPU);
+  const double moment = first[kTimes - 1].item<double>() + (own - first).median().item<double>();
+  return Clock::time_point(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(moment)));
 }
 
 bool StepTrace::ends_after(std::uint64_t done, bool is_last) const {

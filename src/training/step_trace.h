@@ -39,6 +39,12 @@ class StepTrace {
   void step(std::uint64_t number, Clock::time_point start, const distributed::ReduceStatistics& reduced);
 
  private:
+  // Note [Clocks of ranks]
+  // An all-reduce ends on all ranks at nearly the same moment, but a busy processor may notice late. The median over
+  // some of them of how far a rank's clock is from rank 0's leaves those out. Returns one moment, of the own clock.
+  // Collective.
+  Clock::time_point common_moment();
+
   const TrainerOptions& options_;
   runtime::World& world_;
   distributed::Communicator& communicator_;

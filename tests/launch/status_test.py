@@ -71,6 +71,21 @@ class SignsOfLife:
         self.thread.join()
 
 
+@pytest.fixture
+def started():
+    """Starts a process that does not outlive the test."""
+    processes = []
+
+    def start(*command, **options):
+        processes.append(subprocess.Popen(command, stdin=subprocess.DEVNULL, **options))
+        return processes[-1]
+
+    yield start
+    for process in processes:
+        process.kill()
+        process.wait()
+
+
 def test_a_run_that_is_well(tmp_path):
     write(tmp_path, status(skipped_steps=2, damaged_pictures=1))
     lines = shown(tmp_path, 0).splitlines()
@@ -107,13 +122,12 @@ def test_complete_stages_are_listed(tmp_path):
     ("failed", "the disk is full", 1, "the disk is full"),
     ("failed", "", 1, "failed")])
 def test_a_run_that_is_over(tmp_path, state, message, code, text):
-    write(tmp_path, status(state=state, message=message, updated=time.time() - 7200, started=time.time() - 9000,
-                           **UNKNOWN_HOST))
+    now = time.time()
+    write(tmp_path, status(state=state, message=message, updated=now - 7200, started=now - 9000, **UNKNOWN_HOST))
     lines = shown(tmp_path, code).splitlines()
     assert lines[0].endswith(f"   align   {state}")
     assert f"  health      {text}" in lines
-    assert "  job         8 ranks, process 4242 on node17, for 30 min 00 s until 2 h 00 min ago" in [
-        re.sub("00 min 0. s", "00 min", re.sub("30 min 01 s", "30 min 00 s", line)) for line in lines]
+    assert "  job         8 ranks, process 4242 on node17, for 30 min 00 s until 2 h 00 min ago" in lines
     assert json.loads(shown(tmp_path, code, "--json"))["health"] == {"verdict": state, "text": text}
 
 
@@ -122,8 +136,8 @@ def test_a_run_elsewhere_is_well_while_it_writes(tmp_path):
     assert "healthy" in shown(tmp_path, 0)
 
 
-def test_a_process_that_was_killed_is_missed_at_once(tmp_path):
-    child = subprocess.Popen(["sleep", "1000"])
+def test_a_process_that_was_killed_is_missed_at_once(tmp_path, started):
+    child = started("sleep", "1000")
     write(tmp_path, status(pid=child.pid))
     assert "healthy" in shown(tmp_path, 0)
     child.kill()
@@ -228,7 +242,7 @@ def test_a_version_of_the_future_says_so(tmp_path):
                               "this one reads version 1\n")
 
 
-def test_texts_of_a_status_do_not_steer_the_terminal(tmp_path):
+def test_texts_of_a_status_do_not_steer_the_terminal(tmp_path, terminal):
     evil = "a\x1b[2Jb\r\n\x07\u009b2J\x7f"
     write(tmp_path, status(stage=evil, unit=evil, host=evil, process_namespace=evil, message=evil, state="failed",
                            validation={"step": 1, "figures": {evil: 1.0}}))
@@ -236,21 +250,28 @@ def test_texts_of_a_status_do_not_steer_the_terminal(tmp_path):
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
     assert len(text.splitlines()) == 9
     assert json.loads(shown(tmp_path, 1, "--json"))["stage"] == evil
-    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", on_a_terminal(tmp_path, env={"NO_COLOR": "1"})[1].replace("\r\n", "\n"))
+    drawn = whole(terminal(tmp_path, env={"NO_COLOR": "1"}))[1]
+    assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", drawn.replace("\r\n", "\n"))
+
+
+@pytest.fixture
+def terminal(started):
+    """A Terminal of these arguments."""
+    return lambda *arguments, **options: Terminal(started, *arguments, **options)
 
 
 class Terminal:
     """`cskd status` with its output on a pseudo-terminal."""
 
-    def __init__(self, *arguments, rows=40, columns=100, env=None):
+    def __init__(self, started, *arguments, rows=40, columns=100, env=None):
         self.leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.columns = columns
-        self.process = subprocess.Popen([CSKD, "status", *map(str, arguments)], stdin=subprocess.DEVNULL, stdout=follower,
-                                        stderr=subprocess.PIPE, env=environment(env))
+        self.process = started(CSKD, "status", *map(str, arguments), stdout=follower, stderr=subprocess.PIPE,
+                               env=environment(env))
         os.close(follower)
         self.chunks = []
-        self.reader = threading.Thread(target=self.read)
+        self.reader = threading.Thread(target=self.read, daemon=True)
         self.reader.start()
 
     def read(self):
@@ -306,68 +327,67 @@ class Terminal:
         return code
 
 
-def on_a_terminal(*arguments, **options):
-    terminal = Terminal(*arguments, **options)
-    return terminal.end(), terminal.written, terminal.screen()
+def whole(shown_on):
+    return shown_on.end(), shown_on.written, shown_on.screen()
 
 
-def test_a_terminal_gets_a_bar_and_colours(tmp_path):
+def test_a_terminal_gets_a_bar_and_colours(tmp_path, terminal):
     write(tmp_path, status())
-    code, written, screen = on_a_terminal(tmp_path)
+    code, written, screen = whole(terminal(tmp_path))
     assert code == 0
     assert screen[1] == "  █████░░░░░░░░░░░░░░░░░░░░░░░░░   1,204 of 7,500 steps   16 %"
     assert "\x1b[32mhealthy" in written
-    assert "\x1b[3" not in on_a_terminal(tmp_path, env={"NO_COLOR": "1"})[1]
+    assert "\x1b[3" not in whole(terminal(tmp_path, env={"NO_COLOR": "1"}))[1]
 
 
 @pytest.mark.parametrize("columns", [1, 20, 47, 60])
-def test_no_line_exceeds_the_terminal(tmp_path, columns):
+def test_no_line_exceeds_the_terminal(tmp_path, terminal, columns):
     write(tmp_path, status(stage="a" * 200))
-    screen = on_a_terminal(tmp_path, columns=columns)[2]
+    screen = whole(terminal(tmp_path, columns=columns))[2]
     assert all(len(line) <= columns for line in screen)
 
 
-def test_watch_redraws_in_place_until_the_run_ends(tmp_path):
+def test_watch_redraws_in_place_until_the_run_ends(tmp_path, terminal):
     write(tmp_path, status(step=10, skipped_steps=1))
-    terminal = Terminal(tmp_path, "--watch", "--interval", "0.1")
-    before = terminal.wait_for("  10 of 7,500 steps")
+    watching = terminal(tmp_path, "--watch", "--interval", "0.1")
+    before = watching.wait_for("  10 of 7,500 steps")
     assert any("left out" in line for line in before)
     write(tmp_path, status(step=5000))
-    after = terminal.wait_for("  5,000 of 7,500 steps")
+    after = watching.wait_for("  5,000 of 7,500 steps")
     assert len(after) == len(before) - 1  # nothing of the longer block is left
     assert not any("left out" in line for line in after)
     write(tmp_path, status(step=7500, state="finished"))
-    assert terminal.end() == 0
-    last = terminal.screen()
+    assert watching.end() == 0
+    last = watching.screen()
     assert last[0].endswith("align   finished") and [line.startswith(str(tmp_path)) for line in last].count(True) == 1
     assert "7,500 of 7,500 steps   100 %" in last[1]
 
 
 @pytest.mark.parametrize("signal_number", [signal.SIGINT, signal.SIGTERM])
-def test_watch_ends_with_control_c(tmp_path, signal_number):
+def test_watch_ends_with_control_c(tmp_path, terminal, signal_number):
     write(tmp_path, status())
-    terminal = Terminal(tmp_path, "--watch", "--interval", "3600")
-    terminal.wait_for("healthy")
-    terminal.process.send_signal(signal_number)
-    assert terminal.end() == 0
-    assert terminal.written.endswith("\n\x1b[J")
+    watching = terminal(tmp_path, "--watch", "--interval", "3600")
+    watching.wait_for("healthy")
+    watching.process.send_signal(signal_number)
+    assert watching.end() == 0
+    assert watching.written.endswith("\n\x1b[J")
 
 
-def test_watch_stays_within_a_low_terminal(tmp_path):
+def test_watch_stays_within_a_low_terminal(tmp_path, terminal):
     write(tmp_path, status(step=10))
-    terminal = Terminal(tmp_path, "--watch", "--interval", "0.1", rows=5)
-    terminal.wait_for("  10 of 7,500 steps")
+    watching = terminal(tmp_path, "--watch", "--interval", "0.1", rows=5)
+    watching.wait_for("  10 of 7,500 steps")
     write(tmp_path, status(step=20, state="finished"))
-    assert terminal.end() == 0
-    assert len(terminal.screen()) == 3  # of four, one is empty
-    assert max(map(int, re.findall(r"\x1b\[(\d+)A", terminal.written))) == 4
+    assert watching.end() == 0
+    assert len(watching.screen()) == 3  # of four, one is empty
+    assert max(map(int, re.findall(r"\x1b\[(\d+)A", watching.written))) == 4
 
 
 @pytest.mark.parametrize("state,code", [("finished", 0), ("stopped", 75), ("failed", 1)])
-def test_watch_away_from_a_terminal_prints_a_line_for_each_change(tmp_path, state, code):
+def test_watch_away_from_a_terminal_prints_a_line_for_each_change(tmp_path, started, state, code):
     write(tmp_path, status(step=10))
-    process = subprocess.Popen([CSKD, "status", tmp_path, "--watch", "--interval", "0.1"], stdin=subprocess.DEVNULL,
-                               stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+    process = started(CSKD, "status", tmp_path, "--watch", "--interval", "0.1", stdout=subprocess.PIPE,
+                      stderr=subprocess.PIPE, text=True)
     rest = "   1,412 images/s   loss 0.2513   emd 0.0712, srcc 0.681   "
     assert process.stdout.readline() == f"align   10 of 7,500 steps   0 %{rest}healthy\n"
     for _ in range(5):  # signs of life only
@@ -379,15 +399,15 @@ def test_watch_away_from_a_terminal_prints_a_line_for_each_change(tmp_path, stat
     assert process.returncode == code
 
 
-def test_watch_sees_that_a_run_is_killed_and_started_again(tmp_path):
-    child = subprocess.Popen(["sleep", "1000"])
+def test_watch_sees_that_a_run_is_killed_and_started_again(tmp_path, started, terminal):
+    child = started("sleep", "1000")
     write(tmp_path, status(pid=child.pid))
-    terminal = Terminal(tmp_path, "--watch", "--interval", "0.1")
-    terminal.wait_for("healthy")
+    watching = terminal(tmp_path, "--watch", "--interval", "0.1")
+    watching.wait_for("healthy")
     child.kill()
     child.wait()
-    terminal.wait_for(f"process {child.pid} is gone")
+    watching.wait_for(f"process {child.pid} is gone")
     write(tmp_path, status())
-    terminal.wait_for("healthy")
+    watching.wait_for("healthy")
     write(tmp_path, status(state="stopped"))
-    assert terminal.end() == 75
+    assert watching.end() == 75

@@ -100,6 +100,6 @@ def test_ranks_with_different_configurations_are_refused(cached, config):
     finally:
         cskd_program.CSKD = command
     assert process.returncode == 2, process.stderr
-    assert "[align.training] learning_rate is '0.001' on rank 0 and '0.002' on rank 1" in process.stderr, process.stderr
+    assert "align.training.learning_rate is '0.001' on rank 0 and '0.002' on rank 1" in process.stderr, process.stderr
     assert not (folder / "align" / "checkpoints").exists()
     shutil.rmtree(folder)

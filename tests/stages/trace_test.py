@@ -38,14 +38,14 @@ def test_every_part_of_the_traced_steps_is_there(traced, rank):
     for step in steps:
         inside = [event["name"] for event in computing if event is not step and step["ts"] <= event["ts"] < step["ts"] + step["dur"]]
         # Two of the four micro-batches are this rank's.
-        assert inside == 2 * ["data and forward", "backward"] + ["waiting for buckets", "statistics and figures", "optimiser"]
+        assert inside == ["zeroing gradients"] + 2 * ["data and forward", "backward"] + ["waiting for buckets", "statistics and figures", "optimiser"]
         buckets = [event for event in spans(events, rank, "communication") if step["ts"] <= event["ts"] < step["ts"] + step["dur"]]
         assert [event["name"] for event in buckets] == ["bucket 1 of 2", "bucket 2 of 2"]
         assert all(float(event["args"]["MiB"]) > 0.5 and "projector" in buckets[0]["args"]["parameters"] for event in buckets)
     assert len(spans(events, rank, "waiting for data")) == 6
     assert any(event["ph"] == "b" and event["cat"] == "loader" and event["pid"] == rank for event in events)
     # Rank 0 writes.
-    assert [event["name"] for event in spans(events, rank, "checkpoint")] == (["step-000000004"] if rank == 0 else [])
+    assert [event["name"] for event in spans(events, rank, "checkpoint")] == (["step 4"] if rank == 0 else [])
 
 
 def test_spans_of_a_track_lie_within_each_other_or_apart(traced):
