@@ -49,6 +49,7 @@ std::vector<CompleteStage> complete_stages(const std::filesystem::path& run) {
     return std::tie(a.first, a.second.stage) < std::tie(b.first, b.second.stage);
   });
   std::vector<CompleteStage> stages;
+  stages.reserve(found.size());
   for (auto& [time, stage] : found) stages.push_back(std::move(stage));
   return stages;
 }

@@ -10,7 +10,7 @@
 
 #include "report/appended_file.h"
 #include "report/event_record.h"
-#include "report/host.h"
+#include "runtime/host.h"
 
 namespace cskd::report {
 namespace {
@@ -34,7 +34,7 @@ std::filesystem::path next_path(const std::filesystem::path& folder) {
     std::from_chars(digits.data(), digits.data() + digits.size(), earlier);
     seconds = std::max(seconds, earlier + 1);
   }
-  return folder / fmt::format("{}{:010}.{}.{}.{}", kPrefix, seconds, host_name(), ::getpid(), files);
+  return folder / fmt::format("{}{:010}.{}.{}.{}", kPrefix, seconds, runtime::host_name(), ::getpid(), files);
 }
 
 }  // namespace

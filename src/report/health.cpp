@@ -6,8 +6,8 @@
 
 #include <fmt/format.h>
 
-#include "report/host.h"
 #include "report/number_text.h"
+#include "runtime/host.h"
 
 namespace cskd::report {
 namespace {
@@ -63,8 +63,9 @@ Health health_of(const Status& status, const Onlooker& onlooker) {
 }
 
 Process look_for_process(const Status& status) {
-  const std::string here = process_namespace();
-  if (here.empty() || status.process_namespace != here || status.host != host_name()) return Process::kElsewhere;
+  const std::string here = runtime::process_namespace();
+  if (here.empty() || status.process_namespace != here || status.host != runtime::host_name())
+    return Process::kElsewhere;
   return ::kill(static_cast<pid_t>(status.pid), 0) != 0 && errno == ESRCH ? Process::kGone : Process::kThere;
 }
 

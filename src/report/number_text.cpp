@@ -19,7 +19,7 @@ std::string duration_text(double seconds) {
   const auto whole = static_cast<std::int64_t>(seconds > 0 ? std::ceil(std::min(seconds, kMost)) : 0);
   if (whole < 60) return fmt::format("{} s", whole);
   if (whole < 3600) return fmt::format("{} min {:02} s", whole / 60, whole % 60);
-  if (whole < 48 * 3600) return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
+  if (whole < std::int64_t{48} * 3600) return fmt::format("{} h {:02} min", whole / 3600, whole % 3600 / 60);
   return fmt::format("{} d {:02} h", whole / 86400, whole % 86400 / 3600);
 }
 

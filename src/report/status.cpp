@@ -124,11 +124,12 @@ Status status_from(const Fields& fields, const std::string& name) {
   if (fields.find("loss")) status.loss = fields.figure("loss");
   if (const json* found = fields.find("validation")) {
     const Fields validation(*found, name);
-    status.validation.emplace().step = validation.count("step", 0, kMost);
+    Status::Validation read{validation.count("step", 0, kMost), {}};
     const json* table = validation.find("figures");
     if (table == nullptr) validation.refuse("\"figures\" is missing");
     const Fields figures(*table, name);
-    for (const auto& [key, value] : table->items()) status.validation->figures[key] = figures.figure(key);
+    for (const auto& [key, value] : table->items()) read.figures[key] = figures.figure(key);
+    status.validation = std::move(read);
   }
   if (const json* found = fields.find("checkpoint")) {
     const Fields checkpoint(*found, name);

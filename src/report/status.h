@@ -54,7 +54,7 @@ struct Status {
   // By StatusFile.
   std::string host;
   std::int64_t pid = 0;
-  std::string process_namespace;  // process_namespace()
+  std::string process_namespace;  // runtime::process_namespace()
   double started = 0;
   double updated = 0;         // anew every few seconds, whatever happens
   double last_step_time = 0;  // when `step` or `stage` became what it is

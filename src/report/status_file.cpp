@@ -11,9 +11,9 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
-#include "report/host.h"
 #include "runtime/atomic_file.h"
 #include "runtime/failure_point.h"
+#include "runtime/host.h"
 
 namespace cskd::report {
 namespace {
@@ -31,8 +31,8 @@ std::string file_text(const Status& status) {
 struct StatusFile::State {
   std::filesystem::path path;
   Timing timing;
-  std::string host = host_name();
-  std::string space = process_namespace();
+  std::string host = runtime::host_name();
+  std::string space = runtime::process_namespace();
   const Clock::time_point started = Clock::now();
 
   std::mutex mutex;

@@ -1,6 +1,5 @@
 #include "runtime/run_lock.h"
 
-#include <array>
 #include <cerrno>
 #include <condition_variable>
 #include <ctime>
@@ -16,17 +15,12 @@
 #include <unistd.h>
 
 #include "runtime/error.h"
+#include "runtime/host.h"
 
 namespace cskd::runtime {
 namespace {
 
 using Milliseconds = std::chrono::milliseconds;
-
-std::string host_name() {
-  std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) != 0) throw_system_error("cannot get the host name", errno);
-  return name.data();
-}
 
 // The first line of the file, at most: what a holder wrote of itself.
 std::string holder_in(const std::filesystem::path& path) {

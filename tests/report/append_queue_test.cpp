@@ -22,7 +22,6 @@ using std::chrono::hours;
 using std::chrono::milliseconds;
 using std::chrono::seconds;
 using testing::ElementsAre;
-using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::ThrowsMessage;
 using tests::CapturedLog;
@@ -272,6 +271,7 @@ TEST_F(AppendQueueTest, ManyThreadsMayFlush) {
   const auto pieces = queue(retry(milliseconds(1)));
   std::atomic<bool> is_done{false};
   std::vector<std::thread> others;
+  others.reserve(3);
   for (int i = 0; i < 3; ++i) {
     others.emplace_back([&] {
       while (!is_done) {

@@ -7,7 +7,7 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
-#include "report/host.h"
+#include "runtime/host.h"
 
 namespace cskd::report {
 namespace {
@@ -15,7 +15,6 @@ namespace {
 using Process = Onlooker::Process;
 using testing::AllOf;
 using testing::Field;
-using testing::HasSubstr;
 using testing::StartsWith;
 
 constexpr double kNow = 1'764'000'000;
@@ -148,8 +147,8 @@ TEST(Health, AClockThatWasSetBackGivesNoNegativeTimes) {
 
 TEST(Process, IsLookedForOnItsOwnHostOnly) {
   Status status = running();
-  status.host = host_name();
-  status.process_namespace = process_namespace();
+  status.host = runtime::host_name();
+  status.process_namespace = runtime::process_namespace();
   status.pid = ::getpid();
   EXPECT_EQ(look_for_process(status), Process::kThere);
   const pid_t child = ::fork();
@@ -162,7 +161,7 @@ TEST(Process, IsLookedForOnItsOwnHostOnly) {
   status.pid = child;
   status.process_namespace = "pid:[1]";
   EXPECT_EQ(look_for_process(status), Process::kElsewhere);
-  status.process_namespace = process_namespace();
+  status.process_namespace = runtime::process_namespace();
   status.host = "another";
   EXPECT_EQ(look_for_process(status), Process::kElsewhere);
 }

@@ -14,7 +14,6 @@ namespace cskd::report {
 namespace {
 
 using Limits = std::numeric_limits<float>;
-using testing::Each;
 using testing::ElementsAre;
 using testing::IsEmpty;
 
@@ -27,7 +26,7 @@ TEST(Histogram, CountsEqualBucketsFromTheSmallestToTheLargest) {
   EXPECT_EQ(histogram.count, 129);
   EXPECT_EQ(histogram.sum, 129 * 16);
   // sum of (16 + i/2)^2 for i from -64 to 64
-  EXPECT_EQ(histogram.sum_squares, 129 * 256 + 2 * 64 * 65 * 129 / 6 / 4.0);
+  EXPECT_EQ(histogram.sum_squares, 129 * 256 + 2 * 64.0 * 65 * 129 / 6 / 4);
   ASSERT_EQ(histogram.bucket_limits.size(), kHistogramBuckets);
   for (std::size_t i = 0; i < kHistogramBuckets; ++i)
     EXPECT_EQ(histogram.bucket_limits[i], -15 + static_cast<double>(i));

@@ -12,9 +12,9 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
-#include "report/host.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
+#include "runtime/host.h"
 #include "tests/report/captured_log.h"
 #include "tests/temporary_folder.h"
 
@@ -42,7 +42,7 @@ class StatusFileTest : public testing::Test {
   Status wait_for(const Wanted& wanted) const {
     for (const auto end = steady_clock::now() + seconds(20); steady_clock::now() < end;) {
       if (std::filesystem::exists(status_path(run_.path()))) {
-        if (const Status status = read_status(run_.path()); wanted(status)) return status;
+        if (Status status = read_status(run_.path()); wanted(status)) return status;
       }
       std::this_thread::sleep_for(milliseconds(1));
     }
@@ -66,7 +66,7 @@ TEST_F(StatusFileTest, WritesWhatWasSetAndWhoWroteIt) {
   EXPECT_EQ(status.stage, "align");
   EXPECT_EQ(status.loss, 0.5);
   EXPECT_EQ(status.ranks, 2);
-  EXPECT_EQ(status.host, host_name());
+  EXPECT_EQ(status.host, runtime::host_name());
   EXPECT_EQ(status.pid, ::getpid());
   EXPECT_THAT(status.process_namespace, testing::MatchesRegex("pid:\\[[0-9]+\\]"));
   EXPECT_LE(before, status.started + 0.001);

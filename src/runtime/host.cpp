@@ -1,4 +1,4 @@
-#include "report/host.h"
+#include "runtime/host.h"
 
 #include <array>
 #include <cerrno>
@@ -9,11 +9,11 @@
 
 #include "runtime/error.h"
 
-namespace cskd::report {
+namespace cskd::runtime {
 
 std::string host_name() {
   std::array<char, 256> name{};
-  if (::gethostname(name.data(), name.size() - 1) != 0) runtime::throw_system_error("cannot get the host name", errno);
+  if (::gethostname(name.data(), name.size() - 1) != 0) throw_system_error("cannot get the host name", errno);
   return name.data();
 }
 
@@ -23,4 +23,4 @@ std::string process_namespace() {
   return failure ? "" : target.native();
 }
 
-}  // namespace cskd::report
+}  // namespace cskd::runtime

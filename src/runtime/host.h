@@ -3,7 +3,7 @@
 
 #include <string>
 
-namespace cskd::report {
+namespace cskd::runtime {
 
 // Throws Error.
 std::string host_name();
@@ -12,4 +12,4 @@ std::string host_name();
 // many hosts.
 std::string process_namespace();
 
-}  // namespace cskd::report
+}  // namespace cskd::runtime
