@@ -160,7 +160,8 @@ stages::StageOutcome StageRunner::act(const std::string& stage) {
     const auto action = actions().find(stage);
     return action == actions().end() ? evaluate() : action->second(*context_);
   } catch (const std::exception& error) {
-    if (world_.rank() == 0) display_->end(report::RunState::kFailed, fmt::format("{}", fmt::join(runtime::messages(error), ": ")));
+    if (world_.rank() == 0)
+      display_->end(report::RunState::kFailed, fmt::format("{}", fmt::join(runtime::messages(error), ": ")));
     // A wrong configuration is the same on every rank; anything else may be this rank's alone, while others wait for
     // it.
     const bool is_usage = runtime::exit_code_of(error) == runtime::ExitCode::kUsage;
