@@ -57,6 +57,7 @@ void Display::begin(const std::string& stage) {
 
 void Display::end(report::RunState state, const std::string& message) {
   progress_.reset();
+  if (metrics_ && state != report::RunState::kFailed) metrics_->flush();
   metrics_.reset();
   label_.clear();
   change_status([&](report::Status& status) {

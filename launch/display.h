@@ -23,7 +23,7 @@ class Display : public training::TrainingObserver {
 
   // A stage begins.
   void begin(const std::string& stage);
-  // It ended so; `message`: what it failed with.
+  // It ended so; `message`: what it failed with. Throws Error when the log of one that did not fail cannot be written.
   void end(report::RunState state, const std::string& message = "");
   // A stage that does not train.
   void progress(const std::string& label, std::int64_t done, std::int64_t total);

@@ -20,7 +20,8 @@ struct CheckpointOptions {
 struct CheckpointFigures {
   std::uint64_t bytes = 0;
   std::vector<double> plain;    // seconds of each round: the plain write
-  std::vector<double> written;  // from its start to its commit, while nothing else runs
+  std::vector<double> copied;   // the copy of the tensors, while nothing else runs
+  std::vector<double> written;  // from there to the commit
   std::vector<double> stalls;   // that training waited while steps went on
   std::vector<double> busy;     // from its start to its commit, while steps went on
 
@@ -34,8 +35,8 @@ struct CheckpointFigures {
 CheckpointFigures run_checkpoint_bench(const CheckpointOptions& options);
 
 std::string to_text(const CheckpointOptions& options, const CheckpointFigures& figures);
-// {"encoder", "bytes", "plain_seconds": [...], "written_seconds": [...], "stall_seconds": [...],
-// "busy_seconds": [...], "stall_p50", "stall_p99", "throughput"}
+// {"encoder", "bytes", "plain_seconds": [...], "copied_seconds": [...], "written_seconds": [...], "stall_seconds":
+// [...], "busy_seconds": [...], "stall_p50", "stall_p99", "throughput"}
 std::string to_json(const CheckpointOptions& options, const CheckpointFigures& figures);
 
 }  // namespace cskd::bench

@@ -132,3 +132,14 @@ def test_benches_of_ranks_refuse_what_does_not_go(tmp_path):
     assert process.returncode == 2 and "--elastic" in process.stderr
     process = run("bench", "step", "--encoder", "mobilenetv3_smal_100")
     assert process.returncode == 2 and "mobilenetv3_small_100" in process.stderr
+
+
+def test_checkpoints_are_timed_and_removed(tmp_path):
+    process = run("bench", "checkpoint", tmp_path / "disk", "--encoder", "ViT-demo-16", "--rounds", 3, "--step", 0.05, "--json")
+    assert process.returncode == 0, process.stderr
+    figures = json.loads(process.stdout)
+    # Weights, average and two means of some 2.9 million numbers.
+    assert figures["bytes"] > 4 * 4 * 2e6
+    assert all(len(figures[key]) == 3 and min(figures[key]) >= 0 for key in ("plain_seconds", "copied_seconds", "written_seconds", "stall_seconds"))
+    assert figures["stall_p50"] <= figures["stall_p99"] == max(figures["stall_seconds"])
+    assert list((tmp_path / "disk").iterdir()) == []
