@@ -204,7 +204,10 @@ class Training {
       last_checkpoint_ = Clock::now();
     }
     // What has to fit between the sign to stop and the end: two steps, and a checkpoint behind one that is under way.
-    runtime::StopSignal::reserve(std::chrono::duration<double>(2 * report.seconds + 3 * writer_->longest_write() + 5));
+    // How long one takes is not known before the first.
+    const double write = writer_->longest_write();
+    const double checkpoints = write > 0 ? 3 * write + 10 : 30;
+    runtime::StopSignal::reserve(std::chrono::duration<double>(2 * report.seconds + checkpoints));
   }
 
   // One optimiser step; sets `stop` on every rank when a signal came to any.
