@@ -70,7 +70,7 @@ def main():
         shares, steps, fresh, resumed = [], [], [], []
         for _ in range(rounds):
             shutil.rmtree(folder / "align", ignore_errors=True)
-            cskd(*common, "--set", f"align.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set", "logging.trace_after=50")
+            cskd(*common, "--set", "align.training.log_every=10", "--set", f"align.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set", "logging.trace_after=50")
             share, step = overhead(json.loads((folder / "align/trace.json").read_text())["traceEvents"])
             shares.append(share)
             steps.append(step)
