@@ -1,7 +1,6 @@
 #include "launch/display.h"
 
 #include <algorithm>
-#include <chrono>
 #include <cstring>
 #include <span>
 #include <utility>
@@ -11,6 +10,7 @@
 
 #include "report/histogram.h"
 #include "report/png.h"
+#include "runtime/unix_time.h"
 #include "stages/score.h"
 
 namespace cskd::launch {
@@ -19,10 +19,6 @@ namespace {
 // Share of the newest step in the shown rate, so that it follows without jumping.
 constexpr double kNewest = 0.1;
 constexpr std::int64_t kMostPictures = 8;
-
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 std::optional<double> figure(const training::StepReport& report, const std::string& name) {
   const auto found = std::ranges::find(report.figures, name, &std::pair<std::string, double>::first);
@@ -135,7 +131,8 @@ void Display::flush() { metrics_->flush(); }
 
 void Display::checkpointed(std::uint64_t step) {
   change_status([&](report::Status& status) {
-    status.checkpoint = report::Status::Checkpoint{.step = static_cast<std::int64_t>(step), .time = unix_time()};
+    status.checkpoint =
+        report::Status::Checkpoint{.step = static_cast<std::int64_t>(step), .time = runtime::unix_time()};
   });
 }
 

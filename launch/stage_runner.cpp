@@ -24,10 +24,10 @@
 #include "runtime/failure_point.h"
 #include "runtime/freed_memory.h"
 #include "runtime/input_file.h"
-#include "shards/manifest.h"
 #include "stages/align.h"
 #include "stages/cache.h"
 #include "stages/evaluate.h"
+#include "stages/inputs.h"
 #include "stages/score.h"
 #include "stages/shard.h"
 
@@ -218,12 +218,9 @@ stages::StageOutcome StageRunner::evaluate() {
 }
 
 runtime::Inputs StageRunner::evaluate_inputs(const std::vector<std::string>& trained) const {
-  runtime::Inputs inputs;
-  inputs.add("contents of the shards", shards::corpus_digest(shards::read_manifest(context_->folder.shards())).hex());
+  runtime::Inputs inputs = stages::corpus_inputs(*context_);
   inputs.add(config::settings_of(config_.evaluate(), "evaluate"));
   inputs.add(config::settings_of(config_.labels(), "labels"));
-  inputs.add("data.resize", config::Resize_Name(config_.data().resize()));
-  inputs.add("run.seed", std::to_string(config_.run().seed()));
   for (const std::string& stage : trained)
     inputs.add("model of " + stage, runtime::content_hash(runtime::InputFile(context_->folder.model(stage))).hex());
   return inputs;

@@ -21,6 +21,7 @@
 #include "report/status_text.h"
 #include "runtime/stop_signal.h"
 #include "runtime/terminal.h"
+#include "runtime/unix_time.h"
 
 namespace cskd::launch {
 namespace {
@@ -36,10 +37,6 @@ struct StatusArguments {
   bool json = false;
   double interval = 2;  // seconds
 };
-
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
 
 struct Look {
   Status status;
@@ -59,7 +56,7 @@ class Watcher {
       since_ = Clock::now();
     }
     const std::chrono::duration<double> unchanged = Clock::now() - since_;
-    look.health = report::health_of(look.status, {.now = unix_time(),
+    look.health = report::health_of(look.status, {.now = runtime::unix_time(),
                                                   .process = report::look_for_process(look.status),
                                                   .unchanged = unchanged.count(),
                                                   .saw_it_change = saw_it_change_});
@@ -116,7 +113,7 @@ std::string json_text(const Look& look) {
 }
 
 std::string block_text(const std::string& run, const Look& look) {
-  report::StatusView view{.now = unix_time()};
+  report::StatusView view{.now = runtime::unix_time()};
   if (runtime::is_terminal(runtime::Stream::kOutput))
     view.columns = runtime::terminal_columns(runtime::Stream::kOutput);
   view.has_colours = runtime::wants_colours(runtime::Stream::kOutput);

@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -11,17 +10,16 @@
 #include "report/appended_file.h"
 #include "report/event_record.h"
 #include "runtime/host.h"
+#include "runtime/unix_time.h"
 
 namespace cskd::report {
 namespace {
-
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 // TensorBoard reads the files of a folder by name, and a session start concerns those before it. So the new name sorts
 // behind the others, also when starts share a second, clocks differ or one was set back.
 std::filesystem::path next_path(const std::filesystem::path& folder) {
   constexpr std::string_view kPrefix = "events.out.tfevents.";
-  auto seconds = std::max<std::int64_t>(0, static_cast<std::int64_t>(now()));
+  auto seconds = std::max<std::int64_t>(0, static_cast<std::int64_t>(runtime::unix_time()));
   int files = 0;
   std::error_code failure;  // of a missing or unusable folder; creating the file will tell
   for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end;
@@ -45,23 +43,23 @@ struct EventFile::State {
 
 EventFile::EventFile(const std::filesystem::path& folder)
     : state_(new State{AppendedFile(next_path(folder), "event_file.write")}) {
-  append(version_record(now()));
+  append(version_record(runtime::unix_time()));
 }
 
 EventFile::~EventFile() = default;
 
-void EventFile::add_session_start(std::int64_t step) { append(session_start_record(now(), step)); }
+void EventFile::add_session_start(std::int64_t step) { append(session_start_record(runtime::unix_time(), step)); }
 
 void EventFile::add_scalar(std::string_view tag, std::int64_t step, double value) {
-  append(scalar_record(now(), step, tag, static_cast<float>(value)));
+  append(scalar_record(runtime::unix_time(), step, tag, static_cast<float>(value)));
 }
 
 void EventFile::add_histogram(std::string_view tag, std::int64_t step, const Histogram& histogram) {
-  append(histogram_record(now(), step, tag, histogram));
+  append(histogram_record(runtime::unix_time(), step, tag, histogram));
 }
 
 void EventFile::add_image(std::string_view tag, std::int64_t step, int width, int height, std::string_view png) {
-  append(image_record(now(), step, tag, width, height, png));
+  append(image_record(runtime::unix_time(), step, tag, width, height, png));
 }
 
 void EventFile::append(std::string_view records) { state_->file.append(records); }

@@ -1,6 +1,5 @@
 #include "report/metric_log.h"
 
-#include <chrono>
 #include <cmath>
 #include <limits>
 #include <optional>
@@ -18,6 +17,7 @@
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
+#include "runtime/unix_time.h"
 
 namespace cskd::report {
 namespace {
@@ -26,8 +26,6 @@ std::string json_text(const std::string& text) { return nlohmann::json(text).dum
 
 // The shortest text that reads back as the same number.
 std::string json_number(double value) { return std::isfinite(value) ? fmt::format("{}", value) : "null"; }
-
-double now() { return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count(); }
 
 // Nothing when the line is none of a metric log.
 std::optional<std::int64_t> step_of(std::string_view line) {
@@ -104,7 +102,7 @@ MetricLog::~MetricLog() = default;
 void MetricLog::write(std::int64_t step, const std::vector<std::pair<std::string, double>>& values) {
   state_->lines->throw_if_failed();
   state_->events->throw_if_failed();
-  const double time = now();
+  const double time = runtime::unix_time();
   std::string line = fmt::format("{{\"step\": {}, \"time\": {}", step, json_number(std::floor(time * 1000) / 1000));
   std::string records;
   for (const auto& [tag, value] : values) {
@@ -117,11 +115,11 @@ void MetricLog::write(std::int64_t step, const std::vector<std::pair<std::string
 }
 
 void MetricLog::write_histogram(std::int64_t step, std::string_view tag, const Histogram& histogram) {
-  offer(histogram_record(now(), step, tag, histogram));
+  offer(histogram_record(runtime::unix_time(), step, tag, histogram));
 }
 
 void MetricLog::write_image(std::int64_t step, std::string_view tag, int width, int height, std::string_view png) {
-  offer(image_record(now(), step, tag, width, height, png));
+  offer(image_record(runtime::unix_time(), step, tag, width, height, png));
 }
 
 void MetricLog::offer(std::string record) {

@@ -1,5 +1,7 @@
 #include "stages/inputs.h"
 
+#include <set>
+
 #include "config/toml_writer.h"
 #include "shards/manifest.h"
 #include "stages/model_setup.h"
@@ -13,6 +15,26 @@ using config::settings_of;
 constexpr const char* kCorpus = "contents of the shards";
 constexpr const char* kClip = "clip.encoder and contents of clip.weights";
 
+void add_order(runtime::Inputs& inputs, const config::Config& config) {
+  inputs.add("data.shuffle_window", std::to_string(config.data().shuffle_window()));
+}
+
+// Of a training that sees labels, where its models start so.
+runtime::Inputs labelled_inputs(const Context& context, const std::set<config::Start>& starts) {
+  runtime::Inputs inputs = corpus_inputs(context);
+  inputs.add(settings_of(context.config.labels(), "labels", Keys::kDecisive));
+  add_order(inputs, context.config);
+  // What was aligned depends on CLIP's weights, too: the file is read once.
+  if (starts.contains(config::aligned)) {
+    inputs.add(align_inputs(context));
+  } else if (starts.contains(config::clip)) {
+    inputs.add(kClip, clip_inputs(context.config).hex());
+  }
+  return inputs;
+}
+
+}  // namespace
+
 runtime::Inputs corpus_inputs(const Context& context) {
   runtime::Inputs inputs;
   inputs.add(kCorpus, shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
@@ -20,22 +42,6 @@ runtime::Inputs corpus_inputs(const Context& context) {
   inputs.add("data.resize", config::Resize_Name(context.config.data().resize()));
   return inputs;
 }
-
-void add_order(runtime::Inputs& inputs, const config::Config& config) {
-  inputs.add("data.shuffle_window", std::to_string(config.data().shuffle_window()));
-}
-
-// Of a training that sees labels, and whose weights start so.
-runtime::Inputs labelled_inputs(const Context& context, config::Start start) {
-  runtime::Inputs inputs = corpus_inputs(context);
-  inputs.add(settings_of(context.config.labels(), "labels", Keys::kDecisive));
-  add_order(inputs, context.config);
-  if (start == config::clip) inputs.add(kClip, clip_inputs(context.config).hex());
-  if (start == config::aligned) inputs.add(align_inputs(context));
-  return inputs;
-}
-
-}  // namespace
 
 runtime::Inputs shard_inputs(const config::Config& config) {
   runtime::Inputs inputs;
@@ -61,7 +67,7 @@ runtime::Inputs align_inputs(const Context& context) {
 
 runtime::Inputs supervised_inputs(const Context& context, const std::string& stage, const config::Training& training,
                                   const std::string& encoder, int image_size, config::Start start) {
-  runtime::Inputs inputs = labelled_inputs(context, start);
+  runtime::Inputs inputs = labelled_inputs(context, {start});
   inputs.add("encoder of " + stage, encoder);
   inputs.add("image size of " + stage, std::to_string(image_size));
   inputs.add(settings_of(training, stage + ".training", Keys::kDecisive));
@@ -70,8 +76,7 @@ runtime::Inputs supervised_inputs(const Context& context, const std::string& sta
 
 runtime::Inputs distill_inputs(const Context& context) {
   const config::Config& config = context.config;
-  runtime::Inputs inputs = labelled_inputs(context, config.distill().start());
-  inputs.add(labelled_inputs(context, config.finetune().start()));
+  runtime::Inputs inputs = labelled_inputs(context, {config.distill().start(), config.finetune().start()});
   inputs.add("encoder of distill", config.align().encoder());
   inputs.add("image size of distill", std::to_string(config.align().image_size()));
   inputs.add(settings_of(config.distill(), "distill", Keys::kDecisive));

@@ -10,6 +10,8 @@ runtime::Inputs shard_inputs(const config::Config& config);
 
 // These read the manifest, and those that start from CLIP its weight file. Throw UsageError when clip.weights is needed
 // and missing, DataError when the manifest is damaged.
+// What every stage behind the shards depends on.
+runtime::Inputs corpus_inputs(const Context& context);
 runtime::Inputs cache_inputs(const Context& context);
 runtime::Inputs align_inputs(const Context& context);
 // Of the training `stage` on labelled pictures: `training`, the encoder and image size, and where its weights start.

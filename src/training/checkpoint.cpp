@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
-#include <chrono>
 #include <future>
 #include <set>
 #include <string_view>
@@ -21,6 +20,7 @@
 #include "runtime/free_space.h"
 #include "runtime/input_file.h"
 #include "runtime/sealed_file.h"
+#include "runtime/unix_time.h"
 
 namespace cskd::training {
 namespace {
@@ -90,10 +90,6 @@ std::uint64_t bytes_of(const CheckpointContents& contents) {
   return bytes;
 }
 
-double unix_time() {
-  return std::chrono::duration<double>(std::chrono::system_clock::now().time_since_epoch()).count();
-}
-
 void write_files(const std::filesystem::path& checkpoint, const CheckpointContents& contents,
                  const std::function<void()>& before_commit) {
   runtime::require_free_space(checkpoint, bytes_of(contents), "a checkpoint");
@@ -101,7 +97,7 @@ void write_files(const std::filesystem::path& checkpoint, const CheckpointConten
   nlohmann::ordered_json commit{{"format", kFormat},
                                 {"version", kVersion},
                                 {"step", contents.state.step()},
-                                {"time", unix_time()},
+                                {"time", runtime::unix_time()},
                                 {"validation", nlohmann::ordered_json::object()}};
   for (const auto& [name, value] : contents.state.validation()) {
     if (contents.state.validated() == contents.state.step()) commit["validation"][name] = value;
