@@ -144,8 +144,8 @@ void StatusFile::set(Status status) {
   state_->note_step(status);
   state_->status = std::move(status);
   state_->is_set = true;
-  state_->is_new = true;
-  state_->changed.notify_all();
+  // Otherwise the thread knows already, and is not woken for nothing at every step.
+  if (!std::exchange(state_->is_new, true)) state_->changed.notify_all();
 }
 
 }  // namespace cskd::report

@@ -64,7 +64,9 @@ class AlignStage : public ModelStage {
     result.figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}};
     result.images = batch.pixels.size(0);
     keep_pictures(batch.pixels);
-    last_samples_ = std::move(batch.samples);
+    result.samples_text = [this, samples = std::move(batch.samples)] {
+      return samples_text(corpus_.corpus(), samples);
+    };
     result.damaged = corpus_.damaged();
     return result;
   }
@@ -76,8 +78,6 @@ class AlignStage : public ModelStage {
     const config::Training& training = context_.config.align().training();
     return training.global_batch() / training.micro_batches();
   }
-
-  std::string batch_text() const override { return samples_text(corpus_.corpus(), last_samples_); }
 
  private:
   AlignBatch begin(std::uint64_t position, std::uint64_t count) const {
@@ -105,7 +105,6 @@ class AlignStage : public ModelStage {
   }
 
   const Context& context_;
-  std::vector<data::SampleRef> last_samples_;
   CheckedCorpus corpus_;
   FeatureValidation validation_{corpus_, context_};
   CacheSet caches_;

@@ -147,8 +147,9 @@ class DistillStage : public ModelStage {
                       {"train/consistency", consistency.detach()}};
     result.images = student.size(0);
     keep_pictures(batch.labelled.strong);
-    last_samples_ = std::move(batch.labelled.samples);
-    last_samples_.insert(last_samples_.end(), batch.unlabelled.samples.begin(), batch.unlabelled.samples.end());
+    std::vector<data::SampleRef> samples = std::move(batch.labelled.samples);
+    samples.insert(samples.end(), batch.unlabelled.samples.begin(), batch.unlabelled.samples.end());
+    result.samples_text = [this, samples = std::move(samples)] { return samples_text(corpus_->corpus(), samples); };
     result.damaged = corpus_->damaged();
     return result;
   }
@@ -159,8 +160,6 @@ class DistillStage : public ModelStage {
   std::int64_t micro_batch_images() const override {
     return static_cast<std::int64_t>(labelled_samples(settings_) + unlabelled_samples(settings_));
   }
-
-  std::string batch_text() const override { return samples_text(corpus_->corpus(), last_samples_); }
 
  private:
   struct Stream {
@@ -217,7 +216,6 @@ class DistillStage : public ModelStage {
 
   const Context& context_;
   const config::Distill& settings_;
-  std::vector<data::SampleRef> last_samples_;
   std::unique_ptr<CheckedCorpus> corpus_;
   ScoreValidation validation_{*corpus_, context_};
   std::int64_t bins_;

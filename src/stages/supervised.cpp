@@ -60,7 +60,9 @@ class SupervisedStage : public ModelStage {
     result.loss = losses::squared_emd(torch::softmax(logits, 1), batch.labels.to(device)).mean();
     result.images = batch.pixels.size(0);
     keep_pictures(batch.pixels);
-    last_samples_ = std::move(batch.samples);
+    result.samples_text = [this, samples = std::move(batch.samples)] {
+      return samples_text(corpus_->corpus(), samples);
+    };
     result.damaged = corpus_->damaged();
     return result;
   }
@@ -69,8 +71,6 @@ class SupervisedStage : public ModelStage {
   std::string main_figure() const override { return "validation/srcc"; }
 
   std::int64_t micro_batch_images() const override { return training_.global_batch() / training_.micro_batches(); }
-
-  std::string batch_text() const override { return samples_text(corpus_->corpus(), last_samples_); }
 
  private:
   LabelledBatch begin(std::uint64_t position, std::uint64_t count) const {
@@ -96,7 +96,6 @@ class SupervisedStage : public ModelStage {
 
   const Context& context_;
   const config::Training& training_;
-  std::vector<data::SampleRef> last_samples_;
   std::unique_ptr<CheckedCorpus> corpus_;
   ScoreValidation validation_{*corpus_, context_};
   std::int64_t bins_;

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -17,10 +18,11 @@ using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
 struct MicroBatchResult {
   at::Tensor loss;  // a scalar with a graph; mean over the micro-batch
   std::vector<std::pair<std::string, at::Tensor>>
-      figures;                // scalars for the log, without a graph; the same names every time
-  std::int64_t images = 0;    // that the model saw
-  double data_wait = 0;       // seconds until the batch was there
-  std::uint64_t damaged = 0;  // uses of damaged samples on this rank, from its start on
+      figures;                                // scalars for the log, without a graph; the same names every time
+  std::int64_t images = 0;                    // that the model saw
+  double data_wait = 0;                       // seconds until the batch was there
+  std::uint64_t damaged = 0;                  // uses of damaged samples on this rank, from its start on
+  std::function<std::string()> samples_text;  // which samples these are, for messages
 };
 
 class Stage {
@@ -48,8 +50,6 @@ class Stage {
   virtual void start(std::uint64_t step) = 0;
   // Forward pass of the next of this rank's micro-batches, in the order of steps and of their numbers.
   virtual MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) = 0;
-  // Which samples the last micro-batch had, for messages.
-  virtual std::string batch_text() const = 0;
   // The pictures of the last micro-batch as the model saw them, before they were normalised: [n, S, S, 3] uint8, CPU.
   virtual at::Tensor pictures() const = 0;
 

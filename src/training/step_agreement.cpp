@@ -39,7 +39,8 @@ StepAgreement::StepAgreement(const NamedTensors& statistics, distributed::Commun
       elastic_(elastic),
       statistics_(side_by_side(statistics, at::kFloat, communicator.device())),
       counters_(side_by_side(statistics, at::kLong, communicator.device())),
-      sum_(own_micro_batches) {}
+      sum_(own_micro_batches),
+      flag_(communicator.allocate(1, at::kFloat)) {}
 
 void StepAgreement::start_step() {
   statistics_before_ = statistics_.clone();
@@ -52,30 +53,47 @@ void StepAgreement::start_micro_batch() {
   counters_.copy_(counters_before_);
 }
 
-void StepAgreement::finish_micro_batch(const std::vector<double>& figures) {
+void StepAgreement::finish_forward(const std::vector<at::Tensor>& figures) {
   const at::NoGradGuard no_gradients;
-  at::Tensor leaf = at::cat({statistics_ - statistics_before_,
-                             at::tensor(at::ArrayRef<double>(figures)).to(at::kFloat).to(communicator_.device())});
+  figures_ = static_cast<std::int64_t>(figures.size());
+  at::Tensor leaf = at::cat({statistics_ - statistics_before_, at::stack(figures).to(at::kFloat)});
   if (sum_.count() + 1 < own_micro_batches_) {
     sum_.add(std::move(leaf));
   } else {
     sum_.finish(leaf);
-    last_ = std::move(leaf);
+    own_ = std::move(leaf);
   }
 }
 
-std::vector<double> StepAgreement::finish_step(const std::vector<double>& extras) {
-  CSKD_CHECK(last_.defined(), "a step without micro-batches");
+void StepAgreement::send(const std::vector<double>& counts) {
+  CSKD_CHECK(own_.defined(), "not all micro-batches are there");
   const at::NoGradGuard no_gradients;
-  const at::Tensor all =
-      at::cat({last_, at::tensor(at::ArrayRef<double>(extras)).to(at::kFloat).to(communicator_.device())});
-  last_ = at::Tensor();
-  communicator_.all_reduce(all, elastic_ ? distributed::Reduction::kTreeSum : distributed::Reduction::kSum,
-                           "statistics and figures");
+  const at::Tensor last = at::tensor(at::ArrayRef<double>(counts)).to(at::kFloat).to(communicator_.device());
+  if (!all_.defined()) all_ = communicator_.allocate(own_.numel() + last.numel(), at::kFloat);
+  at::cat_out(all_, {own_, last});
+  own_ = at::Tensor();
+  work_ = communicator_.start_all_reduce(
+      all_, elastic_ ? distributed::Reduction::kTreeSum : distributed::Reduction::kSum, "statistics and figures");
+}
+
+std::vector<double> StepAgreement::finish_step() {
+  CSKD_CHECK(work_ != nullptr, "nothing was sent");
+  const at::NoGradGuard no_gradients;
+  work_->wait();
+  work_.reset();
   const std::int64_t at = statistics_.numel();
-  statistics_.copy_(statistics_before_ + all.narrow(0, 0, at).div(static_cast<double>(micro_batches_)));
-  const at::Tensor sums = all.narrow(0, at, all.numel() - at).to(at::kCPU, at::kDouble).contiguous();
-  return {sums.data_ptr<double>(), sums.data_ptr<double>() + sums.numel()};
+  const auto micro_batches = static_cast<double>(micro_batches_);
+  at::add_out(statistics_, statistics_before_, all_.narrow(0, 0, at).div_(micro_batches));
+  const at::Tensor rest = all_.narrow(0, at, all_.numel() - at).to(at::kCPU, at::kDouble).contiguous();
+  std::vector<double> numbers(rest.const_data_ptr<double>(), rest.const_data_ptr<double>() + rest.numel());
+  for (std::int64_t i = 0; i < figures_; ++i) numbers[static_cast<std::size_t>(i)] /= micro_batches;
+  return numbers;
+}
+
+bool StepAgreement::on_any(bool holds) {
+  flag_.fill_(holds ? 1.0 : 0.0);
+  communicator_.all_reduce(flag_, distributed::Reduction::kMax, "stop");
+  return flag_.item<float>() > 0;
 }
 
 }  // namespace cskd::training

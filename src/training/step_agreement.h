@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -12,11 +13,11 @@
 
 namespace cskd::training {
 
-// Note [One small all-reduce]
-// Ranks agree on BatchNorm's running statistics, on the figures of the step, and on whether a signal came. All travel
-// in one tensor. Every micro-batch begins with the statistics that the step began with, and the step ends with these
-// plus the mean of what the micro-batches changed: statistics are updated once a step, whatever the number of ranks.
-// Sums go the way of Note [Sum tree].
+// Note [One all-reduce besides gradients]
+// Ranks agree on BatchNorm's running statistics and on the figures of the step. All of it is known after the last
+// forward pass, and travels in one tensor while the last backward pass goes on. Every micro-batch begins with the
+// statistics that the step began with, and the step ends with these plus the mean of what the micro-batches changed:
+// statistics are updated once a step, whatever the number of ranks. Sums go the way of Note [Sum tree].
 class StepAgreement {
  public:
   // Gives `statistics` memory side by side, so before anyone keeps views of them. All must outlive it.
@@ -26,10 +27,16 @@ class StepAgreement {
 
   void start_step();
   void start_micro_batch();
-  // `figures`: of the micro-batch, the same number every time.
-  void finish_micro_batch(const std::vector<double>& figures);
-  // Sums of the figures over all micro-batches, then sums of `extras` over ranks; statistics are updated.
-  std::vector<double> finish_step(const std::vector<double>& extras);
+  // Its forward pass is done. `figures`: scalars, the same number every time. Does not wait for a device.
+  void finish_forward(const std::vector<at::Tensor>& figures);
+  // After the last of them: starts the exchange. `counts`: of this rank.
+  void send(const std::vector<double>& counts);
+  // After the last backward pass: waits for the exchange and updates the statistics. Means of the figures over all
+  // micro-batches, then sums of the counts over ranks.
+  std::vector<double> finish_step();
+
+  // Whether it holds on any rank; a message of its own, for what may become true up to the last moment. Collective.
+  bool on_any(bool holds);
 
  private:
   distributed::Communicator& communicator_;
@@ -41,7 +48,11 @@ class StepAgreement {
   at::Tensor statistics_before_;
   at::Tensor counters_before_;
   distributed::TreeSum sum_;
-  at::Tensor last_;
+  at::Tensor own_;   // [n + figures], the sum over this rank's micro-batches
+  at::Tensor all_;   // [n + figures + counts] float32, what travels
+  at::Tensor flag_;  // [1]
+  std::int64_t figures_ = 0;
+  std::unique_ptr<distributed::Work> work_;
 };
 
 }  // namespace cskd::training

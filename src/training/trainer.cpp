@@ -1,5 +1,6 @@
 #include "training/trainer.h"
 
+#include <algorithm>
 #include <bit>
 #include <chrono>
 #include <cmath>
@@ -218,10 +219,9 @@ class Training {
     trace_.enter("zeroing gradients");
     reducer_.start_step();
     agreement_.start_step();
-    std::vector<std::string> names;
+    std::vector<MicroBatchResult> results;
     double data_wait = 0;
     std::int64_t images = 0;
-    std::uint64_t damaged = 0;
     for (std::uint64_t own = 0; own < layout_.own(); ++own) {
       // Dropout and the like depend on the micro-batch alone.
       torch::manual_seed(
@@ -232,25 +232,17 @@ class Training {
       trace_.enter("data and forward");
       MicroBatchResult result = stage_.micro_batch(number, own);
       trace_.waited_for_data(layout_.first() + own, micro_batch_start, result.data_wait);
-      trace_.enter("backward");
-      reducer_.start_micro_batch();
-      (result.loss / micro_batches).backward();
-      if (names.empty()) {
-        names.emplace_back("train/loss");
-        for (const auto& figure : result.figures) names.push_back(figure.first);
-      }
-      std::vector<double> figures{result.loss.item<double>() / micro_batches};
-      for (const auto& figure : result.figures) figures.push_back(figure.second.item<double>() / micro_batches);
-      for (const double figure : figures) {
-        if (std::isfinite(figure)) continue;
-        spdlog::warn("{}: step {}, micro-batch {} on rank {} is not finite: {}", stage_.name(), number + 1,
-                     layout_.first() + own, world_.rank(), stage_.batch_text());
-        break;
-      }
-      agreement_.finish_micro_batch(figures);
       images += result.images;
       data_wait += result.data_wait;
-      damaged = result.damaged;
+      const at::Tensor loss = result.loss / micro_batches;
+      result.figures.emplace(result.figures.begin(), "train/loss", result.loss.detach());
+      result.loss = at::Tensor();
+      agreement_.finish_forward(tensors_of(result.figures));
+      if (own + 1 == layout_.own()) agreement_.send({static_cast<double>(result.damaged), static_cast<double>(images)});
+      trace_.enter("backward");
+      reducer_.start_micro_batch();
+      loss.backward();
+      results.push_back(std::move(result));
     }
     trace_.enter("waiting for buckets");
     const distributed::ReduceStatistics reduced = reducer_.finish_step();
@@ -259,17 +251,18 @@ class Training {
       spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(),
                    reduced.unused.front());
     }
-    std::vector<double> sums = agreement_.finish_step(
-        {static_cast<double>(damaged), static_cast<double>(images), runtime::StopSignal::received() != 0 ? 1.0 : 0.0});
-    stop = sums.back() > 0;
-    images = std::llround(sums[sums.size() - 2]);
-    const double damaged_everywhere = sums[sums.size() - 3];
-    sums.resize(names.size());
+    stop = agreement_.on_any(runtime::StopSignal::received() != 0);
+    std::vector<double> figures = agreement_.finish_step();
+    images = std::llround(figures.back());
+    const double damaged = figures[figures.size() - 2];
+    figures.resize(figures.size() - 2);
+    if (!std::ranges::all_of(figures, [](double figure) { return std::isfinite(figure); }))
+      warn_of_what_is_not_finite(results);
 
     const double rate = optim::learning_rate(schedule_, number);
     trace_.enter("optimiser");
     const double norm = reducer_.gradient_norm();
-    apply(norm, sums[0], rate);
+    apply(norm, figures[0], rate);
     trace_.leave();
     trace_.step(number + 1, start, reduced);
 
@@ -277,18 +270,19 @@ class Training {
     state_.set_step(number + 1);
     state_.set_images(state_.images() + static_cast<std::uint64_t>(images));
     state_.set_seconds(state_.seconds() + seconds);
-    state_.set_loss(sums[0]);
+    state_.set_loss(figures[0]);
     StepReport report{.step = number + 1,
                       .steps = training_.steps(),
                       .images = images,
                       .seconds = seconds,
                       .skipped = state_.skipped()};
-    for (size_t i = 0; i < names.size(); ++i) report.figures.emplace_back(names[i], sums[i]);
+    for (size_t i = 0; i < figures.size(); ++i)
+      report.figures.emplace_back(results.front().figures[i].first, figures[i]);
     report.figures.emplace_back("train/learning_rate", rate);
     report.figures.emplace_back("train/gradient_norm", norm);
     report.figures.emplace_back("perf/images_per_second", static_cast<double>(images) / seconds);
     report.figures.emplace_back("perf/data_wait", data_wait);
-    report.figures.emplace_back("data/damaged", damaged_everywhere);
+    report.figures.emplace_back("data/damaged", damaged);
     report.figures.emplace_back("perf/exposed_communication", reduced.exposed_seconds);
     report.figures.emplace_back("perf/overlap", reduced.overlap());
     report.figures.emplace_back("perf/checkpoint_stall", std::exchange(checkpoint_stall_, 0));
@@ -297,6 +291,18 @@ class Training {
                                   reduced.buckets[i].bus_bandwidth(world_.size()) / 1e9);
     }
     return report;
+  }
+
+  // Of this rank's micro-batches.
+  void warn_of_what_is_not_finite(const std::vector<MicroBatchResult>& results) const {
+    for (std::size_t own = 0; own < results.size(); ++own) {
+      const auto& figures = results[own].figures;
+      if (std::ranges::all_of(figures,
+                              [](const auto& figure) { return std::isfinite(figure.second.template item<double>()); }))
+        continue;
+      spdlog::warn("{}: step {}, micro-batch {} on rank {} is not finite: {}", stage_.name(), state_.step() + 1,
+                   layout_.first() + own, world_.rank(), results[own].samples_text());
+    }
   }
 
   // Changes the weights; the same decision on every rank, since norm and loss are sums over all.
