@@ -24,6 +24,13 @@ void create_folder(const std::filesystem::path& folder) {
   }
 }
 
+std::uint64_t size_of(int descriptor, const std::filesystem::path& path) {
+  struct stat status {};
+  if (::fstat(descriptor, &status) != 0)
+    runtime::throw_system_error(fmt::format("cannot find the size of {}", path.native()), errno);
+  return static_cast<std::uint64_t>(status.st_size);
+}
+
 }  // namespace
 
 AppendedFile::AppendedFile(std::filesystem::path path, std::string place)
@@ -31,18 +38,18 @@ AppendedFile::AppendedFile(std::filesystem::path path, std::string place)
   create_folder(path_.parent_path());
   descriptor_ = ::open(path_.c_str(), O_WRONLY | O_CREAT | O_APPEND | O_CLOEXEC, 0666);
   if (descriptor_ < 0) runtime::throw_system_error(fmt::format("cannot open {} to append", path_.native()), errno);
-  struct stat status {};
-  if (::fstat(descriptor_, &status) != 0) {
-    const int failure = errno;
+  try {
+    size_ = size_of(descriptor_, path_);
+  } catch (...) {
     ::close(descriptor_);
-    runtime::throw_system_error(fmt::format("cannot find the size of {}", path_.native()), failure);
+    throw;
   }
-  size_ = static_cast<std::uint64_t>(status.st_size);
 }
 
 AppendedFile::~AppendedFile() { ::close(descriptor_); }
 
 void AppendedFile::append(std::string_view piece) {
+  if (std::exchange(has_failed_, true)) open_again();
   if (is_torn_ && !cut()) {
     throw runtime::Error(fmt::format("{} ends in a part of a piece, which cannot be cut off", path_.native()));
   }
@@ -63,6 +70,19 @@ void AppendedFile::append(std::string_view piece) {
     rest.remove_prefix(static_cast<size_t>(written));
   }
   size_ += piece.size();
+  has_failed_ = false;
+}
+
+void AppendedFile::open_again() {
+  const int descriptor = ::open(path_.c_str(), O_WRONLY | O_APPEND | O_CLOEXEC);
+  if (descriptor < 0) runtime::throw_system_error(fmt::format("cannot open {} again", path_.native()), errno);
+  ::close(std::exchange(descriptor_, descriptor));
+  const std::uint64_t size = size_of(descriptor_, path_);
+  if (size < size_) {
+    throw runtime::Error(
+        fmt::format("{} has {} bytes, fewer than the {} that were written to it", path_.native(), size, size_));
+  }
+  is_torn_ = size > size_;
 }
 
 bool AppendedFile::cut() noexcept {

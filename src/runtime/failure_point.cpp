@@ -28,8 +28,9 @@ FailureAction parse_action(std::string_view text) {
   if (text == "error") return FailureAction::kError;
   if (text == "full") return FailureAction::kFull;
   if (text == "kill") return FailureAction::kKill;
+  if (text == "halt") return FailureAction::kHalt;
   if (text == "term") return FailureAction::kTerm;
-  throw UsageError(fmt::format("CSKD_FAIL_AT: action is '{}', expected error, full, kill or term", text));
+  throw UsageError(fmt::format("CSKD_FAIL_AT: action is '{}', expected error, full, kill, halt or term", text));
 }
 
 }  // namespace
@@ -50,6 +51,9 @@ void failure_point(std::string_view name, std::string_view what) {
       throw_system_error(fmt::format("{} failed on {} (injected)", name, what), ENOSPC);
     case FailureAction::kKill:
       std::raise(SIGKILL);
+      break;
+    case FailureAction::kHalt:
+      std::raise(SIGSTOP);
       break;
     case FailureAction::kTerm:
       std::raise(SIGTERM);

@@ -5,6 +5,7 @@
 //   action  error   throw an Error as if the system call had failed with EIO (default)
 //           full    the same with ENOSPC
 //           kill    end the process with SIGKILL, as a power cut would
+//           halt    stop where it is (SIGSTOP), so that a test can kill all ranks at this moment
 //           term    raise SIGTERM and go on, as a scheduler would
 // or from a test in the same process by arm_failure(). Not armed, a passage costs one relaxed atomic load.
 #pragma once
@@ -15,7 +16,7 @@
 
 namespace cskd::runtime {
 
-enum class FailureAction { kError, kFull, kKill, kTerm };
+enum class FailureAction { kError, kFull, kKill, kHalt, kTerm };
 
 // Passes the place `name` of the file or object `what`. Thread-safe.
 void failure_point(std::string_view name, std::string_view what);

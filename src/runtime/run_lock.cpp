@@ -15,6 +15,7 @@
 #include <unistd.h>
 
 #include "runtime/error.h"
+#include "runtime/failure_point.h"
 #include "runtime/host.h"
 
 namespace cskd::runtime {
@@ -120,6 +121,7 @@ struct RunLock::State {
   }
 
   void sign() const {
+    failure_point("run_lock.write", path.native());
     const std::string text = fmt::format("{}, process {}, since {:%Y-%m-%d %H:%M:%S} UTC\n", host_name(), ::getpid(),
                                          fmt::gmtime(std::time(nullptr)));
     if (::ftruncate(descriptor, 0) != 0 || ::pwrite(descriptor, text.data(), text.size(), 0) < 0)

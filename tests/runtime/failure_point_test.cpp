@@ -46,7 +46,7 @@ TEST_F(FailurePoint, MalformedSettingsAreRefused) {
               testing::ThrowsMessage<UsageError>("CSKD_FAIL_AT: passage is '0', expected a whole number from 1"));
   EXPECT_THAT(
       [] { arm("a.b:1:explode"); },
-      testing::ThrowsMessage<UsageError>("CSKD_FAIL_AT: action is 'explode', expected error, full, kill or term"));
+      testing::ThrowsMessage<UsageError>("CSKD_FAIL_AT: action is 'explode', expected error, full, kill, halt or term"));
 }
 
 }  // namespace

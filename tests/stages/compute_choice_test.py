@@ -5,7 +5,7 @@ import json
 import pandas
 import pytest
 from cskd_program import mpirun, run
-from training_test import copied, digest
+from stage_runs import copied, digest
 
 AUTO = ["--set", "compute.precision=auto", "--set", "compute.memory_format=auto"]
 

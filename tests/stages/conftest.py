@@ -1,7 +1,10 @@
 """A small corpus, a CLIP tower with random weights, and a configuration that trains in seconds."""
 
+import shutil
+
 import cskd_program
 import pytest
+import stage_runs
 import torch
 from safetensors.torch import save_file
 
@@ -117,5 +120,18 @@ def cached(corpus, weights, tmp_path_factory):
     path.write_text(configuration(corpus, weights, folder / "run"))
     for stage in ("shard", "cache"):
         process = cskd_program.mpirun(2, stage, path)
+        assert process.returncode == 0, process.stderr
+    return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def trained(cached, corpus, weights, tmp_path_factory):
+    """A run folder whose trainings were never disturbed (EVERY_STEP); copy it before use."""
+    folder = tmp_path_factory.mktemp("trained")
+    path = folder / "config.toml"
+    path.write_text(configuration(corpus, weights, folder / "run"))
+    shutil.copytree(cached, folder / "run")
+    for stage in stage_runs.TRAININGS:
+        process = cskd_program.mpirun(2, stage, path, *stage_runs.EVERY_STEP)
         assert process.returncode == 0, process.stderr
     return folder / "run"

@@ -6,7 +6,7 @@ import pandas
 import pytest
 from cskd_program import mpirun
 from safetensors.torch import load_file
-from training_test import copied, digest
+from stage_runs import copied, digest
 
 STEPS = 50
 # A CNN with BatchNorm and dropout, and a transformer.

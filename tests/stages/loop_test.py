@@ -1,9 +1,7 @@
-"""The training loop: what a run may go on with, retention, validation, deadlines, full disks, and kills at every write point."""
+"""The training loop: what a run may go on with, retention, validation, deadlines, and what it leaves."""
 
 import io
 import json
-import os
-import random
 import re
 import shutil
 import signal
@@ -16,118 +14,7 @@ import pytest
 from cskd_program import CSKD, environment, mpirun, run
 from PIL import Image
 from safetensors.torch import load_file
-from training_test import copied, digest
-
-TRAINING = "align.training."
-
-
-def settings(**changes):
-    return [word for key, value in changes.items() for word in ("--set", f"{TRAINING}{key}={value}")]
-
-
-def checkpoints(folder, stage="align"):
-    return sorted(int(commit.parent.name.removeprefix("step-")) for commit in (folder / stage / "checkpoints").glob("*/commit.json"))
-
-
-def result(folder, step=8, stage="align"):
-    """All that has to be equal to the last bit."""
-    last = folder / stage / "checkpoints" / f"step-{step:09}"
-    metrics = pandas.read_json(folder / stage / "metrics.jsonl", lines=True)
-    return ([digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")], digest(folder / stage / "model.safetensors"),
-            list(metrics["step"]), list(metrics["train/loss"]))
-
-
-@pytest.fixture(scope="module")
-def plain(cached, corpus, weights, tmp_path_factory):
-    """The undisturbed run with a checkpoint after every step, elastic."""
-    folder = tmp_path_factory.mktemp("plain")
-    path = folder / "config.toml"
-    path.write_text(conftest.configuration(corpus, weights, folder / "run"))
-    shutil.copytree(cached, folder / "run")
-    process = mpirun(2, "align", path, *EVERY_STEP)
-    assert process.returncode == 0, process.stderr
-    return result(folder / "run")
-
-
-EVERY_STEP = [*settings(checkpoint_every=1, log_every=1, determinism="elastic", feature_dropout=0.1), "--set", "compute.threads=1"]
-
-
-def test_1_2_4_1_ranks_across_resumes_are_bitwise_equal(cached, config, plain):
-    path, folder = copied(cached, config, "walk")
-    for ranks, point in [(1, "trainer.step:3:term"), (2, "trainer.step:3:kill"), (4, "trainer.step:2:term"), (1, None)]:
-        process = mpirun(ranks, "align", path, *EVERY_STEP, env={"CSKD_FAIL_AT": point})
-        assert process.returncode == (0 if point is None else 137 if point.endswith("kill") else 75), process.stderr
-    assert result(folder) == plain
-
-
-# One passage in the middle of the training of each place where a file is written.
-POINTS = ["checkpoint.model:4", "checkpoint.ema:4", "checkpoint.optimizer:4", "checkpoint.state:4", "checkpoint.commit:4", "checkpoint.remove:2",
-          "metric_log.write:4", "event_file.write:5", "stage.model:1", "trainer.step:6"]
-
-
-@pytest.mark.parametrize("point", POINTS)
-def test_one_rank_killed_at_a_write_point(cached, config, plain, point):
-    path, folder = copied(cached, config, "killed")
-    process = mpirun(2, "align", path, *EVERY_STEP, env={"CSKD_FAIL_AT": f"{point}:kill"})
-    assert process.returncode == 137, process.stderr
-    process = mpirun(2, "align", path, *EVERY_STEP)
-    assert process.returncode == 0, process.stderr
-    assert result(folder) == plain
-
-
-@pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes minutes: tests/run.sh --full")
-def test_all_ranks_killed_at_random_moments(cached, config, plain):
-    seed = int(os.environ.get("CSKD_TEST_SEED", "20261126"))
-    print("seed", seed)
-    chance = random.Random(seed)
-    path, folder = copied(cached, config, "random")
-    kills = 0
-    for attempt in range(200):
-        ranks = chance.choice([1, 2, 4])
-        process = subprocess.Popen(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), CSKD, "align", str(path), *EVERY_STEP],
-                                   env=environment({}), stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, start_new_session=True)
-        try:
-            _, errors = process.communicate(timeout=chance.uniform(1.0, 4.5) if kills < 50 else 240)
-            assert process.returncode == 0, errors
-        except subprocess.TimeoutExpired:
-            # mpirun's processes lead groups of their own.
-            victims = subprocess.run(["pgrep", "-f", f"{CSKD} align {path}"], capture_output=True, text=True, check=False).stdout.split()
-            for victim in victims:
-                os.kill(int(victim), signal.SIGKILL)
-            process.communicate(timeout=60)
-            kills += 1
-            continue
-        assert result(folder) == plain, f"after {kills} kills"
-        if kills >= 50:
-            return
-        shutil.rmtree(folder / "align")
-    raise AssertionError(f"only {kills} kills")
-
-
-def test_a_full_disk_ends_the_training_with_the_last_good_state(cached, config, plain):
-    path, folder = copied(cached, config, "full")
-    process = mpirun(2, "align", path, *EVERY_STEP, env={"CSKD_FAIL_AT": "checkpoint.optimizer:4:full"})
-    assert process.returncode == 1, process.stderr
-    assert "No space left on device" in process.stderr and "the ones before it are untouched" in process.stderr
-    assert max(checkpoints(folder)) == 3
-    assert mpirun(2, "align", path, *EVERY_STEP).returncode == 0
-    assert result(folder) == plain
-
-
-def test_a_full_disk_keeps_the_training_if_so_configured(cached, config, plain):
-    path, folder = copied(cached, config, "goes_on")
-    process = mpirun(2, "align", path, *EVERY_STEP, *settings(when_full="go_on"), env={"CSKD_FAIL_AT": "checkpoint.optimizer:4:full"})
-    assert process.returncode == 0, process.stderr
-    assert "training goes on without it" in process.stderr and "No space left on device" in process.stderr
-    assert result(folder) == plain
-
-
-def test_a_run_folder_that_cannot_be_written_is_refused(config):
-    path, folder = config("readonly")
-    folder.write_text("a file, not a folder")
-    process = run("align", path)
-    assert process.returncode == 1
-    assert str(folder) in process.stderr
+from stage_runs import EVERY_STEP, checkpoints, copied, result, settings
 
 
 def test_what_does_not_matter_may_change_and_what_matters_is_named(cached, config):

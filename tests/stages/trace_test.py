@@ -6,7 +6,7 @@ import shutil
 import pandas
 import pytest
 from cskd_program import mpirun
-from training_test import copied
+from stage_runs import copied
 
 
 @pytest.fixture(scope="session")

@@ -1,0 +1,129 @@
+"""Trainings killed where they write, and at random moments: the end has the bits of one that was never disturbed."""
+
+import os
+import pathlib
+import random
+import re
+import shutil
+import signal
+import subprocess
+import time
+
+import pytest
+from cskd_program import CSKD, environment, mpirun
+from stage_runs import EVERY_STEP, copied, result
+
+SOURCE = pathlib.Path(os.environ["CSKD_SOURCE_DIR"])
+
+# One passage in the middle of the training of each place where a file is written.
+POINTS = ["checkpoint.model:4", "checkpoint.ema:4", "checkpoint.optimizer:4", "checkpoint.state:4", "checkpoint.commit:4", "checkpoint.remove:2",
+          "metric_log.write:4", "event_file.write:5", "stage.model:1", "trainer.step:6"]
+
+# The same for one kill after the other in one run folder: each start goes on where the one before was killed, and at the last ones only the
+# model is left to write.
+ONE_AFTER_THE_OTHER = ["run_lock.write:1", "atomic_file.open:1", "atomic_file.write:1", "status.write:1", "event_file.write:1", "metric_log.write:2",
+                       "checkpoint.model:2", "checkpoint.ema:1", "checkpoint.optimizer:1", "checkpoint.state:1", "checkpoint.commit:1",
+                       "checkpoint.remove:1", "trainer.step:2", "stage.model:1", "atomic_file.fsync:1", "atomic_file.verify:2", "atomic_file.rename:3",
+                       "atomic_file.fsync_folder:2"]
+
+
+def start(path, stage, ranks=2, fails_at=None):
+    return subprocess.Popen(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), CSKD, stage, str(path), *EVERY_STEP],
+                            env=environment({"CSKD_FAIL_AT": fails_at}), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+
+
+def ranks_of(path, stage):
+    return [int(word) for word in subprocess.run(["pgrep", "-f", f"^{CSKD} {stage} {path}"], capture_output=True, text=True, check=False).stdout.split()]
+
+
+def is_halted(process):
+    try:
+        return pathlib.Path(f"/proc/{process}/stat").read_text().rpartition(")")[2].split()[0] == "T"
+    except OSError:
+        return False
+
+
+def kill_one_at(point, path, stage):
+    process = mpirun(2, stage, path, *EVERY_STEP, env={"CSKD_FAIL_AT": f"{point}:kill"})
+    assert process.returncode == 137, process.stderr
+
+
+def kill_all_at(point, path, stage):
+    """When one stands at the point."""
+    job = start(path, stage, fails_at=f"{point}:halt")
+    deadline = time.monotonic() + 60
+    while not any(map(is_halted, ranks_of(path, stage))):
+        assert job.poll() is None and time.monotonic() < deadline, f"{point} is not passed"
+        time.sleep(0.01)
+    for rank in ranks_of(path, stage):
+        os.kill(rank, signal.SIGKILL)
+    _, errors = job.communicate(timeout=60)
+    assert job.returncode == 137, errors
+
+
+def finish(path, stage, ranks=2):
+    process = mpirun(ranks, stage, path, *EVERY_STEP)
+    assert process.returncode == 0, process.stderr
+
+
+def test_every_write_point_is_known_here():
+    written = set()
+    for file in [*SOURCE.glob("src/training/*.cpp"), *SOURCE.glob("src/report/*.cpp"), SOURCE / "src/runtime/run_lock.cpp", SOURCE / "src/runtime/atomic_file.cpp",
+                 SOURCE / "src/stages/model_stage.cpp"]:
+        written |= set(re.findall(r'(?:failure_point\(|AppendedFile.*)"([a-z_.]+)"', file.read_text()))
+    # Reached when something failed before, or when nothing is written.
+    written -= {"appended_file.cut", "status.read"}
+    assert written == {point.partition(":")[0] for point in POINTS + ONE_AFTER_THE_OTHER}
+
+
+@pytest.mark.parametrize("point", POINTS)
+def test_one_rank_killed_at_a_write_point(cached, config, trained, point):
+    path, folder = copied(cached, config, "killed")
+    kill_one_at(point, path, "align")
+    finish(path, "align")
+    assert result(folder) == result(trained)
+
+
+@pytest.mark.parametrize("stage, kills", [("align", [kill_all_at]), ("finetune", [kill_one_at, kill_all_at]), ("baseline", [kill_all_at, kill_one_at]),
+                                          ("distill", [kill_all_at, kill_one_at])])
+def test_killed_at_every_write_point_one_after_the_other(trained, config, stage, kills):
+    path, folder = copied(trained, config, "killed")
+    shutil.rmtree(folder / stage)
+    for number, point in enumerate(ONE_AFTER_THE_OTHER):
+        kills[number % len(kills)](point, path, stage)
+    finish(path, stage)
+    assert result(folder, stage) == result(trained, stage)
+
+
+def test_1_2_4_1_ranks_across_resumes_are_bitwise_equal(cached, config, trained):
+    path, folder = copied(cached, config, "walk")
+    for ranks, point in [(1, "trainer.step:3:term"), (2, "trainer.step:3:kill"), (4, "trainer.step:2:term")]:
+        process = mpirun(ranks, "align", path, *EVERY_STEP, env={"CSKD_FAIL_AT": point})
+        assert process.returncode == (137 if point.endswith("kill") else 75), process.stderr
+    finish(path, "align", ranks=1)
+    assert result(folder) == result(trained)
+
+
+@pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes minutes: tests/run.sh --full")
+def test_all_ranks_killed_at_random_moments(cached, config, trained):
+    seed = int(os.environ.get("CSKD_TEST_SEED", "20261126"))
+    print("seed", seed)
+    chance = random.Random(seed)
+    path, folder = copied(cached, config, "random")
+    kills = 0
+    for _ in range(200):
+        job = start(path, "align", chance.choice([1, 2, 4]))
+        try:
+            _, errors = job.communicate(timeout=chance.uniform(1.0, 4.5) if kills < 50 else 240)
+            assert job.returncode == 0, errors
+        except subprocess.TimeoutExpired:
+            for rank in ranks_of(path, "align"):
+                os.kill(rank, signal.SIGKILL)
+            job.communicate(timeout=60)
+            kills += 1
+            continue
+        assert result(folder) == result(trained), f"after {kills} kills"
+        if kills >= 50:
+            return
+        shutil.rmtree(folder / "align")
+    raise AssertionError(f"only {kills} kills")

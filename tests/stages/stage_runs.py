@@ -1,0 +1,38 @@
+"""Run folders of the tests: settings of a training, and all of its result that has to be equal to the last bit."""
+
+import hashlib
+import shutil
+
+import pandas
+
+TRAININGS = ("align", "finetune", "baseline", "distill")
+
+
+def digest(path):
+    return hashlib.sha256(path.read_bytes()).hexdigest()
+
+
+def copied(cached, config, name, **changes):
+    path, folder = config(name, **changes)
+    shutil.copytree(cached, folder)
+    return path, folder
+
+
+def settings(stage="align", **changes):
+    return [word for key, value in changes.items() for word in ("--set", f"{stage}.training.{key}={value}")]
+
+
+# Every training elastic, with a checkpoint after every step.
+EVERY_STEP = [word for stage in TRAININGS
+              for word in settings(stage, checkpoint_every=1, log_every=1, determinism="elastic", feature_dropout=0.1)] + ["--set", "compute.threads=1"]
+
+
+def checkpoints(folder, stage="align"):
+    return sorted(int(commit.parent.name.removeprefix("step-")) for commit in (folder / stage / "checkpoints").glob("*/commit.json"))
+
+
+def result(folder, stage="align", step=8):
+    last = folder / stage / "checkpoints" / f"step-{step:09}"
+    metrics = pandas.read_json(folder / stage / "metrics.jsonl", lines=True)
+    return ([digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")], digest(folder / stage / "model.safetensors"),
+            list(metrics["step"]), list(metrics["train/loss"]))
