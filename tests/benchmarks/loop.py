@@ -1,5 +1,5 @@
 """What a training costs beside forward, backward and optimiser: the loop's share of short steps, the time from start to first step, and what a resume
-adds. Two ranks, one thread each, on a small corpus of the demo; medians over rounds.
+adds. One and two ranks, one thread and a micro-batch of 8 pictures each, on a small corpus of the demo; medians over rounds.
 
   .venv/bin/python tests/benchmarks/loop.py [--rounds 5]
 """
@@ -21,12 +21,12 @@ sys.path[:0] = [str(ROOT / "tests/stages"), str(ROOT / "tests/launch")]
 
 import conftest  # noqa: E402  the tests' configuration
 
-RANKS = 2
+MICRO_BATCH = 8
 TRACED = 200
 WORK = {"zeroing gradients", "data and forward", "backward", "waiting for buckets", "optimiser"}
 
 
-def cskd(*words, ranks=RANKS, fails_at="", code=0):
+def cskd(*words, ranks=2, fails_at="", code=0):
     environment = {**os.environ, "CSKD_FAIL_AT": fails_at, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
     command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), os.environ["CSKD_BINARY"], *map(str, words)]
     process = subprocess.run(command, env={name: value for name, value in environment.items() if value}, capture_output=True, text=True, timeout=600,
@@ -67,21 +67,27 @@ def main():
         for stage in ("shard", "cache"):
             cskd(stage, path)
         common = ["align", path, "--set", "compute.threads=1", "--set", "align.training.log_every=1", "--set", "align.training.checkpoint_every=100000"]
-        shares, steps, fresh, resumed = [], [], [], []
+        traced = ["--set", "align.training.log_every=10", "--set", f"align.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set",
+                  "logging.trace_after=50"]
+        shares, steps = {1: [], 2: []}, {1: [], 2: []}
+        fresh, resumed = [], []
         for _ in range(rounds):
-            shutil.rmtree(folder / "align", ignore_errors=True)
-            cskd(*common, "--set", "align.training.log_every=10", "--set", f"align.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set", "logging.trace_after=50")
-            share, step = overhead(json.loads((folder / "align/trace.json").read_text())["traceEvents"])
-            shares.append(share)
-            steps.append(step)
+            for ranks in shares:
+                batches = ["--set", f"align.training.global_batch={MICRO_BATCH * ranks}", "--set", f"align.training.micro_batches={ranks}"]
+                shutil.rmtree(folder / "align", ignore_errors=True)
+                cskd(*common, *traced, *batches, ranks=ranks)
+                share, step = overhead(json.loads((folder / "align/trace.json").read_text())["traceEvents"])
+                shares[ranks].append(share)
+                steps[ranks].append(step)
             shutil.rmtree(folder / "align")
-            fresh.append(first_step(common, folder, stops=True))
-            resumed.append(first_step(common, folder))
+            fresh.append(first_step([*common, *batches], folder, stops=True))
+            resumed.append(first_step([*common, *batches], folder))
     print("| | median | of each round |\n|---|---|---|")
-    print(f"| step | {statistics.median(steps):.1f} ms | {' '.join(f'{step:.1f}' for step in steps)} |")
-    print(f"| of it neither data, forward, backward, communication nor optimiser | {100 * statistics.median(shares):.2f} % | "
-          f"{' '.join(f'{100 * share:.2f}' for share in shares)} |")
-    print(f"| start of mpirun to the end of the first step | {statistics.median(fresh):.2f} s | {' '.join(f'{each:.2f}' for each in fresh)} |")
+    for ranks in shares:
+        print(f"| step on {ranks} rank{'s' if ranks > 1 else ''} | {statistics.median(steps[ranks]):.1f} ms | {' '.join(f'{step:.1f}' for step in steps[ranks])} |")
+        print(f"| of it neither data, forward, backward, communication nor optimiser | {100 * statistics.median(shares[ranks]):.2f} % | "
+              f"{' '.join(f'{100 * share:.2f}' for share in shares[ranks])} |")
+    print(f"| start of mpirun on 2 ranks to the end of the first step | {statistics.median(fresh):.2f} s | {' '.join(f'{each:.2f}' for each in fresh)} |")
     print(f"| the same after a resume | {statistics.median(resumed):.2f} s | {' '.join(f'{each:.2f}' for each in resumed)} |")
 
 
