@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "report/disk_thread.h"
 #include "report/number_text.h"
 #include "runtime/error.h"
 
@@ -52,7 +53,7 @@ struct AppendQueue::State {
   std::uint64_t flush_attempt = 0;   // the first that counts for the latest of them
   bool closes = false;
   bool is_over = false;                   // the thread
-  std::atomic<bool> is_abandoned{false};  // the thread: there may be no logger any more
+  std::atomic<bool> is_abandoned{false};  // the thread
 
   // A piece fails for good when it was tried again, and not by an attempt from before `first_attempt`.
   bool has_failed(std::uint64_t first_attempt) const {
@@ -135,12 +136,7 @@ AppendQueue::~AppendQueue() {
     spdlog::error("the last {} bytes of {} are lost: {}", state_->bytes, state_->name, why);
   }
   lock.unlock();
-  if (is_over) {
-    thread_.join();
-  } else {
-    state_->is_abandoned = true;
-    thread_.detach();  // hangs in the disk
-  }
+  join_or_abandon(thread_, is_over, state_->is_abandoned);
 }
 
 void AppendQueue::push(std::string piece) {

@@ -11,6 +11,7 @@
 #include <spdlog/spdlog.h>
 #include <unistd.h>
 
+#include "report/disk_thread.h"
 #include "runtime/atomic_file.h"
 #include "runtime/failure_point.h"
 #include "runtime/host.h"
@@ -47,7 +48,7 @@ struct StatusFile::State {
   bool closes = false;
   bool is_over = false;                   // the thread
   bool is_told = false;                   // that the disk failed; of the thread
-  std::atomic<bool> is_abandoned{false};  // the thread: there may be no logger any more
+  std::atomic<bool> is_abandoned{false};  // the thread
 
   void note_step(const Status& next);
   Status stamped() const;
@@ -131,12 +132,7 @@ StatusFile::~StatusFile() {
   state_->changed.notify_all();
   const bool is_over = state_->changed.wait_for(lock, state_->timing.close_timeout, [this] { return state_->is_over; });
   lock.unlock();
-  if (is_over) {
-    thread_.join();
-  } else {
-    state_->is_abandoned = true;
-    thread_.detach();  // hangs in the disk
-  }
+  join_or_abandon(thread_, is_over, state_->is_abandoned);
 }
 
 void StatusFile::set(Status status) {

@@ -43,7 +43,7 @@ void CheckpointWriter::start(CheckpointContents contents) {
     const auto end = Clock::now();
     longest_write_ = std::max(longest_write_.load(), std::chrono::duration<double>(end - start).count());
     if (options_.trace != nullptr)
-      options_.trace->add("checkpoint", fmt::format("step {}", contents.state.step()), start, end);
+      options_.trace->add("checkpoint", fmt::format("checkpoint of step {}", contents.state.step()), start, end);
   });
 }
 

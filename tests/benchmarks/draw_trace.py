@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 3
 TRACKS = ["computing", "communication", "waiting for data", "loader", "checkpoint"]
 COLOURS = {"data and forward": "#3367a6", "backward": "#8a4f9e", "waiting for buckets": "#c0392b", "statistics and figures": "#888888",
-           "optimiser": "#3d8a55", "copy of the checkpoint": "#c2a11a", "bucket": "#c2571a", "batch": "#5d9aa8", "step-": "#c2a11a"}
+           "optimiser": "#3d8a55", "checkpoint": "#c2a11a", "bucket": "#c2571a", "batch": "#5d9aa8"}
 LEFT, WIDTH, LINE = 150, 1150, 22
 
 
@@ -92,10 +92,10 @@ def draw(events):
         time = first + (last - first) * i / 10
         parts.append(f'<text x="{x(time):.1f}" y="{top - 8}" fill="#555" text-anchor="middle" font-size="12">{time - first:.0f} ms</text>')
         parts.insert(0, f'<line x1="{x(time):.1f}" x2="{x(time):.1f}" y1="24" y2="{top - 24}" stroke="#e4e4e4"/>')
-    legend = [name for name in ("data and forward", "backward", "waiting for buckets", "statistics and figures", "optimiser")]
+    legend = [name for name in ("data and forward", "backward", "waiting for buckets", "statistics and figures", "optimiser", "checkpoint")]
     for i, name in enumerate(legend):
-        parts.append(f'<rect x="{LEFT + 200 * i}" y="{top + 8}" width="14" height="14" rx="2" fill="{COLOURS[name]}"/>')
-        parts.append(f'<text x="{LEFT + 200 * i + 20}" y="{top + 20}" fill="#333">{name}</text>')
+        parts.append(f'<rect x="{LEFT + 190 * i}" y="{top + 8}" width="14" height="14" rx="2" fill="{COLOURS[name]}"/>')
+        parts.append(f'<text x="{LEFT + 190 * i + 20}" y="{top + 20}" fill="#333">{name}</text>')
     size = f'width="{LEFT + WIDTH + 40}" height="{top + 36}" viewBox="0 0 {LEFT + WIDTH + 40} {top + 36}"'
     background = '<rect width="100%" height="100%" fill="#fff"/>'
     return f'<svg xmlns="http://www.w3.org/2000/svg" {size} font-family="sans-serif" font-size="13">{background}{"".join(parts)}</svg>\n'

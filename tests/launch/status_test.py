@@ -1,20 +1,17 @@
 """`cskd status` of run folders that are made by hand: what it shows, its exit codes, and --watch on a terminal."""
 
-import fcntl
 import json
 import os
-import pty
 import re
 import signal
 import socket
-import struct
 import subprocess
-import termios
 import threading
 import time
 
 import pytest
-from cskd_program import CSKD, environment, errors, run
+from cskd_program import CSKD, errors, run
+from pseudo_terminal import Terminal
 
 UNKNOWN_HOST = {"host": "node17", "pid": 4242, "process_namespace": "pid:[1]"}
 
@@ -256,75 +253,8 @@ def test_texts_of_a_status_do_not_steer_the_terminal(tmp_path, terminal):
 
 @pytest.fixture
 def terminal(started):
-    """A Terminal of these arguments."""
-    return lambda *arguments, **options: Terminal(started, *arguments, **options)
-
-
-class Terminal:
-    """`cskd status` with its output on a pseudo-terminal."""
-
-    def __init__(self, started, *arguments, rows=40, columns=100, env=None):
-        self.leader, follower = pty.openpty()
-        fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
-        self.columns = columns
-        self.process = started(CSKD, "status", *map(str, arguments), stdout=follower, stderr=subprocess.PIPE,
-                               env=environment(env))
-        os.close(follower)
-        self.chunks = []
-        self.reader = threading.Thread(target=self.read, daemon=True)
-        self.reader.start()
-
-    def read(self):
-        try:
-            while chunk := os.read(self.leader, 65536):
-                self.chunks.append(chunk)
-        except OSError:  # Linux reports the closed terminal as an input/output error
-            pass
-
-    @property
-    def written(self):
-        return b"".join(self.chunks).decode()
-
-    def screen(self):
-        """The lines that one sees."""
-        lines, row, column = [[]], 0, 0
-        for code, letter, char in re.findall(r"\x1b\[([0-9;?]*)([A-Za-z])|([^\x1b])", self.written, re.DOTALL):
-            while len(lines) <= row:
-                lines.append([])
-            if letter == "A":
-                row = max(0, row - int(code))
-            elif letter == "K":
-                del lines[row][column:]
-            elif letter == "J":
-                assert code == ""  # what is below, not the whole screen, which would flicker
-                del lines[row][column:], lines[row + 1:]
-            elif letter:
-                assert letter == "m", letter
-            elif char == "\n":
-                row += 1
-            elif char == "\r":
-                column = 0
-            else:
-                lines[row].extend(" " * (column - len(lines[row])))
-                lines[row][column:column + 1] = [char]
-                column += 1
-                assert column <= self.columns
-        return ["".join(line) for line in lines if line]
-
-    def wait_for(self, text):
-        for _ in range(400):
-            if any(text in line for line in self.screen()):
-                return self.screen()
-            time.sleep(0.05)
-        raise AssertionError(f"no '{text}' in {self.screen()}")
-
-    def end(self):
-        code = self.process.wait(timeout=30)
-        self.reader.join(timeout=30)
-        os.close(self.leader)
-        assert self.process.stderr.read() == b""
-        self.process.stderr.close()
-        return code
+    """A Terminal with `cskd status` and these arguments."""
+    return lambda *arguments, **options: Terminal(started, "status", *arguments, **options)
 
 
 def whole(shown_on):

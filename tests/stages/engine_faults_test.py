@@ -43,7 +43,7 @@ def test_nothing_is_told_when_nothing_happens(strike):
     assert not journals(folder)
 
 
-# 3 all-reduces a step: two buckets, statistics.
+# 4 all-reduces a step: statistics, two buckets, whether to stop.
 @pytest.mark.parametrize("number", [1, 2, 3, 4, 8, 13, 21] if FULL else [1, 3, 8])
 @pytest.mark.parametrize("ranks,rank", [(2, 0), (2, 1), (4, 2)])
 def test_a_lost_message_is_traced_to_its_rank(strike, number, ranks, rank):
@@ -88,13 +88,20 @@ def test_a_rank_that_throws_ends_the_others_with_its_cause(strike, kind, number)
     assert "rank 1 failed" in journals(folder)["collectives-rank-0.txt"]
 
 
-@pytest.mark.parametrize("number", [1, 4, 10])
+@pytest.mark.parametrize("number", [1, 6, 11])
 @pytest.mark.parametrize("ranks,rank", [(2, 1), (4, 2)])
 def test_a_rank_that_computes_wrongly_is_found(strike, number, ranks, rank):
     process, _, _ = strike(f"all-reduce:{number}@{rank}:corrupt", ranks)
     assert process.returncode == 1, process.stderr
-    step = (number + 2) // 3
+    step = (number + 3) // 4
     assert re.search(rf"after step {step} '.+' on rank {rank} is not that of rank 0", process.stderr), process.stderr
+
+
+def test_a_rank_that_stops_alone_is_named(strike):
+    process, seconds, _ = strike("all-reduce:8@1:corrupt")
+    assert process.returncode == 1, process.stderr
+    assert seconds < STEP_TIMEOUT + GRACE
+    assert re.search(r"rank 0 is in it; rank 1 is not: in 'checkpoint' for \d+", process.stderr), process.stderr
 
 
 @pytest.mark.parametrize("number", [2, 11])

@@ -45,7 +45,7 @@ def test_every_part_of_the_traced_steps_is_there(traced, rank):
     assert len(spans(events, rank, "waiting for data")) == 6
     assert any(event["ph"] == "b" and event["cat"] == "loader" and event["pid"] == rank for event in events)
     # Rank 0 writes.
-    assert [event["name"] for event in spans(events, rank, "checkpoint")] == (["step 4"] if rank == 0 else [])
+    assert [event["name"] for event in spans(events, rank, "checkpoint")] == (["checkpoint of step 4"] if rank == 0 else [])
 
 
 def test_spans_of_a_track_lie_within_each_other_or_apart(traced):
