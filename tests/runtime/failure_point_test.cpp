@@ -44,9 +44,9 @@ TEST_F(FailurePoint, MalformedSettingsAreRefused) {
               testing::ThrowsMessage<UsageError>("CSKD_FAIL_AT: passage is 'zero', expected a whole number from 1"));
   EXPECT_THAT([] { arm("a.b:0"); },
               testing::ThrowsMessage<UsageError>("CSKD_FAIL_AT: passage is '0', expected a whole number from 1"));
-  EXPECT_THAT(
-      [] { arm("a.b:1:explode"); },
-      testing::ThrowsMessage<UsageError>("CSKD_FAIL_AT: action is 'explode', expected error, full, kill, halt or term"));
+  EXPECT_THAT([] { arm("a.b:1:explode"); },
+              testing::ThrowsMessage<UsageError>(
+                  "CSKD_FAIL_AT: action is 'explode', expected error, full, kill, halt or term"));
 }
 
 }  // namespace
