@@ -11,7 +11,7 @@ import time
 import pytest
 from conftest import configuration
 from cskd_program import CSKD, environment, mpirun, run
-from shard_test import contents, folder_config, photo, save_photos
+from packing_runs import contents, folder_config, photo, save_photos
 
 POINTS = ["survey.list", "record_file.write", "shard.next", "shard.verify", "image_shard.open", "image_shard.verify", "hdf5_file.write",
           "atomic_file.open", "atomic_file.write", "atomic_file.fsync", "atomic_file.verify", "atomic_file.rename", "atomic_file.fsync_folder"]
