@@ -135,3 +135,14 @@ def trained(cached, corpus, weights, tmp_path_factory):
         process = cskd_program.mpirun(2, stage, path, *stage_runs.EVERY_STEP)
         assert process.returncode == 0, process.stderr
     return folder / "run"
+
+
+@pytest.fixture(scope="session")
+def whole(corpus, weights, tmp_path_factory):
+    """What an undisturbed run of all stages on two ranks gives (EVERY_STEP)."""
+    folder = tmp_path_factory.mktemp("whole")
+    path = folder / "config.toml"
+    path.write_text(configuration(corpus, weights, folder / "run"))
+    process = cskd_program.mpirun(2, "run", path, *stage_runs.EVERY_STEP)
+    assert process.returncode == 0, process.stderr
+    return stage_runs.whole_result(folder / "run")

@@ -6,7 +6,7 @@ import pandas
 import pytest
 from cskd_program import mpirun
 from safetensors.torch import load_file
-from stage_runs import copied, digest
+from stage_runs import EVERY_STEP, copied, digest, whole_result
 
 STEPS = 50
 # A CNN with BatchNorm and dropout, and a transformer.
@@ -41,6 +41,14 @@ def test_weights_and_losses_are_bitwise_equal_on_1_2_and_4_ranks(cached, config,
     process = mpirun(1, "align", path, *arguments(encoder, determinism="fast"))
     assert process.returncode == 0, process.stderr
     assert result(folder)[0] != found[1][0]
+
+
+def test_a_whole_run_has_the_same_bits_on_any_number_of_ranks(config, whole):
+    for ranks in (1, 4):
+        path, folder = config(f"whole{ranks}")
+        process = mpirun(ranks, "run", path, *EVERY_STEP)
+        assert process.returncode == 0, process.stderr
+        assert whole_result(folder) == whole
 
 
 def test_it_goes_on_with_any_number_of_ranks(cached, config):

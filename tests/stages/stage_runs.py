@@ -36,3 +36,10 @@ def result(folder, stage="align", step=8):
     metrics = pandas.read_json(folder / stage / "metrics.jsonl", lines=True)
     return ([digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")], digest(folder / stage / "model.safetensors"),
             list(metrics["step"]), list(metrics["train/loss"]))
+
+
+def whole_result(folder):
+    """Of all stages of a run: shards, features, trainings, and the scores of every test picture."""
+    files = {str(path.relative_to(folder)): digest(path) for pattern in ("shards/*.h5", "cache/*/*.h5") for path in folder.glob(pattern)}
+    assert len(files) > 10
+    return files, [result(folder, stage) for stage in TRAININGS], digest(folder / "evaluate" / "predictions.csv")
