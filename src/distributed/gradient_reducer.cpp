@@ -32,16 +32,43 @@ struct GradientReducer::State {
     at::Tensor tensor;
     at::Tensor gradient;  // the view of its bucket
     size_t bucket = 0;
-    bool arrived = false;
+    bool is_used = false;     // a backward pass of the step reached it
+    bool is_written = false;  // the view holds a gradient: of this micro-batch where `elastic`, otherwise of the step
+    bool arrived = false;     // of the last micro-batch
     std::shared_ptr<torch::autograd::Node> accumulator;  // must live, or its hook never fires
   };
 
   State(Communicator& with, const ReducerOptions& given) : communicator(with), options(given) {}
 
+  // Note [Gradients move in]
+  // Gradients are not zeroed and then added to: a parameter begins a step without one, so autograd gives it the tensor
+  // that backward made. That is copied into the view once, and later micro-batches add to the view.
+  void move_in(Parameter& parameter) {
+    if (std::exchange(parameter.is_written, true)) return;
+    const at::NoGradGuard no_gradients;
+    parameter.gradient.copy_(parameter.tensor.grad());
+    parameter.tensor.mutable_grad() = parameter.gradient;
+  }
+
+  void move_out(Parameter& parameter) {
+    parameter.tensor.mutable_grad().reset();
+    parameter.is_written = false;
+  }
+
+  void zero_what_is_not_written(Bucket& bucket) {
+    for (const size_t i : bucket.members) {
+      Parameter& parameter = parameters[i];
+      if (std::exchange(parameter.is_written, true)) continue;
+      parameter.gradient.zero_();
+      parameter.tensor.mutable_grad() = parameter.gradient;
+    }
+  }
+
   void arrive(size_t index) {
-    if (!sending) return;
     Parameter& parameter = parameters[index];
-    if (std::exchange(parameter.arrived, true)) return;
+    parameter.is_used = true;
+    move_in(parameter);
+    if (!sending || std::exchange(parameter.arrived, true)) return;
     --buckets[parameter.bucket].missing;
     send_complete_ones();
   }
@@ -53,6 +80,7 @@ struct GradientReducer::State {
   void send_next() {
     Bucket& bucket = buckets[next_bucket++];
     const at::NoGradGuard no_gradients;
+    zero_what_is_not_written(bucket);
     if (options.elastic) bucket.micro_batches.finish(bucket.flat);
     if (bucket.compressed.defined()) bucket.compressed.copy_(bucket.flat);
     bucket.work = communicator.start_all_reduce(bucket.compressed.defined() ? bucket.compressed : bucket.flat,
@@ -148,14 +176,14 @@ GradientReducer::~GradientReducer() = default;
 void GradientReducer::start_step() {
   State& state = *state_;
   for (Bucket& bucket : state.buckets) {
-    bucket.flat.zero_();
     bucket.missing = bucket.members.size();
     bucket.work.reset();
   }
   for (State::Parameter& parameter : state.parameters) {
     CSKD_CHECK(parameter.tensor.grad().defined() && parameter.tensor.grad().data_ptr() == parameter.gradient.data_ptr(),
                "the gradient of {} was replaced", parameter.name);
-    parameter.arrived = false;
+    state.move_out(parameter);
+    parameter.arrived = parameter.is_used = false;
   }
   state.next_bucket = 0;
   state.micro_batches = 0;
@@ -169,9 +197,10 @@ void GradientReducer::start_micro_batch() {
   if (state.options.elastic && state.micro_batches > 0) {
     const at::NoGradGuard no_gradients;
     for (Bucket& bucket : state.buckets) {
+      state.zero_what_is_not_written(bucket);
       bucket.micro_batches.add(bucket.flat.clone());
-      bucket.flat.zero_();
     }
+    for (State::Parameter& parameter : state.parameters) state.move_out(parameter);
   }
   state.sending = ++state.micro_batches == state.options.micro_batches;
 }
@@ -184,7 +213,7 @@ ReduceStatistics GradientReducer::finish_step() {
   ReduceStatistics statistics;
   statistics.buckets.reserve(state.buckets.size());
   for (const State::Parameter& parameter : state.parameters) {
-    if (!parameter.arrived) statistics.unused.push_back(parameter.name);
+    if (!parameter.is_used) statistics.unused.push_back(parameter.name);
   }
   while (state.next_bucket < state.buckets.size()) state.send_next();
   for (Bucket& bucket : state.buckets) {

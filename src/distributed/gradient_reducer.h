@@ -2,7 +2,7 @@
 //
 // Note [Bucket order]
 // Parameters fill buckets in the reverse of their order, because backward reaches the last ones first; the first bucket
-// is small, so that communication starts early. A gradient is a view of its bucket, so nothing is copied. Buckets are
+// is small, so that communication starts early. Gradients are views of their bucket. Buckets are
 // sent strictly in their order on every rank, whatever order their gradients arrive in: collective calls must match.
 // (PyTorch DDP: Li et al., arXiv 2006.15704, section 3.2.)
 #pragma once
@@ -67,7 +67,7 @@ class GradientReducer {
   GradientReducer(const GradientReducer&) = delete;
   GradientReducer& operator=(const GradientReducer&) = delete;
 
-  // Zeroes all gradients; before the first micro-batch of a step. They must not be set to none by others.
+  // Takes all gradients away; before the first micro-batch of a step. Others must not.
   void start_step();
   // Before the backward pass of each of this rank's micro-batches. During the last one buckets are sent as they become
   // complete; gradients of those before only add up.

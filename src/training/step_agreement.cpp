@@ -1,5 +1,7 @@
 #include "training/step_agreement.h"
 
+#include <array>
+
 #include <ATen/ATen.h>
 
 #include "runtime/check.h"
@@ -39,54 +41,56 @@ StepAgreement::StepAgreement(const NamedTensors& statistics, distributed::Commun
       elastic_(elastic),
       statistics_(side_by_side(statistics, at::kFloat, communicator.device())),
       counters_(side_by_side(statistics, at::kLong, communicator.device())),
+      statistics_before_(at::empty_like(statistics_)),
+      counters_before_(at::empty_like(counters_)),
       sum_(own_micro_batches),
       flag_(communicator.allocate(1, at::kFloat)) {}
 
 void StepAgreement::start_step() {
-  statistics_before_ = statistics_.clone();
-  counters_before_ = counters_.clone();
+  const at::NoGradGuard no_gradients;
+  statistics_before_.copy_(statistics_);
+  counters_before_.copy_(counters_);
 }
 
 void StepAgreement::start_micro_batch() {
+  if (sum_.count() == 0) return;
   const at::NoGradGuard no_gradients;
   statistics_.copy_(statistics_before_);
   counters_.copy_(counters_before_);
 }
 
-void StepAgreement::finish_forward(const std::vector<at::Tensor>& figures) {
+void StepAgreement::finish_forward(const std::vector<at::Tensor>& figures, const std::vector<double>& counts) {
   const at::NoGradGuard no_gradients;
-  figures_ = static_cast<std::int64_t>(figures.size());
-  at::Tensor leaf = at::cat({statistics_ - statistics_before_, at::stack(figures).to(at::kFloat)});
-  if (sum_.count() + 1 < own_micro_batches_) {
-    sum_.add(std::move(leaf));
-  } else {
-    sum_.finish(leaf);
-    own_ = std::move(leaf);
+  if (!sums_.defined()) {
+    const auto sizes = std::to_array<std::int64_t>(
+        {statistics_.numel(), static_cast<std::int64_t>(figures.size()), static_cast<std::int64_t>(counts.size())});
+    sums_ = communicator_.allocate(sizes[0] + sizes[1] + sizes[2], at::kFloat);
+    changes_ = sums_.narrow(0, 0, sizes[0]);
+    figures_ = sums_.narrow(0, sizes[0], sizes[1]);
+    counts_ = sums_.narrow(0, sizes[0] + sizes[1], sizes[2]);
   }
-}
-
-void StepAgreement::send(const std::vector<double>& counts) {
-  CSKD_CHECK(own_.defined(), "not all micro-batches are there");
-  const at::NoGradGuard no_gradients;
-  const at::Tensor last = at::tensor(at::ArrayRef<double>(counts)).to(at::kFloat).to(communicator_.device());
-  if (!all_.defined()) all_ = communicator_.allocate(own_.numel() + last.numel(), at::kFloat);
-  at::cat_out(all_, {own_, last});
-  own_ = at::Tensor();
+  at::sub_out(changes_, statistics_, statistics_before_);
+  at::stack_out(figures_, figures);
+  counts_.copy_(at::tensor(at::ArrayRef<double>(counts)));
+  if (sum_.count() + 1 < own_micro_batches_) {
+    sum_.add(sums_.clone());
+    return;
+  }
+  sum_.finish(sums_);
   work_ = communicator_.start_all_reduce(
-      all_, elastic_ ? distributed::Reduction::kTreeSum : distributed::Reduction::kSum, "statistics and figures");
+      sums_, elastic_ ? distributed::Reduction::kTreeSum : distributed::Reduction::kSum, "statistics and figures");
 }
 
 std::vector<double> StepAgreement::finish_step() {
-  CSKD_CHECK(work_ != nullptr, "nothing was sent");
+  CSKD_CHECK(work_ != nullptr, "not all micro-batches are there");
   const at::NoGradGuard no_gradients;
   work_->wait();
   work_.reset();
-  const std::int64_t at = statistics_.numel();
-  const auto micro_batches = static_cast<double>(micro_batches_);
-  at::add_out(statistics_, statistics_before_, all_.narrow(0, 0, at).div_(micro_batches));
-  const at::Tensor rest = all_.narrow(0, at, all_.numel() - at).to(at::kCPU, at::kDouble).contiguous();
-  std::vector<double> numbers(rest.const_data_ptr<double>(), rest.const_data_ptr<double>() + rest.numel());
-  for (std::int64_t i = 0; i < figures_; ++i) numbers[static_cast<std::size_t>(i)] /= micro_batches;
+  const double share = 1.0 / static_cast<double>(micro_batches_);
+  at::add_out(statistics_, statistics_before_, changes_, share);
+  const at::Tensor rest = sums_.narrow(0, changes_.numel(), sums_.numel() - changes_.numel()).to(at::kCPU);
+  std::vector<double> numbers(rest.const_data_ptr<float>(), rest.const_data_ptr<float>() + rest.numel());
+  for (std::int64_t i = 0; i < figures_.numel(); ++i) numbers[static_cast<std::size_t>(i)] *= share;
   return numbers;
 }
 

@@ -27,12 +27,11 @@ class StepAgreement {
 
   void start_step();
   void start_micro_batch();
-  // Its forward pass is done. `figures`: scalars, the same number every time. Does not wait for a device.
-  void finish_forward(const std::vector<at::Tensor>& figures);
-  // After the last of them: starts the exchange. `counts`: of this rank.
-  void send(const std::vector<double>& counts);
-  // After the last backward pass: waits for the exchange and updates the statistics. Means of the figures over all
-  // micro-batches, then sums of the counts over ranks.
+  // Its forward pass is done. `figures`: scalars, of which means are made; `counts`: sums are. The same numbers of them
+  // every time. After the last micro-batch of the step this starts the exchange. Does not wait for a device.
+  void finish_forward(const std::vector<at::Tensor>& figures, const std::vector<double>& counts);
+  // After the last backward pass: waits for the exchange and updates the statistics. Means of the figures, then sums of
+  // the counts, over all micro-batches.
   std::vector<double> finish_step();
 
   // Whether it holds on any rank; a message of its own, for what may become true up to the last moment. Collective.
@@ -48,10 +47,11 @@ class StepAgreement {
   at::Tensor statistics_before_;
   at::Tensor counters_before_;
   distributed::TreeSum sum_;
-  at::Tensor own_;   // [n + figures], the sum over this rank's micro-batches
-  at::Tensor all_;   // [n + figures + counts] float32, what travels
+  at::Tensor sums_;     // [n + figures + counts] float32, what travels, with these parts:
+  at::Tensor changes_;  // of statistics
+  at::Tensor figures_;
+  at::Tensor counts_;
   at::Tensor flag_;  // [1]
-  std::int64_t figures_ = 0;
   std::unique_ptr<distributed::Work> work_;
 };
 

@@ -216,12 +216,11 @@ class Training {
     const auto start = Clock::now();
     const std::uint64_t number = state_.step();
     const double micro_batches = static_cast<double>(layout_.micro_batches);
-    trace_.enter("zeroing gradients");
+    trace_.enter("start of a step");
     reducer_.start_step();
     agreement_.start_step();
     std::vector<MicroBatchResult> results;
     double data_wait = 0;
-    std::int64_t images = 0;
     for (std::uint64_t own = 0; own < layout_.own(); ++own) {
       // Dropout and the like depend on the micro-batch alone.
       torch::manual_seed(
@@ -232,13 +231,14 @@ class Training {
       trace_.enter("data and forward");
       MicroBatchResult result = stage_.micro_batch(number, own);
       trace_.waited_for_data(layout_.first() + own, micro_batch_start, result.data_wait);
-      images += result.images;
       data_wait += result.data_wait;
       const at::Tensor loss = result.loss / micro_batches;
+      trace_.enter("statistics and figures");
       result.figures.emplace(result.figures.begin(), "train/loss", result.loss.detach());
       result.loss = at::Tensor();
-      agreement_.finish_forward(tensors_of(result.figures));
-      if (own + 1 == layout_.own()) agreement_.send({static_cast<double>(result.damaged), static_cast<double>(images)});
+      const bool is_last = own + 1 == layout_.own();
+      agreement_.finish_forward(tensors_of(result.figures), {is_last ? static_cast<double>(result.damaged) : 0.0,
+                                                             static_cast<double>(result.images)});
       trace_.enter("backward");
       reducer_.start_micro_batch();
       loss.backward();
@@ -253,7 +253,7 @@ class Training {
     }
     stop = agreement_.on_any(runtime::StopSignal::received() != 0);
     std::vector<double> figures = agreement_.finish_step();
-    images = std::llround(figures.back());
+    const std::int64_t images = std::llround(figures.back());
     const double damaged = figures[figures.size() - 2];
     figures.resize(figures.size() - 2);
     if (!std::ranges::all_of(figures, [](double figure) { return std::isfinite(figure); }))

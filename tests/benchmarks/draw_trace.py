@@ -16,7 +16,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 STEPS = 3
 TRACKS = ["computing", "communication", "waiting for data", "loader", "checkpoint"]
 COLOURS = {"data and forward": "#3367a6", "backward": "#8a4f9e", "waiting for buckets": "#c0392b", "statistics and figures": "#888888",
-           "optimiser": "#3d8a55", "zeroing gradients": "#3d8a55", "checkpoint": "#c2a11a", "start of a checkpoint": "#c2a11a", "bucket": "#c2571a", "batch": "#5d9aa8"}
+           "optimiser": "#3d8a55", "checkpoint": "#c2a11a", "start of a checkpoint": "#c2a11a", "bucket": "#c2571a", "batch": "#5d9aa8"}
 LEFT, WIDTH, LINE = 150, 1150, 22
 
 

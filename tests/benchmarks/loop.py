@@ -23,7 +23,8 @@ import conftest  # noqa: E402  the tests' configuration
 
 MICRO_BATCH = 8
 TRACED = 200
-WORK = {"zeroing gradients", "data and forward", "backward", "waiting for buckets", "optimiser"}
+WORK = {"data and forward", "backward", "waiting for buckets", "optimiser"}
+EXCHANGE = "statistics and figures"
 
 
 def cskd(*words, ranks=2, fails_at="", code=0):
@@ -36,14 +37,17 @@ def cskd(*words, ranks=2, fails_at="", code=0):
 
 
 def overhead(trace):
-    """Share of rank 0's time that is none of WORK, and the median step in ms."""
+    """Of rank 0: the median step in ms, and the shares in percent of the exchange, and of what is neither that nor WORK."""
     names = {event["tid"]: event["args"]["name"] for event in trace if event["ph"] == "M" and event["name"] == "thread_name" and event["pid"] == 0}
     own = [event for event in trace if event["ph"] == "X" and event["pid"] == 0 and names[event["tid"]] == "computing"]
     steps = sorted((event for event in own if event["name"].startswith("step ")), key=lambda event: event["ts"])
     begin, end = steps[0]["ts"], steps[-1]["ts"] + steps[-1]["dur"]
-    work = sum(event["dur"] for event in own if event["name"] in WORK and begin <= event["ts"] < end)
+    inside = [event for event in own if begin <= event["ts"] < end]
+    work = sum(event["dur"] for event in inside if event["name"] in WORK)
+    exchange = sum(event["dur"] for event in inside if event["name"] == EXCHANGE)
     starts = [step["ts"] for step in steps]
-    return 1 - work / (end - begin), statistics.median(later - one for one, later in zip(starts, starts[1:])) / 1000
+    period = statistics.median(later - one for one, later in zip(starts, starts[1:])) / 1000
+    return period, 100 * exchange / (end - begin), 100 * (1 - (work + exchange) / (end - begin))
 
 
 def first_step(arguments, folder, stops=False):
@@ -69,24 +73,22 @@ def main():
         common = ["align", path, "--set", "compute.threads=1", "--set", "align.training.log_every=1", "--set", "align.training.checkpoint_every=100000"]
         traced = ["--set", "align.training.log_every=10", "--set", f"align.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set",
                   "logging.trace_after=50"]
-        shares, steps = {1: [], 2: []}, {1: [], 2: []}
-        fresh, resumed = [], []
+        found, fresh, resumed = {1: [], 2: []}, [], []
         for _ in range(rounds):
-            for ranks in shares:
+            for ranks in found:
                 batches = ["--set", f"align.training.global_batch={MICRO_BATCH * ranks}", "--set", f"align.training.micro_batches={ranks}"]
                 shutil.rmtree(folder / "align", ignore_errors=True)
                 cskd(*common, *traced, *batches, ranks=ranks)
-                share, step = overhead(json.loads((folder / "align/trace.json").read_text())["traceEvents"])
-                shares[ranks].append(share)
-                steps[ranks].append(step)
+                found[ranks].append(overhead(json.loads((folder / "align/trace.json").read_text())["traceEvents"]))
             shutil.rmtree(folder / "align")
             fresh.append(first_step([*common, *batches], folder, stops=True))
             resumed.append(first_step([*common, *batches], folder))
     print("| | median | of each round |\n|---|---|---|")
-    for ranks in shares:
-        print(f"| step on {ranks} rank{'s' if ranks > 1 else ''} | {statistics.median(steps[ranks]):.1f} ms | {' '.join(f'{step:.1f}' for step in steps[ranks])} |")
-        print(f"| of it neither data, forward, backward, communication nor optimiser | {100 * statistics.median(shares[ranks]):.2f} % | "
-              f"{' '.join(f'{100 * share:.2f}' for share in shares[ranks])} |")
+    for ranks, rounds_of in found.items():
+        steps, exchanges, rests = zip(*rounds_of)
+        print(f"| step on {ranks} rank{'s' if ranks > 1 else ''} | {statistics.median(steps):.1f} ms | {' '.join(f'{each:.1f}' for each in steps)} |")
+        for what, shares in [(EXCHANGE, exchanges), ("the rest of the loop", rests)]:
+            print(f"| {what} | {statistics.median(shares):.2f} % | {' '.join(f'{each:.2f}' for each in shares)} |")
     print(f"| start of mpirun on 2 ranks to the end of the first step | {statistics.median(fresh):.2f} s | {' '.join(f'{each:.2f}' for each in fresh)} |")
     print(f"| the same after a resume | {statistics.median(resumed):.2f} s | {' '.join(f'{each:.2f}' for each in resumed)} |")
 

@@ -228,6 +228,34 @@ TEST(GradientReducer, CountsUnusedParametersAsZeroAndNamesThem) {
   EXPECT_TRUE(unused->weight.grad().eq(0).all().item<bool>());
 }
 
+// A gradient is there from the first use on, whichever micro-batch that is, and none is left of the step before.
+TEST(GradientReducer, KeepsAParameterThatOnlyOneMicroBatchUsed) {
+  for (const bool elastic : {false, true}) {
+    for (const int user : {0, 1, 2}) {  // the last of which uses it nowhere
+      torch::nn::Sequential model = small_model();
+      torch::nn::Linear sometimes(20, 3);
+      sometimes->to(communicator->device());
+      auto parameters = parameters_of(model);
+      parameters.emplace_back("sometimes.weight", sometimes->weight);
+      GradientReducer reducer(parameters, *communicator,
+                              {.first_bytes = 1, .bytes = 1, .micro_batches = 2, .elastic = elastic});
+      const at::Tensor inputs = here(at::ones({4, 20}));
+      for (const int used_by : {0, user}) {
+        reducer.start_step();
+        for (int i = 0; i < 2; ++i) {
+          reducer.start_micro_batch();
+          at::Tensor loss = model->forward(inputs).sum();
+          if (i == used_by) loss = loss + 5 * sometimes->forward(inputs).sum();
+          loss.backward();
+        }
+        EXPECT_EQ(reducer.finish_step().unused.size(), used_by < 2 ? 0U : 1U);
+        const double expected = used_by < 2 ? 5.0 * 4 * world->size() : 0.0;
+        EXPECT_TRUE(sometimes->weight.grad().eq(expected).all().item<bool>()) << elastic << user << used_by;
+      }
+    }
+  }
+}
+
 // The same bits as one process, however the micro-batches are shared out.
 TEST(GradientReducer, ElasticSumsHaveTheSameBitsOnAnyNumberOfRanks) {
   constexpr int kMicroBatches = 8;

@@ -38,7 +38,7 @@ def test_every_part_of_the_traced_steps_is_there(traced, rank):
     for step in steps:
         inside = [event["name"] for event in computing if event is not step and step["ts"] <= event["ts"] < step["ts"] + step["dur"]]
         # Two of the four micro-batches are this rank's.
-        assert inside == ["zeroing gradients"] + 2 * ["data and forward", "backward"] + ["waiting for buckets", "statistics and figures", "optimiser"]
+        assert inside == ["start of a step"] + 2 * ["data and forward", "statistics and figures", "backward"] + ["waiting for buckets", "statistics and figures", "optimiser"]
         buckets = [event for event in spans(events, rank, "communication") if step["ts"] <= event["ts"] < step["ts"] + step["dur"]]
         assert [event["name"] for event in buckets] == ["bucket 1 of 2", "bucket 2 of 2"]
         assert all(float(event["args"]["MiB"]) > 0.5 and "projector" in buckets[0]["args"]["parameters"] for event in buckets)
