@@ -215,35 +215,11 @@ class Training {
   StepReport step(bool& stop) {
     const auto start = Clock::now();
     const std::uint64_t number = state_.step();
-    const double micro_batches = static_cast<double>(layout_.micro_batches);
     trace_.enter("start of a step");
     reducer_.start_step();
     agreement_.start_step();
     std::vector<MicroBatchResult> results;
-    double data_wait = 0;
-    for (std::uint64_t own = 0; own < layout_.own(); ++own) {
-      // Dropout and the like depend on the micro-batch alone.
-      torch::manual_seed(
-          runtime::Philox(options_.seed, data::kStreamModel, number * layout_.micro_batches + layout_.first() + own)
-              .bits64());
-      agreement_.start_micro_batch();
-      const auto micro_batch_start = Clock::now();
-      trace_.enter("data and forward");
-      MicroBatchResult result = stage_.micro_batch(number, own);
-      trace_.waited_for_data(layout_.first() + own, micro_batch_start, result.data_wait);
-      data_wait += result.data_wait;
-      const at::Tensor loss = result.loss / micro_batches;
-      trace_.enter("statistics and figures");
-      result.figures.emplace(result.figures.begin(), "train/loss", result.loss.detach());
-      result.loss = at::Tensor();
-      const bool is_last = own + 1 == layout_.own();
-      agreement_.finish_forward(tensors_of(result.figures), {is_last ? static_cast<double>(result.damaged) : 0.0,
-                                                             static_cast<double>(result.images)});
-      trace_.enter("backward");
-      reducer_.start_micro_batch();
-      loss.backward();
-      results.push_back(std::move(result));
-    }
+    for (std::uint64_t own = 0; own < layout_.own(); ++own) results.push_back(micro_batch(own));
     trace_.enter("waiting for buckets");
     const distributed::ReduceStatistics reduced = reducer_.finish_step();
     trace_.enter("statistics and figures");
@@ -252,37 +228,67 @@ class Training {
                    reduced.unused.front());
     }
     stop = agreement_.on_any(runtime::StopSignal::received() != 0);
-    std::vector<double> figures = agreement_.finish_step();
-    const std::int64_t images = std::llround(figures.back());
-    const double damaged = figures[figures.size() - 2];
-    figures.resize(figures.size() - 2);
-    if (!std::ranges::all_of(figures, [](double figure) { return std::isfinite(figure); }))
+    const std::vector<double> agreed = agreement_.finish_step();
+    if (!std::ranges::all_of(agreed, [](double figure) { return std::isfinite(figure); }))
       warn_of_what_is_not_finite(results);
 
+    const double loss = agreed.front();
     const double rate = optim::learning_rate(schedule_, number);
     trace_.enter("optimiser");
     const double norm = reducer_.gradient_norm();
-    apply(norm, figures[0], rate);
+    apply(norm, loss, rate);
     trace_.leave();
     trace_.step(number + 1, start, reduced);
 
-    const double seconds = seconds_since(start);
-    state_.set_step(number + 1);
-    state_.set_images(state_.images() + static_cast<std::uint64_t>(images));
-    state_.set_seconds(state_.seconds() + seconds);
-    state_.set_loss(figures[0]);
-    StepReport report{.step = number + 1,
-                      .steps = training_.steps(),
-                      .images = images,
-                      .seconds = seconds,
-                      .skipped = state_.skipped()};
-    for (size_t i = 0; i < figures.size(); ++i)
-      report.figures.emplace_back(results.front().figures[i].first, figures[i]);
+    StepReport report = report_of(results, agreed, reduced, seconds_since(start));
     report.figures.emplace_back("train/learning_rate", rate);
     report.figures.emplace_back("train/gradient_norm", norm);
-    report.figures.emplace_back("perf/images_per_second", static_cast<double>(images) / seconds);
+    state_.set_step(report.step);
+    state_.set_images(state_.images() + static_cast<std::uint64_t>(report.images));
+    state_.set_seconds(state_.seconds() + report.seconds);
+    state_.set_loss(loss);
+    return report;
+  }
+
+  // Forward and backward pass of one of this rank's.
+  MicroBatchResult micro_batch(std::uint64_t own) {
+    const std::uint64_t number = layout_.first() + own;
+    // Dropout and the like depend on the micro-batch alone.
+    torch::manual_seed(
+        runtime::Philox(options_.seed, data::kStreamModel, state_.step() * layout_.micro_batches + number).bits64());
+    agreement_.start_micro_batch();
+    const auto start = Clock::now();
+    trace_.enter("data and forward");
+    MicroBatchResult result = stage_.micro_batch(state_.step(), own);
+    trace_.waited_for_data(number, start, result.data_wait);
+    const at::Tensor loss = result.loss / static_cast<double>(layout_.micro_batches);
+    trace_.enter("statistics and figures");
+    result.figures.emplace(result.figures.begin(), "train/loss", result.loss.detach());
+    result.loss = at::Tensor();
+    const bool is_last = own + 1 == layout_.own();
+    agreement_.finish_forward(tensors_of(result.figures), {static_cast<double>(result.images),
+                                                           is_last ? static_cast<double>(result.damaged) : 0.0});
+    trace_.enter("backward");
+    reducer_.start_micro_batch();
+    loss.backward();
+    return result;
+  }
+
+  // `agreed`: the means of the figures, then images and damaged samples of all ranks.
+  StepReport report_of(const std::vector<MicroBatchResult>& results, const std::vector<double>& agreed,
+                       const distributed::ReduceStatistics& reduced, double seconds) {
+    const auto& names = results.front().figures;
+    StepReport report{.step = state_.step() + 1,
+                      .steps = training_.steps(),
+                      .images = std::llround(agreed[names.size()]),
+                      .seconds = seconds,
+                      .skipped = state_.skipped()};
+    double data_wait = 0;
+    for (const MicroBatchResult& result : results) data_wait += result.data_wait;
+    for (std::size_t i = 0; i < names.size(); ++i) report.figures.emplace_back(names[i].first, agreed[i]);
+    report.figures.emplace_back("data/damaged", agreed[names.size() + 1]);
+    report.figures.emplace_back("perf/images_per_second", static_cast<double>(report.images) / seconds);
     report.figures.emplace_back("perf/data_wait", data_wait);
-    report.figures.emplace_back("data/damaged", damaged);
     report.figures.emplace_back("perf/exposed_communication", reduced.exposed_seconds);
     report.figures.emplace_back("perf/overlap", reduced.overlap());
     report.figures.emplace_back("perf/checkpoint_stall", std::exchange(checkpoint_stall_, 0));
