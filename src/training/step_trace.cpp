@@ -51,7 +51,8 @@ StepTrace::Clock::time_point StepTrace::common_moment() {
     own[i] = std::chrono::duration<double>(Clock::now().time_since_epoch()).count();
   }
   const at::Tensor first = communicator_.all_gather(own.to(communicator_.device()), "clocks").front().to(at::kCPU);
-  const double moment = first[kTimes - 1].item<double>() + (own - first).median().item<double>();
+  const double behind = world_.node() == 0 ? 0 : (own - first).median().item<double>();
+  const double moment = first[0].item<double>() + behind;
   return Clock::time_point(std::chrono::duration_cast<Clock::duration>(std::chrono::duration<double>(moment)));
 }
 

@@ -14,7 +14,8 @@ from cskd_program import CSKD, environment, mpirun
 from stage_runs import EVERY_STEP, copied, result, whole_result
 
 SOURCE = pathlib.Path(os.environ["CSKD_SOURCE_DIR"])
-KILLS = 50 if os.environ.get("CSKD_TEST_FULL") else 8  # at random moments
+FULL = bool(os.environ.get("CSKD_TEST_FULL"))
+KILLS = 50 if FULL else 8  # at random moments
 
 # One passage in the middle of the training of each place where a file is written.
 POINTS = ["checkpoint.model:4", "checkpoint.ema:4", "checkpoint.optimizer:4", "checkpoint.state:4", "checkpoint.commit:4", "checkpoint.remove:2",
@@ -85,8 +86,11 @@ def test_one_rank_killed_at_a_write_point(cached, config, trained, point):
     assert result(folder) == result(trained)
 
 
-@pytest.mark.parametrize("stage, kills", [("align", [kill_all_at]), ("finetune", [kill_one_at, kill_all_at]), ("baseline", [kill_all_at, kill_one_at]),
-                                          ("distill", [kill_all_at, kill_one_at])])
+# The baseline is trained by finetune's code.
+IN_TURNS = [("align", [kill_all_at]), ("finetune", [kill_one_at, kill_all_at]), ("distill", [kill_all_at, kill_one_at])]
+
+
+@pytest.mark.parametrize("stage, kills", IN_TURNS + ([("baseline", [kill_all_at, kill_one_at])] if FULL else []))
 def test_killed_at_every_write_point_one_after_the_other(trained, config, stage, kills):
     path, folder = copied(trained, config, "killed")
     shutil.rmtree(folder / stage)
