@@ -3,6 +3,7 @@
 #include <array>
 
 #include <ATen/ATen.h>
+#include <ATen/core/grad_mode.h>
 
 #include "runtime/check.h"
 
@@ -17,7 +18,7 @@ at::Tensor side_by_side(const NamedTensors& tensors, at::ScalarType type, const 
   for (const auto& [name, tensor] : tensors) {
     if (tensor.scalar_type() == type) numbers += tensor.numel();
   }
-  const at::Tensor all = at::empty({numbers}, at::TensorOptions(device).dtype(type));
+  at::Tensor all = at::empty({numbers}, at::TensorOptions(device).dtype(type));
   std::int64_t at = 0;
   for (const auto& [name, tensor] : tensors) {
     CSKD_CHECK(tensor.scalar_type() == at::kFloat || tensor.scalar_type() == at::kLong, "{} is {}", name,
