@@ -41,9 +41,9 @@ class StepTrace {
  private:
   // Note [Clocks of ranks]
   // Ranks on the node of rank 0 have its clock. To others an all-reduce ends at nearly the same moment, but a busy
-  // processor may notice late. The median over
-  // some of them of how far a rank's clock is from rank 0's leaves those out. Returns one moment, of the own clock:
-  // when rank 0 noticed the first of them, so that on every rank it lies before what comes next. Collective.
+  // processor may notice late; the median over some of them of how far a rank's clock is from rank 0's leaves those
+  // out. Returns one moment, of the own clock: when rank 0 noticed the first of them, so that on every rank it lies
+  // before what comes next. Collective.
   Clock::time_point common_moment();
 
   const TrainerOptions& options_;

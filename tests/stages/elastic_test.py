@@ -2,11 +2,10 @@
 
 import shutil
 
-import pandas
 import pytest
 from cskd_program import mpirun
 from safetensors.torch import load_file
-from stage_runs import EVERY_STEP, copied, digest, whole_result
+from stage_runs import EVERY_STEP, copied, result, whole_result
 
 STEPS = 50
 # A CNN with BatchNorm and dropout, and a transformer.
@@ -20,12 +19,6 @@ def arguments(encoder, steps=STEPS, determinism="elastic"):
     return [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
 
 
-def result(folder):
-    last = folder / "align" / "checkpoints" / f"step-{STEPS:09}"
-    hashes = {name: digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")}
-    return hashes, list(pandas.read_json(folder / "align" / "metrics.jsonl", lines=True)["train/loss"])
-
-
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_weights_and_losses_are_bitwise_equal_on_1_2_and_4_ranks(cached, config, encoder):
     found = {}
@@ -33,14 +26,14 @@ def test_weights_and_losses_are_bitwise_equal_on_1_2_and_4_ranks(cached, config,
         path, folder = copied(cached, config, f"ranks{ranks}")
         process = mpirun(ranks, "align", path, *arguments(encoder))
         assert process.returncode == 0, process.stderr
-        found[ranks] = result(folder)
+        found[ranks] = result(folder, step=STEPS)
     assert found[1] == found[2] == found[4]
-    assert len(found[1][1]) == STEPS
+    assert len(found[1].losses) == STEPS
     # Not because any order gives these bits: one rank that adds from left to right has others.
     path, folder = copied(cached, config, "fast")
     process = mpirun(1, "align", path, *arguments(encoder, determinism="fast"))
     assert process.returncode == 0, process.stderr
-    assert result(folder)[0] != found[1][0]
+    assert result(folder, step=STEPS).state != found[1].state
 
 
 def test_a_whole_run_has_the_same_bits_on_any_number_of_ranks(config, whole):
@@ -59,7 +52,7 @@ def test_it_goes_on_with_any_number_of_ranks(cached, config):
         env = {"CSKD_FAIL_AT": f"trainer.step:{stop}:term"} if stop else {}
         process = mpirun(ranks, "align", path, *arguments("mobilenetv3_small_100"), env=env)
         assert process.returncode == (75 if stop else 0), process.stderr
-    assert result(folder) == result(plain)
+    assert result(folder, step=STEPS) == result(plain, step=STEPS)
 
 
 def test_statistics_of_batchnorm_are_updated_once_a_step(cached, config):
@@ -88,7 +81,7 @@ def test_compressed_gradients_train_almost_alike(cached, config):
         path, folder = copied(cached, config, f"compress{compress}")
         process = mpirun(2, "align", path, *arguments("ViT-demo-16", determinism="fast"), "--set", f"align.training.compress_gradients={compress}")
         assert process.returncode == 0, process.stderr
-        losses.append(result(folder)[1])
+        losses.append(result(folder, step=STEPS).losses)
     assert losses[0] != losses[1]
     assert losses[1] == pytest.approx(losses[0], rel=0.02)
 

@@ -50,7 +50,11 @@ def mounted(tmp_path):
     return execute
 
 
-CSKD_ON_2_RANKS = f"cskd() {{ mpirun --oversubscribe --bind-to none -n 2 {CSKD} \"$@\"; }}\n"
+BEGIN = f"""
+cskd() {{ mpirun --oversubscribe --bind-to none -n 2 {CSKD} "$@"; }}
+folder=$1 out=$2
+shift 2
+"""
 
 
 # What follows a run that ended for want of room: there is more of it, and the run goes on.
@@ -74,9 +78,7 @@ def ended_with_two_checkpoints(process, out):
 def test_a_disk_without_room_for_a_third_checkpoint_is_noticed_before_it_is_begun(cached, config, trained, mounted, tmp_path):
     path, folder = copied(cached, config, "small")
     (folder / "align").mkdir()
-    process = mounted(CSKD_ON_2_RANKS + """
-folder=$1 out=$2
-shift 2
+    process = mounted(BEGIN + """
 mount -t tmpfs -o size=60m none "$folder"
 cskd "$@" && exit 99 || code=$?
 """ + GOES_ON, folder / "align", tmp_path, "align", path, *EVERY_STEP)
@@ -89,9 +91,7 @@ cskd "$@" && exit 99 || code=$?
 def test_a_disk_that_fills_up_while_a_checkpoint_is_written(cached, config, trained, mounted, tmp_path):
     path, folder = copied(cached, config, "filled")
     (folder / "align").mkdir()
-    process = mounted(CSKD_ON_2_RANKS + """
-folder=$1 out=$2
-shift 2
+    process = mounted(BEGIN + """
 mount -t tmpfs -o size=120m none "$folder"
 CSKD_FAIL_AT=checkpoint.model:3:halt cskd "$@" &
 job=$!
@@ -109,9 +109,7 @@ wait $job && exit 99 || code=$?
 def test_a_disk_that_is_full_for_a_while_costs_neither_the_training_nor_a_line_of_its_log(cached, config, mounted, tmp_path):
     path, folder = copied(cached, config, "busy")
     (folder / "align").mkdir()
-    process = mounted(CSKD_ON_2_RANKS + """
-folder=$1 out=$2
-shift 2
+    process = mounted(BEGIN + """
 mount -t tmpfs -o size=120m none "$folder"
 fallocate -l 90m "$folder/other"
 cskd "$@" 2>"$out/errors" &
@@ -132,15 +130,13 @@ cp -a "$folder" "$out/align"
     assert checkpoints(tmp_path)[-1] == 200
 
 
-def test_a_disk_that_is_read_only_is_refused(cached, config, mounted):
+def test_a_disk_that_is_read_only_is_refused(cached, config, mounted, tmp_path):
     path, folder = copied(cached, config, "read_only")
-    process = mounted(CSKD_ON_2_RANKS + """
-folder=$1
-shift
+    process = mounted(BEGIN + """
 mount --bind "$folder" "$folder"
 mount -o remount,bind,ro "$folder"
 cskd "$@"
-""", folder, "align", path)
+""", folder, tmp_path, "align", path)
     assert process.returncode == 1
     assert "Read-only file system" in process.stderr and str(folder) in process.stderr, process.stderr
     assert not (folder / "align").exists() and not (folder / "run.lock").exists()

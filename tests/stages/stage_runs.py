@@ -1,5 +1,6 @@
 """Run folders of the tests: settings of a training, and all of its result that has to be equal to the last bit."""
 
+import collections
 import hashlib
 import shutil
 
@@ -31,11 +32,14 @@ def checkpoints(folder, stage="align"):
     return sorted(int(commit.parent.name.removeprefix("step-")) for commit in (folder / stage / "checkpoints").glob("*/commit.json"))
 
 
+Result = collections.namedtuple("Result", "state model steps losses")
+
+
 def result(folder, stage="align", step=8):
     last = folder / stage / "checkpoints" / f"step-{step:09}"
     metrics = pandas.read_json(folder / stage / "metrics.jsonl", lines=True)
-    return ([digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")], digest(folder / stage / "model.safetensors"),
-            list(metrics["step"]), list(metrics["train/loss"]))
+    return Result([digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")], digest(folder / stage / "model.safetensors"),
+                  list(metrics["step"]), list(metrics["train/loss"]))
 
 
 def whole_result(folder):
