@@ -1,15 +1,18 @@
 #include "launch/display.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <span>
 #include <utility>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "report/histogram.h"
 #include "report/png.h"
+#include "runtime/error.h"
 #include "runtime/unix_time.h"
 #include "stages/score.h"
 
@@ -19,6 +22,22 @@ namespace {
 // Share of the newest step in the shown rate, so that it follows without jumping.
 constexpr double kNewest = 0.1;
 constexpr std::int64_t kMostPictures = 8;
+
+double clock_now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+
+// What the run's status told before this start; one that cannot be read only costs the sums over earlier starts.
+report::GoodputMeter go_on_measuring(const std::filesystem::path& run) {
+  const std::string allocation = report::allocation_of_job();
+  try {
+    if (std::filesystem::exists(report::status_path(run))) {
+      const report::Status before = report::read_status(run);
+      return {before.goodput, runtime::unix_time() - before.updated, allocation, clock_now()};
+    }
+  } catch (const runtime::Error& error) {
+    spdlog::warn("goodput counts from this start on: {}", error.what());
+  }
+  return {std::nullopt, 0, allocation, clock_now()};
+}
 
 std::optional<double> figure(const training::StepReport& report, const std::string& name) {
   const auto found = std::ranges::find(report.figures, name, &std::pair<std::string, double>::first);
@@ -44,7 +63,10 @@ Display::Display(stages::RunFolder folder, const config::Config& config, int ran
 
 void Display::begin(const std::string& stage) {
   stage_ = stage;
-  if (!status_file_) status_file_.emplace(folder_.root);
+  if (!status_file_) {
+    goodput_.emplace(go_on_measuring(folder_.root));
+    status_file_.emplace(folder_.root);
+  }
   change_status([&](report::Status& status) {
     const int ranks = status.ranks;
     status = {.stage = stage, .ranks = ranks};
@@ -53,12 +75,15 @@ void Display::begin(const std::string& stage) {
 
 void Display::end(report::RunState state, const std::string& message) {
   progress_.reset();
+  const bool trained = metrics_.has_value();
   if (metrics_ && state != report::RunState::kFailed) metrics_->flush();
   metrics_.reset();
   label_.clear();
   change_status([&](report::Status& status) {
+    if (trained) goodput_->end(state == report::RunState::kRunning || state == report::RunState::kFinished, clock_now());
     status.state = state;
     status.message = message;
+    status.warnings.clear();
   });
 }
 
@@ -81,15 +106,28 @@ void Display::started(std::uint64_t first_step, std::uint64_t steps) {
   progress_.emplace(stage_, "steps");
   label_ = stage_;
   change_status([&](report::Status& status) {
+    goodput_->start(stage_, static_cast<std::int64_t>(first_step), clock_now());
     status.step = static_cast<std::int64_t>(first_step);
     status.steps = static_cast<std::int64_t>(steps);
     status.unit = "steps";
   });
 }
 
+void Display::warn(std::vector<std::string> warnings) {
+  if (!status_file_) return;
+  change_status([&](report::Status& status) { status.warnings = std::move(warnings); });
+}
+
 void Display::stepped(const training::StepReport& report) {
-  if (report.step % training()->log_every() == 0 || report.step == report.steps || report.validated)
-    metrics_->write(static_cast<std::int64_t>(report.step), report.figures);
+  {
+    const std::lock_guard lock(mutex_);
+    goodput_->step(static_cast<std::int64_t>(report.step), report.kept_seconds, clock_now());
+  }
+  if (report.step % training()->log_every() == 0 || report.step == report.steps || report.validated) {
+    auto figures = report.figures;
+    figures.emplace_back("perf/goodput", goodput_->now(clock_now())->share());
+    metrics_->write(static_cast<std::int64_t>(report.step), figures);
+  }
   progress_->update(static_cast<std::int64_t>(report.step), static_cast<std::int64_t>(report.steps));
   change_status([&](report::Status& status) {
     const double rate = static_cast<double>(report.images) / report.seconds;
@@ -148,6 +186,7 @@ void Display::change_status(const Change& change) {
   if (!status_file_) return;
   const std::lock_guard lock(mutex_);
   change(status_);
+  status_.goodput = goodput_->now(clock_now());
   status_file_->set(status_);
 }
 

@@ -7,8 +7,10 @@
 #include <mutex>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "config/config.pb.h"
+#include "report/goodput.h"
 #include "report/metric_log.h"
 #include "report/progress.h"
 #include "report/status_file.h"
@@ -25,6 +27,8 @@ class Display : public training::TrainingObserver {
   void begin(const std::string& stage);
   // It ended so; `message`: what it failed with. Throws Error when the log of one that did not fail cannot be written.
   void end(report::RunState state, const std::string& message = "");
+  // Who is slow, a line each; empty: nobody. Any thread.
+  void warn(std::vector<std::string> warnings);
   // A stage that does not train.
   void progress(const std::string& label, std::int64_t done, std::int64_t total);
 
@@ -49,6 +53,7 @@ class Display : public training::TrainingObserver {
   std::optional<report::MetricLog> metrics_;
   std::mutex mutex_;  // of status_: checkpointed() comes from another thread
   report::Status status_;
+  std::optional<report::GoodputMeter> goodput_;    // on rank 0, from the first stage on
   std::optional<report::StatusFile> status_file_;  // on rank 0, from the first stage on
 };
 

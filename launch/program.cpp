@@ -8,6 +8,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 #include <unistd.h>
 
 #include "doctor/versions.h"
@@ -185,16 +186,18 @@ int Program::run_world_action(int* argc, char*** argv) {
   const auto world = std::make_unique<runtime::World>(argc, argv);
   try {
     runtime::start_logging({.level = log_level_, .rank = world->rank(), .world_size = world->size()});
+    for (const std::string& warning : world->failure_detector().warnings()) spdlog::warn("{}", warning);
     return static_cast<int>(in_world_(*world));
   } catch (const std::exception& error) {
     const ExitCode code = runtime::exit_code_of(error);
+    world->failure_detector().stand_aside();
     if (const auto all = world->exchange_failures(pack(error), kWaitForOtherFailures)) {
       const auto agreed = static_cast<int>(report_agreed_failure(*all, *world));
       if (!world->broken()) return agreed;
-      world->abort(agreed);
+      world->abort(agreed, error.what());
     }
     print_error(runtime::describe(error, world->rank(), world->size()));
-    world->abort(static_cast<int>(code));
+    world->abort(static_cast<int>(code), runtime::messages(error).back());
   }
 }
 

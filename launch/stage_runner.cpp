@@ -17,6 +17,7 @@
 #include "distributed/same_everywhere.h"
 #include "doctor/versions.h"
 #include "launch/results_file.h"
+#include "launch/shared_folder.h"
 #include "runtime/atomic_file.h"
 #include "runtime/content_hash.h"
 #include "runtime/cores.h"
@@ -24,6 +25,7 @@
 #include "runtime/failure_point.h"
 #include "runtime/freed_memory.h"
 #include "runtime/input_file.h"
+#include "runtime/work_queue.h"
 #include "stages/align.h"
 #include "stages/cache.h"
 #include "stages/evaluate.h"
@@ -76,6 +78,7 @@ StageRunner::StageRunner(config::Config config, const Options& options, const Pr
   runtime::keep_freed_memory();
   const stages::RunFolder folder{config_.run().folder()};
   stages::make_stage_folder(folder.root / "logs", world);
+  require_shared_folder(folder.root / "logs", world);
   if (world.rank() == 0) {
     lock_ = std::make_unique<runtime::RunLock>(folder.root, [](const std::string& text) { spdlog::warn("{}", text); });
     runtime::write_file_atomically(folder.root / "config.toml", config::to_toml(config_));
@@ -90,8 +93,12 @@ StageRunner::StageRunner(config::Config config, const Options& options, const Pr
   watch_ = std::make_unique<distributed::Watch>(world, communicator_->journal(), folder.root / "logs");
   communicator_->set_investigation([this](const distributed::Collective& slow) { return watch_->investigate(slow); });
   world.set_investigation([this] { return watch_->investigate_world(); });
+  world.failure_detector().set_lost_after(std::chrono::seconds(config_.compute().lost_after()));
+  world.failure_detector().set_last_words([this](const std::string& what) { watch_->write(what); });
   if (config_.logging().trace_steps() > 0) trace_ = std::make_unique<runtime::Trace>();
   display_ = std::make_unique<Display>(folder, config_, world.size());
+  job_watch_ = std::make_unique<JobWatch>(
+      world, [this](const std::vector<std::string>& warnings) { display_->warn(warnings); });
   const int loaders =
       config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
   context_ = std::make_unique<stages::Context>(
@@ -105,6 +112,7 @@ StageRunner::StageRunner(config::Config config, const Options& options, const Pr
                       .progress = [this](const std::string& label, std::int64_t done,
                                          std::int64_t total) { display_->progress(label, done, total); },
                       .observer = display_.get(),
+                      .pace = &job_watch_->pace(),
                       .trace = trace_.get()});
   if (world.rank() == 0) {
     spdlog::debug("{} ranks, {} communicator on {}, {} threads each", world.size(), communicator_->name(),
@@ -112,7 +120,10 @@ StageRunner::StageRunner(config::Config config, const Options& options, const Pr
   }
 }
 
-StageRunner::~StageRunner() { world_.set_investigation({}); }
+StageRunner::~StageRunner() {
+  world_.set_investigation({});
+  world_.failure_detector().set_last_words({});
+}
 
 const std::vector<std::string>& StageRunner::stages() {
   static const std::vector<std::string> names{"shard",           "cache",          "align",   stages::kTeacher,
@@ -159,6 +170,9 @@ stages::StageOutcome StageRunner::act(const std::string& stage) {
   try {
     const auto action = actions().find(stage);
     return action == actions().end() ? evaluate() : action->second(*context_);
+  } catch (const runtime::Stopped& stopped) {
+    spdlog::debug("{}", stopped.what());
+    return {.completion = {.stage = stage}, .finished = false};
   } catch (const std::exception& error) {
     if (world_.rank() == 0)
       display_->end(report::RunState::kFailed, fmt::format("{}", fmt::join(runtime::messages(error), ": ")));

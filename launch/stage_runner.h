@@ -12,6 +12,7 @@
 #include "distributed/watch.h"
 #include "evaluation/metrics.h"
 #include "launch/display.h"
+#include "launch/job_watch.h"
 #include "launch/program.h"
 #include "runtime/run_lock.h"
 #include "stages/context.h"
@@ -62,6 +63,7 @@ class StageRunner {
   std::unique_ptr<distributed::Communicator> communicator_;
   std::unique_ptr<distributed::Watch> watch_;
   std::unique_ptr<Display> display_;
+  std::unique_ptr<JobWatch> job_watch_;
   std::unique_ptr<runtime::Trace> trace_;
   std::unique_ptr<stages::Context> context_;
   std::vector<ModelResult> results_;

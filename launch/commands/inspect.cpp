@@ -19,7 +19,7 @@
 #include "report/contact_sheet.h"
 #include "report/progress.h"
 #include "runtime/free_space.h"
-#include "runtime/work_counter.h"
+#include "runtime/work_queue.h"
 #include "shards/corpus_summary.h"
 #include "shards/image_shard_file.h"
 #include "shards/manifest.h"
@@ -104,13 +104,14 @@ Verification verify(const Collection& collection, runtime::World& world) {
   Json own = Json::array();
   {
     report::Progress progress("verifying", "shards");
-    runtime::WorkCounter counter(world, total);
-    for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
-      const Manifest::Shard& shard = collection.manifest.shards(static_cast<int>(i));
+    runtime::WorkQueue queue(world, total);
+    while (const auto i = queue.next()) {
+      const Manifest::Shard& shard = collection.manifest.shards(static_cast<int>(*i));
       own.push_back(
-          packed(i, shards::check_shard(collection.folder / shard.file(), shard, collection.source(shard.source()))));
-      if (world.rank() == 0) progress.update(i + 1, total);
+          packed(*i, shards::check_shard(collection.folder / shard.file(), shard, collection.source(shard.source()))));
+      if (world.rank() == 0) progress.update(*i + 1, total);
     }
+    queue.finish("shards were verified");
   }
   const std::vector<std::uint8_t> sent = Json::to_msgpack(own);
   std::map<std::int64_t, Json> checks;  // by shard

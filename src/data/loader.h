@@ -22,7 +22,8 @@ namespace cskd::data {
 // How batches are made. Batches have tickets 0, 1, ...: the whole state of a loader is the ticket of the next one.
 template <typename Batch>
 struct BatchMaker {
-  // The room for a batch, and what its items have in common; called for one ticket after the other, on any thread.
+  // The room for a batch, and what its items have in common; called for one ticket after the other, on any thread, and
+  // followed by items() of the same ticket.
   std::function<Batch(std::uint64_t ticket)> begin;
   // Puts an item into the batch; called for 0 <= item < items(ticket), on several threads at once. What it throws,
   // next() throws for the batch.

@@ -1,7 +1,6 @@
 #include "distributed/watch.h"
 
 #include <atomic>
-#include <deque>
 #include <fstream>
 #include <map>
 #include <mutex>
@@ -13,8 +12,8 @@
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
-#include <mpi.h>
 
+#include "runtime/mailbox.h"
 #include "runtime/stop_signal.h"
 
 namespace cskd::distributed {
@@ -54,28 +53,7 @@ std::string ranks_text(const std::vector<int>& ranks) {
 
 struct Watch::Channel {
   Channel(runtime::World& with_world, const Journal& with_journal, std::filesystem::path with_folder)
-      : world(with_world), journal(with_journal), folder(std::move(with_folder)) {}
-
-  void send(int rank, int tag, const std::string& text) {
-    // Short enough to leave at once, whether or not somebody receives it.
-    MPI_Request request = MPI_REQUEST_NULL;
-    const std::lock_guard lock(mutex);
-    sent.push_back(text);
-    MPI_Isend(sent.back().data(), static_cast<int>(text.size()), MPI_CHAR, rank, tag, mpi, &request);
-    MPI_Request_free(&request);
-  }
-
-  // A message of this tag, from anyone; false when there is none.
-  bool receive(int tag, int& source, std::string& text) const {
-    int there = 0;
-    MPI_Status status;
-    if (MPI_Iprobe(MPI_ANY_SOURCE, tag, mpi, &there, &status) != MPI_SUCCESS || there == 0) return false;
-    int length = 0;
-    MPI_Get_count(&status, MPI_CHAR, &length);
-    source = status.MPI_SOURCE;
-    text.resize(static_cast<std::size_t>(length));
-    return MPI_Recv(text.data(), length, MPI_CHAR, source, tag, mpi, MPI_STATUS_IGNORE) == MPI_SUCCESS;
-  }
+      : world(with_world), journal(with_journal), folder(std::move(with_folder)), mailbox(with_world) {}
 
   Answer answer() const {
     const std::optional<Collective> pending = journal.pending();
@@ -95,11 +73,9 @@ struct Watch::Channel {
   void serve() {
     bool signalled = false;
     while (!stopping) {
-      int source = 0;
-      std::string reason;
-      if (receive(kAsk, source, reason)) {
-        write(reason);
-        send(source, kAnswer, pack(answer()));
+      if (const auto question = mailbox.receive(kAsk)) {
+        write(question->text);
+        mailbox.send(question->source, kAnswer, pack(answer()));
         continue;
       }
       if (const int signal = runtime::StopSignal::received(); signal != 0 && !std::exchange(signalled, true))
@@ -113,14 +89,12 @@ struct Watch::Channel {
     write(reason);
     std::map<int, Answer> answers{{world.rank(), answer()}};
     for (int rank = 0; rank < world.size(); ++rank) {
-      if (rank != world.rank()) send(rank, kAsk, reason);
+      if (rank != world.rank()) mailbox.send(rank, kAsk, reason);
     }
     const auto deadline = std::chrono::steady_clock::now() + kWaitForAnswers;
     while (answers.size() < static_cast<std::size_t>(world.size()) && std::chrono::steady_clock::now() < deadline) {
-      int source = 0;
-      std::string text;
-      if (receive(kAnswer, source, text)) {
-        answers[source] = unpack(text);
+      if (const auto found = mailbox.receive(kAnswer)) {
+        answers[found->source] = unpack(found->text);
       } else {
         std::this_thread::sleep_for(std::chrono::milliseconds(1));
       }
@@ -158,9 +132,7 @@ struct Watch::Channel {
   runtime::World& world;
   const Journal& journal;
   const std::filesystem::path folder;
-  MPI_Comm mpi = MPI_COMM_NULL;
-  std::mutex mutex;
-  std::deque<std::string> sent;  // until the end: their requests are not waited for
+  runtime::Mailbox mailbox;
   std::mutex file_mutex;
   std::vector<std::string> reasons;  // for which the journal was written
   std::atomic<bool> stopping{false};
@@ -169,15 +141,12 @@ struct Watch::Channel {
 
 Watch::Watch(runtime::World& world, const Journal& journal, std::filesystem::path folder)
     : channel_(std::make_unique<Channel>(world, journal, std::move(folder))) {
-  MPI_Comm_dup(MPI_COMM_WORLD, &channel_->mpi);
-  MPI_Comm_set_errhandler(channel_->mpi, MPI_ERRORS_RETURN);
   channel_->thread = std::thread([channel = channel_.get()] { channel->serve(); });
 }
 
 Watch::~Watch() {
   channel_->stopping = true;
   channel_->thread.join();
-  if (!channel_->world.broken()) MPI_Comm_free(&channel_->mpi);
 }
 
 std::string Watch::investigate(const Collective& slow) {
@@ -191,6 +160,8 @@ std::string Watch::investigate_world() {
   return channel_->blame("an exchange between all ranks is not done",
                          [call](const Answer& answer) { return answer.world_calls >= call; });
 }
+
+void Watch::write(const std::string& reason) { channel_->write(reason); }
 
 std::string Watch::write_all(const std::string& reason) {
   std::string text;

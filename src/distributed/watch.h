@@ -33,6 +33,8 @@ class Watch {
   std::string investigate(const Collective& slow);
   // The same for a call of the world that this rank waited for in vain.
   std::string investigate_world();
+  // This rank writes its journal. Any thread.
+  void write(const std::string& reason);
   // All ranks that live write their journals. Returns what each is doing, a line a rank.
   std::string write_all(const std::string& reason);
 

@@ -24,6 +24,7 @@ constexpr std::uint64_t kLargestFile = 1 << 18;  // bytes
 constexpr std::size_t kLongestName = 256;        // bytes
 constexpr std::size_t kLongestMessage = 4096;
 constexpr std::size_t kMostFigures = 64;
+constexpr std::size_t kMostWarnings = 16;
 constexpr double kLatest = 1e11;  // seconds: the year 5138
 
 constexpr std::array<std::pair<RunState, std::string_view>, 4> kStates{{
@@ -78,6 +79,12 @@ class Fields {
     if (!value.is_number() || !(value.get<double>() >= 0 && value.get<double>() <= kLatest))
       refuse(fmt::format("\"{}\" is no number of seconds", key));
     return value.get<double>();
+  }
+
+  bool truth(const std::string& key) const {
+    const json& value = get(key);
+    if (!value.is_boolean()) refuse(fmt::format("\"{}\" is neither true nor false", key));
+    return value.get<bool>();
   }
 
   double figure(const std::string& key) const {
@@ -138,6 +145,24 @@ Status status_from(const Fields& fields, const std::string& name) {
   status.skipped_steps = fields.count("skipped_steps", 0, kMost);
   status.damaged_pictures = fields.count("damaged_pictures", 0, kMost);
   status.ranks = static_cast<int>(fields.count("ranks", 1, kMostInt));
+  if (const json* found = fields.find("goodput")) {
+    const Fields goodput(*found, name);
+    status.goodput = Goodput{.stage = goodput.text("stage"),
+                             .allocation = goodput.text("allocation"),
+                             .step = goodput.count("step", 0, kMost),
+                             .starts = goodput.count("starts", 1, kMost),
+                             .lost_steps = goodput.count("lost_steps", 0, kMost),
+                             .held = goodput.seconds("held_seconds"),
+                             .kept = goodput.seconds("kept_seconds"),
+                             .ended = goodput.truth("ended")};
+  }
+  if (const json* found = fields.find("warnings")) {
+    if (!found->is_array()) fields.refuse("\"warnings\" is no list");
+    for (const json& warning : *found) {
+      if (!warning.is_string()) fields.refuse("\"warnings\" holds something else than texts");
+      status.warnings.push_back(warning.get<std::string>());
+    }
+  }
   status.message = fields.text("message");
   status.host = fields.text("host");
   status.pid = fields.count("pid", 1, kMostInt);
@@ -193,6 +218,23 @@ nlohmann::ordered_json to_json(const Status& status) {
   result["skipped_steps"] = count(status.skipped_steps);
   result["damaged_pictures"] = count(status.damaged_pictures);
   result["ranks"] = std::max(1, status.ranks);
+  if (status.goodput) {
+    const Goodput& goodput = *status.goodput;
+    result["goodput"] = {{"stage", cut(goodput.stage, kLongestName)},
+                         {"share", number(goodput.share())},
+                         {"starts", std::max<std::int64_t>(1, goodput.starts)},
+                         {"step", count(goodput.step)},
+                         {"lost_steps", count(goodput.lost_steps)},
+                         {"held_seconds", seconds(goodput.held)},
+                         {"kept_seconds", seconds(goodput.kept)},
+                         {"ended", goodput.ended},
+                         {"allocation", cut(goodput.allocation, kLongestName)}};
+  }
+  nlohmann::ordered_json warnings = nlohmann::ordered_json::array();
+  for (const std::string& warning : status.warnings) {
+    if (warnings.size() < kMostWarnings) warnings.push_back(cut(warning, kLongestName));
+  }
+  if (!warnings.empty()) result["warnings"] = warnings;
   result["message"] = cut(status.message, kLongestMessage);
   result["host"] = cut(status.host, kLongestName);
   result["pid"] = std::max<std::int64_t>(1, status.pid);

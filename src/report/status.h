@@ -12,8 +12,11 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include <nlohmann/json_fwd.hpp>
+
+#include "report/goodput.h"
 
 namespace cskd::report {
 
@@ -49,7 +52,9 @@ struct Status {
   std::int64_t skipped_steps = 0;
   std::int64_t damaged_pictures = 0;  // uses of them
   int ranks = 1;
-  std::string message;  // what it failed with
+  std::optional<Goodput> goodput;     // of the training, or the last one
+  std::vector<std::string> warnings;  // who is slow, a line each
+  std::string message;                // what it failed with
 
   // By StatusFile.
   std::string host;

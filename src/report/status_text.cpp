@@ -93,6 +93,14 @@ std::string figures_text(const Status::Validation& validation) {
   return text;
 }
 
+std::string goodput_text(const Goodput& goodput, const std::string& stage) {
+  std::string text = fmt::format("{:.0f} %", std::floor(goodput.share() * 100));
+  if (goodput.stage != stage) text += fmt::format(" of {}", name_text(goodput.stage));
+  text += ", " + plural(goodput.starts, "start");
+  if (goodput.lost_steps > 0) text += fmt::format(", {} done again", plural(goodput.lost_steps, "step"));
+  return text;
+}
+
 int colour_of(Verdict verdict) {
   switch (verdict) {
     case Verdict::kHealthy:
@@ -161,6 +169,8 @@ void add_training(Block& block, const Status& status, double now) {
     block.row("checkpoint", fmt::format("step {}, {} ago", with_commas(status.checkpoint->step),
                                         duration_text(now - status.checkpoint->time)));
   }
+  if (status.goodput && (status.goodput->stage == status.stage || !status.goodput->ended))
+    block.row("goodput", goodput_text(*status.goodput, status.stage));
   std::string left_out;
   if (status.skipped_steps > 0) left_out = plural(status.skipped_steps, "step");
   if (status.damaged_pictures > 0)
@@ -184,6 +194,8 @@ std::string status_text(const std::filesystem::path& run, const Status& status, 
   if (health.verdict == Verdict::kHealthy && status.steps > 0)
     text += fmt::format(", last step {} ago", duration_text(now - status.last_step_time));
   block.row("health", text, colour_of(health.verdict));
+  for (const std::string& warning : status.warnings)
+    block.row(&warning == &status.warnings.front() ? "look at" : "", harmless(warning, kLongestMessage), kYellow);
   const std::string job =
       fmt::format("{}, process {} on {}", plural(status.ranks, "rank"), status.pid, name_text(status.host));
   const double ran = status.updated - status.started;

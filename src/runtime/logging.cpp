@@ -51,4 +51,13 @@ void start_logging(const LogOptions& options) {
   spdlog::flush_every(std::chrono::seconds(3));
 }
 
+void log_to_file(const std::string& text) {
+  const spdlog::details::log_msg message("cskd", spdlog::level::err, text);
+  const std::vector<spdlog::sink_ptr>& sinks = spdlog::default_logger()->sinks();
+  for (std::size_t i = 1; i < sinks.size(); ++i) {
+    sinks[i]->log(message);
+    sinks[i]->flush();
+  }
+}
+
 }  // namespace cskd::runtime

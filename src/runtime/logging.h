@@ -21,4 +21,7 @@ struct LogOptions {
 // set. Throws UsageError for an unknown level, Error when the log file cannot be opened.
 void start_logging(const LogOptions& options);
 
+// An error that the console gets in another way: to this rank's log file alone, if there is one.
+void log_to_file(const std::string& text);
+
 }  // namespace cskd::runtime

@@ -1,10 +1,13 @@
 #include "runtime/world.h"
 
 #include <array>
+#include <condition_variable>
 #include <cstdint>
+#include <cstdio>
 #include <cstdlib>
 #include <limits>
 #include <map>
+#include <mutex>
 #include <thread>
 
 #include <fmt/format.h>
@@ -110,6 +113,44 @@ void start_alone_when_alone(const Environment& environment) {
   ::setenv("OMPI_MCA_ess_singleton_isolated", "1", /*overwrite=*/0);
 }
 
+// Note [A start that never ends]
+// Until the ranks have met, nobody notices that one is gone: MPI waits for it in MPI_Init. So the start has a time
+// limit, and a rank that reaches it ends alone; the others reach it too.
+class StartLimit {
+ public:
+  explicit StartLimit(const Environment& environment) {
+    constexpr int kUsual = 120;
+    const auto given = environment("CSKD_START_TIMEOUT");
+    const int seconds = given ? std::atoi(given->c_str()) : kUsual;
+    if (seconds <= 0) throw UsageError(fmt::format("CSKD_START_TIMEOUT is '{}', expected seconds, 1 or more", *given));
+    thread_ = std::thread([this, seconds, rank = launcher_rank(environment)] {
+      std::unique_lock lock(mutex_);
+      if (changed_.wait_for(lock, std::chrono::seconds(seconds), [this] { return is_over_; })) return;
+      std::fprintf(stderr,
+                   "cskd: error: rank %d was not met by all others within %d s: one of them ended at its start, or hosts "
+                   "cannot reach each other. CSKD_START_TIMEOUT allows more seconds\n",
+                   rank, seconds);
+      std::_Exit(static_cast<int>(ExitCode::kFailure));
+    });
+  }
+  ~StartLimit() {
+    {
+      const std::lock_guard lock(mutex_);
+      is_over_ = true;
+    }
+    changed_.notify_all();
+    thread_.join();
+  }
+  StartLimit(const StartLimit&) = delete;
+  StartLimit& operator=(const StartLimit&) = delete;
+
+ private:
+  std::mutex mutex_;
+  std::condition_variable changed_;
+  bool is_over_ = false;
+  std::thread thread_;
+};
+
 }  // namespace
 
 struct World::Channels {
@@ -121,6 +162,7 @@ World::World(int* argc, char*** argv) : channels_(std::make_unique<Channels>()) 
   const Environment environment = process_environment();
   yield_when_oversubscribed(environment);
   start_alone_when_alone(environment);
+  const StartLimit limit(environment);
   int provided = 0;
   check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
   MPI_Comm_set_errhandler(MPI_COMM_WORLD, MPI_ERRORS_RETURN);
@@ -158,17 +200,22 @@ World::World(int* argc, char*** argv) : channels_(std::make_unique<Channels>()) 
 
   std::array<char, 256> name{};
   if (::gethostname(name.data(), name.size() - 1) == 0) host_ = name.data();
+  failure_detector_ = std::make_unique<FailureDetector>(
+      FailureDetector::Member{.rank = rank_, .size = size_, .host = host_},
+      FailureDetector::Exchange{.all_gather = [this](const std::string& text) { return all_gather(text); },
+                                .broadcast = [this](const std::string& text) { return broadcast(text); }});
 }
 
 World::~World() {
+  failure_detector_->say_goodbye();
   MPI_Comm_free(&channels_->failures);
   MPI_Comm_free(&channels_->main);
   MPI_Finalize();
 }
 
-void World::fail(const char* call) {
+void World::time_out(const std::string& what) {
   broken_ = true;
-  throw Error(fmt::format("{}: not every rank joined within {} s; {}", call,
+  throw Error(fmt::format("{}: not every rank joined within {} s; {}", what,
                           static_cast<double>(timeout_.count()) / 1000,
                           investigate_ ? investigate_() : "a rank is stuck, slow or dead"));
 }
@@ -178,13 +225,13 @@ void World::barrier() {
   auto buffers = std::make_unique<Buffers>();
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibarrier(channels_->main, &request), "MPI_Ibarrier");
-  if (!wait_until(request, Clock::now() + timeout_, buffers)) fail("barrier");
+  if (!wait_until(request, Clock::now() + timeout_, buffers)) time_out("barrier");
 }
 
 std::vector<std::string> World::all_gather(const std::string& text) {
   ++calls_;
   auto texts = gather_texts(channels_->main, size_, text, timeout_);
-  if (!texts) fail("all_gather");
+  if (!texts) time_out("all_gather");
   return *std::move(texts);
 }
 
@@ -194,14 +241,14 @@ std::string World::broadcast(const std::string& text) {
   buffers->numbers = {static_cast<std::int64_t>(text.size())};
   MPI_Request request = MPI_REQUEST_NULL;
   check_mpi(MPI_Ibcast(buffers->numbers.data(), 1, MPI_INT64_T, 0, channels_->main, &request), "MPI_Ibcast");
-  if (!wait_until(request, Clock::now() + timeout_, buffers)) fail("broadcast");
+  if (!wait_until(request, Clock::now() + timeout_, buffers)) time_out("broadcast");
   const std::int64_t length = buffers->numbers[0];
   CSKD_CHECK(length <= std::numeric_limits<int>::max(), "a broadcast text of {} bytes", length);
   buffers->out = text;
   buffers->out.resize(static_cast<size_t>(length));
   check_mpi(MPI_Ibcast(buffers->out.data(), static_cast<int>(length), MPI_BYTE, 0, channels_->main, &request),
             "MPI_Ibcast");
-  if (!wait_until(request, Clock::now() + timeout_, buffers)) fail("broadcast");
+  if (!wait_until(request, Clock::now() + timeout_, buffers)) time_out("broadcast");
   return std::move(buffers->out);
 }
 
@@ -213,7 +260,7 @@ bool World::any(bool value) {
   check_mpi(MPI_Iallreduce(buffers->numbers.data(), buffers->numbers.data() + 1, 1, MPI_INT64_T, MPI_MAX,
                            channels_->main, &request),
             "MPI_Iallreduce");
-  if (!wait_until(request, Clock::now() + timeout_, buffers)) fail("any");
+  if (!wait_until(request, Clock::now() + timeout_, buffers)) time_out("any");
   return buffers->numbers[1] != 0;
 }
 
@@ -222,7 +269,8 @@ std::optional<std::vector<std::string>> World::exchange_failures(const std::stri
   return gather_texts(channels_->failures, size_, text, wait);
 }
 
-void World::abort(int exit_code) const {
+void World::abort(int exit_code, const std::string& what) const {
+  failure_detector_->announce_failure(exit_code, fmt::format("rank {} on {} failed: {}", rank_, host_, what));
   MPI_Abort(MPI_COMM_WORLD, exit_code);
   std::_Exit(exit_code);  // MPI_Abort is not declared as returning never
 }

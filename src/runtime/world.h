@@ -12,6 +12,8 @@
 #include <utility>
 #include <vector>
 
+#include "runtime/failure_detector.h"
+
 namespace cskd::runtime {
 
 class World {
@@ -48,6 +50,8 @@ class World {
   void set_investigation(std::function<std::string()> investigate) { investigate_ = std::move(investigate); }
   // For other users of MPI in this process whose call did not return in time.
   void declare_broken() noexcept { broken_ = true; }
+  // The same, with the error that says what was waited for: throws it.
+  [[noreturn]] void time_out(const std::string& what);
 
   // How long a collective call waits for the slowest rank. Default 10 minutes.
   std::chrono::milliseconds timeout() const noexcept { return timeout_; }
@@ -57,13 +61,14 @@ class World {
   // wherever the others are. Entry r is rank r's text when all ranks failed and called within `wait`; none otherwise.
   std::optional<std::vector<std::string>> exchange_failures(const std::string& text, std::chrono::milliseconds wait);
 
-  // Ends every process of the job with `exit_code`; for a rank that cannot go on.
-  [[noreturn]] void abort(int exit_code) const;
+  // Ends every process of the job with `exit_code`; for a rank that cannot go on, because of `what`.
+  [[noreturn]] void abort(int exit_code, const std::string& what) const;
+
+  // Ends this process when another rank is gone, from here to the end of MPI.
+  FailureDetector& failure_detector() const noexcept { return *failure_detector_; }
 
  private:
   struct Channels;
-
-  [[noreturn]] void fail(const char* call);  // a time-out
 
   std::unique_ptr<Channels> channels_;
   std::atomic<std::uint64_t> calls_ = 0;
@@ -76,6 +81,7 @@ class World {
   int node_ = 0;
   int nodes_ = 1;
   std::string host_;
+  std::unique_ptr<FailureDetector> failure_detector_;
   std::chrono::milliseconds timeout_{std::chrono::minutes(10)};
 };
 

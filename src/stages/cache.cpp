@@ -16,8 +16,7 @@
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/free_space.h"
-#include "runtime/stop_signal.h"
-#include "runtime/work_counter.h"
+#include "runtime/work_queue.h"
 #include "stages/batches.h"
 #include "stages/inputs.h"
 #include "stages/model_setup.h"
@@ -48,7 +47,7 @@ struct ViewBatch {
 };
 
 void cache_shard(const Context& context, const CheckedCorpus& corpus, std::uint32_t index, models::Encoder& encoder,
-                 const shards::CacheBinding& binding, const std::filesystem::path& path) {
+                 const shards::CacheBinding& binding, const std::filesystem::path& path, runtime::WorkQueue& queue) {
   const auto shard = corpus.corpus().shard(index);
   const std::uint64_t views = binding.view_count;
   const std::uint64_t rows_at_once = std::max<std::uint64_t>(1, context.config.cache().batch() / views);
@@ -98,7 +97,7 @@ void cache_shard(const Context& context, const CheckedCorpus& corpus, std::uint3
       row.pooled.resize(numbers);
       if (row.has_features) std::memcpy(row.pooled.data(), bits + 2 * i * numbers, 2 * numbers);
     }
-    if (runtime::StopSignal::received() != 0) return;  // whole caches only
+    if (queue.stopping()) return;  // whole caches only
   }
   shards::write_feature_cache(path, binding, rows);
 }
@@ -172,21 +171,19 @@ StageOutcome run_cache(const Context& context) {
   }
   context.world.barrier();
   {
-    runtime::WorkCounter counter(context.world, static_cast<std::int64_t>(indices.size()));
-    for (std::int64_t i = counter.next(); i < static_cast<std::int64_t>(indices.size()); i = counter.next()) {
-      if (runtime::StopSignal::received() != 0) break;
+    runtime::WorkQueue queue(context.world, static_cast<std::int64_t>(indices.size()));
+    while (const auto i = queue.next()) {
       runtime::failure_point("cache.next", folder.native());
-      const std::uint32_t index = indices[static_cast<size_t>(i)];
+      const std::uint32_t index = indices[static_cast<size_t>(*i)];
       const std::filesystem::path path = cache_path(context, corpus.manifest().shards(static_cast<int>(index)));
       if (!shards::is_valid_feature_cache(path, binding, image_hashes(*corpus.shard(index)))) {
-        cache_shard(context, checked, index, *clip, binding, path);
+        cache_shard(context, checked, index, *clip, binding, path, queue);
       }
       if (context.world.rank() == 0)
-        context.progress("cache", done_after[static_cast<size_t>(i) + 1], done_after.back());
+        context.progress("cache", done_after[static_cast<size_t>(*i) + 1], done_after.back());
     }
+    queue.finish("features were cached");
   }
-  // Waiting for the slowest rank's last shard is no fault.
-  if (context.world.any(runtime::StopSignal::received() != 0)) return {.completion = completion, .finished = false};
   completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context.world.rank() == 0) {
     context.progress("cache", done_after.back(), done_after.back());

@@ -8,6 +8,7 @@
 
 #include "config/config.pb.h"
 #include "distributed/communicator.h"
+#include "distributed/pace.h"
 #include "runtime/trace.h"
 #include "runtime/world.h"
 #include "stages/run_folder.h"
@@ -30,6 +31,7 @@ struct Context {
   std::function<void(const std::string& stage, std::int64_t done, std::int64_t total)> progress;
   // Rank 0: who watches the training of a stage. Never null.
   training::TrainingObserver* observer = nullptr;
+  distributed::PaceMeter* pace = nullptr;  // of trainings on several ranks
   runtime::Trace* trace = nullptr;  // of trainings, unless logging.trace_steps is 0
 };
 

@@ -87,6 +87,7 @@ StageOutcome train_stage(const Context& context, const std::string& name, const 
                                    .resume = context.resume,
                                    .start_timeout = std::chrono::seconds(context.config.compute().start_timeout()),
                                    .step_timeout = std::chrono::seconds(context.config.compute().step_timeout()),
+                                   .pace = context.pace,
                                    .trace = context.trace,
                                    .trace_after = context.config.logging().trace_after(),
                                    .trace_steps = context.config.logging().trace_steps(),

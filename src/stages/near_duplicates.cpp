@@ -13,7 +13,7 @@
 #include "data/perceptual_hash.h"
 #include "runtime/error.h"
 #include "runtime/external_sort.h"
-#include "runtime/work_counter.h"
+#include "runtime/work_queue.h"
 #include "stages/candidate.h"
 
 namespace cskd::stages {
@@ -180,13 +180,14 @@ class NearSearcher {
     const std::uint64_t size = at_once / 2;
     const std::uint64_t parts = (left.size() + size - 1) / size;
     const auto total = static_cast<std::int64_t>(parts * (parts + 1) / 2);
-    runtime::WorkCounter counter(world_, total);
-    for (std::int64_t task = counter.next(); task < total; task = counter.next()) {
+    runtime::WorkQueue queue(world_, total);
+    while (const auto task = queue.next()) {
       std::uint64_t first = 0;
-      auto second = static_cast<std::uint64_t>(task);
+      auto second = static_cast<std::uint64_t>(*task);
       for (; second > first; ++first) second -= first + 1;
       search_two(left, size, second, first);
     }
+    queue.finish("near duplicates were looked for");
   }
 
   // REQUIRES: a <= b

@@ -12,7 +12,7 @@
 #include "runtime/failure_point.h"
 #include "runtime/input_file.h"
 #include "runtime/threads.h"
-#include "runtime/work_counter.h"
+#include "runtime/work_queue.h"
 #include "shards/image_shard_reader.h"
 
 namespace cskd::stages {
@@ -87,16 +87,17 @@ std::set<int> find_lost_shards(const PackingContext& context, const Manifest& ma
   std::mutex mutex;
   {
     const std::int64_t total = manifest.shards_size();
-    runtime::WorkCounter counter(context.world, total);
+    runtime::WorkQueue queue(context.world, total, {.takers = context.threads});
     runtime::run_on_threads(context.threads, [&](int) {
-      for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
+      while (const auto i = queue.next()) {
         runtime::failure_point("shard.verify", context.folder.native());
-        const Manifest::Shard& shard = manifest.shards(static_cast<int>(i));
+        const Manifest::Shard& shard = manifest.shards(static_cast<int>(*i));
         if (is_whole(context.folder / shard.file(), shard)) continue;
         const std::lock_guard lock(mutex);
-        lost += fmt::format("{} ", i);
+        lost += fmt::format("{} ", *i);
       }
     });
+    queue.finish("shards were compared with the manifest");
   }
   std::set<int> all;
   for (const std::string& text : context.world.all_gather(lost)) {

@@ -17,6 +17,9 @@ struct Prediction {
   data::TestViews views = data::TestViews::kWhole;
   // A picture that can no longer be read becomes NaN, and is counted; otherwise it is an error.
   bool leave_out_damaged = false;
+  // A signal ends it early, with Stopped on all ranks; false: short work, whose caller looks at signals.
+  bool heeds_signals = true;
+  const char* doing = "pictures were looked at";  // for messages
 };
 
 // What a network makes of uint8 pixels [n, side, side, 3] on the communicator's device: [n, K], float32.
@@ -26,7 +29,7 @@ struct Network {
 };
 
 // Outputs [N, V, K], float32, on the CPU, of all samples of the set in the prediction's views. Collective; every rank
-// gets all. `progress(done, total)` on rank 0. Throws as DamageLog, and DataError that names shard and row.
+// gets all. `progress(done, total)` on rank 0. Throws as DamageLog, Stopped, and DataError that names shard and row.
 at::Tensor predict(const Network& network, const CheckedCorpus& corpus, const data::SampleSet& samples,
                    const Prediction& prediction, const Context& context,
                    const std::function<void(std::int64_t, std::int64_t)>& progress);

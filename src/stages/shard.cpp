@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <atomic>
 #include <chrono>
 #include <cstring>
 #include <mutex>
@@ -17,9 +16,8 @@
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/free_space.h"
-#include "runtime/stop_signal.h"
 #include "runtime/threads.h"
-#include "runtime/work_counter.h"
+#include "runtime/work_queue.h"
 #include "shards/importers/importer.h"
 #include "shards/manifest.h"
 #include "stages/duplicates.h"
@@ -96,29 +94,23 @@ std::vector<Manifest::Shard> write_shards(const PackingContext& context, const S
                                           const std::vector<ShardCut>& cuts, std::uint32_t generation) {
   std::string made;
   std::mutex mutex;
-  std::atomic<bool> stopped{false};
   {
     const auto total = static_cast<std::int64_t>(cuts.size());
-    runtime::WorkCounter counter(context.world, total);
+    runtime::WorkQueue queue(context.world, total, {.takers = context.threads});
     runtime::run_on_threads(context.threads, [&](int thread) {
-      for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
-        if (runtime::StopSignal::received() != 0) stopped = true;
-        if (stopped) return;
-        const ShardCut& cut = cuts[static_cast<std::size_t>(i)];
+      while (const auto i = queue.next()) {
+        const ShardCut& cut = cuts[static_cast<std::size_t>(*i)];
         const PlannedShard planned = plan_shard(survey, order, packed_rows, cut, generation);
         const std::string text = find_or_write(planned, survey, context.folder).SerializeAsString();
         {
           const std::lock_guard lock(mutex);
-          made += fmt::format("{} {}\n", i, text.size()) + text;
+          made += fmt::format("{} {}\n", *i, text.size()) + text;
         }
-        if (context.world.rank() == 0 && thread == 0) context.progress("packing", i + 1, total);
+        if (context.world.rank() == 0 && thread == 0) context.progress("packing", *i + 1, total);
       }
     });
-    if (context.world.rank() == 0 && total > 0 && !stopped) context.progress("packing", total, total);
-  }
-  if (context.world.any(stopped)) {
-    throw runtime::Error("a signal asked to stop while shards were written; start again to go on",
-                         runtime::ExitCode::kRequeue);
+    queue.finish("shards were written");
+    if (context.world.rank() == 0 && total > 0) context.progress("packing", total, total);
   }
   std::vector<Manifest::Shard> entries(cuts.size());
   for (const std::string& text : context.world.all_gather(made)) {

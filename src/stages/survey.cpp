@@ -1,7 +1,6 @@
 #include "stages/survey.h"
 
 #include <algorithm>
-#include <atomic>
 #include <fstream>
 #include <memory>
 #include <set>
@@ -18,9 +17,8 @@
 #include "runtime/failure_point.h"
 #include "runtime/input_file.h"
 #include "runtime/sealed_file.h"
-#include "runtime/stop_signal.h"
 #include "runtime/threads.h"
-#include "runtime/work_counter.h"
+#include "runtime/work_queue.h"
 #include "shards/importers/importer.h"
 #include "stages/image_check.h"
 
@@ -183,11 +181,12 @@ void Survey::list() {
   std::string lines;
   {
     const auto total = static_cast<std::int64_t>(parts.size());
-    runtime::WorkCounter counter(context_.world, total);
-    for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
-      const auto& [source, part, name] = parts[static_cast<std::size_t>(i)];
+    runtime::WorkQueue queue(context_.world, total);
+    while (const auto i = queue.next()) {
+      const auto& [source, part, name] = parts[static_cast<std::size_t>(*i)];
       lines += list_part(source, part, name);
     }
+    queue.finish("sources were listed");
   }
   for (const std::string& text : context_.world.all_gather(lines)) {
     std::istringstream stream(text);
@@ -237,18 +236,13 @@ void Survey::refuse_other_files() const {
 }
 
 void Survey::check() {
-  std::atomic<bool> stopped{false};
   DecodingMemory memory(kDecodingMemory);
   {
     const auto total = static_cast<std::int64_t>(chunks_.size());
-    runtime::WorkCounter counter(context_.world, total);
+    runtime::WorkQueue queue(context_.world, total, {.takers = context_.threads});
     runtime::run_on_threads(context_.threads, [&](int thread) {
-      for (std::int64_t i = counter.next(); i < total; i = counter.next()) {
-        if (runtime::StopSignal::received() != 0) {
-          stopped = true;
-          return;
-        }
-        const Chunk& chunk = chunks_[static_cast<std::size_t>(i)];
+      while (const auto i = queue.next()) {
+        const Chunk& chunk = chunks_[static_cast<std::size_t>(*i)];
         check_chunk(chunk, memory);
         if (context_.world.rank() == 0 && thread == 0) {
           context_.progress("checking", static_cast<std::int64_t>(chunk.first + chunk.samples),
@@ -256,10 +250,7 @@ void Survey::check() {
         }
       }
     });
-  }
-  if (context_.world.any(stopped)) {
-    throw runtime::Error("a signal asked to stop while pictures were checked; start again to go on",
-                         runtime::ExitCode::kRequeue);
+    queue.finish("pictures were checked");
   }
   if (context_.world.rank() == 0)
     context_.progress("checking", static_cast<std::int64_t>(samples_), static_cast<std::int64_t>(samples_));

@@ -20,7 +20,8 @@ data::SampleSet validation_pictures(const CheckedCorpus& corpus, std::uint64_t a
       at_least, pictures.size()));
 }
 
-constexpr Prediction kWholePictures{.views = data::TestViews::kWhole, .leave_out_damaged = true};
+constexpr Prediction kWholePictures{
+    .views = data::TestViews::kWhole, .leave_out_damaged = true, .heeds_signals = false};
 
 const auto kSilent = [](std::int64_t, std::int64_t) {};
 

@@ -156,6 +156,7 @@ class Training {
 
   void check_consistency() {
     trace_.enter("consistency check");
+    pass_over_pace();
     NamedTensors all = stage_.state();
     const auto add = [&](const char* what, const NamedTensors& tensors) {
       for (const auto& [name, tensor] : tensors) all.emplace_back(std::string(what) + name, tensor);
@@ -167,6 +168,7 @@ class Training {
 
   void validate(StepReport& report) {
     trace_.enter("validation");
+    pass_over_pace();
     communicator_.set_timeout(options_.start_timeout);
     const auto figures = stage_.validate();
     communicator_.set_timeout(options_.step_timeout);
@@ -180,9 +182,15 @@ class Training {
 
   void tell(const StepReport& report) {
     if (world_.rank() != 0) return;
+    const auto start = Clock::now();
     if (is_due(report.step, options_.tensors_every)) observer_.tensors(report.step, stage_.trainable(), gradients());
     if (is_due(report.step, options_.pictures_every)) observer_.pictures(report.step, stage_.pictures());
     observer_.stepped(report);
+    pace_.reports += seconds_since(start);
+  }
+
+  void pass_over_pace() {
+    if (options_.pace != nullptr) options_.pace->pass_over();
   }
 
   NamedTensors gradients() {
@@ -201,7 +209,7 @@ class Training {
       trace_.enter("start of a checkpoint");
       const auto start = Clock::now();
       writer_->start(contents());
-      checkpoint_stall_ += seconds_since(start);
+      stall(seconds_since(start));
       last_checkpoint_ = Clock::now();
     }
     // What has to fit between the sign to stop and the end: two steps, and a checkpoint behind one that is under way.
@@ -222,6 +230,7 @@ class Training {
     for (std::uint64_t own = 0; own < layout_.own(); ++own) results.push_back(micro_batch(own));
     trace_.enter("waiting for buckets");
     const distributed::ReduceStatistics reduced = reducer_.finish_step();
+    if (options_.pace != nullptr && world_.size() > 1) options_.pace->add(number, reduced, std::exchange(pace_, {}));
     trace_.enter("statistics and figures");
     if (!reduced.unused.empty() && number == 0) {
       spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(),
@@ -247,6 +256,7 @@ class Training {
     state_.set_images(state_.images() + static_cast<std::uint64_t>(report.images));
     state_.set_seconds(state_.seconds() + report.seconds);
     state_.set_loss(loss);
+    report.kept_seconds = state_.seconds();
     return report;
   }
 
@@ -261,6 +271,7 @@ class Training {
     trace_.enter("data and forward");
     MicroBatchResult result = stage_.micro_batch(state_.step(), own);
     trace_.waited_for_data(number, start, result.data_wait);
+    pace_.data += result.data_wait;
     const at::Tensor loss = result.loss / static_cast<double>(layout_.micro_batches);
     trace_.enter("statistics and figures");
     result.figures.emplace(result.figures.begin(), "train/loss", result.loss.detach());
@@ -329,11 +340,16 @@ class Training {
     if (writer_) {
       const auto start = Clock::now();
       writer_->wait_until_copied();
-      checkpoint_stall_ += seconds_since(start);
+      stall(seconds_since(start));
     }
     if (norm > training_.clip_norm()) reducer_.scale(training_.clip_norm() / norm);
     optimizer_->step(rate);
     average_.update(optim::average_decay(training_.ema_decay(), state_.step()));
+  }
+
+  void stall(double seconds) {
+    checkpoint_stall_ += seconds;
+    pace_.checkpoint += seconds;
   }
 
   CheckpointContents contents() {
@@ -373,6 +389,7 @@ class Training {
   int skipped_in_a_row_ = 0;
   Clock::time_point last_checkpoint_;
   double checkpoint_stall_ = 0;             // seconds, since the last report
+  distributed::StepParts pace_;             // since the last step's buckets
   std::optional<CheckpointWriter> writer_;  // on rank 0; last: its thread uses the rest
 };
 

@@ -11,6 +11,7 @@
 
 #include "config/training.pb.h"
 #include "distributed/communicator.h"
+#include "distributed/pace.h"
 #include "runtime/inputs.h"
 #include "runtime/trace.h"
 #include "runtime/world.h"
@@ -27,6 +28,7 @@ struct TrainerOptions {
   bool resume = true;                     // from the newest whole checkpoint; otherwise there must be none
   std::chrono::milliseconds start_timeout{std::chrono::minutes(30)};  // longest wait for another rank before a step
   std::chrono::milliseconds step_timeout{std::chrono::minutes(10)};   // and in one
+  distributed::PaceMeter* pace = nullptr;  // may be null: takes what each step's time of this rank went into
   // If there is one, trace_steps of the training are written into it, after trace_after others, and then to
   // folder/trace.json, of the first kMostTracedRanks ranks.
   runtime::Trace* trace = nullptr;
@@ -53,6 +55,7 @@ struct StepReport {
   std::vector<std::pair<std::string, double>> figures;
   bool validated = false;
   std::uint64_t skipped = 0;  // steps that were left out so far
+  double kept_seconds = 0;    // of all steps so far, over all starts, without those that a restart lost
 };
 
 class TrainingObserver {

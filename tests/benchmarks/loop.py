@@ -19,7 +19,7 @@ ROOT = pathlib.Path(__file__).parents[2]
 os.environ.setdefault("CSKD_BINARY", str(ROOT / "build/release/cskd"))
 sys.path[:0] = [str(ROOT / "tests/stages"), str(ROOT / "tests/launch")]
 
-import conftest  # noqa: E402  the tests' configuration
+import small_run  # noqa: E402  the tests' configuration
 
 MICRO_BATCH = 8
 TRACED = 200
@@ -65,9 +65,9 @@ def main():
     with tempfile.TemporaryDirectory() as name:
         work = pathlib.Path(name)
         cskd("demo", work / "corpus", "--images", 200, ranks=1)
-        conftest.random_tower(work / "tower.safetensors", seed=1)
+        small_run.random_tower(work / "tower.safetensors", seed=1)
         path, folder = work / "config.toml", work / "run"
-        path.write_text(conftest.configuration(work / "corpus", work / "tower.safetensors", folder))
+        path.write_text(small_run.configuration(work / "corpus", work / "tower.safetensors", folder))
         for stage in ("shard", "cache"):
             cskd(stage, path)
         common = ["align", path, "--set", "compute.threads=1", "--set", "align.training.log_every=1", "--set", "align.training.checkpoint_every=100000"]

@@ -38,6 +38,15 @@ Status full_status() {
           .skipped_steps = 2,
           .damaged_pictures = 14,
           .ranks = 8,
+          .goodput = Goodput{.stage = "align",
+                             .allocation = "slurm 7.1",
+                             .step = 1204,
+                             .starts = 3,
+                             .lost_steps = 17,
+                             .held = 1000.5,
+                             .kept = 900.25,
+                             .ended = false},
+          .warnings = {"rank 1 on n2 is slow", "the network"},
           .message = "disk \"full\"\n\u00e9",
           .host = "node17",
           .pid = 4242,
@@ -180,7 +189,8 @@ TEST(Status, EveryKeyIsChecked) {
           << value;
     }
   }
-  const std::vector<std::string> optional{"images_per_second", "seconds_left", "loss", "validation", "checkpoint"};
+  const std::vector<std::string> optional{"images_per_second", "seconds_left", "loss",    "validation",
+                                          "checkpoint",        "goodput",      "warnings"};
   const json whole_document = document();
   for (const auto& [key, value] : whole_document.items()) {
     json object = document();

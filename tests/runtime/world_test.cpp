@@ -3,9 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cstdlib>
-#include <mutex>
-#include <set>
-#include <sstream>
 #include <string>
 #include <thread>
 
@@ -13,13 +10,10 @@
 #include <gtest/gtest.h>
 
 #include "runtime/error.h"
-#include "runtime/threads.h"
-#include "runtime/work_counter.h"
+#include "tests/runtime/world_main.h"
 
 namespace cskd::runtime {
 namespace {
-
-World* world = nullptr;
 
 TEST(World, RanksAndNodesAreConsistent) {
   EXPECT_GE(world->rank(), 0);
@@ -69,27 +63,6 @@ TEST(World, FailuresOfAllRanksAreExchanged) {
   EXPECT_EQ(failures->back(), "rank " + std::to_string(world->size() - 1));
 }
 
-TEST(WorkCounter, HandsOutEachItemOnceWhoeverAsks) {
-  std::string own;
-  {
-    WorkCounter counter(*world, 500);
-    std::mutex mutex;
-    run_on_threads(3, [&](int) {
-      for (std::int64_t item = counter.next(); item < 500; item = counter.next()) {
-        const std::lock_guard lock(mutex);
-        own += std::to_string(item) + " ";
-      }
-    });
-  }
-  std::multiset<std::int64_t> items;
-  for (const std::string& text : world->all_gather(own)) {
-    std::istringstream numbers(text);
-    for (std::int64_t item = 0; numbers >> item;) items.insert(item);
-  }
-  EXPECT_EQ(items.size(), 500U);
-  EXPECT_EQ(std::set<std::int64_t>(items.begin(), items.end()).size(), 500U);
-}
-
 TEST(World, ABarrierThatOneRankJoinsTooLateTimesOut) {
   if (world->size() == 1) GTEST_SKIP() << "one rank is never late";
   if (world->rank() == 0) {
@@ -109,9 +82,4 @@ TEST(World, ABarrierThatOneRankJoinsTooLateTimesOut) {
 }  // namespace
 }  // namespace cskd::runtime
 
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  cskd::runtime::World the_world(&argc, &argv);
-  cskd::runtime::world = &the_world;
-  return RUN_ALL_TESTS();
-}
+int main(int argc, char** argv) { return cskd::runtime::run_tests_in_world(argc, argv); }

@@ -9,7 +9,6 @@ import pandas
 import pytest
 from cskd_program import mpirun, run
 
-import conftest
 
 
 def damage(shards, names):

@@ -8,7 +8,7 @@ import signal
 import subprocess
 import time
 
-import conftest
+import small_run
 import pandas
 import pytest
 from cskd_program import CSKD, environment, mpirun, run
@@ -62,7 +62,7 @@ def judged(corpus, weights, tmp_path_factory):
     """As `cached`, with validation pictures."""
     folder = tmp_path_factory.mktemp("judged")
     path = folder / "config.toml"
-    path.write_text(conftest.configuration(corpus, weights, folder / "run"))
+    path.write_text(small_run.configuration(corpus, weights, folder / "run"))
     with_validation(path)
     for stage in ("shard", "cache"):
         process = mpirun(2, stage, path)

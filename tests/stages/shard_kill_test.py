@@ -9,7 +9,7 @@ import subprocess
 import time
 
 import pytest
-from conftest import configuration
+from small_run import configuration
 from cskd_program import CSKD, environment, mpirun, run
 from packing_runs import contents, folder_config, photo, save_photos
 

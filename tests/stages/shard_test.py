@@ -10,7 +10,7 @@ import tarfile
 import h5py
 import numpy
 import pytest
-from conftest import configuration
+from small_run import configuration
 from cskd_program import errors, mpirun, run
 from packing_runs import contents, samples, shard_files
 from PIL import Image, ImageOps

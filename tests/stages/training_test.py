@@ -17,7 +17,7 @@ from safetensors.torch import load_file
 from stage_runs import copied, digest, result
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-import conftest
+import small_run
 
 MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 
@@ -77,7 +77,7 @@ def test_caches_are_the_same_on_any_number_of_ranks_and_after_a_kill(cached, con
 
 def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
     other = tmp_path / "other.safetensors"
-    conftest.random_tower(other, seed=2)
+    small_run.random_tower(other, seed=2)
     path, folder = copied(cached, config, "other", weights=other)
     before = {file.name: digest(file) for file in (folder / "cache" / "ViT-demo-16").glob("*.h5")}
     (folder / "cache" / "ViT-demo-16" / "complete.json").unlink()

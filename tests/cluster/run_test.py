@@ -1,0 +1,95 @@
+"""A run on two hosts: the same bits as on one, stops that reach all, and starts that are refused."""
+
+import shutil
+import signal
+import time
+
+import cskd_program
+import stage_runs
+from cluster_run import CSKD, ELASTIC, ENDLESS, SRUN, Ended, Run, kill
+from slurm_box import wait_for
+
+SLOW_CACHE = ["--set", "cache.views=8", "--set", "cache.batch=8", "--set", "packing.max_samples=8"]
+
+
+def test_a_whole_run_on_two_hosts_equals_one_on_one_host(box, material, shared_path):
+    there, here = Run(material, shared_path, "there"), Run(material, shared_path, "here")
+    on_two = box.run(*SRUN, CSKD, "run", there.path, *ELASTIC)
+    assert on_two.returncode == 0, on_two.stderr
+    on_one = cskd_program.mpirun(2, "run", here.path, *ELASTIC)
+    assert on_one.returncode == 0, on_one.stderr
+    files = [str(path.relative_to(here.folder)) for pattern in ("shards/*.h5", "cache/*/*.h5", "*/model.safetensors", "evaluate/predictions.csv")
+             for path in sorted(here.folder.glob(pattern))]
+    assert len(files) > 20
+    assert [stage_runs.digest(there.folder / name) for name in files] == [stage_runs.digest(here.folder / name) for name in files]
+
+
+def test_a_signal_to_one_rank_stops_packing_and_caching_everywhere(box, material, shared_path):
+    run = Run(material, shared_path)
+    assert box.run(*SRUN, CSKD, "shard", run.path, *SLOW_CACHE).returncode == 0
+    caches = lambda: len(list(run.folder.glob("cache/*/*.h5")))
+    ended = Ended(box, [*SRUN, CSKD, "cache", run.path, *SLOW_CACHE], lambda: caches() > 1, lambda: kill(1, signal.SIGUSR1))
+    assert ended.code == 75, ended.errors
+    done = caches()
+    assert done < len(list(run.folder.glob("shards/*.h5"))) - 2
+    assert box.run(*SRUN, CSKD, "cache", run.path, *SLOW_CACHE).returncode == 0
+    assert caches() > done
+
+
+def test_a_stopped_training_goes_on_bit_for_bit(box, material, shared_path):
+    run, whole = Run(material, shared_path), Run(material, shared_path, "whole")
+    slower = [*ELASTIC, "--set", "align.training.steps=24", "--set", "align.training.global_batch=32"]
+    for stage in ("shard", "cache"):
+        assert box.run(*SRUN, CSKD, stage, run.path).returncode == 0
+    shutil.copytree(run.folder, whole.folder)
+    assert cskd_program.mpirun(2, "align", whole.path, *slower).returncode == 0
+    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *slower], run.is_training, lambda: kill(1, signal.SIGUSR1))
+    assert ended.code == 75, ended.errors
+    assert run.status()["state"] == "stopped"
+    assert box.run(*SRUN, CSKD, "align", run.path, *slower).returncode == 0
+    assert stage_runs.digest(run.folder / "align/model.safetensors") == stage_runs.digest(whole.folder / "align/model.safetensors")
+    assert run.status()["goodput"]["starts"] == 2 and run.status()["goodput"]["lost_steps"] == 0
+
+
+def test_silent_singletons_are_refused(box, material, shared_path):
+    run = Run(material, shared_path)
+    process = box.run("srun", "--mpi=none", "-N2", "-n2", CSKD, "shard", run.path)
+    assert process.returncode == 2
+    assert "start with 'srun --mpi=pmix cskd ...'" in process.stderr
+    assert not run.folder.exists()
+
+
+def test_a_run_folder_that_is_not_shared_is_refused(box, material, shared_path):
+    run = Run(material, shared_path)
+    process = box.run(*SRUN, CSKD, "shard", run.path, "--set", "run.folder=/tmp/cskd-not-shared")
+    assert process.returncode == 2, process.stderr
+    assert "/tmp/cskd-not-shared/logs is another folder on n2 than on n1, or is not there" in process.stderr
+    for host in ("n1", "n2"):
+        box.on(host, "rm", "-rf", "/tmp/cskd-not-shared")
+
+
+def test_hosts_with_different_configurations_are_refused(box, material, shared_path):
+    run = Run(material, shared_path)
+    script = shared_path / "rank.sh"
+    script.write_text(f"#!/bin/sh\nexec {CSKD} shard {run.path} --set run.seed=$((1 + SLURM_PROCID))\n")
+    script.chmod(0o755)
+    process = box.run(*SRUN, script)
+    assert process.returncode == 2, process.stderr
+    assert "run.seed" in process.stderr and "rank 1" in process.stderr
+
+
+def test_a_stopped_process_is_no_loss_within_the_limit(box, material, shared_path):
+    run = Run(material, shared_path)
+    for stage in ("shard", "cache"):
+        assert box.run(*SRUN, CSKD, stage, run.path).returncode == 0
+
+    def pause() -> None:
+        kill(1, signal.SIGSTOP)
+        time.sleep(5)
+        step = run.status()["step"]
+        kill(1, signal.SIGCONT)
+        wait_for(lambda: run.is_training("align", step + 3))
+        kill(0, signal.SIGUSR1)
+
+    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, pause)
+    assert ended.code == 75, ended.errors
