@@ -63,15 +63,15 @@ keep() { # FOLDER HOSTS: never returns
 
 # ---- hosts -----------------------------------------------------------------------------------------------------------------
 
-pid_of() { # HOST: of its PID 1; none while it is switched off
+pid_of() { # HOST: of its PID 1
   local pid
-  pid=$(cat "$box/hosts/$1/pid" 2>/dev/null) || return 1
-  [[ -e /proc/$pid/ns/pid ]] && printf '%s' "$pid"
+  pid=$(cat "$box/hosts/$1/pid" 2>/dev/null) || fail "$1 is switched off; box.sh restore switches it on"
+  printf '%s' "$pid"
 }
 
 in_host() { # HOST COMMAND...
   local pid
-  pid=$(pid_of "$1") || fail "$1 is switched off: box.sh restore FOLDER $1"
+  pid=$(pid_of "$1")
   nsenter --target "$pid" --mount --net --uts --ipc --pid -- "${@:2}"
 }
 
@@ -100,6 +100,79 @@ boot() { # HOST: in its namespaces
   ip address add "10.231.0.$((10 + $(number_of "$1")))/24" dev eth0
   ip link set eth0 up
   slurmd -f "$box/slurm.conf"
+}
+
+# ---- faults ----------------------------------------------------------------------------------------------------------------
+
+# The state of a bridge's port; carrier and addresses stay, so that neither side is told of anything.
+forwarding=3 disabled=0
+
+cut() { # HOST
+  pid_of "$1" >/dev/null
+  bridge link set dev "$1" state "$disabled"
+  printf 'cut\n' >"$box/hosts/$1/cut"
+}
+
+slow() { # HOST DELAY LOSS
+  local host=$1
+  pid_of "$host" >/dev/null
+  end_slow "$host"
+  ip link add "slow-$host" mtu "$mtu" type bridge stp_state 0 forward_delay 0
+  setsid /usr/bin/python3 "$box/slow_link.py" "near-$host" "far-$host" "$2" "$3" </dev/null >>"$box/log/slow_link" 2>&1 &
+  printf '%s\n' "$!" >"$box/hosts/$host/slow.pid"
+  until ip link show dev "near-$host" && ip link show dev "far-$host"; do
+    kill -0 "$!" || fail "$(tail -n 1 "$box/log/slow_link")"
+    sleep 0.02
+  done >/dev/null 2>&1
+  ip link set "near-$host" mtu "$mtu" master "slow-$host" up
+  ip link set "far-$host" mtu "$mtu" master switch up
+  ip link set "slow-$host" up
+  ip link set "$host" master "slow-$host"
+  printf 'slow (%s, %s)\n' "$2" "$3" >"$box/hosts/$host/slow"
+  if [[ -e $box/hosts/$host/cut ]]; then cut "$host"; fi
+}
+
+end_slow() { # HOST
+  local host=$1
+  if [[ ! -e $box/hosts/$host/slow.pid ]]; then return 0; fi
+  if ip link show dev "$host" >/dev/null 2>&1; then ip link set "$host" master switch; fi
+  kill -KILL "$(<"$box/hosts/$host/slow.pid")" 2>/dev/null || true
+  ip link delete "slow-$host" 2>/dev/null || true
+  rm -f "$box/hosts/$host/slow.pid" "$box/hosts/$host/slow"
+}
+
+mend() { # HOST
+  pid_of "$1" >/dev/null
+  end_slow "$1"
+  rm -f "$box/hosts/$1/cut"
+  bridge link set dev "$1" state "$forwarding"
+}
+
+crash() { # HOST
+  # In a PID namespace, -1 is every process but its PID 1 and the caller.
+  # shellcheck disable=SC2016
+  in_host "$1" bash -c 'kill -KILL -1'
+}
+
+switch_off() { # HOST
+  local host=$1 pid
+  pid=$(pid_of "$host")
+  cut "$host" # or the kernel would close the connections of those it kills
+  kill -KILL "$pid"
+  while [[ -e /proc/$pid ]]; do sleep 0.01; done
+  end_slow "$host"
+  ip link delete "$host" 2>/dev/null || true # goes with the host's network, but not at once
+  rm -f "$box/hosts/$host/cut" "$box/hosts/$host/pid" "$box/hosts/$host/slurmd.pid"
+}
+
+restore() { # HOST
+  local host=$1
+  if [[ ! -e $box/hosts/$host/pid ]]; then
+    start_host "$host"
+    return
+  fi
+  mend "$host"
+  in_host "$host" slurmd -f "$box/slurm.conf" # ends one that runs; job steps go on
 }
 
 "$@"
