@@ -21,7 +21,7 @@ reap() {
   done
 }
 
-private_mounts() { # NAME: /tmp outlives a host that is switched off, /dev/shm does not
+private_mounts() { # NAME
   mount --bind "$box/hosts/$1/tmp" /tmp
   mount -t tmpfs -o mode=1777 tmpfs /dev/shm
 }
@@ -75,8 +75,9 @@ in_host() { # HOST COMMAND...
   nsenter --target "$pid" --mount --net --uts --ipc --pid -- "${@:2}"
 }
 
-start_host() { # HOST
+start_host() { # HOST: like one without a disk, it begins with nothing on it
   local host=$1 number keeper pid
+  find "$box/hosts/$host" -mindepth 2 -delete
   number=$(number_of "$host")
   setsid unshare --fork --pid --kill-child --mount --net --uts --ipc --mount-proc -- bash "$box/inside.sh" reap \
     </dev/null >/dev/null 2>&1 &
