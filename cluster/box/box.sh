@@ -25,6 +25,7 @@ options of up and with:
   --cpus N            CPUs that Slurm sees on each host (default 1)
   --gpus N            GPUs that Slurm sees on each host; for scheduling only, nothing computes on them (default 0)
   --node-timeout S    a host that is silent for S seconds is down, and its jobs are requeued (default 10)
+  --patience S        how long to wait for all hosts to be idle (default 60)
   --grace S           seconds from signal to SIGKILL for a job that makes room for one of partition `urgent` (default 30)
 
 FOLDER holds configuration, logs and the hosts' /tmp. Exit: 0 done, 1 failure, 2 wrong usage; run, on and with: the command's
@@ -42,7 +43,6 @@ wrong_usage() { die 2 "$1" 'box.sh --help lists what there is'; }
 
 here=$(cd -- "$(dirname -- "${BASH_SOURCE[0]}")" && pwd -P)
 PATH=$PATH:/usr/sbin:/sbin # where a root without a login shell does not look
-wait_seconds=60
 
 # shellcheck source=cluster/box/keeper.sh
 source "$here/keeper.sh"
@@ -73,23 +73,18 @@ check_machine() {
 # ---- up and down ----------------------------------------------------------------------------------------------------------
 
 bring_up() { # FOLDER
-  local folder=$1 began=$SECONDS keeper idle=''
-  start_keeper "$folder" "$hosts"
-  keeper=$!
-  disown "$keeper" # or bash would tell of its end
+  local folder=$1 began=$SECONDS idle=''
   while [[ ! -e $folder/started ]]; do
-    if [[ -z $(started_at "$keeper") ]]; then give_up "$folder" "the box in $folder did not start"; fi
-    if ((SECONDS - began > wait_seconds)); then
-      give_up "$folder" "the box in $folder was not ready after $wait_seconds s"
-    fi
+    if [[ -z $(keeper_of "$folder") ]]; then give_up "$folder" "the box in $folder did not start"; fi
+    if ((SECONDS - began > patience)); then give_up "$folder" "the box in $folder was not ready after $patience s"; fi
     sleep 0.05
   done
   enter_box "$folder"
   until idle=$(client sinfo -h -p main -t idle -o %D 2>/dev/null) && [[ $idle == "$hosts" ]]; do
     if [[ -z $(keeper_of "$folder") ]]; then give_up "$folder" "the box in $folder has ended"; fi
-    if ((SECONDS - began > wait_seconds)); then
+    if ((SECONDS - began > patience)); then
       client sinfo -h -p main -N -o '%N is %T: %E' >&2 || true
-      give_up "$folder" "not all of the $hosts hosts were idle after $wait_seconds s"
+      give_up "$folder" "not all of the $hosts hosts were idle after $patience s"
     fi
     sleep 0.1
   done
@@ -103,16 +98,22 @@ give_up() { # FOLDER WHAT
 
 up() {
   if (($# < 1)); then wrong_usage 'up: which folder?'; fi
-  local folder
+  local folder lock
   folder=$(realpath -m -- "$1")
   parse_options "${@:2}"
   if ((${#rest[@]})); then wrong_usage "up: unknown argument '${rest[0]}'"; fi
   check_machine
+  mkdir -p -- "$(dirname -- "$folder")"
+  exec {lock}<"$(dirname -- "$folder")"
+  flock -w 60 "$lock" || die 1 "another box.sh has been preparing a box beside $folder for a minute"
   prepare_folder "$folder" "$hosts"
   write_slurm_conf "$folder"
-  # shellcheck disable=SC2064  # the folder of now
-  trap "take_down '${folder//\'/\'\\\'\'}'; exit 130" INT TERM HUP
+  trap 'take_down "$folder"; exit 130' INT
+  trap 'take_down "$folder"; exit 143' TERM HUP
+  start_keeper "$folder" "$hosts"
+  exec {lock}<&-
   bring_up "$folder"
+  trap - INT TERM HUP
   printf 'a box of %d hosts in %s\n' "$hosts" "$folder"
 }
 
@@ -146,8 +147,9 @@ with() {
   prepare_folder "$folder" "$hosts"
   write_slurm_conf "$folder"
   tie=true
+  start_keeper "$folder" "$hosts"
   bring_up "$folder"
-  run_command 1 "${rest[@]}" {alive}>&-
+  run_command 1 "$folder" "${rest[@]}" {alive}>&-
 }
 
 # ---- commands in the box --------------------------------------------------------------------------------------------------
@@ -157,7 +159,7 @@ run() {
   local folder
   folder=$(folder_of "$1")
   enter_box "$folder"
-  run_command 1 "${@:2}"
+  run_command 1 "$folder" "${@:2}"
 }
 
 on() {
@@ -167,8 +169,8 @@ on() {
   check_host "$folder" "$2"
   enter_box "$folder"
   pid=$(cat "$folder/hosts/$2/pid" 2>/dev/null) || die 1 "$2 is switched off" "box.sh restore $1 $2"
-  enter+=(setpriv --pdeathsig KILL nsenter --target "$pid" --mount --net --uts --ipc --pid --)
-  run_command 2 "${@:3}"
+  enter+=(setpriv --pdeathsig KILL nsenter --target "$pid" --root --mount --net --uts --ipc --pid --)
+  run_command 2 "$folder" "${@:3}"
 }
 
 # ---- faults ---------------------------------------------------------------------------------------------------------------
@@ -183,7 +185,8 @@ fault() { # ACTION FOLDER HOST ARGUMENTS...
     slow)
       if (($# < 4 || $# > 5)); then wrong_usage "slow: which delay, for instance 20ms?"; fi
       if [[ ! $4 =~ ^[0-9]+(\.[0-9]+)?(us|ms|s)$ ]]; then wrong_usage "slow: '$4' is no delay such as 20ms, 500us or 1s"; fi
-      if [[ ! ${5:-0%} =~ ^([0-9]+(\.[0-9]+)?)%$ ]]; then wrong_usage "slow: '$5' is no loss such as 1%"; fi
+      if [[ ! ${5:-0%} =~ ^([0-9]+(\.[0-9]+)?)%$ ]]; then wrong_usage "slow: '${5:-}' is no loss such as 1%"; fi
+      if ! awk "BEGIN {exit ${BASH_REMATCH[1]} > 100}"; then wrong_usage "slow: a loss of $5 is more than all"; fi
       inside slow "$3" "$4" "${5:-0%}"
       ;;
     *)
@@ -201,10 +204,10 @@ restore() { # FOLDER HOST
   until reported=$(client scontrol show node "$2" 2>/dev/null | sed -n 's/.*SlurmdStartTime=//p') &&
     reported=$(date +%s -d "${reported:-@0}" 2>/dev/null) && ((reported >= reported_after)) &&
     [[ $(client sinfo -h -p main -n "$2" -o %t 2>/dev/null) =~ ^(idle|mix|alloc|comp|plnd)$ ]]; do
-    if ((SECONDS - began > wait_seconds)); then
+    if ((SECONDS - began > patience)); then
       client sinfo -h -p main -N -o '%N is %T: %E' >&2 || true
       show_logs "$1" 10 >&2
-      die 1 "Slurm does not have $2 back after $wait_seconds s, see above" "the logs are in $1/log"
+      die 1 "Slurm does not have $2 back after $patience s, see above" "the logs are in $1/log"
     fi
     sleep 0.1
   done

@@ -1,8 +1,7 @@
 # shellcheck shell=bash
 # A command of the user's in a box: its environment, its signals, its end. Sourced by box.sh after keeper.sh.
 
-command_environment=(
-  SLURM_CONF=/run/box/slurm.conf
+command_defaults=( # what the caller has set stays
   OMPI_ALLOW_RUN_AS_ROOT=1 OMPI_ALLOW_RUN_AS_ROOT_CONFIRM=1 # all is root in a box
   OMPI_MCA_hwloc_base_binding_policy=none                   # mpirun would bind the first rank of each host to the same core
   OMPI_MCA_mpi_yield_when_idle=1                            # the hosts share the machine's cores
@@ -14,10 +13,13 @@ was_signal=false # a signal has interrupted our waiting
 
 # Runs COMMAND where `enter` leads, DEPTH processes that fork below ours, and returns its status. A signal to this script goes
 # to the command; when this script is killed, so is the command.
-run_command() { # DEPTH COMMAND...
-  local status signal
+run_command() { # DEPTH FOLDER COMMAND...
+  local status signal setting environment=("CSKD_BOX=$2" SLURM_CONF=/run/box/slurm.conf)
   command_depth=$1
-  shift
+  shift 2
+  for setting in "${command_defaults[@]}"; do
+    if [[ ! -v ${setting%%=*} ]]; then environment+=("$setting"); fi
+  done
   case $PWD/ in
     /tmp/?* | /dev/shm/?* | /run/?*)
       die 2 "the box has no $PWD, since its /tmp, /run and /dev/shm are its own" "start the command from another folder"
@@ -31,7 +33,7 @@ run_command() { # DEPTH COMMAND...
   # Bash gives a process in the background no input, and lets it ignore the keyboard's signals. TMPDIR would name a folder
   # that the hosts do not have.
   setpriv --pdeathsig KILL "${enter[@]:?}" setpriv --pdeathsig KILL \
-    env --default-signal=INT,QUIT --chdir="$PWD" -u TMPDIR -u TMP -u TEMP "${command_environment[@]}" "$@" <&0 &
+    env --default-signal=INT,QUIT --chdir="$PWD" -u TMPDIR -u TMP -u TEMP "${environment[@]}" "$@" <&0 &
   command_pid=$!
   while :; do
     was_signal=false status=0

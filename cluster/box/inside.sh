@@ -7,7 +7,7 @@ box=/run/box
 mtu=9000 # of a cluster's usual network
 
 fail() {
-  printf '%s\n' "$*" >&2
+  printf 'box.sh: %s\n' "$*" >&2
   exit 1
 }
 
@@ -72,7 +72,7 @@ pid_of() { # HOST: of its PID 1
 in_host() { # HOST COMMAND...
   local pid
   pid=$(pid_of "$1")
-  nsenter --target "$pid" --mount --net --uts --ipc --pid -- "${@:2}"
+  nsenter --target "$pid" --root --mount --net --uts --ipc --pid -- "${@:2}"
 }
 
 start_host() { # HOST: like one without a disk, it begins with nothing on it
@@ -122,7 +122,7 @@ slow() { # HOST DELAY LOSS
   setsid /usr/bin/python3 "$box/slow_link.py" "near-$host" "far-$host" "$2" "$3" </dev/null >>"$box/log/slow_link" 2>&1 &
   printf '%s\n' "$!" >"$box/hosts/$host/slow.pid"
   until ip link show dev "near-$host" && ip link show dev "far-$host"; do
-    kill -0 "$!" || fail "$(tail -n 1 "$box/log/slow_link")"
+    kill -0 "$!" 2>/dev/null || fail "$(tail -n 1 "$box/log/slow_link")"
     sleep 0.02
   done >/dev/null 2>&1
   ip link set "near-$host" mtu "$mtu" master "slow-$host" up

@@ -29,7 +29,7 @@ child_of() { # PID: its first child, waiting up to a second for it
   [[ -n $child ]] && printf '%s' "${child%% *}"
 }
 
-start_keeper() { # FOLDER HOSTS: its job is then $!; with tie=true it ends with this script
+start_keeper() { # FOLDER HOSTS: keeper is then its PID; with tie=true it ends with this script
   local folder=$1 hosts=$2 prefix=()
   if ${tie:-false}; then prefix=(setpriv --pdeathsig KILL); fi
   (
@@ -42,6 +42,9 @@ start_keeper() { # FOLDER HOSTS: its job is then $!; with tie=true it ends with 
       exec unshare --fork --pid --kill-child --mount --net --uts --ipc --mount-proc -- bash "$1/inside.sh" keep "$1" "$2"
     ' keeper "$folder" "$hosts" </dev/null >"$folder/log/box" 2>&1
   ) &
+  keeper=$!
+  disown "$keeper" # or bash would tell of its end
+  until [[ -s $folder/keeper.pid || -z $(started_at "$keeper") ]]; do sleep 0.01; done
 }
 
 close_descriptors() { # whoever waits for the end of our output, or for a lock of ours, must not wait for the box
@@ -69,7 +72,7 @@ enter_box() { # FOLDER
   local keeper first
   keeper=$(keeper_of "$1") || die 1 "the box in $1 is not running" "box.sh up $1"
   first=$(child_of "$keeper") || die 1 "the box in $1 has just ended"
-  enter=(nsenter --target "$first" --mount --net --uts --ipc --pid --)
+  enter=(nsenter --target "$first" --root --mount --net --uts --ipc --pid --)
 }
 
 inside() { timeout 60 "${enter[@]}" bash /run/box/inside.sh "$@"; } # FUNCTION ARGUMENTS...

@@ -1,14 +1,15 @@
 # shellcheck shell=bash
 # What is asked of a box, and the slurm.conf that follows from it. Sourced by box.sh.
 
-hosts=2 cpus=1 gpus=0 node_timeout=10 grace=30
+# shellcheck disable=SC2034  # box.sh waits with patience
+hosts=2 cpus=1 gpus=0 node_timeout=10 patience=60 grace=30
 rest=()
 
 parse_options() { # WORDS...: what is left goes to rest
   local name
   while (($#)); do
     case $1 in
-      --hosts | --cpus | --gpus | --node-timeout | --grace)
+      --hosts | --cpus | --gpus | --node-timeout | --patience | --grace)
         if (($# < 2)); then wrong_usage "$1 lacks its number"; fi
         if [[ ! $2 =~ ^[0-9]{1,5}$ ]]; then wrong_usage "$1: '$2' is no number"; fi
         name=${1#--}

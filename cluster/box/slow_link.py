@@ -28,8 +28,11 @@ def seconds(text: str) -> float:
 
 
 def open_tap(name: str) -> int:
-    tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
-    fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    try:
+        tap = os.open("/dev/net/tun", os.O_RDWR | os.O_NONBLOCK)
+        fcntl.ioctl(tap, TUNSETIFF, struct.pack("16sH22x", name.encode(), IFF_TAP | IFF_NO_PI))
+    except OSError as error:
+        sys.exit(f"a slow link needs TAP interfaces (modprobe tun): {error}")
     return tap
 
 
