@@ -32,6 +32,8 @@ parse_options() { # WORDS...: what is left goes to rest
 
 write_slurm_conf() { # FOLDER
   local folder=$1 memory gres='' of_nodes='' number
+  # None of these is used; but slurmd looks for them when it starts, and for version 2 wants systemd as well.
+  printf 'CgroupPlugin=cgroup/v1\n' >"$folder/cgroup.conf"
   memory=$(awk '/^MemTotal:/ {print int($2 / 1024)}' /proc/meminfo)
   if ((gpus)); then
     gres='GresTypes=gpu\n'
