@@ -58,7 +58,9 @@ check_machine() {
   if ((EUID)); then die 1 "this needs root, for network and mount namespaces" "sudo box.sh ..."; fi
   for entry in slurmctld:slurmctld slurmd:slurmd sinfo:slurm-client munged:munge ip:iproute2 bridge:iproute2 \
     nsenter:util-linux mount:mount hostname:hostname /usr/bin/python3:python3; do
-    if ! command -v "${entry%:*}" >/dev/null; then missing+=("${entry#*:}"); fi
+    if ! command -v "${entry%:*}" >/dev/null && [[ " ${missing[*]-} " != *" ${entry#*:} "* ]]; then
+      missing+=("${entry#*:}")
+    fi
   done
   if ((${#missing[@]})); then
     die 1 "Debian packages are missing: ${missing[*]}" \
