@@ -10,7 +10,8 @@ usage: launch/setup.sh [--tests] [--preset NAME] [--no-packages] [--help]
 Installs the Debian packages of launch/packages.txt, puts LibTorch into .venv, and builds cskd into build/<preset>.
 Run it again at any time: it does only what is missing, and goes on where a killed run stopped.
 
-  --tests         also what the tests need: tests/packages.txt, tests/requirements.txt and the test programs
+  --tests         also what the tests need: tests/packages.txt, cluster/box/packages.txt, tests/requirements.txt and the test
+                  programs
   --preset NAME   release (default), debug, asan or tsan
   --no-packages   leave the Debian packages alone, here and in later runs: compiler and libraries are yours to provide
   --help          this text
@@ -74,7 +75,7 @@ lock() {
 
 packages() { # names listed in the package files
   local files=("$root/launch/packages.txt")
-  if $with_tests; then files+=("$root/tests/packages.txt"); fi
+  if $with_tests; then files+=("$root/tests/packages.txt" "$root/cluster/box/packages.txt"); fi
   sed -e 's/#.*//' -e 's/[[:space:]]//g' -e '/^$/d' "${files[@]}"
 }
 

@@ -111,6 +111,7 @@ while IFS='=' read -r name value; do
   esac
 done < <(env)
 
+mount --bind "$system" "$system" # a root that is no mount point cannot have mount namespaces, which cluster/box needs
 mount -t proc proc "$system/proc"
 mount --rbind /sys "$system/sys"
 mount --rbind /dev "$system/dev"

@@ -78,7 +78,8 @@ class Checkout:
 
     def create(self) -> None:
         for part in ("launch/setup.sh", "launch/setup_steps.sh", "launch/quickstart.sh", "launch/packages.txt", "launch/requirements.txt",
-                     "launch/repair_packages.py", "tests/packages.txt", "tests/run.sh", "CMakePresets.json"):
+                     "launch/repair_packages.py", "tests/packages.txt", "cluster/box/packages.txt", "tests/run.sh",
+                     "CMakePresets.json"):
             (self.root / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(SOURCE / part, self.root / part)
         (self.root / "tests/requirements.txt").write_text("only-for-tests==1.0\n")
