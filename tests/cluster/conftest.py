@@ -4,6 +4,7 @@ import shutil
 import tempfile
 from pathlib import Path
 
+import cluster_run
 import cskd_program
 import pytest
 import small_run
@@ -50,6 +51,16 @@ def material():
     small_run.random_tower(folder / "tower.safetensors", seed=1)
     yield folder
     shutil.rmtree(folder)
+
+
+@pytest.fixture(scope="session")
+def cached(box, material):
+    """A run folder whose shards and features were made on two hosts; copy it before use."""
+    run = cluster_run.Run(material, material, "cached")
+    for stage in ("shard", "cache"):
+        process = box.run(*cluster_run.SRUN, cluster_run.CSKD, stage, run.path)
+        assert process.returncode == 0, process.stderr
+    return run.folder
 
 
 @pytest.fixture
