@@ -4,7 +4,7 @@
 : "${cskd_home:?}" "${job_file:?}" "${job_name:?}" "${log:?}" "${command:?}" "${config:?}" "${run:?}" "${launcher:?}" "${mpi:?}"
 : "${nodes:?}" "${spare:?}" "${min_nodes:?}" "${ranks_per_node:?}" "${cpus_per_rank:?}" "${gpus:?}" "${gpu_request:?}"
 : "${micro_batches:?}" "${power_of_two:?}" "${with_doctor:?}" "${max_stops:?}" "${max_failures:?}"
-: "${cskd[0]:?}" "${set_arguments=}"
+: "${cskd[0]:?}" "${set_arguments[*]-}"
 
 # shellcheck source=cluster/slurm/launcher.sh
 source "$cskd_home/cluster/slurm/launcher.sh"
@@ -17,6 +17,7 @@ history_file=${log%.log}.history
 export CSKD_RANK_0_FILE=${log%.log}.rank-0
 launcher_pid=
 attempt=0
+unreachable='' # hosts that the last start was found to have lost
 stop_asked=false # SIGUSR1: a checkpoint, and to the queue again
 ending=false     # SIGTERM: Slurm ends the job (scancel, preemption, another requeue) and has told the ranks
 guard_pids=()
@@ -161,8 +162,12 @@ run_ranks() { # RANKS RANKS-PER-HOST HOST... -- COMMAND...
 
 # Chooses among the hosts of the job; sets hosts and shape, or queues the job again.
 choose_hosts() {
-  local all host good=() bad=()
+  local all host lost=$unreachable good=() bad=()
   mapfile -t all < <(hosts_of_job)
+  # Those that were just found to be lost are asked again at the next start.
+  for host in "${!all[@]}"; do
+    if [[ " $lost " == *" ${all[host]} "* ]]; then unset 'all[host]'; fi
+  done
   mapfile -t all < <(hosts_that_answer $((attempt ? ${#all[@]} : nodes + spare)) "${all[@]}")
   for host in "${all[@]}"; do
     if ((${blame[$host]:-0} >= 2)); then bad+=("$host"); else good+=("$host"); fi
@@ -187,6 +192,7 @@ start_guards() {
     srun --job-name=cskd-guard --overlap --nodes=1 --ntasks=1 --nodelist="$host" --mpi=none --cpus-per-task=1 --gres=none \
       --input=none --quiet "$cskd_home/cluster/slurm/guard.sh" "$SLURM_JOB_ID" "$SLURMD_NODENAME" "$log" >/dev/null 2>&1 &
     guard_pids+=($!)
+    disown
   done
 }
 
@@ -199,7 +205,7 @@ banner() {
     exit 1
   }
   printf '\n==== %s, job %s, start %d, %(%F %T %Z)T ====\n' "$job_name" "$SLURM_JOB_ID" $((${SLURM_RESTART_COUNT:-0} + 1)) -1
-  printf '  %-10s%s\n' hosts "$SLURM_JOB_NODELIST, script on $SLURMD_NODENAME" program "$version, ${cskd[*]}" \
+  printf '  %-15s%s\n' hosts "$SLURM_JOB_NODELIST, script on $SLURMD_NODENAME" program "$version, ${cskd[*]}" \
     configuration "$config" 'run folder' "$run" until "${SLURM_JOB_END_TIME:+$(date -d "@$SLURM_JOB_END_TIME" '+%F %T')}" \
     before "$stops stops, $total_failures failures"
 }
@@ -225,7 +231,7 @@ job_main() {
     run_ranks $((shape[0] * shape[1])) "${shape[1]}" "${hosts[@]}" -- "${cskd[@]}" doctor "$config" "${set_arguments[@]}"
     if $ending; then leave 75 "ended during the examination"; fi
     if $stop_asked; then after_stop; fi
-    if ((code)); then leave "$code" "no-go: the examination found something wrong (above); submit with --no-doctor to start all the same"; fi
+    if ((code)); then leave "$code" "no-go: cskd doctor found something wrong, see above; submit with --no-doctor to start all the same"; fi
   fi
   best_progress=$(progress)
   while :; do
@@ -243,7 +249,7 @@ job_main() {
 
     total_failures=$((total_failures + 1))
     if made_progress; then failures=1; else failures=$((failures + 1)); fi
-    say "the run failed with exit code $code${unreachable:+, lost:$unreachable} (failure $failures without progress)"
+    say "the run failed with exit code $code${unreachable:+, lost:$unreachable}$( ((failures == 1)) || echo "; $failures failures in turn without progress")"
     if ((failures > max_failures)); then
       leave "$code" "$failures failures in turn without getting anywhere, more than --max-failures $max_failures: see the first of them"
     fi

@@ -18,10 +18,10 @@ sbatch_option() { # NAME VALUE: a line, unless the value is empty
 }
 
 # Slurm reads quotes and % in the lines of a script.
-sbatch_path() { # PATH
+sbatch_path() { # PATH ENDING
   local path=${1//%/%%}
   path=${path//\\/\\\\}
-  printf '"%s"' "${path//\"/\\\"}"
+  printf '"%s%s"' "${path//\"/\\\"}" "$2"
 }
 
 # Prints the script that runs STAGE; its settings are in job[...].
@@ -39,7 +39,7 @@ job_script() {
   if ((job[gpus])); then printf '#SBATCH %s\n' "${site[gpu_request]//'{}'/${job[gpus]}}"; fi
   sbatch_option mem "${site[memory]}"
   printf '# Queued again after the loss of a host or a preemption, with one log for all starts.\n#SBATCH --requeue\n#SBATCH --open-mode=append\n'
-  sbatch_option output "$(sbatch_path "${job[log]}-%j.log")"
+  sbatch_option output "$(sbatch_path "${job[log]}" -%j.log)"
   printf '# Before the end of the job this script, and no one else, gets SIGUSR1: it asks the ranks for a checkpoint.\n'
   printf '#SBATCH --signal=B:USR1@%s\n' "${site[signal_before]}"
   if ((job[nodes] + job[spare] > 1)); then
