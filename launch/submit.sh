@@ -245,7 +245,7 @@ plan_job() { # STAGE
 refuse_second_submission() {
   local list
   if [[ ! -s $folder/jobs ]]; then return; fi
-  list=$(timeout 20 squeue --noheader --jobs="$(paste -sd, "$folder/jobs")" --format='%i (%T)' 2>/dev/null) || return 0
+  list=$(timeout 20 squeue --noheader --jobs="$(paste -sd, "$folder/jobs")" --format='%i (%T)' 2>/dev/null | grep -v COMPLETING) || return 0
   if [[ -n $list ]]; then
     refuse "this run is with Slurm already: job $(paste -sd' ' <<<"$list")" "only one job at a time works in a run folder; to end them: scancel $(cut -d' ' -f1 <<<"$list" | paste -sd' ')"
   fi

@@ -4,7 +4,8 @@
 #
 # Not here, on purpose: what cskd sets itself (threads, OMPI_MCA_mpi_yield_when_idle under srun); TORCH_NCCL_*, which belong
 # to PyTorch's process groups (cskd calls NCCL directly and has time-outs of its own); NCCL's tuning (NCCL_ALGO, NCCL_PROTO,
-# NCCL_IB_TIMEOUT, ...), which its manual wants to be left alone unless a fault was found.
+# NCCL_IB_TIMEOUT, ...), which its manual wants to be left alone unless a fault was found; Open MPI's
+# OMPI_MCA_odls_base_sigkill_timeout, for which mpirun would sleep at every end with exit code 75.
 
 # Numbers in logs and files have a point, and names of files are UTF-8, whatever the login shell was set to.
 export LC_ALL=C.UTF-8
@@ -30,9 +31,6 @@ if [[ -n ${CSKD_INFINIBAND:-} ]]; then
   # Hosts may also have adapters of a storage network.
   export NCCL_IB_HCA=$CSKD_INFINIBAND
 fi
-
-# mpirun kills ranks 1 s after it got SIGTERM, before they have written a checkpoint.
-export OMPI_MCA_odls_base_sigkill_timeout=${OMPI_MCA_odls_base_sigkill_timeout:-60}
 
 # A rank may hold a connection to each other one, and open shards: more than the usual 1,024 files.
 ulimit -S -n "$(ulimit -H -n)" 2>/dev/null || true
