@@ -248,15 +248,15 @@ job_main() {
     if $ending; then leave "$code" "ended"; fi
 
     total_failures=$((total_failures + 1))
-    if made_progress; then failures=1; else failures=$((failures + 1)); fi
-    say "the run failed with exit code $code${unreachable:+, lost:$unreachable}$( ((failures == 1)) || echo "; $failures failures in turn without progress")"
+    if made_progress; then failures=0; else failures=$((failures + 1)); fi
+    say "the run failed with exit code $code${unreachable:+, lost:$unreachable}$( ((!failures)) || echo "; failure $failures in turn without progress")"
     if ((failures > max_failures)); then
       leave "$code" "$failures failures in turn without getting anywhere, more than --max-failures $max_failures: see the first of them"
     fi
     blame_hosts "$attempt_offset" "${hosts[@]}"
     # At once at first; a fault of the file system or network needs a little time.
     pause=$(((failures - 1) * 10))
-    if ((pause)); then
+    if ((pause > 0)); then
       say "starting again in $pause s"
       sleep "$pause" &
       wait $! || true
