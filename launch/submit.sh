@@ -282,7 +282,8 @@ submit() {
     plan_job "$stage"
     job_script >"${job[file]}.tmp"
     mv -f -- "${job[file]}.tmp" "${job[file]}"
-    if ! answer=$(timeout 60 sbatch --test-only "${job[file]}" 2>&1); then
+    # "Not available" may also mean that hosts are down at the moment: then sbatch itself decides.
+    if ! answer=$(timeout 60 sbatch --test-only "${job[file]}" 2>&1) && [[ $answer != *'configuration is not available'* ]]; then
       fail 2 "Slurm refuses the job of $stage: $(sed -n 's/^\(sbatch\|allocation failure\): \(error: \)\?//p' <<<"$answer" | paste -sd' ')" "its script: ${job[file]}"
     fi
     printf -v text '%-9s %d node%s x %d rank%s%s%s' "$stage" "${job[nodes]}" "$( ((job[nodes] == 1)) || echo s)" "${job[ranks_per_node]}" \

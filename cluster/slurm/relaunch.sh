@@ -56,6 +56,8 @@ hosts_that_answer() { # WANTED HOST...: as soon as so many have answered
 blame_hosts() { # LOG-OFFSET HOST...
   local offset=$1 killed host
   shift
+  # srun itself kills the others where it could not start one.
+  if tail -c "+$((offset + 1))" -- "$log" | grep 'aborted before step completely launched' >/dev/null; then return; fi
   killed=$(tail -c "+$((offset + 1))" -- "$log" | sed -nE \
     -e 's/^srun: error: ([^ ]+): tasks? [^ ]+: (Killed|Segmentation fault|Bus error|Aborted|Illegal instruction).*/\1/p' \
     -e 's/^mpirun noticed that process rank [0-9]+ with PID [0-9]+ on node ([^ ]+) exited on signal.*/\1/p' |
