@@ -41,6 +41,19 @@ std::string launcher_name(const Environment& environment) {
   return "none";
 }
 
+void check_before_mpi(const Environment& environment) {
+  if (environment("OMPI_COMM_WORLD_SIZE") || !environment("SLURM_STEP_NUM_TASKS")) return;
+  if (whole_number(environment("SLURM_STEP_NUM_TASKS")).value_or(1) <= 1) return;
+  for (const char* name : {"PMIX_RANK", "PMIX_NAMESPACE", "PMI_RANK", "PMI2_RANK"}) {
+    if (environment(name)) return;
+  }
+  const std::string host = environment("SLURMD_NODENAME").value_or("this host");
+  throw UsageError(
+      fmt::format("srun started {} processes without a way to meet (on {}): start them with 'srun --mpi=pmix cskd ...' "
+                  "(srun --mpi=list shows what this Slurm offers) or 'mpirun cskd ...' inside a job",
+                  *environment("SLURM_STEP_NUM_TASKS"), host));
+}
+
 void check_launch(const Environment& environment, int mpi_size) {
   if (const auto promised = whole_number(environment("OMPI_COMM_WORLD_SIZE"))) {
     if (*promised == mpi_size) return;

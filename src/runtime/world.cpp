@@ -162,6 +162,7 @@ World::World(int* argc, char*** argv) : channels_(std::make_unique<Channels>()) 
   const Environment environment = process_environment();
   yield_when_oversubscribed(environment);
   start_alone_when_alone(environment);
+  check_before_mpi(environment);
   const StartLimit limit(environment);
   int provided = 0;
   check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");

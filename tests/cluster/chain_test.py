@@ -1,34 +1,24 @@
 """Runs handed over to a Slurm of three hosts by launch/submit.sh, and what befalls them there."""
 
-import importlib.util
 import json
 import os
 import re
 import shutil
 import signal
 import subprocess
-import sys
 import tempfile
 from pathlib import Path
 
+import cskd_program
 import pytest
 import slurm_box
+import small_run
+import stage_runs
 from slurm_box import SOURCE, succeeded, wait_for
-
-sys.path.append(str(SOURCE / "tests/stages"))
-import cskd_program  # noqa: E402
-import stage_runs  # noqa: E402
 
 STEPS = 120
 # The same bits on any number of ranks; a checkpoint now and then, since what follows ends trainings in their midst.
 SETTINGS = ["compute.threads=1", "compute.lost_after=5", "align.training.checkpoint_every=5", *[f'{stage}.training.determinism="elastic"' for stage in stage_runs.TRAININGS]]
-
-
-def load_stages_conftest():
-    spec = importlib.util.spec_from_file_location("stages_conftest", SOURCE / "tests/stages/conftest.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Cluster:
@@ -36,9 +26,8 @@ class Cluster:
 
     def __init__(self, folder):
         self.folder = folder
-        self.stages = load_stages_conftest()
         succeeded(cskd_program.run("demo", folder / "corpus", "--images", 200))
-        self.stages.random_tower(folder / "tower.safetensors", seed=1)
+        small_run.random_tower(folder / "tower.safetensors", seed=1)
         self.site = folder / "site.conf"
         self.site.write_text(f"program = {cskd_program.CSKD}\nenvironment = CSKD_GUARD_INTERVAL=2\nenvironment = OMPI_MCA_mpi_yield_when_idle=1\n")
         self.box = slurm_box.Box("--hosts", 3, "--cpus", 2, "--grace", 20)
@@ -56,7 +45,7 @@ class Cluster:
 
     def config(self, name, steps, packed=False):
         path = self.folder / f"{name}.toml"
-        path.write_text(self.stages.configuration(self.folder / "corpus", self.folder / "tower.safetensors", self.run_of(path), steps=steps))
+        path.write_text(small_run.configuration(self.folder / "corpus", self.folder / "tower.safetensors", self.run_of(path), steps=steps))
         if packed:
             for part in ("shards", "cache"):
                 shutil.copytree(self.run_of(self.undisturbed) / part, self.run_of(path) / part)

@@ -9,7 +9,7 @@ import stage_runs
 from cluster_run import CSKD, ELASTIC, ENDLESS, SRUN, Ended, Run, kill
 from slurm_box import wait_for
 
-SLOW_CACHE = ["--set", "cache.views=8", "--set", "cache.batch=8", "--set", "packing.max_samples=8"]
+SMALL_SHARDS = ["--set", "packing.max_samples=4"]  # many, so that a stop comes between them
 
 
 def test_a_whole_run_on_two_hosts_equals_one_on_one_host(box, material, shared_path):
@@ -26,13 +26,13 @@ def test_a_whole_run_on_two_hosts_equals_one_on_one_host(box, material, shared_p
 
 def test_a_signal_to_one_rank_stops_packing_and_caching_everywhere(box, material, shared_path):
     run = Run(material, shared_path)
-    assert box.run(*SRUN, CSKD, "shard", run.path, *SLOW_CACHE).returncode == 0
+    assert box.run(*SRUN, CSKD, "shard", run.path, *SMALL_SHARDS).returncode == 0
     caches = lambda: len(list(run.folder.glob("cache/*/*.h5")))
-    ended = Ended(box, [*SRUN, CSKD, "cache", run.path, *SLOW_CACHE], lambda: caches() > 1, lambda: kill(1, signal.SIGUSR1))
+    ended = Ended(box, [*SRUN, CSKD, "cache", run.path, *SMALL_SHARDS], lambda: caches() > 1, lambda: kill(1, signal.SIGUSR1))
     assert ended.code == 75, ended.errors
     done = caches()
     assert done < len(list(run.folder.glob("shards/*.h5"))) - 2
-    assert box.run(*SRUN, CSKD, "cache", run.path, *SLOW_CACHE).returncode == 0
+    assert box.run(*SRUN, CSKD, "cache", run.path, *SMALL_SHARDS).returncode == 0
     assert caches() > done
 
 
@@ -54,7 +54,7 @@ def test_silent_singletons_are_refused(box, material, shared_path):
     run = Run(material, shared_path)
     process = box.run("srun", "--mpi=none", "-N2", "-n2", CSKD, "shard", run.path)
     assert process.returncode == 2
-    assert "start with 'srun --mpi=pmix cskd ...'" in process.stderr
+    assert "start them with 'srun --mpi=pmix cskd ...'" in process.stderr
     assert not run.folder.exists()
 
 

@@ -28,6 +28,18 @@ TEST(LaunchCheck, MpirunInsideAnAllocationCountsByMpirun) {
   EXPECT_NO_THROW(check_launch(environment({{"OMPI_COMM_WORLD_SIZE", "2"}, {"SLURM_NTASKS", "8"}}), 2));
 }
 
+TEST(LaunchCheck, RefusesSrunWithoutAWayToMeetBeforeMpiStarts) {
+  EXPECT_THAT([] { check_before_mpi(environment({{"SLURM_STEP_NUM_TASKS", "4"}, {"SLURMD_NODENAME", "n2"}})); },
+              testing::ThrowsMessage<UsageError>(
+                  testing::AllOf(testing::StartsWith("srun started 4 processes without a way to meet (on n2)"),
+                                 testing::HasSubstr("srun --mpi=pmix"))));
+  EXPECT_NO_THROW(check_before_mpi(environment({{"SLURM_STEP_NUM_TASKS", "4"}, {"PMIX_RANK", "3"}})));
+  EXPECT_NO_THROW(check_before_mpi(environment({{"SLURM_STEP_NUM_TASKS", "4"}, {"OMPI_COMM_WORLD_SIZE", "2"}})));
+  EXPECT_NO_THROW(check_before_mpi(environment({{"SLURM_STEP_NUM_TASKS", "1"}})));
+  EXPECT_NO_THROW(check_before_mpi(environment({{"SLURM_NTASKS", "4"}})));
+  EXPECT_NO_THROW(check_before_mpi(environment({})));
+}
+
 TEST(LaunchCheck, RefusesSilentSingletonsUnderSrun) {
   EXPECT_THAT(
       [] {
