@@ -101,34 +101,32 @@ void PaceJudge::add(int rank, std::string_view text) {
 void PaceJudge::judge(std::uint64_t window, const std::vector<std::optional<Window>>& of_ranks) {
   if (of_ranks.size() < 2) return;
   recent_.push_back(of_ranks);
-  if (recent_.size() > kLateWindows) recent_.erase(recent_.begin());
+  if (recent_.size() > kRecentWindows) recent_.erase(recent_.begin());
   std::vector<double> sorted;
   for (const auto& each : of_ranks) sorted.push_back(each->busy);
   std::ranges::sort(sorted);
   std::vector<int> found;
   for (std::size_t i = 0; i < of_ranks.size(); ++i) {
-    const Window& own = *of_ranks[i];
-    const double others = median_of_others(sorted, own.busy);
-    const double more = own.busy - others;
     Record& record = records_[i];
-    if (more > kLate * others && more > kLeastLateSeconds) {
-      record.late.push_back(own);
-      record.caught_up = 0;
-    } else {
-      record.late.clear();
-      if (more < kCaughtUp * others) ++record.caught_up;
-    }
+    const double others = median_of_others(sorted, of_ranks[i]->busy);
+    record.recent.push_back({.others = others, .more = of_ranks[i]->busy - others});
+    if (record.recent.size() > kRecentWindows) record.recent.erase(record.recent.begin());
+    const auto late = static_cast<std::size_t>(std::ranges::count_if(record.recent, &Lateness::is_late));
     const auto rank = static_cast<int>(i);
-    if (record.late.size() >= kLateWindows) {
-      record.late.erase(record.late.begin(), record.late.end() - kLateWindows);
+    if (late >= kLateWindows) {
       if (!record.slow) {
         found.push_back(rank);
-        record.slow = SlowRank{.rank = rank, .host = hosts_[i], .since = (window + 1 - kLateWindows) * kPaceSteps};
+        const std::uint64_t first = window + 1 - record.recent.size();
+        record.slow = SlowRank{.rank = rank, .host = hosts_[i], .since = first * kPaceSteps};
       }
-      record.slow->seconds = more;
-      record.slow->excess = more / others;
-      record.slow->part = part_of(record.late, rank);
-    } else if (record.slow && record.caught_up >= kCaughtUpWindows) {
+      // The median: not even a hiccup of ten steps' length changes it.
+      std::vector<Lateness> usual = record.recent;
+      const auto middle = usual.begin() + static_cast<std::ptrdiff_t>(usual.size() / 2);
+      std::ranges::nth_element(usual, middle, {}, &Lateness::more);
+      record.slow->seconds = middle->more;
+      record.slow->excess = middle->more / middle->others;
+      record.slow->part = part_of(rank);
+    } else if (record.slow && late <= kCaughtUpWindows) {
       news_.push_back(fmt::format("rank {} on {} has caught up with the others", rank, hosts_[i]));
       record.slow.reset();
     }
@@ -137,20 +135,17 @@ void PaceJudge::judge(std::uint64_t window, const std::vector<std::optional<Wind
 }
 
 // What takes most of the time that the rank needs more than the mean of the others.
-std::string PaceJudge::part_of(const std::vector<Window>& own, int rank) const {
+std::string PaceJudge::part_of(int rank) const {
   std::array<double, 4> more{};
-  const auto count = [&](const Window& window, double weight) {
-    const StepParts& parts = window.parts;
-    more[0] += weight * parts.data;
-    more[1] += weight * parts.checkpoint;
-    more[2] += weight * parts.reports;
-    more[3] += weight * (window.busy - parts.data - parts.checkpoint - parts.reports);
-  };
-  for (const Window& window : own) count(window, 1.0 / static_cast<double>(own.size()));
-  const double share = 1.0 / static_cast<double>(recent_.size() * (hosts_.size() - 1));
   for (const auto& of_ranks : recent_) {
     for (std::size_t i = 0; i < of_ranks.size(); ++i) {
-      if (static_cast<int>(i) != rank) count(*of_ranks[i], -share);
+      const Window& window = *of_ranks[i];
+      const StepParts& parts = window.parts;
+      const double weight = static_cast<int>(i) == rank ? 1 : -1 / static_cast<double>(of_ranks.size() - 1);
+      more[0] += weight * parts.data;
+      more[1] += weight * parts.checkpoint;
+      more[2] += weight * parts.reports;
+      more[3] += weight * (window.busy - parts.data - parts.checkpoint - parts.reports);
     }
   }
   constexpr std::array<const char*, 4> kNames{"data", "checkpoints", "logs", "forward and backward"};

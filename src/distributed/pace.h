@@ -7,8 +7,8 @@
 // others, they wait for it. No clocks are compared, and nothing is exchanged for it in a step: each rank sends means
 // over kPaceSteps steps with its signs of life (runtime/failure_detector.h).
 //
-// A rank is named when it was late by more than kLate of the others' median in kLateWindows windows without a gap: a
-// rank 10 % slower within 50 steps. A hiccup, however long, is one window.
+// A rank is late in a window when it needs more than the others' median by kLate of it. It is named when it was late in
+// kLateWindows of the last kRecentWindows: a rank 10 % slower within 50 steps. A hiccup, however long, is one window.
 #pragma once
 
 #include <cstddef>
@@ -24,12 +24,12 @@
 
 namespace cskd::distributed {
 
-constexpr std::uint64_t kPaceSteps = 8;       // a window
+constexpr std::uint64_t kPaceSteps = 4;       // a window
 constexpr std::uint64_t kLeastPaceSteps = 2;  // that are measured, or the window is left out
-constexpr int kLateWindows = 5;
-constexpr int kCaughtUpWindows = 3;
-constexpr double kLate = 0.06;              // of the others' time
-constexpr double kCaughtUp = 0.03;          // of the others' time
+constexpr std::size_t kRecentWindows = 11;
+constexpr std::size_t kLateWindows = 9;
+constexpr std::size_t kCaughtUpWindows = 2;  // late in no more of them
+constexpr double kLate = 0.06;                // of the others' time
 constexpr double kLeastLateSeconds = 0.0005;  // less is no matter
 
 // Seconds of a step, by what they went into.
@@ -92,20 +92,25 @@ class PaceJudge {
     double busy = 0;
     StepParts parts;
   };
+  // One rank in a window, beside the others.
+  struct Lateness {
+    double others = 0;  // their median, seconds
+    double more = 0;    // seconds
+    bool is_late() const { return more > kLate * others && more > kLeastLateSeconds; }
+  };
   struct Record {
-    std::vector<Window> late;  // the last ones, without a gap
-    int caught_up = 0;
+    std::vector<Lateness> recent;
     std::optional<SlowRank> slow;
   };
 
   void judge(std::uint64_t window, const std::vector<std::optional<Window>>& of_ranks);
-  std::string part_of(const std::vector<Window>& own, int rank) const;
+  std::string part_of(int rank) const;
   void tell_of_slow(const std::vector<int>& ranks);
 
   mutable std::mutex mutex_;
   const std::vector<std::string> hosts_;
   std::map<std::uint64_t, std::vector<std::optional<Window>>> pending_;
-  std::vector<std::vector<std::optional<Window>>> recent_;  // judged, the last kLateWindows
+  std::vector<std::vector<std::optional<Window>>> recent_;  // judged, the last kRecentWindows
   std::vector<Record> records_;
   std::vector<std::string> news_;
 };
