@@ -82,9 +82,10 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
   }
 }
 
-FeatureCacheReader::FeatureCacheReader(const std::filesystem::path& path, const CacheBinding& binding,
-                                       std::uint64_t samples)
-    : file_(path), views_(binding.view_count), width_(binding.width) {
+FeatureCacheReader::FeatureCacheReader(FilePlace place, const CacheBinding& binding, std::uint64_t samples)
+    : file_(std::move(place)), views_(binding.view_count), width_(binding.width) {
+  const runtime::InputFile& file = file_.opened();
+  const std::filesystem::path& path = file.path();
   const Hdf5Layout layout(path);
   if (layout.text("format") != kFeatureCacheFormat || layout.number("version") != kFeatureCacheVersion) {
     throw runtime::DataError(
@@ -102,7 +103,7 @@ FeatureCacheReader::FeatureCacheReader(const std::filesystem::path& path, const 
     const DatasetInfo& info = layout.dataset(name, type);
     std::uint64_t length = size_of(type);
     for (const std::uint64_t extent : shape) length *= extent;
-    if (info.shape != shape || info.offset > file_.size() || length > file_.size() - info.offset) {
+    if (info.shape != shape || info.offset > file.size() || length > file.size() - info.offset) {
       throw runtime::DataError(
           fmt::format("{}: /{} has another shape than {} samples need", path.native(), name, samples));
     }
@@ -110,11 +111,11 @@ FeatureCacheReader::FeatureCacheReader(const std::filesystem::path& path, const 
   };
   pooled_offset_ = require("pooled", ElementType::kF16, {samples, views_, width_});
   crop_ =
-      file_.read_numbers<std::int32_t>(require("crop", ElementType::kI32, {samples, views_, 4}), samples * views_ * 4);
-  flip_ = file_.read_numbers<std::uint8_t>(require("flip", ElementType::kU8, {samples, views_}), samples * views_);
-  status_ = file_.read_numbers<std::uint8_t>(require("status", ElementType::kU8, {samples}), samples);
-  image_hash_ = file_.read_numbers<std::uint64_t>(require("image_hash", ElementType::kU64, {samples}), samples);
-  crc32c_ = file_.read_numbers<std::uint32_t>(require("crc32c", ElementType::kU32, {samples}), samples);
+      file.read_numbers<std::int32_t>(require("crop", ElementType::kI32, {samples, views_, 4}), samples * views_ * 4);
+  flip_ = file.read_numbers<std::uint8_t>(require("flip", ElementType::kU8, {samples, views_}), samples * views_);
+  status_ = file.read_numbers<std::uint8_t>(require("status", ElementType::kU8, {samples}), samples);
+  image_hash_ = file.read_numbers<std::uint64_t>(require("image_hash", ElementType::kU64, {samples}), samples);
+  crc32c_ = file.read_numbers<std::uint32_t>(require("crc32c", ElementType::kU32, {samples}), samples);
 }
 
 StoredView FeatureCacheReader::view(std::uint64_t row, std::uint64_t view) const {
@@ -131,9 +132,14 @@ std::vector<std::uint16_t> FeatureCacheReader::pooled(std::uint64_t row, std::ui
                     "and run 'cskd cache' again",
                     file_.path().native(), row));
   }
-  const std::vector<std::uint16_t> all =
-      file_.read_numbers<std::uint16_t>(pooled_offset_ + 2 * row * views_ * width_, views_ * width_);
-  if (const std::uint32_t found = runtime::crc32c(bytes_of(all)); found != crc32c_[row]) {
+  std::vector<std::uint16_t> all(views_ * width_);
+  std::uint32_t found = 0;
+  const bool is_whole =
+      file_.read_at(pooled_offset_ + 2 * row * views_ * width_, std::as_writable_bytes(std::span(all)), [&] {
+        found = runtime::crc32c(bytes_of(all));
+        return found == crc32c_[row];
+      });
+  if (!is_whole) {
     throw runtime::DataError(fmt::format(
         "{} row {} is damaged: CRC-32C {:08x}, {:08x} was written; remove the file and run 'cskd cache' again",
         file_.path().native(), row, found, crc32c_[row]));

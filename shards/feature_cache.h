@@ -12,7 +12,7 @@
 
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
-#include "runtime/input_file.h"
+#include "shards/copied_file.h"
 
 namespace cskd::shards {
 
@@ -61,10 +61,12 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
 // Reads rows with pread.
 class FeatureCacheReader {
  public:
-  // Throws Error when the file cannot be opened; DataError when it is damaged, holds another number of samples than
-  // `samples`; BindingError when it was made with another binding: the message names what differs.
-  FeatureCacheReader(const std::filesystem::path& path, const CacheBinding& binding, std::uint64_t samples);
+  // Of the file or its copy, as ImageShardReader. Throws Error when it cannot be opened; DataError when it is damaged,
+  // holds another number of samples than `samples`; BindingError when it was made with another binding: the message
+  // names what differs.
+  FeatureCacheReader(FilePlace place, const CacheBinding& binding, std::uint64_t samples);
 
+  bool is_copy() const noexcept { return file_.is_copy(); }
   std::uint64_t samples() const noexcept { return image_hash_.size(); }
   std::uint64_t image_hash(std::uint64_t row) const { return image_hash_[row]; }
   StoredView view(std::uint64_t row, std::uint64_t view) const;
@@ -74,7 +76,7 @@ class FeatureCacheReader {
   std::vector<std::uint16_t> pooled(std::uint64_t row, std::uint64_t view) const;
 
  private:
-  runtime::InputFile file_;
+  CopiedFile file_;
   std::uint64_t views_ = 0;
   std::uint64_t width_ = 0;
   std::uint64_t pooled_offset_ = 0;

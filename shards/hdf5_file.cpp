@@ -62,6 +62,15 @@ void silence() {
   static_cast<void>(once);
 }
 
+// How files are opened. Without the library's locks: they fail where the file system has none and may hang where its
+// lock service does, and guard nothing here, since a file has one writer, under a temporary name, and readers open it
+// when it has its own. HDF5_USE_FILE_LOCKING, where it is set, goes before this.
+Handle file_access() {
+  Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  H5Pset_file_locking(access.get(), false, true);
+  return access;
+}
+
 // IEEE 754 binary16, little-endian; HDF5 1.10 has no such type of its own.
 Handle half_type() {
   Handle type(H5Tcopy(H5T_IEEE_F32LE), H5Tclose);
@@ -129,7 +138,7 @@ struct Hdf5Writer::Dataset {
 Hdf5Writer::Hdf5Writer(std::filesystem::path path) : path_(std::move(path)) {
   const std::lock_guard lock(library);
   silence();
-  const Handle access(H5Pcreate(H5P_FILE_ACCESS), H5Pclose);
+  const Handle access = file_access();
   H5Pset_libver_bounds(access.get(), H5F_LIBVER_V110, H5F_LIBVER_V110);
   H5Pset_alignment(access.get(), kAlignment, kAlignment);
   // Without times the same contents give the same bytes.
@@ -239,7 +248,7 @@ std::map<std::string, std::uint64_t> Hdf5Writer::close() {
 Hdf5Layout::Hdf5Layout(const std::filesystem::path& path) : path_(path) {
   const std::lock_guard lock(library);
   silence();
-  const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, H5P_DEFAULT), H5Fclose);
+  const Handle file(H5Fopen(path.c_str(), H5F_ACC_RDONLY, file_access().get()), H5Fclose);
   if (!file.valid()) {
     throw runtime::DataError(
         fmt::format("{} does not open as HDF5 ({}): it is cut off, damaged, or its writer was killed", path.native(),

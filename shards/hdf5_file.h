@@ -2,7 +2,8 @@
 //
 // Note [HDF5 and threads]
 // Debian's HDF5 is not thread-safe, even on different files. Every call of the library here holds one lock; the hot
-// path reads with pread at the offsets that offset_of() gives and needs neither.
+// path reads with pread at the offsets that offset_of() gives and needs neither. The library's own locks on files are
+// not used, unless HDF5_USE_FILE_LOCKING=TRUE asks for them.
 #pragma once
 
 #include <cstdint>

@@ -10,7 +10,7 @@
 #include <vector>
 
 #include "runtime/content_hash.h"
-#include "runtime/input_file.h"
+#include "shards/copied_file.h"
 #include "shards/manifest.pb.h"
 #include "shards/sample.h"
 
@@ -25,14 +25,16 @@ struct ShardLook {
 
 class ImageShardReader {
  public:
-  // Opens the file at `path` and reads its small datasets; `shard` is its (checked) entry of the manifest, which knows
-  // its source by the name `source`. Throws Error when it cannot be opened, DataError when its size differs from the
-  // entry's, its offsets make no sense, or it holds other samples than the manifest lists.
-  ImageShardReader(const std::filesystem::path& path, const Manifest::Shard& shard, std::string_view source);
+  // Opens the file (or its copy: then pictures that are damaged there are read from the file) and reads its small
+  // datasets; `shard` is its (checked) entry of the manifest, which knows its source by the name `source`. Throws Error
+  // when it cannot be opened, DataError when its size differs from the entry's, its offsets make no sense, or it holds
+  // other samples than the manifest lists.
+  ImageShardReader(FilePlace place, const Manifest::Shard& shard, std::string_view source);
 
   std::uint64_t samples() const noexcept { return crc32c_.size(); }
   std::uint64_t bytes(std::uint64_t row) const { return offset_[row + 1] - offset_[row]; }  // of the encoded picture
   const std::filesystem::path& path() const noexcept { return file_.path(); }
+  bool is_copy() const noexcept { return file_.is_copy(); }
 
   // The encoded picture of a row; its CRC is checked. Any thread. Throws DataError that names file, row and key.
   std::vector<std::byte> read(std::uint64_t row) const;
@@ -52,7 +54,7 @@ class ImageShardReader {
   std::span<const float> histogram(std::uint64_t row) const;  // of the label. REQUIRES: has_labels()
 
  private:
-  runtime::InputFile file_;
+  CopiedFile file_;
   Manifest::Offsets offsets_;
   std::uint64_t bins_ = 0;
   std::uint64_t key_bytes_ = 0;

@@ -6,6 +6,7 @@
 
 #include "runtime/error.h"
 #include "runtime/sealed_file.h"
+#include "runtime/shared_files.h"
 #include "shards/image_shard_format.h"
 #include "shards/sample.h"
 
@@ -63,7 +64,7 @@ void write_manifest(const std::filesystem::path& folder, const Manifest& manifes
 
 Manifest read_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kManifestFile;
-  if (!std::filesystem::exists(path)) {
+  if (!runtime::wait_until_there(path)) {
     throw runtime::DataError(fmt::format("{} is not there; 'cskd shard' makes it", path.native()));
   }
   Manifest manifest;

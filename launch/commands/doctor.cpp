@@ -1,12 +1,17 @@
+#include <chrono>
 #include <cstdint>
 #include <cstdio>
+#include <exception>
 #include <memory>
 #include <string>
 
 #include "config/reader.h"
+#include "config/toml_writer.h"
 #include "doctor/diagnosis.h"
+#include "doctor/report.h"
 #include "launch/commands/commands.h"
 #include "launch/config_arguments.h"
+#include "runtime/content_hash.h"
 #include "runtime/terminal.h"
 
 namespace cskd::launch {
@@ -16,19 +21,35 @@ struct DoctorArguments {
   ConfigArguments config;
   std::string run_folder;
   bool json = false;
+  bool all = false;
+  bool strict = false;
+  int step_limit = 60;
 };
 
-doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Program& program,
-                                      const runtime::World& world) {
+void use_config(const config::Config& config, const Program& program, const runtime::World& world,
+                doctor::DiagnosisOptions& options) {
+  program.use_log_level(config::Logging::Level_Name(config.logging().level()), world);
+  options.run_folder = config.run().folder();
+  options.free_bytes_needed = static_cast<std::uint64_t>(config.run().min_free() * 0x1.0p30);
+  for (const config::Source& source : config.sources()) {
+    options.sources.push_back({source.name(), config::Source::Kind_Name(source.kind()), source.path()});
+  }
+  for (const auto& [key, value] : config::settings_of(config, "")) options.settings.emplace(key, value);
+  options.configuration = runtime::content_hash(config::to_toml(config)).hex();
+}
+
+doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Program& program, runtime::World& world) {
   doctor::DiagnosisOptions options;
   if (!arguments.config.path.empty()) {
-    const config::Config config = config::load_config(arguments.config.path, arguments.config.overrides);
-    program.use_log_level(config::Logging::Level_Name(config.logging().level()), world);
-    options.run_folder = config.run().folder();
-    options.free_bytes_needed = static_cast<std::uint64_t>(config.run().min_free() * 0x1.0p30);
-    for (const config::Source& source : config.sources()) {
-      options.sources.push_back({source.name(), config::Source::Kind_Name(source.kind()), source.path()});
+    std::exception_ptr failure;
+    try {
+      use_config(config::load_config(arguments.config.path, arguments.config.overrides), program, world, options);
+    } catch (const runtime::UsageError& error) {
+      failure = std::current_exception();
+      options.configuration_problem = runtime::messages(error).back();
     }
+    // Where nobody can read it, it is wrong; where some can, those that cannot are.
+    if (!world.any(failure == nullptr)) std::rethrow_exception(failure);
   } else if (!arguments.config.overrides.empty()) {
     throw runtime::UsageError("--set changes keys of a configuration: name one, or use --run-folder");
   }
@@ -39,26 +60,33 @@ doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Pr
 }  // namespace
 
 void add_doctor(Program& program) {
-  CLI::App& command =
-      program.add_command("doctor", "Look at hosts, ranks, GPUs, MPI, disks and sources: say what is slow or wrong",
-                          "  cskd doctor\n"
-                          "  mpirun -n 2 cskd doctor configs/demo.toml\n"
-                          "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
+  CLI::App& command = program.add_command(
+      "doctor", "Look at hosts, ranks, GPUs, networks, disks and sources: go or no-go, by exit code 0 or 1",
+      "  cskd doctor\n"
+      "  mpirun -n 2 cskd doctor configs/demo.toml\n"
+      "  srun --mpi=pmix cskd doctor big.toml && srun --mpi=pmix cskd run big.toml\n"
+      "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
   const auto arguments = std::make_shared<DoctorArguments>();
   add_config_arguments(command, "Configuration whose run folder and sources are looked at", arguments->config);
   command.add_option("--run-folder", arguments->run_folder,
                      "Folder to measure instead of the configuration's, or of .");
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
+  command.add_flag("--all", arguments->all, "Print what is fine too, with its figures");
+  command.add_flag("--strict", arguments->strict, "What is slow is a no-go as well");
+  command.add_option("--step-limit", arguments->step_limit, "Seconds after which a host that hangs ends it, by name")
+      ->check(CLI::Range(1, 3600))
+      ->capture_default_str();
   program.run_in_world(command, [arguments, &program](runtime::World& world) {
-    const doctor::DiagnosisOptions options = options_from(*arguments, program, world);
+    doctor::DiagnosisOptions options = options_from(*arguments, program, world);
+    options.longest_step = std::chrono::seconds(arguments->step_limit);
     const doctor::Diagnosis diagnosis = doctor::diagnose(options, world);
     if (world.rank() == 0) {
-      std::puts(
-          (arguments->json ? to_json(diagnosis) : to_text(diagnosis, runtime::wants_colours(runtime::Stream::kOutput)))
-              .c_str());
+      const doctor::TextOptions text{.colours = runtime::wants_colours(runtime::Stream::kOutput),
+                                     .all = arguments->all};
+      std::puts((arguments->json ? to_json(diagnosis) : to_text(diagnosis, text)).c_str());
     }
-    const bool wrong = overall(diagnosis.checks) == doctor::Verdict::kWrong;
-    return wrong ? runtime::ExitCode::kFailure : runtime::ExitCode::kDone;
+    const doctor::Verdict worst_allowed = arguments->strict ? doctor::Verdict::kFine : doctor::Verdict::kSlow;
+    return diagnosis.verdict > worst_allowed ? runtime::ExitCode::kFailure : runtime::ExitCode::kDone;
   });
 }
 

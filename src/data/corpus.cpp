@@ -4,8 +4,10 @@
 #include <cmath>
 #include <utility>
 
+#include "data/open_staged.h"
 #include "data/sampler.h"
 #include "runtime/check.h"
+#include "runtime/shared_files.h"
 
 namespace cskd::data {
 namespace {
@@ -26,16 +28,29 @@ std::uint64_t nth_row(const std::vector<std::uint32_t>& withdrawn, std::uint64_t
 
 }  // namespace
 
-Corpus::Corpus(std::filesystem::path folder)
+Corpus::Corpus(std::filesystem::path folder, std::shared_ptr<Staging> staging)
     : folder_(std::move(folder)),
       manifest_(shards::read_manifest(folder_)),
-      readers_(kOpenShards, [this](std::uint32_t index) {
-        const shards::Manifest::Shard& entry = manifest_.shards(static_cast<int>(index));
-        return std::make_shared<const shards::ImageShardReader>(
-            folder_ / entry.file(), entry, manifest_.sources(static_cast<int>(entry.source())).name());
-      }) {}
+      staging_(std::move(staging)),
+      readers_(std::make_shared<OpenFiles<shards::ImageShardReader>>(
+          kOpenShards, [this](std::uint32_t index) { return open(index); })) {}
 
-std::shared_ptr<const shards::ImageShardReader> Corpus::shard(std::uint32_t index) const { return readers_.get(index); }
+std::shared_ptr<const shards::ImageShardReader> Corpus::open(std::uint32_t index) const {
+  const shards::Manifest::Shard& entry = manifest_.shards(static_cast<int>(index));
+  runtime::wait_until_there(folder_ / entry.file());
+  const std::string& source = manifest_.sources(static_cast<int>(entry.source())).name();
+  return open_staged<shards::ImageShardReader>(staging_,
+                                               {.path = folder_ / entry.file(),
+                                                .size = entry.file_size(),
+                                                .hash = runtime::ContentHash::from_bytes(entry.file_hash())},
+                                               readers_, index, entry, source);
+}
+
+std::shared_ptr<const shards::ImageShardReader> Corpus::shard(std::uint32_t index) const {
+  auto reader = readers_->get(index);
+  if (staging_) staging_->count_read(reader->is_copy());
+  return reader;
+}
 
 SampleSet SampleSet::of_split(const Corpus& corpus, shards::Split split) {
   SampleSet set;

@@ -10,6 +10,7 @@
 #include "data/open_files.h"
 #include "data/permutation.h"
 #include "data/sample_order.h"
+#include "data/staging.h"
 #include "shards/image_shard_reader.h"
 #include "shards/manifest.h"
 
@@ -28,21 +29,26 @@ constexpr std::size_t kOpenShards = 256;
 
 class Corpus {
  public:
-  // Reads the manifest in `folder`. Throws as read_manifest().
-  explicit Corpus(std::filesystem::path folder);
+  // Reads the manifest in `folder`; shards are then read from copies, where `staging` has them. Throws as
+  // read_manifest().
+  explicit Corpus(std::filesystem::path folder, std::shared_ptr<Staging> staging = nullptr);
   Corpus(const Corpus&) = delete;
   Corpus& operator=(const Corpus&) = delete;
 
   const shards::Manifest& manifest() const noexcept { return manifest_; }
   const std::filesystem::path& folder() const noexcept { return folder_; }
+  const std::shared_ptr<Staging>& staging() const noexcept { return staging_; }
   // The opened shard; those that were used last are kept, up to kOpenShards of them. Any thread. Throws as
   // ImageShardReader.
   std::shared_ptr<const shards::ImageShardReader> shard(std::uint32_t index) const;
 
  private:
+  std::shared_ptr<const shards::ImageShardReader> open(std::uint32_t index) const;
+
   std::filesystem::path folder_;
   shards::Manifest manifest_;
-  mutable OpenFiles<shards::ImageShardReader> readers_;
+  std::shared_ptr<Staging> staging_;  // may be empty
+  std::shared_ptr<OpenFiles<shards::ImageShardReader>> readers_;
 };
 
 // Some samples of a corpus, numbered 0..size-1, those of a source together; needs memory for shards, not for samples.

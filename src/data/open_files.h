@@ -38,6 +38,20 @@ class OpenFiles {
     return file->reader;
   }
 
+  // get() opens the file anew. Those who have its reader keep it.
+  void renew(std::uint32_t number) {
+    std::shared_ptr<File> file;
+    {
+      const std::lock_guard lock(mutex_);
+      const auto known = places_.find(number);
+      if (known == places_.end()) return;
+      file = *known->second;
+    }
+    const std::lock_guard lock(file->mutex);
+    file->reader = nullptr;
+    file->error = nullptr;
+  }
+
  private:
   struct File {
     std::uint32_t number = 0;

@@ -1,12 +1,10 @@
 // What the gathered facts mean: each is fine, slow (works, but costs time) or wrong (will fail), with a remedy.
 #pragma once
 
-#include <cstdint>
 #include <string>
 #include <vector>
 
-#include "doctor/mpi_probe.h"
-#include "doctor/rank_facts.h"
+#include "doctor/world_facts.h"
 
 namespace cskd::doctor {
 
@@ -18,26 +16,32 @@ struct Check {
   std::string found;
   std::string remedy;  // empty when fine
 };
+using Checks = std::vector<Check>;
 
-// The facts of all ranks, [r] of rank r, and what rank 0 measured.
-struct WorldFacts {
-  std::string launcher;  // "mpirun", "srun" or "none"
-  std::vector<RankFacts> ranks;
-  MpiSpeed mpi;
-  std::uint64_t free_bytes_needed = 0;
-};
-
-// In the order of reading: launch, processor, memory, GPUs, MPI, disk, sources, environment. REQUIRES: at least one
+// In the order of reading: launch, processor, memory, GPUs, network, disk, sources, environment. REQUIRES: at least one
 // rank
-std::vector<Check> judge(const WorldFacts& world);
+Checks judge(const WorldFacts& world);
+
+// Ranks that run different programs or read different configurations: what they tell of themselves means nothing more.
+// Of their identities alone; empty when they are equal.
+Checks judge(const std::vector<Identity>& identities);
 
 // The worst of all.
-Verdict overall(const std::vector<Check>& checks);
+Verdict overall(const Checks& checks);
 
 // "fine", "slow", "wrong"
 std::string to_string(Verdict verdict);
 
 // "0-3, 7": consecutive numbers joined. REQUIRES: sorted
 std::string ranges(const std::vector<int>& numbers);
+
+// The parts of judge(), a file each.
+Checks check_program(const WorldFacts& world);      // builds, libraries, processors, configurations
+Checks check_hosts(const WorldFacts& world);        // cores, speed, memory, limits, numbers
+Checks check_gpus(const WorldFacts& world);         // how many, whose, and their health
+Checks check_network(const WorldFacts& world);      // MPI, sums, links, RDMA, clocks
+Checks check_folder(const WorldFacts& world);       // the run folder, between hosts, and its disk
+Checks check_sources(const WorldFacts& world);      // what the configuration reads
+Checks check_environment(const WorldFacts& world);  // variables that change how cskd runs
 
 }  // namespace cskd::doctor

@@ -1,140 +1,125 @@
 #include "doctor/diagnosis.h"
 
 #include <algorithm>
+#include <unordered_map>
 
-#include <fcntl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <unistd.h>
 
+#include "distributed/all_reduce_check.h"
 #include "doctor/disk_probe.h"
-#include "doctor/rank_facts_json.h"
+#include "doctor/link_probe.h"
+#include "doctor/shared_probe.h"
+#include "doctor/step_limit.h"
 #include "doctor/versions.h"
 #include "runtime/error.h"
-#include "runtime/free_space.h"
 #include "runtime/launch_check.h"
 
 namespace cskd::doctor {
 namespace {
 
-// Rank 0 makes a file in the run folder, every rank looks whether it is there. Collective.
-bool sees_file_of_rank_zero(const FolderFacts& mine, runtime::World& world) {
-  std::string path;
-  if (world.rank() == 0 && mine.problem.empty()) {
-    path = fmt::format("{}/.cskd-doctor-{}-shared", mine.path, ::getpid());
-    const int file = ::open(path.c_str(), O_CREAT | O_WRONLY | O_CLOEXEC, 0600);
-    if (file < 0) path.clear();
-    if (file >= 0) ::close(file);
+constexpr std::chrono::seconds kForOthers{120};  // longer than a step: the rank that hangs speaks first
+constexpr std::uint64_t kAllHostsWrite = std::uint64_t{1} << 30;
+constexpr std::uint64_t kLeast = std::uint64_t{1} << 20;
+
+// What is known of ranks that run different programs.
+WorldFacts strangers(const std::vector<Identity>& identities) {
+  WorldFacts world;
+  std::unordered_map<std::string, int> nodes;
+  for (std::size_t i = 0; i < identities.size(); ++i) {
+    RankFacts rank;
+    rank.rank = static_cast<int>(i);
+    rank.host = identities[i].host;
+    rank.node = nodes.emplace(rank.host, static_cast<int>(nodes.size())).first->second;
+    rank.program_version = identities[i].program_version;
+    rank.build = identities[i].build;
+    world.ranks.push_back(std::move(rank));
   }
-  path = world.broadcast(path);
-  const bool seen = !path.empty() && ::access(path.c_str(), F_OK) == 0;
-  world.barrier();
-  if (world.rank() == 0 && !path.empty()) ::unlink(path.c_str());
-  return seen;
+  return world;
 }
 
-std::string colour_of(Verdict verdict) {
-  switch (verdict) {
-    case Verdict::kFine:
-      return "\x1b[32m";
-    case Verdict::kSlow:
-      return "\x1b[33m";
-    default:
-      return "\x1b[1;31m";
+// The run folder, as rank 0 names it, and what the configuration reads. Collective.
+void look_at_files(const DiagnosisOptions& options, runtime::World& world, StepLimit& steps, RankFacts& mine) {
+  const bool looks = world.local_rank() == 0;
+  // Without a configuration there is no folder to look at.
+  if (world.any(!options.configuration_problem.empty())) return;
+  std::string folder;
+  if (world.rank() == 0)
+    steps.run(fmt::format("looking at {}", options.run_folder.native()),
+              [&] { folder = existing_ancestor(options.run_folder).native(); });
+  folder = world.broadcast(folder);
+  mine.folder.path = folder;
+  if (looks) steps.run(fmt::format("looking at {}", folder), [&] { mine.folder = look_at_folder(folder); });
+  const auto patience = std::min<std::chrono::milliseconds>(std::chrono::seconds(10), options.longest_step / 4);
+  mine.shared = probe_shared_folder(folder, world, steps, patience);
+  if (!looks) return;
+  if (mine.folder.problem.empty()) {
+    const std::uint64_t share = kAllHostsWrite / static_cast<std::uint64_t>(world.nodes());
+    steps.run(fmt::format("measuring the disk at {}", folder), [&] {
+      try {
+        mine.disk = measure_disk(folder, std::max(kLeast, std::min(options.disk_test_bytes, share)));
+      } catch (const runtime::Error& error) {
+        mine.folder.problem = fmt::format("cannot be written: {}", runtime::messages(error).back());
+      }
+    });
   }
-}
-
-// The verdict, padded to `width` columns.
-std::string painted(Verdict verdict, bool colours, int width) {
-  const std::string word = fmt::format("{:<{}}", to_string(verdict), width);
-  return colours ? colour_of(verdict) + word + "\x1b[0m" : word;
+  for (const SourceToCheck& source : options.sources) {
+    steps.run(fmt::format("looking at source {} at {}", source.name, source.path.native()),
+              [&] { mine.sources.push_back(look_at_source(source)); });
+  }
 }
 
 }  // namespace
 
 Diagnosis diagnose(const DiagnosisOptions& options, runtime::World& world) {
-  spdlog::debug("looking at the machine of every rank");
-  RankFacts mine = collect_rank_facts(world);
-  mine.folder = look_at_folder(options.run_folder);
-  mine.folder.sees_rank_zero = sees_file_of_rank_zero(mine.folder, world);
-  if (world.local_rank() == 0 && mine.folder.problem.empty()) {
-    spdlog::debug("measuring the disk at {} with {}", mine.folder.path, runtime::format_bytes(options.disk_test_bytes));
-    try {
-      mine.disk = measure_disk(mine.folder.path, options.disk_test_bytes);
-    } catch (const runtime::Error& error) {
-      mine.folder.problem = fmt::format("cannot be written: {}", runtime::messages(error).back());
-    }
-  }
-  for (const SourceToCheck& source : options.sources) {
-    spdlog::debug("looking at source {} at {}", source.name, source.path.native());
-    mine.sources.push_back(look_at_source(source));
-  }
+  const auto start = std::chrono::steady_clock::now();
+  world.set_timeout(std::max<std::chrono::seconds>(kForOthers, 2 * options.longest_step));
+  StepLimit steps(world, options.longest_step);
+  const Identity self{world.host(), program_version(), program_build(), options.configuration};
+  std::vector<Identity> identities;
+  for (const std::string& text : world.all_gather(self.text())) identities.push_back(Identity::parse(text));
 
   Diagnosis diagnosis;
   diagnosis.world.launcher = runtime::launcher_name(runtime::process_environment());
-  diagnosis.world.free_bytes_needed = options.free_bytes_needed;
+  diagnosis.checks = judge(identities);
+  if (!diagnosis.checks.empty()) {
+    diagnosis.world.ranks = strangers(identities).ranks;
+    diagnosis.verdict = overall(diagnosis.checks);
+    return diagnosis;
+  }
+
+  spdlog::debug("looking at the machine of every rank");
+  RankFacts mine = collect_rank_facts(world, steps);
+  mine.configuration = options.configuration;
+  mine.configuration_problem = options.configuration_problem;
+  const bool same = std::all_of(identities.begin(), identities.end(),
+                                [&](const Identity& each) { return each.configuration == self.configuration; });
+  if (!same) mine.settings = options.settings;
+  spdlog::debug("looking at the run folder and the sources");
+  look_at_files(options, world, steps, mine);
+
+  spdlog::debug("measuring the links between {} hosts", world.nodes());
+  world.barrier();
+  LinkProbe links = probe_links(world, hosts_of(world), world.local_rank() == 0 ? world.node() : -1);
+  mine.clock = links.clock;
+  mine.network.links = std::move(links.links);
+  mine.network.segments = links.segments;
   spdlog::debug("measuring the exchange between {} ranks", world.size());
-  diagnosis.world.mpi = measure_mpi(world);
-  for (const std::string& text : world.all_gather(to_json_text(mine))) {
-    diagnosis.world.ranks.push_back(rank_facts_from_json(text));
+  steps.run("all-reduces over MPI", [&] { diagnosis.world.mpi = measure_mpi(world); });
+  mine.all_reduce_problem = distributed::check_all_reduce(world, options.longest_step);
+
+  diagnosis.world.free_bytes_needed = options.free_bytes_needed;
+  const std::vector<std::string> all = world.all_gather(to_json_text(mine));
+  std::string verdict;
+  if (world.rank() == 0) {
+    for (const std::string& text : all) diagnosis.world.ranks.push_back(rank_facts_from_json(text));
+    diagnosis.checks = judge(diagnosis.world);
+    verdict = fmt::format("{}", static_cast<int>(overall(diagnosis.checks)));
   }
-  diagnosis.checks = judge(diagnosis.world);
+  diagnosis.verdict = static_cast<Verdict>(world.broadcast(verdict).at(0) - '0');
+  diagnosis.is_complete = true;
+  diagnosis.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   return diagnosis;
-}
-
-std::string to_text(const Diagnosis& diagnosis, bool colours) {
-  const std::vector<RankFacts>& ranks = diagnosis.world.ranks;
-  const int nodes = ranks.back().node + 1;
-  std::string text = fmt::format(
-      "cskd {}: {} {} on {} {}, {}\n\n", program_version(), ranks.size(), ranks.size() == 1 ? "rank" : "ranks", nodes,
-      nodes == 1 ? "node" : "nodes",
-      diagnosis.world.launcher == "none" ? "started without a launcher" : "started by " + diagnosis.world.launcher);
-  for (int node = 0; node < nodes; ++node) {
-    std::vector<int> of_node;
-    const RankFacts* first = nullptr;
-    for (const RankFacts& rank : ranks) {
-      if (rank.node != node) continue;
-      if (first == nullptr) first = &rank;
-      of_node.push_back(rank.rank);
-    }
-    if (first == nullptr) continue;
-    text += fmt::format("  {}: {} {}, {} ({} cores), {} of {} memory available, {}\n", first->host,
-                        of_node.size() == 1 ? "rank" : "ranks", ranges(of_node), first->cpu, first->cores_online,
-                        runtime::format_bytes(first->memory_available), runtime::format_bytes(first->memory_total),
-                        first->accelerators.gpus.empty() ? "no GPU"
-                                                         : fmt::format("{} x {}", first->accelerators.gpus.size(),
-                                                                       first->accelerators.gpus[0].name));
-  }
-  text += "\n";
-  size_t name_width = 0;
-  for (const Check& check : diagnosis.checks) name_width = std::max(name_width, check.name.size());
-  for (const Check& check : diagnosis.checks) {
-    text += fmt::format("  {}  {:<{}}  {}\n", painted(check.verdict, colours, 5), check.name, name_width, check.found);
-    if (!check.remedy.empty()) text += fmt::format("  {:<{}}  -> {}\n", "", 7 + name_width, check.remedy);
-  }
-  const Verdict verdict = overall(diagnosis.checks);
-  constexpr const char* kMeaning[] = {"nothing stands in the way", "it will work, more slowly than it could",
-                                      "something will fail; see above"};
-  return text + fmt::format("\nverdict: {} ({})", painted(verdict, colours, 0), kMeaning[static_cast<int>(verdict)]);
-}
-
-std::string to_json(const Diagnosis& diagnosis) {
-  nlohmann::ordered_json root;
-  root["verdict"] = to_string(overall(diagnosis.checks));
-  root["launcher"] = diagnosis.world.launcher;
-  root["world_size"] = diagnosis.world.ranks.size();
-  root["nodes"] = diagnosis.world.ranks.back().node + 1;
-  root["mpi"] = {{"latency_microseconds", diagnosis.world.mpi.latency_microseconds},
-                 {"bus_gb_per_second", diagnosis.world.mpi.bus_gb_per_second}};
-  root["checks"] = nlohmann::json::array();
-  for (const Check& check : diagnosis.checks) {
-    root["checks"].push_back({{"name", check.name},
-                              {"verdict", to_string(check.verdict)},
-                              {"found", check.found},
-                              {"remedy", check.remedy}});
-  }
-  root["ranks"] = nlohmann::json(diagnosis.world.ranks);
-  return root.dump(2, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
 }  // namespace cskd::doctor

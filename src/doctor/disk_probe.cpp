@@ -9,9 +9,10 @@
 
 #include <fcntl.h>
 #include <fmt/format.h>
-#include <sys/vfs.h>
+#include <sys/statvfs.h>
 #include <unistd.h>
 
+#include "doctor/file_system.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/free_space.h"
@@ -22,40 +23,6 @@ namespace {
 using Clock = std::chrono::steady_clock;
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
-
-std::string file_system_name(const std::filesystem::path& path) {
-  struct statfs stat {};
-  if (::statfs(path.c_str(), &stat) != 0) return "unknown";
-  // Magic numbers of statfs(2) and, for the parallel file systems, of their own headers.
-  switch (static_cast<std::uint32_t>(stat.f_type)) {
-    case 0xEF53:
-      return "ext4";
-    case 0x58465342:
-      return "xfs";
-    case 0x9123683E:
-      return "btrfs";
-    case 0x2FC12FC1:
-      return "zfs";
-    case 0x01021994:
-      return "tmpfs";
-    case 0x794C7630:
-      return "overlay";
-    case 0x6969:
-      return "nfs";
-    case 0x0BD00BD0:
-      return "lustre";
-    case 0x47504653:
-      return "gpfs";
-    case 0x19830326:
-      return "beegfs";
-    case 0x00C36400:
-      return "ceph";
-    case 0x65735546:
-      return "fuse";
-    default:
-      return fmt::format("{:#x}", static_cast<std::uint32_t>(stat.f_type));
-  }
-}
 
 // A file descriptor with its file, both gone when it goes.
 class TemporaryFile {
@@ -98,27 +65,39 @@ double commit_milliseconds(const std::filesystem::path& folder) {
 
 }  // namespace
 
-FolderFacts look_at_folder(const std::filesystem::path& run_folder) {
-  FolderFacts facts;
+std::filesystem::path existing_ancestor(const std::filesystem::path& run_folder) {
   std::filesystem::path folder = std::filesystem::absolute(run_folder).lexically_normal();
   if (!folder.has_filename()) folder = folder.parent_path();  // without the trailing slash of "."
   std::error_code ignored;
   while (!std::filesystem::exists(folder, ignored) && folder != folder.root_path()) folder = folder.parent_path();
+  return folder;
+}
+
+FolderFacts look_at_folder(const std::filesystem::path& folder) {
+  FolderFacts facts;
   facts.path = folder.native();
-  facts.file_system = file_system_name(folder);
-  if (!std::filesystem::is_directory(folder, ignored)) {
-    facts.problem = "is not a folder";
+  std::error_code error;
+  const std::filesystem::file_status status = std::filesystem::status(folder, error);
+  if (!std::filesystem::is_directory(status)) {
+    facts.problem = std::filesystem::exists(status) ? "is not a folder" : "is not there";
     return facts;
   }
-  facts.free_bytes = runtime::free_space(folder);
+  const Mount mount = mount_of(folder);
+  facts.file_system = mount.type;
+  facts.mounted_with = mount.options;
+  struct statvfs space {};
+  if (::statvfs(folder.c_str(), &space) == 0) {
+    facts.free_bytes = std::uint64_t{space.f_bavail} * space.f_frsize;
+    if (space.f_files > 0) facts.free_inodes = space.f_favail;
+  }
   if (::access(folder.c_str(), W_OK | X_OK) != 0) {
     facts.problem = errno == EROFS ? "is on a read-only file system" : "may not be written by this user";
   }
   return facts;
 }
 
-DiskFacts measure_disk(const std::filesystem::path& folder, std::uint64_t bytes) {
-  constexpr size_t kBlock = 4U << 20U;
+DiskFacts measure_disk(const std::filesystem::path& folder, std::uint64_t bytes, std::chrono::milliseconds limit) {
+  constexpr size_t kBlock = 1U << 20U;
   DiskFacts facts;
   bytes = std::min(bytes, runtime::free_space(folder) / 10) / kBlock * kBlock;
   const TemporaryFile file(probe_name(folder, "speed"));
@@ -129,23 +108,26 @@ DiskFacts measure_disk(const std::filesystem::path& folder, std::uint64_t bytes)
       state = state * 1664525U + 1013904223U;
       byte = static_cast<char>(state >> 24U);
     }
-    Clock::time_point start = Clock::now();
-    for (std::uint64_t done = 0; done < bytes; done += kBlock) {
-      if (::pwrite(file.get(), block.data(), kBlock, static_cast<off_t>(done)) != static_cast<ssize_t>(kBlock)) {
-        runtime::throw_system_error(fmt::format("cannot write {}", file.path()), errno);
+    // As much as there is time for, at least a block.
+    const Clock::time_point begun = Clock::now();
+    const auto transfer = [&](const char* verb, std::uint64_t most, Clock::duration time, const auto& call) {
+      std::uint64_t done = 0;
+      const Clock::time_point start = Clock::now();
+      while (done < most && (done == 0 || Clock::now() - start < time)) {
+        if (call(file.get(), block.data(), kBlock, static_cast<off_t>(done)) != static_cast<ssize_t>(kBlock))
+          runtime::throw_system_error(fmt::format("cannot {} {}", verb, file.path()), errno);
+        done += kBlock;
       }
-    }
+      return done;
+    };
+    const std::uint64_t written = transfer("write", bytes, limit / 2, ::pwrite);
     if (::fsync(file.get()) != 0) runtime::throw_system_error(fmt::format("cannot fsync {}", file.path()), errno);
-    facts.write_mb_per_second = static_cast<double>(bytes) * 1e-6 / seconds_since(start);
+    facts.write_mb_per_second = static_cast<double>(written) * 1e-6 / seconds_since(begun);
 
     ::posix_fadvise(file.get(), 0, 0, POSIX_FADV_DONTNEED);
-    start = Clock::now();
-    for (std::uint64_t done = 0; done < bytes; done += kBlock) {
-      if (::pread(file.get(), block.data(), kBlock, static_cast<off_t>(done)) != static_cast<ssize_t>(kBlock)) {
-        runtime::throw_system_error(fmt::format("cannot read {}", file.path()), errno);
-      }
-    }
-    facts.read_mb_per_second = static_cast<double>(bytes) * 1e-6 / seconds_since(start);
+    const Clock::time_point start = Clock::now();
+    const std::uint64_t read = transfer("read", written, limit / 2, ::pread);
+    facts.read_mb_per_second = static_cast<double>(read) * 1e-6 / seconds_since(start);
   }
   facts.commit_milliseconds = commit_milliseconds(folder);
   return facts;

@@ -14,6 +14,7 @@
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
+#include "runtime/shared_files.h"
 
 namespace cskd::runtime {
 namespace {
@@ -154,7 +155,7 @@ void publish_file(const std::filesystem::path& temporary, const std::filesystem:
 
 void remove_temporary_files(const std::filesystem::path& folder) {
   for (const auto& item : std::filesystem::directory_iterator(folder)) {
-    if (item.path().extension() == ".tmp") std::filesystem::remove(item.path());
+    if (item.path().extension() == ".tmp") remove_leftover(item.path(), "the temporary file");
   }
 }
 

@@ -57,7 +57,7 @@ void write_file_atomically(const std::filesystem::path& path, std::string_view c
 void publish_file(const std::filesystem::path& temporary, const std::filesystem::path& path);
 
 // Removes what killed writers left: the files `*.tmp` of the folder, without its subfolders. Nobody else writes there.
-// Throws std::filesystem::filesystem_error.
+// What cannot be removed is logged. Throws std::filesystem::filesystem_error when the folder cannot be listed.
 void remove_temporary_files(const std::filesystem::path& folder);
 
 // fsync of a folder, so that a rename or a new name in it survives a power cut. Throws Error.

@@ -57,8 +57,7 @@ class ExternalSorter {
         most_(std::max<std::uint64_t>(1, memory / (2 * sizeof(Record)))),  // a growing vector is there twice
         less_(std::move(less)) {}
   ~ExternalSorter() {
-    std::error_code ignored;
-    for (const std::filesystem::path& file : files_) std::filesystem::remove(file, ignored);
+    for (const std::filesystem::path& file : files_) remove_leftover(file, "the sorted part");
   }
   ExternalSorter(const ExternalSorter&) = delete;
   ExternalSorter& operator=(const ExternalSorter&) = delete;
@@ -99,7 +98,7 @@ class ExternalSorter {
     world.barrier();
     if (world.rank() != 0) return;
     merge_sorted_files<Record>(parts, memory_, less_, take);
-    for (const std::filesystem::path& part : parts) std::filesystem::remove(part);
+    for (const std::filesystem::path& part : parts) remove_leftover(part, "the sorted part");
   }
 
  private:

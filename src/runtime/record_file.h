@@ -17,6 +17,7 @@
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/input_file.h"
+#include "runtime/shared_files.h"
 
 namespace cskd::runtime {
 
@@ -63,7 +64,8 @@ class RecordFile {
   static_assert(std::is_trivially_copyable_v<Record>);
 
  public:
-  explicit RecordFile(const std::filesystem::path& path) : file_(path) {}  // throws Error
+  // Of this or another rank. Throws Error.
+  explicit RecordFile(const std::filesystem::path& path) : file_((wait_until_there(path), path)) {}
 
   std::uint64_t size() const noexcept { return file_.size() / sizeof(Record); }
   // Throws DataError beyond the end.

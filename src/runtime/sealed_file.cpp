@@ -10,6 +10,7 @@
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
+#include "runtime/shared_files.h"
 
 namespace cskd::runtime {
 namespace {
@@ -37,6 +38,7 @@ FileFacts write_sealed_file(const std::filesystem::path& path, std::string_view 
 }
 
 std::string read_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version) {
+  wait_until_there(path);
   std::string text = read_text_file(path, kLargest);
   if (text.size() < kSealedHeader || std::string_view(text).substr(0, 8) != magic) {
     throw DataError(

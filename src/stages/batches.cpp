@@ -11,8 +11,17 @@
 
 namespace cskd::stages {
 
+namespace {
+
+std::shared_ptr<data::Staging> staging_of(const config::Data& data) {
+  if (data.stage_to().empty()) return nullptr;
+  return std::make_shared<data::Staging>(data.stage_to(), static_cast<std::uint64_t>(data.stage_size() * 0x1p30));
+}
+
+}  // namespace
+
 CheckedCorpus::CheckedCorpus(const Context& context)
-    : corpus_(context.folder.shards()),
+    : corpus_(context.folder.shards(), staging_of(context.config.data())),
       damage_(context.config.data().max_damaged()),
       source_(corpus_, context.config.run().seed(), damage_) {}
 

@@ -1,14 +1,19 @@
 #include "stages/cache_set.h"
 
 #include <cstring>
+#include <filesystem>
+#include <system_error>
+#include <utility>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
+#include "data/open_staged.h"
 #include "data/render_view.h"
 #include "data/sampler.h"
 #include "runtime/error.h"
 #include "runtime/philox.h"
+#include "runtime/shared_files.h"
 #include "stages/batches.h"
 #include "stages/cache.h"
 
@@ -42,16 +47,33 @@ CacheSet::CacheSet(const Context& context, const data::Corpus& corpus, shards::C
     : context_(context),
       corpus_(corpus),
       binding_(std::move(binding)),
-      readers_(kOpenCaches, [this](std::uint32_t shard) {
-        const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
-        const std::filesystem::path path = cache_path(context_, entry);
-        auto opened = std::make_shared<const shards::FeatureCacheReader>(path, binding_, entry.samples());
-        check_rows(*opened, *corpus_.shard(shard), path, views());
-        return opened;
-      }) {}
+      readers_(std::make_shared<data::OpenFiles<shards::FeatureCacheReader>>(
+          kOpenCaches, [this](std::uint32_t shard) { return open(shard); })) {}
+
+std::shared_ptr<const shards::FeatureCacheReader> CacheSet::open(std::uint32_t shard) const {
+  const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
+  const std::filesystem::path path = cache_path(context_, entry);
+  runtime::wait_until_there(path);
+  std::error_code missing;  // the reader says so
+  const std::uintmax_t size = std::filesystem::file_size(path, missing);
+  const data::Staging::File file{.path = path, .size = size, .hash = {}};
+  auto opened =
+      data::open_staged(missing ? nullptr : corpus_.staging(), file, readers_, shard, binding_, entry.samples());
+  try {
+    check_rows(*opened, *corpus_.shard(shard), path, views());
+  } catch (const runtime::DataError&) {
+    if (!opened->is_copy()) throw;
+    corpus_.staging()->distrust(file);
+    opened = std::make_shared<const shards::FeatureCacheReader>(path, binding_, entry.samples());
+    check_rows(*opened, *corpus_.shard(shard), path, views());
+  }
+  return opened;
+}
 
 std::shared_ptr<const shards::FeatureCacheReader> CacheSet::of(std::uint32_t shard) const {
-  return readers_.get(shard);
+  auto reader = readers_->get(shard);
+  if (corpus_.staging()) corpus_.staging()->count_read(reader->is_copy());
+  return reader;
 }
 
 void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& clip) const {

@@ -36,10 +36,12 @@ class CacheSet {
   void audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& clip) const;
 
  private:
+  std::shared_ptr<const shards::FeatureCacheReader> open(std::uint32_t shard) const;
+
   const Context& context_;
   const data::Corpus& corpus_;
   shards::CacheBinding binding_;
-  mutable data::OpenFiles<shards::FeatureCacheReader> readers_;
+  std::shared_ptr<data::OpenFiles<shards::FeatureCacheReader>> readers_;
 };
 
 constexpr std::size_t kOpenCaches = 128;     // as data::kOpenShards, but each may take several megabytes

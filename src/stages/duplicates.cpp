@@ -8,6 +8,7 @@
 #include <fmt/format.h>
 
 #include "runtime/external_sort.h"
+#include "runtime/shared_files.h"
 #include "stages/candidate.h"
 #include "stages/near_duplicates.h"
 
@@ -106,7 +107,7 @@ void join(const std::vector<std::filesystem::path>& parts, const SampleIndex& in
     all.add(loss);
   }
   all.close();
-  std::filesystem::remove(found_path);
+  runtime::remove_leftover(found_path, "the list");
 }
 
 }  // namespace

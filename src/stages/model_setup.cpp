@@ -8,6 +8,7 @@
 #include "runtime/error.h"
 #include "runtime/input_file.h"
 #include "runtime/philox.h"
+#include "runtime/shared_files.h"
 
 namespace cskd::stages {
 namespace {
@@ -68,7 +69,7 @@ void start_weights(models::HeadedEncoder& model, config::Start start, const Cont
 
 Headed load_stage_model(const Context& context, const std::string& stage, const char* head) {
   const std::filesystem::path path = context.folder.model(stage);
-  if (!std::filesystem::exists(path)) {
+  if (!runtime::wait_until_there(path)) {
     throw runtime::UsageError(fmt::format("{} is not there: run 'cskd {}' first", path.native(), stage));
   }
   const models::SafetensorsHeader header = models::read_safetensors_header(path);

@@ -13,6 +13,7 @@
 #include "data/perceptual_hash.h"
 #include "runtime/error.h"
 #include "runtime/external_sort.h"
+#include "runtime/shared_files.h"
 #include "runtime/work_queue.h"
 #include "stages/candidate.h"
 
@@ -138,7 +139,7 @@ class NearSearcher {
     choose();
     if (world_.rank() == 0) {
       losses_.take_all_to(path_);
-      std::filesystem::remove(beside("left"));
+      runtime::remove_leftover(beside("left"), "the list");
     }
     world_.barrier();
   }

@@ -10,6 +10,7 @@
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
+#include "runtime/shared_files.h"
 
 namespace cskd::stages {
 namespace {
@@ -102,6 +103,12 @@ void make_stage_folder(const std::filesystem::path& folder, runtime::World& worl
     if (error) runtime::throw_system_error(fmt::format("cannot create the folder {}", folder.native()), error.value());
   }
   world.barrier();
+  if (!runtime::wait_until_there(folder)) {
+    throw runtime::Error(
+        fmt::format("{} does not see the folder {}, which rank 0 made: run.folder must lie on a file "
+                    "system that all hosts share ('cskd doctor' looks)",
+                    world.host(), folder.native()));
+  }
 }
 
 }  // namespace cskd::stages

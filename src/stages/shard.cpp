@@ -16,6 +16,7 @@
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/free_space.h"
+#include "runtime/shared_files.h"
 #include "runtime/threads.h"
 #include "runtime/work_queue.h"
 #include "shards/importers/importer.h"
@@ -229,7 +230,7 @@ void remove_unknown_shards(const std::filesystem::path& folder, const Manifest& 
     if (item.path().extension() == ".h5" && !known.contains(item.path().filename().native()))
       unknown.push_back(item.path());
   }
-  for (const std::filesystem::path& path : unknown) std::filesystem::remove(path);
+  for (const std::filesystem::path& path : unknown) runtime::remove_leftover(path, "the shard");
 }
 
 std::string facts_of(const Manifest& manifest, std::uint64_t added, std::uint64_t bytes) {

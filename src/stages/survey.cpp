@@ -17,6 +17,7 @@
 #include "runtime/failure_point.h"
 #include "runtime/input_file.h"
 #include "runtime/sealed_file.h"
+#include "runtime/shared_files.h"
 #include "runtime/threads.h"
 #include "runtime/work_queue.h"
 #include "shards/importers/importer.h"
@@ -105,14 +106,16 @@ Survey::Survey(const PackingContext& context, std::vector<config::Source> source
       survey_folder_(context.folder / "survey") {
   if (context_.world.rank() == 0) {
     std::error_code error;
-    fs::remove_all(list_folder_, error);
-    if (!error) fs::create_directories(list_folder_, error);
+    runtime::remove_leftover(list_folder_, "of an earlier packing");  // lists are written anew whatever stays
+    fs::create_directories(list_folder_, error);
     for (const config::Source& source : sources_) {
       if (!error) fs::create_directories(survey_folder_ / source.name(), error);
     }
     if (error) runtime::throw_system_error(fmt::format("cannot prepare {}", list_folder_.native()), error.value());
   }
   context_.world.barrier();
+  runtime::wait_until_there(list_folder_);
+  for (const config::Source& source : sources_) runtime::wait_until_there(survey_folder_ / source.name());
   list();
   refuse_empty_sources();
   refuse_other_files();
@@ -120,9 +123,7 @@ Survey::Survey(const PackingContext& context, std::vector<config::Source> source
 }
 
 Survey::~Survey() {
-  if (context_.world.rank() != 0) return;
-  std::error_code ignored;
-  fs::remove_all(list_folder_, ignored);
+  if (context_.world.rank() == 0) runtime::remove_leftover(list_folder_, "the lists of this packing");
 }
 
 fs::path Survey::list_path(const Chunk& chunk) const {
@@ -282,6 +283,7 @@ void Survey::check_chunk(const Chunk& chunk, DecodingMemory& memory) const {
 
 shards::SurveyChunk Survey::read_list(const Chunk& chunk) const {
   const fs::path file = list_path(chunk);
+  runtime::wait_until_there(file);
   return parse(runtime::read_text_file(file, 1ULL << 30), file);
 }
 
@@ -347,8 +349,9 @@ void Survey::forget_the_rest() const {
       if (item.is_regular_file() && !is_wanted(item.path())) rest.push_back(item.path());
       if (rest.size() == kAtOnce) break;
     }
-    for (const fs::path& file : rest) fs::remove(file);
-    if (rest.size() < kAtOnce) return;
+    const auto gone = std::count_if(rest.begin(), rest.end(),
+                                    [](const fs::path& file) { return runtime::remove_leftover(file, "the chunk"); });
+    if (gone == 0 || rest.size() < kAtOnce) return;
   }
 }
 

@@ -20,6 +20,7 @@
 #include "runtime/free_space.h"
 #include "runtime/input_file.h"
 #include "runtime/sealed_file.h"
+#include "runtime/shared_files.h"
 #include "runtime/unix_time.h"
 
 namespace cskd::training {
@@ -136,8 +137,7 @@ void write_checkpoint(const std::filesystem::path& folder, const CheckpointConte
     write_files(checkpoint, contents, before_commit);
   } catch (const std::exception&) {
     // Room for what else has to be written.
-    std::error_code ignored;
-    std::filesystem::remove_all(checkpoint, ignored);
+    runtime::remove_leftover(checkpoint, "the part of a checkpoint");
     runtime::rethrow_with_context(
         fmt::format("cannot write the checkpoint {}; the ones before it are untouched", checkpoint.native()));
   }
@@ -209,6 +209,7 @@ State read_checkpoint_state(const std::filesystem::path& checkpoint) {
 
 LoadedCheckpoint read_checkpoint(const std::filesystem::path& folder, std::uint64_t step) {
   const std::filesystem::path checkpoint = folder / folder_name(step);
+  for (const char* file : kFiles) runtime::wait_until_there(checkpoint / file);
   return {.model = models::read_safetensors(checkpoint / kFiles[0]),
           .average = models::read_safetensors(checkpoint / kFiles[1]),
           .optimizer = models::read_safetensors(checkpoint / kFiles[2]),
@@ -239,14 +240,14 @@ std::vector<std::uint64_t> superfluous(const std::vector<CheckpointInfo>& checkp
 
 void remove_checkpoint(const std::filesystem::path& checkpoint) {
   // Without its commit record a half-removed one is not mistaken for a whole one.
-  std::filesystem::remove(checkpoint / kCommit);
+  runtime::remove_leftover(checkpoint / kCommit, "the record of the old checkpoint");
   runtime::failure_point("checkpoint.remove", checkpoint.native());
-  std::filesystem::remove_all(checkpoint);
+  runtime::remove_leftover(checkpoint, "the old checkpoint");
 }
 
 void remove_unfinished_checkpoints(const std::filesystem::path& folder) {
   for (const CheckpointInfo& info : list_checkpoints(folder)) {
-    if (!info.is_committed) std::filesystem::remove_all(info.path);
+    if (!info.is_committed) runtime::remove_leftover(info.path, "the unfinished checkpoint");
   }
 }
 

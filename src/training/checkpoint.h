@@ -78,10 +78,10 @@ struct Retention {
 // Steps of those that go. A tie of figures is won by the newer one.
 std::vector<std::uint64_t> superfluous(const std::vector<CheckpointInfo>& checkpoints, const Retention& retention);
 
-// One rank calls. A half-removed one has no commit record.
+// One rank calls. A half-removed one has no commit record. What cannot be removed is logged, and stays.
 void remove_checkpoint(const std::filesystem::path& checkpoint);
 
-// Removes checkpoints without commit record, which a killed process left. One rank calls.
+// Removes checkpoints without commit record, which a killed process left, as far as they can be. One rank calls.
 void remove_unfinished_checkpoints(const std::filesystem::path& folder);
 
 }  // namespace cskd::training

@@ -16,8 +16,9 @@ using tests::TemporaryFolder;
 
 TEST(DiskProbe, LooksAtTheNearestExistingFolder) {
   const TemporaryFolder folder;
-  const FolderFacts facts = look_at_folder(folder / "runs/demo/later");
+  const FolderFacts facts = look_at_folder(existing_ancestor(folder / "runs/demo/later"));
   EXPECT_EQ(facts.path, folder.path().native());
+  EXPECT_NE(facts.file_system, "");
   EXPECT_EQ(facts.problem, "");
   EXPECT_GT(facts.free_bytes, 0U);
 }
@@ -26,6 +27,7 @@ TEST(DiskProbe, NamesWhatCannotBeWritten) {
   const TemporaryFolder folder;
   std::ofstream(folder / "file") << "x";
   EXPECT_EQ(look_at_folder(folder / "file").problem, "is not a folder");
+  EXPECT_EQ(look_at_folder(folder / "missing").problem, "is not there");
 }
 
 TEST(DiskProbe, MeasuresAndLeavesNothingBehind) {
@@ -35,6 +37,13 @@ TEST(DiskProbe, MeasuresAndLeavesNothingBehind) {
   EXPECT_GT(facts.read_mb_per_second, 0);
   EXPECT_GT(facts.commit_milliseconds, 0);
   EXPECT_TRUE(std::filesystem::is_empty(folder.path()));
+}
+
+TEST(DiskProbe, StopsWhenItsTimeIsUp) {
+  const TemporaryFolder folder;
+  const DiskFacts facts = measure_disk(folder.path(), std::uint64_t{8} << 30, std::chrono::milliseconds(1));
+  EXPECT_GT(facts.write_mb_per_second, 0);
+  EXPECT_GT(facts.read_mb_per_second, 0);
 }
 
 TEST(DiskProbe, AFolderThatCannotBeWrittenIsAnError) {

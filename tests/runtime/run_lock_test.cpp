@@ -1,7 +1,9 @@
 #include "runtime/run_lock.h"
 
 #include <csignal>
+#include <ctime>
 #include <fstream>
+#include <mutex>
 #include <thread>
 
 #include <fcntl.h>
@@ -28,7 +30,12 @@ class RunLockTest : public testing::Test {
  protected:
   std::unique_ptr<RunLock> take() {
     return std::make_unique<RunLock>(
-        folder_.path(), [this](const std::string& text) { told_.push_back(text); }, kFast);
+        folder_.path(),
+        [this](const std::string& text) {
+          const std::lock_guard guard(mutex_);
+          told_.push_back(text);
+        },
+        kFast);
   }
 
   // Forks a process that takes the lock and sleeps; returns when it holds it.
@@ -54,7 +61,20 @@ class RunLockTest : public testing::Test {
 
   std::filesystem::path path() const { return folder_ / "run.lock"; }
 
+  std::vector<std::string> names() const {
+    std::vector<std::string> names;
+    for (const auto& item : std::filesystem::directory_iterator(folder_.path()))
+      names.push_back(item.path().filename());
+    return names;
+  }
+
+  std::vector<std::string> told() {
+    const std::lock_guard guard(mutex_);
+    return told_;
+  }
+
   tests::TemporaryFolder folder_;
+  std::mutex mutex_;
   std::vector<std::string> told_;
 };
 
@@ -125,6 +145,51 @@ TEST_F(RunLockTest, GivesSignsOfLife) {
   struct stat after {};
   ::stat(path().c_str(), &after);
   EXPECT_TRUE(after.st_mtim.tv_sec > before.st_mtim.tv_sec || after.st_mtim.tv_nsec > before.st_mtim.tv_nsec);
+}
+
+TEST_F(RunLockTest, LeavesNothingElseInTheFolder) {
+  write_foreign();
+  std::ofstream(folder_ / "run.lock.after-0123") << "of one that was killed long ago";
+  const timespec past{.tv_sec = std::time(nullptr) - 60, .tv_nsec = 0};
+  const timespec times[2]{past, past};
+  ::utimensat(AT_FDCWD, (folder_ / "run.lock.after-0123").c_str(), times, 0);
+  {
+    const auto lock = take();
+    EXPECT_EQ(names(), std::vector<std::string>{"run.lock"});
+  }
+  EXPECT_TRUE(names().empty());
+}
+
+TEST_F(RunLockTest, LostToAnotherOneIsTold) {
+  const auto lock = take();
+  std::filesystem::rename(path(), folder_ / "old");
+  write_foreign();
+  for (int i = 0; i < 400 && told().empty(); ++i) std::this_thread::sleep_for(milliseconds(5));
+  EXPECT_THAT(told(), ElementsAre(HasSubstr("no longer the lock of this job")));
+}
+
+TEST_F(RunLockTest, LostToAnotherOneIsNotRemoved) {
+  {
+    const auto lock = take();
+    std::filesystem::rename(path(), folder_ / "old");
+    write_foreign();
+  }
+  EXPECT_THAT(tests::read_file(path()), HasSubstr("elsewhere"));
+}
+
+TEST_F(RunLockTest, DamagedFilesAreForeignOnes) {
+  for (const std::string& text : {std::string(), std::string("\0\x01\xff", 3), std::string(10000, 'x'),
+                                  std::string("x\nid=../../etc process=999999999999 started=-1 boot= flock=1\n")}) {
+    std::ofstream(path()) << text;
+    EXPECT_NE(take(), nullptr);
+    EXPECT_TRUE(names().empty());
+  }
+}
+
+TEST_F(RunLockTest, ClaimsInACircleAreAnError) {
+  std::ofstream(path()) << "elsewhere, process 1\nid=aa\n";
+  std::ofstream(folder_ / "run.lock.after-aa") << "elsewhere, process 2\nid=aa\n";
+  EXPECT_THAT([this] { take(); }, testing::ThrowsMessage<Error>(HasSubstr("remove them by hand")));
 }
 
 TEST_F(RunLockTest, FolderThatIsMissingIsNamed) {

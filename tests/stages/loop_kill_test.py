@@ -23,7 +23,7 @@ POINTS = ["checkpoint.model:4", "checkpoint.ema:4", "checkpoint.optimizer:4", "c
 
 # The same for one kill after the other in one run folder: each start goes on where the one before was killed, and at the last ones only the
 # model is left to write.
-ONE_AFTER_THE_OTHER = ["run_lock.write:1", "atomic_file.open:1", "atomic_file.write:1", "status.write:1", "event_file.write:1", "metric_log.write:2",
+ONE_AFTER_THE_OTHER = ["run_lock.write:1", "atomic_file.open:1", "run_lock.claim:1", "run_lock.claim:2", "atomic_file.write:1", "status.write:1", "event_file.write:1", "metric_log.write:2",
                        "checkpoint.model:2", "checkpoint.ema:1", "checkpoint.optimizer:1", "checkpoint.state:1", "checkpoint.commit:1",
                        "checkpoint.remove:1", "trainer.step:2", "stage.model:1", "atomic_file.fsync:1", "atomic_file.verify:2", "atomic_file.rename:3",
                        "atomic_file.fsync_folder:2"]
