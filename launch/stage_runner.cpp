@@ -15,6 +15,7 @@
 
 #include "config/toml_writer.h"
 #include "distributed/same_everywhere.h"
+#include "doctor/rank_facts.h"
 #include "doctor/versions.h"
 #include "launch/results_file.h"
 #include "launch/shared_folder.h"
@@ -159,7 +160,9 @@ stages::StageOutcome StageRunner::run(const std::string& stage, bool by_name) {
 
 // Different files, builds or launches on different ranks would fail later, in ways that say less.
 void StageRunner::require_same_job() const {
-  distributed::Facts facts{{"cskd", doctor::program_version()}, {"number of ranks", std::to_string(world_.size())}};
+  distributed::Facts facts{{"cskd", doctor::program_version()},
+                           {"build", doctor::program_build()},
+                           {"number of ranks", std::to_string(world_.size())}};
   for (const doctor::LibraryVersion& library : doctor::library_versions())
     facts.emplace_back(library.name, library.version);
   for (auto& setting : config::settings_of(config_, "")) facts.push_back(std::move(setting));
