@@ -151,7 +151,7 @@ with() {
   tie=true
   start_keeper "$folder" "$hosts"
   bring_up "$folder"
-  run_command 1 "$folder" "${rest[@]}" {alive}>&-
+  run_command "$folder" --last "$alive" "$here/box.sh" "$(first_of "$folder")" "$PWD" "${rest[@]}"
 }
 
 # ---- commands in the box --------------------------------------------------------------------------------------------------
@@ -160,19 +160,15 @@ run() {
   if (($# < 2)); then wrong_usage 'run: which folder and command?'; fi
   local folder
   folder=$(folder_of "$1")
-  enter_box "$folder"
-  run_command 1 "$folder" "${@:2}"
+  run_command "$folder" "$(first_of "$folder")" "$PWD" "${@:2}"
 }
 
 on() {
   if (($# < 3)); then wrong_usage 'on: which folder, host and command?'; fi
-  local folder pid
+  local folder
   folder=$(folder_of "$1")
   check_host "$folder" "$2"
-  enter_box "$folder"
-  pid=$(cat "$folder/hosts/$2/pid" 2>/dev/null) || die 1 "$2 is switched off" "box.sh restore $1 $2"
-  enter+=(setpriv --pdeathsig KILL nsenter --target "$pid" --root --mount --net --uts --ipc --pid --)
-  run_command 2 "$folder" "${@:3}"
+  run_command "$folder" "$(first_of_host "$folder" "$2")" "$PWD" "${@:3}"
 }
 
 # ---- faults ---------------------------------------------------------------------------------------------------------------

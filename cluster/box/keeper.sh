@@ -19,14 +19,38 @@ keeper_of() { # FOLDER: the keeper's PID, if it lives
   [[ -n $start && $(started_at "$pid") == "$start" ]] && printf '%s' "$pid"
 }
 
+children_of() { cat "/proc/$1/task/$1/children" 2>/dev/null; } # PID
+
 child_of() { # PID: its first child, waiting up to a second for it
   local child='' tries
   for ((tries = 0; tries < 100; ++tries)); do
-    child=$(cat "/proc/$1/task/$1/children" 2>/dev/null) || return 1
+    child=$(children_of "$1") || return 1
     if [[ -n $child ]]; then break; fi
     sleep 0.01
   done
   [[ -n $child ]] && printf '%s' "${child%% *}"
+}
+
+first_of() { # FOLDER: PID 1 of the box, by its number outside of it
+  local keeper
+  keeper=$(keeper_of "$1") || die 1 "the box in $1 is not running" "box.sh up $1"
+  child_of "$keeper" || die 1 "the box in $1 has just ended"
+}
+
+first_of_host() { # FOLDER HOST: PID 1 of the host, by its number outside of the box
+  local first pid keeper_of_host
+  first=$(first_of "$1")
+  pid=$(cat "$1/hosts/$2/pid" 2>/dev/null) || die 1 "$2 is switched off" "box.sh restore $1 $2"
+  for keeper_of_host in $(children_of "$first"); do
+    for first in $(children_of "$keeper_of_host"); do
+      # NSpid: the number here, in the box, in the host
+      if [[ $(sed -n 's/^NSpid:\t//p' "/proc/$first/status" 2>/dev/null) == "$first"$'\t'"$pid"$'\t'1 ]]; then
+        printf '%s' "$first"
+        return
+      fi
+    done
+  done
+  die 1 "$2 has just ended"
 }
 
 start_keeper() { # FOLDER HOSTS: keeper is then its PID; with tie=true it ends with this script
@@ -69,9 +93,8 @@ end_keeper() { # FOLDER: returns when nothing of the box runs any more
 
 enter=()      # prefix of a command that is to run in the box
 enter_box() { # FOLDER
-  local keeper first
-  keeper=$(keeper_of "$1") || die 1 "the box in $1 is not running" "box.sh up $1"
-  first=$(child_of "$keeper") || die 1 "the box in $1 has just ended"
+  local first
+  first=$(first_of "$1")
   enter=(nsenter --target "$first" --root --mount --net --uts --ipc --pid --)
 }
 

@@ -16,6 +16,7 @@
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/free_space.h"
+#include "runtime/host.h"
 
 namespace cskd::doctor {
 namespace {
@@ -46,7 +47,8 @@ class TemporaryFile {
 };
 
 std::string probe_name(const std::filesystem::path& folder, const char* what) {
-  return (folder / fmt::format(".cskd-doctor-{}-{}", ::getpid(), what)).native();
+  // Processes of two hosts may have the same number.
+  return (folder / fmt::format(".cskd-doctor-{}-{}-{}", runtime::host_name(), ::getpid(), what)).native();
 }
 
 double commit_milliseconds(const std::filesystem::path& folder) {

@@ -1,9 +1,12 @@
 """cluster/box/box.sh: commands in a box, its isolation, its end, and what it says of wrong usage."""
 
+import fcntl
 import os
+import pty
 import shutil
 import signal
 import subprocess
+import termios
 from pathlib import Path
 
 import pytest
@@ -22,14 +25,39 @@ def test_command_has_its_own_exit_code_input_and_folder(box):
         assert box_sh(*prefix, "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
 
 
+COUNT_SIGNALS = 'for s in TERM INT USR1; do trap "echo $s" $s; done; echo ready; while ! read -t 0.05 line; do :; done; echo $line'
+
+
 @pytest.mark.parametrize("host", [None, "n1"])
-def test_signals_reach_the_command(box, host):
-    command = 'for s in TERM INT USR1; do trap "echo $s; exit 3" $s; done; echo ready; while :; do sleep 0.05; done'
-    for name in ("TERM", "INT", "USR1"):
-        with stopped_at_end(box.start("bash", "-c", command, host=host)) as process:
-            assert process.stdout.readline() == "ready\n"
-            process.send_signal(getattr(signal, "SIG" + name))
-            assert process.wait(timeout=20) == 3 and process.stdout.readline() == f"{name}\n"
+@pytest.mark.parametrize("to_group", [False, True])
+def test_signals_reach_the_command_once(box, host, to_group):
+    with stopped_at_end(box.start("bash", "-c", COUNT_SIGNALS, host=host, stdin=subprocess.PIPE, start_new_session=True)) as process:
+        lines = [process.stdout.readline()]
+        for name in ("TERM", "INT", "USR1"):
+            (os.killpg if to_group else os.kill)(process.pid, getattr(signal, "SIG" + name))
+            lines.append(process.stdout.readline())
+        assert process.communicate("end\n", timeout=20) == ("end\n", "")
+        assert lines == ["ready\n", "TERM\n", "INT\n", "USR1\n"] and process.returncode == 0
+
+
+def test_command_has_the_terminal(box):
+    leader, follower = pty.openpty()
+    with stopped_at_end(box.start("bash", "-c", COUNT_SIGNALS, stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
+                                  preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))) as process:
+        os.close(follower)
+        seen = b""
+        for wanted, typed in ((b"ready", b"\x03"), (b"INT", b"end\n")):
+            while wanted not in seen:
+                seen += os.read(leader, 1000)
+            os.write(leader, typed)
+        assert process.wait(timeout=20) == 0
+        assert (seen + os.read(leader, 1000)).count(b"INT") == 1
+    os.close(leader)
+
+
+def test_command_that_cannot_be_started(box):
+    result = box.run("no-such-command")
+    assert result.returncode == 127 and result.stderr == "box.sh: no-such-command: No such file or directory\n"
 
 
 def test_killed_run_takes_its_command_along(box, shared_path):
@@ -77,11 +105,11 @@ def test_hosts_have_their_own_names_addresses_processes_and_memory(box):
     assert n1[:3] == ["n1", "10.231.0.11", "bash"] and n2[:3] == ["n2", "10.231.0.12", "bash"]
     assert len(n1) == 3 + len(kinds) and not set(n1[3:]) & set(n2[3:])
     for folder in ("/tmp", "/dev/shm"):
-        succeeded(box.on("n1", "touch", f"{folder}/mine"))
-        assert box.on("n2", "test", "-e", f"{folder}/mine").returncode == 1
-        assert box.run("test", "-e", f"{folder}/mine").returncode == 1 and not Path(f"{folder}/mine").exists()
-        assert (box.folder / "hosts/n1/tmp/mine").exists() == (folder == "/tmp")
-        succeeded(box.on("n1", "rm", f"{folder}/mine"))
+        succeeded(box.on("n1", "touch", f"{folder}/cskd-test-mine"))
+        assert box.on("n2", "test", "-e", f"{folder}/cskd-test-mine").returncode == 1
+        assert box.run("test", "-e", f"{folder}/cskd-test-mine").returncode == 1 and not Path(f"{folder}/cskd-test-mine").exists()
+        assert (box.folder / "hosts/n1/tmp/cskd-test-mine").exists() == (folder == "/tmp")
+        succeeded(box.on("n1", "rm", f"{folder}/cskd-test-mine"))
 
 
 def test_file_system_is_shared(box, shared_path):
