@@ -17,7 +17,7 @@ history_file=${log%.log}.history
 export CSKD_RANK_0_FILE=${log%.log}.rank-0
 launcher_pid=
 attempt=0
-unreachable='' # hosts that the last start was found to have lost
+unreachable=''   # hosts that the last start was found to have lost
 stop_asked=false # SIGUSR1: a checkpoint, and to the queue again
 ending=false     # SIGTERM: Slurm ends the job (scancel, preemption, another requeue) and has told the ranks
 guard_pids=()
@@ -83,6 +83,8 @@ leave() { # CODE TEXT
   say "$2; exit code $1"
   write_history
   if ((${#guard_pids[@]})); then kill -KILL "${guard_pids[@]}" 2>/dev/null || true; fi
+  rm -f -- "$CSKD_RANK_0_FILE"
+  if ((!$1)); then rm -f -- "$history_file"; fi
   exit "$1"
 }
 
@@ -118,7 +120,7 @@ after_stop() {
 
 # Runs COMMAND on ranks until it has ended; sets code, and unreachable to the hosts that were found not to answer.
 run_ranks() { # RANKS RANKS-PER-HOST HOST... -- COMMAND...
-  local step log_offset gone_since=0 patience=1500 now answering host hosts=()
+  local step log_offset gone_since=0 patience=1500 now host hosts=()
   attempt=$((attempt + 1))
   step=cskd-$job_name-$attempt
   log_offset=$(stat -c %s -- "$log")
@@ -140,9 +142,9 @@ run_ranks() { # RANKS RANKS-PER-HOST HOST... -- COMMAND...
     if ((!gone_since)); then gone_since=$now; fi
     if ((now - gone_since < patience)); then continue; fi
     # The others end too, or srun waits for a host that is gone.
-    answering=$(hosts_that_answer "${#hosts[@]}" "${hosts[@]}")
+    find_answering "${#hosts[@]}" "${hosts[@]}"
     for host in "${hosts[@]}"; do
-      if [[ $'\n'$answering$'\n' != *$'\n'"$host"$'\n'* ]]; then unreachable+=" $host"; fi
+      if [[ " ${answering[*]} " != *" $host "* ]]; then unreachable+=" $host"; fi
     done
     patience=$((now - gone_since + 5000))
     if [[ -z $unreachable ]] && ((now - gone_since < 70000)); then continue; fi
@@ -168,13 +170,14 @@ choose_hosts() {
   for host in "${!all[@]}"; do
     if [[ " $lost " == *" ${all[host]} "* ]]; then unset 'all[host]'; fi
   done
-  mapfile -t all < <(hosts_that_answer $((attempt ? ${#all[@]} : nodes + spare)) "${all[@]}")
-  for host in "${all[@]}"; do
+  # At first all shall answer, later as many as are needed.
+  find_answering $((attempt ? nodes : nodes + spare)) "${all[@]}"
+  for host in "${answering[@]}"; do
     if ((${blame[$host]:-0} >= 2)); then bad+=("$host"); else good+=("$host"); fi
   done
   if ((${#bad[@]})); then say "left out, since ranks were killed there again and again: ${bad[*]}"; fi
   if ((${#good[@]} < min_nodes)) || [[ " ${good[*]} " != *" $SLURMD_NODENAME "* ]]; then
-    queue_again 1 "${#good[@]} of ${#all[@]} answering hosts can be used (${good[*]:-none}), at least $min_nodes are wanted, with the first of the job"
+    queue_again 1 "${#good[@]} of ${#answering[@]} answering hosts can be used (${good[*]:-none}), at least $min_nodes are wanted, with the first of the job"
   fi
   if ((${#good[@]} > nodes)); then good=("${good[@]:0:nodes}"); fi
   read -r -a shape < <(shape_of "${#good[@]}" "$ranks_per_node" "$micro_batches" "$power_of_two")
@@ -189,7 +192,7 @@ start_guards() {
   guard_pids=()
   for host in "$@"; do
     if [[ $host == "$SLURMD_NODENAME" ]] || ((${#guard_pids[@]} == 2)); then continue; fi
-    srun --job-name=cskd-guard --overlap --nodes=1 --ntasks=1 --nodelist="$host" --mpi=none --cpus-per-task=1 --gres=none \
+    srun --job-name=cskd-guard --overlap --nodes=1 --ntasks=1 --nodelist="$host" --mpi=none --cpus-per-task=1 \
       --input=none --quiet "$cskd_home/cluster/slurm/guard.sh" "$SLURM_JOB_ID" "$SLURMD_NODENAME" "$log" >/dev/null 2>&1 &
     guard_pids+=($!)
     disown

@@ -159,13 +159,13 @@ def test_lost_host_is_replaced_by_the_spare_one(job):
 
 
 def test_ranks_divide_the_micro_batches_of_what_is_left(job):
-    job.slurm.answer(hosts="n1,n2,n3,n4\n", dead="n2\n")
+    job.slurm.answer(hosts="n1,n2,n3,n4\n", down="n2\n")
     assert job.ends(["0"], nodes=4, spare=0, micro_batches=4) == 0
     assert job.hosts() == ["n1,n3"] and "ranks: 2, 1 on each of: n1 n3" in job.text()
 
 
 def test_too_few_hosts_are_queued_again(job):
-    job.slurm.answer(dead="n2\nn3\n")
+    job.slurm.answer(down="n2\nn3\n")
     assert job.ends(["0"], min_nodes=2) == 75 and job.requeues() == 1 and not job.starts()
     assert "1 of 1 answering hosts can be used (n1), at least 2 are wanted" in job.text()
 
