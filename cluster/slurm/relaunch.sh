@@ -34,6 +34,7 @@ find_answering() { # WANTED HOST...: as soon as so many have answered
         --input=none --quiet true >/dev/null 2>&1; then : >"$folder/up.$host"; else : >"$folder/down.$host"; fi
     ) 2>/dev/null &
     probes+=($!)
+    disown # or bash would tell of their end in the log
   done
   while :; do
     shopt -s nullglob
