@@ -10,7 +10,7 @@ job=$1 first=$2 log=$3
 while sleep "${CSKD_GUARD_INTERVAL:-20}"; do
   if ! facts=$(timeout 10 squeue --noheader --jobs="$job" --format='%T %N'); then continue; fi
   state=${facts%% *} hosts=${facts#* }
-  if [[ $state != RUNNING ]]; then exit 0; fi
+  if [[ $state != RUNNING ]]; then continue; fi # Slurm ends this step with the job
   if ! names=$(scontrol show hostnames "$hosts"); then continue; fi
   if [[ $'\n'$names$'\n' == *$'\n'"$first"$'\n'* ]]; then continue; fi
   printf '[%(%F %T)T %s] Slurm has lost %s, where the script of job %s ran: it is queued again\n' -1 "$(hostname)" "$first" "$job" >>"$log"

@@ -17,10 +17,11 @@ history_file=${log%.log}.history
 export CSKD_RANK_0_FILE=${log%.log}.rank-0
 launcher_pid=
 attempt=0
-unreachable='' # hosts that the last start was found to have lost
-stop_asked=false # SIGUSR1: a checkpoint, and to the queue again
-ending=false     # SIGTERM: Slurm ends the job (scancel, preemption, another requeue) and has told the ranks
-guard_pids=()
+unreachable=''       # hosts that the last start was found to have lost
+stop_asked=false     # SIGUSR1: a checkpoint, and to the queue again
+ending=false         # SIGTERM: Slurm ends the job (scancel, preemption, another requeue) and has told the ranks
+declare -A guards=() # host -> process
+guards_looked_at=0
 
 say() { printf '[%(%F %T)T %s] %s\n' -1 "$SLURMD_NODENAME" "$*"; }
 
@@ -82,7 +83,9 @@ made_progress() {
 leave() { # CODE TEXT
   say "$2; exit code $1"
   write_history
-  if ((${#guard_pids[@]})); then kill -KILL "${guard_pids[@]}" 2>/dev/null || true; fi
+  end_guards
+  rm -f -- "$CSKD_RANK_0_FILE"
+  if ((!$1)); then rm -f -- "$history_file"; fi
   exit "$1"
 }
 
@@ -118,7 +121,7 @@ after_stop() {
 
 # Runs COMMAND on ranks until it has ended; sets code, and unreachable to the hosts that were found not to answer.
 run_ranks() { # RANKS RANKS-PER-HOST HOST... -- COMMAND...
-  local step log_offset gone_since=0 patience=1500 now answering host hosts=()
+  local step log_offset gone_since=0 patience=1500 now host hosts=()
   attempt=$((attempt + 1))
   step=cskd-$job_name-$attempt
   log_offset=$(stat -c %s -- "$log")
@@ -132,6 +135,7 @@ run_ranks() { # RANKS RANKS-PER-HOST HOST... -- COMMAND...
   while kill -0 "$launcher_pid" 2>/dev/null; do
     sleep 0.25 &
     wait $! || true
+    keep_guards
     if ! rank_0_has_ended; then
       gone_since=0
       continue
@@ -140,9 +144,9 @@ run_ranks() { # RANKS RANKS-PER-HOST HOST... -- COMMAND...
     if ((!gone_since)); then gone_since=$now; fi
     if ((now - gone_since < patience)); then continue; fi
     # The others end too, or srun waits for a host that is gone.
-    answering=$(hosts_that_answer "${#hosts[@]}" "${hosts[@]}")
+    find_answering "${#hosts[@]}" "${hosts[@]}"
     for host in "${hosts[@]}"; do
-      if [[ $'\n'$answering$'\n' != *$'\n'"$host"$'\n'* ]]; then unreachable+=" $host"; fi
+      if [[ " ${answering[*]} " != *" $host "* ]]; then unreachable+=" $host"; fi
     done
     patience=$((now - gone_since + 5000))
     if [[ -z $unreachable ]] && ((now - gone_since < 70000)); then continue; fi
@@ -168,13 +172,14 @@ choose_hosts() {
   for host in "${!all[@]}"; do
     if [[ " $lost " == *" ${all[host]} "* ]]; then unset 'all[host]'; fi
   done
-  mapfile -t all < <(hosts_that_answer $((attempt ? ${#all[@]} : nodes + spare)) "${all[@]}")
-  for host in "${all[@]}"; do
+  # At first all shall answer, later as many as are needed.
+  find_answering $((attempt ? nodes : nodes + spare)) "${all[@]}"
+  for host in "${answering[@]}"; do
     if ((${blame[$host]:-0} >= 2)); then bad+=("$host"); else good+=("$host"); fi
   done
   if ((${#bad[@]})); then say "left out, since ranks were killed there again and again: ${bad[*]}"; fi
   if ((${#good[@]} < min_nodes)) || [[ " ${good[*]} " != *" $SLURMD_NODENAME "* ]]; then
-    queue_again 1 "${#good[@]} of ${#all[@]} answering hosts can be used (${good[*]:-none}), at least $min_nodes are wanted, with the first of the job"
+    queue_again 1 "${#good[@]} of ${#answering[@]} answering hosts can be used (${good[*]:-none}), at least $min_nodes are wanted, with the first of the job"
   fi
   if ((${#good[@]} > nodes)); then good=("${good[@]:0:nodes}"); fi
   read -r -a shape < <(shape_of "${#good[@]}" "$ranks_per_node" "$micro_batches" "$power_of_two")
@@ -183,17 +188,40 @@ choose_hosts() {
 }
 
 # Two other hosts watch over this one, which Slurm does not replace with --no-kill.
-start_guards() {
+start_guards() { # HOST...
   local host
-  if ((${#guard_pids[@]})); then kill -KILL "${guard_pids[@]}" 2>/dev/null || true; fi
-  guard_pids=()
-  for host in "$@"; do
-    if [[ $host == "$SLURMD_NODENAME" ]] || ((${#guard_pids[@]} == 2)); then continue; fi
-    srun --job-name=cskd-guard --overlap --nodes=1 --ntasks=1 --nodelist="$host" --mpi=none --cpus-per-task=1 --gres=none \
-      --input=none --quiet "$cskd_home/cluster/slurm/guard.sh" "$SLURM_JOB_ID" "$SLURMD_NODENAME" "$log" >/dev/null 2>&1 &
-    guard_pids+=($!)
-    disown
+  for host in "${!guards[@]}"; do
+    if [[ " $* " == *" $host "* ]]; then continue; fi
+    kill -KILL "${guards[$host]}" 2>/dev/null || true
+    unset "guards[$host]"
   done
+  for host in "$@"; do
+    if [[ $host == "$SLURMD_NODENAME" || -v guards[$host] ]] || ((${#guards[@]} == 2)); then continue; fi
+    start_guard "$host"
+  done
+}
+
+start_guard() { # HOST
+  srun --job-name=cskd-guard --overlap --nodes=1 --ntasks=1 --nodelist="$1" --mpi=none --cpus-per-task=1 --input=none --quiet \
+    "$cskd_home/cluster/slurm/guard.sh" "$SLURM_JOB_ID" "$SLURMD_NODENAME" "$log" >/dev/null 2>&1 &
+  guards[$1]=$!
+  disown # or bash would tell of its end in the log
+  guards_looked_at=$SECONDS
+}
+
+# Starts those again that have ended, for whatever reason.
+keep_guards() {
+  local host
+  if ((SECONDS - guards_looked_at < 10)); then return; fi
+  guards_looked_at=$SECONDS
+  for host in "${!guards[@]}"; do
+    if ! kill -0 "${guards[$host]}" 2>/dev/null; then start_guard "$host"; fi
+  done
+}
+
+end_guards() {
+  if ((${#guards[@]})); then kill -KILL "${guards[@]}" 2>/dev/null || true; fi
+  guards=()
 }
 
 # ---- the job ------------------------------------------------------------------------------------------------------------

@@ -38,9 +38,11 @@ srun_line() { # STEP-NAME RANKS RANKS-PER-HOST HOST...
     launch_line+=("--cpus-per-task=$cpus_per_rank")
   fi
   if ((gpus)); then
-    # Again, since --cpus-per-task means that a step has only what it names. Not one GPU bound to each rank: NCCL copies
-    # between the GPUs of a host directly only where each rank sees them all. cskd gives each rank the GPU of its number.
-    launch_line+=("${gpu_request//'{}'/$gpus}" --gpu-bind=none)
+    # Again, since --cpus-per-task means that a step has only what it names. Not one GPU for each rank (--gpus-per-task,
+    # --gpu-bind): NCCL copies between the GPUs of a host directly only where each rank sees them all, and cskd gives each
+    # rank the GPU of its number. Nor --gpu-bind=none: Slurm 22.05 then tells ranks nothing of GPUs, and where devices are
+    # not confined by cgroups they would see those of other jobs.
+    launch_line+=("${gpu_request//'{}'/$gpus}")
   fi
   launch_line+=("${srun_options[@]}")
 }

@@ -14,39 +14,43 @@ hosts_of_job() {
   scontrol show hostnames "${list:-$SLURM_JOB_NODELIST}"
 }
 
-# Prints those of HOST... that start a process, in this order. Slurm itself notices a dead host only after minutes.
-hosts_that_answer() { # WANTED HOST...: as soon as so many have answered
-  local wanted=$1 folder host answered start now last=0 patience=2000 probes=() names=()
+slowest_answer=7000 # milliseconds; until the first have answered, nobody knows how fast this Slurm is
+
+# Sets answering to those of HOST... that start a process, in this order. Slurm itself notices a dead host only after minutes.
+find_answering() { # WANTED HOST...: as soon as so many have answered
+  local wanted=$1 folder host answered start now last=0 slowest=0 patience probes=() up=() down=()
   shift
+  patience=$((3 * slowest_answer > 2000 ? 3 * slowest_answer : 2000))
   folder=$(mktemp -d)
   start=${EPOCHREALTIME/[.,]/}
   for host in "$@"; do
     if [[ $host == "$SLURMD_NODENAME" ]]; then # this one
-      : >"$folder/$host"
+      : >"$folder/up.$host"
       continue
     fi
     (
       trap - USR1 TERM
-      timeout --signal=KILL 5 srun --overlap --nodes=1 --ntasks=1 --nodelist="$host" --mpi=none --cpus-per-task=1 --gres=none \
-        --input=none --quiet true >/dev/null 2>&1 && : >"$folder/$host"
+      if timeout --signal=KILL 30 srun --overlap --nodes=1 --ntasks=1 --nodelist="$host" --mpi=none --cpus-per-task=1 \
+        --input=none --quiet true >/dev/null 2>&1; then : >"$folder/up.$host"; else : >"$folder/down.$host"; fi
     ) 2>/dev/null &
     probes+=($!)
+    disown # or bash would tell of their end in the log
   done
   while :; do
-    names=("$folder"/*)
-    answered=0
-    if [[ -e ${names[0]} ]]; then answered=${#names[@]}; fi
+    shopt -s nullglob
+    up=("$folder"/up.*) down=("$folder"/down.*)
+    shopt -u nullglob
+    answered=${#up[@]}
     now=$(((${EPOCHREALTIME/[.,]/} - start) / 1000))
-    if ((answered > last)); then
-      # The others get three times as long as the slowest so far.
-      last=$answered
-      if ((3 * now > patience)); then patience=$((3 * now)); fi
-    fi
-    if ((answered >= wanted || answered == $# || now > patience || now > 5000)); then break; fi
+    if ((answered > last)); then last=$answered slowest=$now; fi
+    if ((answered + ${#down[@]} == $# || (answered >= wanted && now > 300) || now > patience)); then break; fi
     sleep 0.05
   done
+  # The next time, hosts get three times as long as the slowest of this time.
+  if ((${#probes[@]} && answered > 1)); then slowest_answer=$slowest; fi
+  answering=()
   for host in "$@"; do
-    if [[ -e $folder/$host ]]; then printf '%s\n' "$host"; fi
+    if [[ -e $folder/up.$host ]]; then answering+=("$host"); fi
   done
   if ((${#probes[@]})); then kill -KILL "${probes[@]}" 2>/dev/null || true; fi
   rm -rf -- "$folder"

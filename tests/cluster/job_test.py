@@ -159,13 +159,13 @@ def test_lost_host_is_replaced_by_the_spare_one(job):
 
 
 def test_ranks_divide_the_micro_batches_of_what_is_left(job):
-    job.slurm.answer(hosts="n1,n2,n3,n4\n", dead="n2\n")
+    job.slurm.answer(hosts="n1,n2,n3,n4\n", down="n2\n")
     assert job.ends(["0"], nodes=4, spare=0, micro_batches=4) == 0
     assert job.hosts() == ["n1,n3"] and "ranks: 2, 1 on each of: n1 n3" in job.text()
 
 
 def test_too_few_hosts_are_queued_again(job):
-    job.slurm.answer(dead="n2\nn3\n")
+    job.slurm.answer(down="n2\nn3\n")
     assert job.ends(["0"], min_nodes=2) == 75 and job.requeues() == 1 and not job.starts()
     assert "1 of 1 answering hosts can be used (n1), at least 2 are wanted" in job.text()
 
@@ -227,5 +227,20 @@ def test_guard_queues_a_job_again_whose_first_host_is_gone(job):
     assert process.poll() is None and job.requeues() == 0
     queue.write_text("RUNNING n2,n3\n")
     assert process.wait(timeout=30) == 0 and job.requeues() == 1 and "Slurm has lost n1" in job.text()
-    queue.write_text("PENDING \n")
-    assert subprocess.run(guard, env=environment, timeout=30, check=False).returncode == 0 and job.requeues() == 1
+
+
+def test_guard_leaves_a_job_alone_that_waits(job):
+    (job.slurm.folder / "queue").write_text("PENDING \n")
+    guard = [SOURCE / "cluster/slurm/guard.sh", "7", "n1", job.log]
+    process = subprocess.Popen(guard, env=job.slurm.environment(CSKD_GUARD_INTERVAL="0.05"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    time.sleep(0.5)
+    process.kill()
+    process.wait(timeout=10)
+    assert job.requeues() == 0
+
+
+def test_guard_that_ended_is_started_again(job):
+    path = job.slurm.folder / "bin/srun"
+    path.write_text(path.read_text().replace("exec sleep 600", "exit 1"))
+    job.ends(["0 4 12"])
+    assert len([call for call in job.slurm.calls("srun") if "guard.sh" in call]) == 2

@@ -32,13 +32,14 @@ case $1 in
   requeue) [[ ! -e $STANDIN/no-requeue ]] ;;
 esac""",
     "scancel": "true",
-    # Runs the command on this machine, as rank 0 of the first host; a host that is listed in `dead` never answers.
+    # Runs the command on this machine, as rank 0 of the first host. A host that is listed in `down` is refused, one in `dead` never answers.
     "srun": """
 if [[ $1 == --mpi=list ]]; then cat "$STANDIN/mpi" >&2; exit; fi
 while [[ $1 == -* ]]; do
   if [[ $1 == --nodelist=* ]]; then host=${1#*=}; fi
   shift
 done
+if grep -qxF -- "$host" "$STANDIN/down" 2>/dev/null; then exit 1; fi
 if grep -qxF -- "$host" "$STANDIN/dead" 2>/dev/null; then exec sleep 60; fi
 if [[ $1 == *guard.sh ]]; then exec sleep 600; fi
 SLURM_PROCID=0 exec "$@" """,
