@@ -43,7 +43,7 @@ void StepLimit::watch() {
       std::fflush(stdout);
       std::fputs((runtime::describe(error, world_.rank(), world_.size()) + "\n").c_str(), stderr);
       std::fflush(stderr);
-      world_.abort(static_cast<int>(runtime::ExitCode::kFailure));
+      world_.abort(static_cast<int>(runtime::ExitCode::kFailure), error.what());
     }
   }
 }

@@ -18,7 +18,12 @@ from slurm_box import SOURCE, succeeded, wait_for
 
 STEPS = 120
 # The same bits on any number of ranks; a checkpoint now and then, since what follows ends trainings in their midst.
-SETTINGS = ["compute.threads=1", "compute.lost_after=5", "align.training.checkpoint_every=5", *[f'{stage}.training.determinism="elastic"' for stage in stage_runs.TRAININGS]]
+SETTINGS = [
+    "compute.threads=1",
+    "compute.lost_after=5",
+    "align.training.checkpoint_every=5",
+    *[f'{stage}.training.determinism="elastic"' for stage in stage_runs.TRAININGS],
+]
 
 
 class Cluster:
@@ -29,7 +34,9 @@ class Cluster:
         succeeded(cskd_program.run("demo", folder / "corpus", "--images", 200))
         small_run.random_tower(folder / "tower.safetensors", seed=1)
         self.site = folder / "site.conf"
-        self.site.write_text(f"program = {cskd_program.CSKD}\nenvironment = CSKD_GUARD_INTERVAL=2\nenvironment = OMPI_MCA_mpi_yield_when_idle=1\n")
+        self.site.write_text(
+            f"program = {cskd_program.CSKD}\nenvironment = CSKD_GUARD_INTERVAL=2\nenvironment = OMPI_MCA_mpi_yield_when_idle=1\n"
+        )
         self.box = slurm_box.Box("--hosts", 3, "--cpus", 2, "--grace", 20)
         self.undisturbed = self.config("undisturbed", 8)
         succeeded(cskd_program.mpirun(2, "run", self.undisturbed, *self.set()))
@@ -45,7 +52,9 @@ class Cluster:
 
     def config(self, name, steps, packed=False):
         path = self.folder / f"{name}.toml"
-        path.write_text(small_run.configuration(self.folder / "corpus", self.folder / "tower.safetensors", self.run_of(path), steps=steps))
+        path.write_text(
+            small_run.configuration(self.folder / "corpus", self.folder / "tower.safetensors", self.run_of(path), steps=steps)
+        )
         if packed:
             for part in ("shards", "cache"):
                 shutil.copytree(self.run_of(self.undisturbed) / part, self.run_of(path) / part)
@@ -127,7 +136,7 @@ def test_signal_before_the_end_of_the_job(cluster):
 
 
 def test_killed_rank_is_replaced_at_once(cluster):
-    config, job = cluster.align("killed")
+    config, job = cluster.align("killed at 5%")
     ranks = processes(f"{cskd_program.CSKD} align {config}")
     assert len(ranks) == 2
     os.kill(max(ranks), signal.SIGKILL)
@@ -171,7 +180,11 @@ def test_killed_script_and_cancelled_job_leave_a_checkpoint_to_go_on_from(cluste
 
 def test_urgent_job_and_the_way_back(cluster):
     config, job = cluster.align("preempted")
-    urgent = int(cluster.box.out("sbatch", "--parsable", "--partition=urgent", "--nodes=3", "--cpus-per-task=2", "--output=/dev/null", "--wrap", "sleep 3"))
+    urgent = int(
+        cluster.box.out(
+            "sbatch", "--parsable", "--partition=urgent", "--nodes=3", "--cpus-per-task=2", "--output=/dev/null", "--wrap", "sleep 3"
+        )
+    )
     cluster.box.wait_for_job(urgent, "COMPLETED", seconds=90)
     cluster.check(config, job)
     assert "SIGUSR1: the run is asked for a checkpoint" in cluster.log(config, job)

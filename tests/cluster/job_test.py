@@ -50,9 +50,29 @@ class Job:
 
     def start(self, plan, **changes):
         self.slurm.answer(plan="\n".join(plan) + "\n")
-        values = {"cskd_home": SOURCE, "job_file": "align.sbatch", "job_name": "align", "log": self.log, "command": "align", "config": "big.toml", "run": self.run,
-                  "launcher": "srun", "mpi": "pmix", "nodes": 2, "spare": 1, "min_nodes": 1, "ranks_per_node": 1, "cpus_per_rank": 1, "gpus": 0,
-                  "gpu_request": "--gpus-per-node={}", "micro_batches": 4, "power_of_two": "false", "with_doctor": "false", "max_stops": 5, "max_failures": 2} | changes
+        values = {
+            "cskd_home": SOURCE,
+            "job_file": "align.sbatch",
+            "job_name": "align",
+            "log": self.log,
+            "command": "align",
+            "config": "big.toml",
+            "run": self.run,
+            "launcher": "srun",
+            "mpi": "pmix",
+            "nodes": 2,
+            "spare": 1,
+            "min_nodes": 1,
+            "ranks_per_node": 1,
+            "cpus_per_rank": 1,
+            "gpus": 0,
+            "gpu_request": "--gpus-per-node={}",
+            "micro_batches": 4,
+            "power_of_two": "false",
+            "with_doctor": "false",
+            "max_stops": 5,
+            "max_failures": 2,
+        } | changes
         script = "set -euo pipefail\n" + "".join(f"{name}={shlex.quote(str(text))}\n" for name, text in values.items())
         script += f"cskd=({self.cskd})\nset_arguments=()\nstage_arguments=()\nsrun_options=()\n"
         # Waits are not what is tried here.
@@ -183,8 +203,13 @@ def test_killed_ranks_everywhere_blame_nobody(job):
 def test_launcher_that_waits_for_a_lost_host_is_not_waited_for(job):
     # The stand-in's rank 0 ends, but srun does not, for a host that is gone.
     path = job.slurm.folder / "bin/srun"
-    path.write_text(path.read_text().replace('SLURM_PROCID=0 exec "$@"', 'if [[ $* == *rank.sh* && ! -e $STANDIN/once ]]; then touch "$STANDIN/once"; '
-                                             'SLURM_PROCID=0 "$@"; sleep 600; fi\nSLURM_PROCID=0 exec "$@"'))
+    path.write_text(
+        path.read_text().replace(
+            'SLURM_PROCID=0 exec "$@"',
+            'if [[ $* == *rank.sh* && ! -e $STANDIN/once ]]; then touch "$STANDIN/once"; '
+            'SLURM_PROCID=0 "$@"; sleep 600; fi\nSLURM_PROCID=0 exec "$@"',
+        )
+    )
     job.slurm.answer(dead="n2\n", hosts="n1,n2,n3\n")
     # n2 is lost after it was chosen.
     (job.slurm.folder / "dead").unlink()
@@ -232,7 +257,9 @@ def test_guard_queues_a_job_again_whose_first_host_is_gone(job):
 def test_guard_leaves_a_job_alone_that_waits(job):
     (job.slurm.folder / "queue").write_text("PENDING \n")
     guard = [SOURCE / "cluster/slurm/guard.sh", "7", "n1", job.log]
-    process = subprocess.Popen(guard, env=job.slurm.environment(CSKD_GUARD_INTERVAL="0.05"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    process = subprocess.Popen(
+        guard, env=job.slurm.environment(CSKD_GUARD_INTERVAL="0.05"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+    )
     time.sleep(0.5)
     process.kill()
     process.wait(timeout=10)

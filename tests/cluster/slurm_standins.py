@@ -56,8 +56,11 @@ class Slurm:
             path = folder / "bin" / name
             path.write_text(NOTE + text + "\n")
             path.chmod(0o755)
-        self.answer(partitions="main|main*|4|16|(null)|2-00:00:00|up\ngpu|gpu|8|64|gpu:a100:8(S:0-1)|1-00:00:00|up\n",
-                    mpi="MPI plugin types are...\n\tpmix\n\tnone\nspecific pmix plugin versions available: pmix_v4\n", state="RUNNING\n")
+        self.answer(
+            partitions="main|main*|4|16|(null)|2-00:00:00|up\ngpu|gpu|8|64|gpu:a100:8(S:0-1)|1-00:00:00|up\n",
+            mpi="MPI plugin types are...\n\tpmix\n\tnone\nspecific pmix plugin versions available: pmix_v4\n",
+            state="RUNNING\n",
+        )
 
     def answer(self, **texts):
         for name, text in texts.items():
@@ -74,8 +77,15 @@ class Slurm:
 
 
 def bash(script, *arguments, cwd=SOURCE, env=None, timeout=60):
-    return subprocess.run(["bash", "-c", script, "bash", *map(str, arguments)], capture_output=True, text=True, timeout=timeout, cwd=cwd, env=env,
-                          stdin=subprocess.DEVNULL)
+    return subprocess.run(
+        ["bash", "-c", script, "bash", *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=timeout,
+        cwd=cwd,
+        env=env,
+        stdin=subprocess.DEVNULL,
+    )
 
 
 def folder_of_tools(folder, names):

@@ -35,7 +35,7 @@ class Site:
         self.folder = folder
         self.slurm = slurm_standins.Slurm(folder / "slurm")
         self.config = folder / "big run.toml"
-        self.run_folder = folder / "runs" / "50% \"big\" $run"
+        self.run_folder = folder / "runs" / '50% "big" $run'
         quoted = str(self.run_folder).replace('"', '\\"')
         self.config.write_text(CONFIG.format(folder=quoted))
         self.settings = folder / "site.conf"
@@ -45,8 +45,15 @@ class Site:
         self.settings.write_text(f"program = {CSKD}\n{text}")
 
     def submit(self, *words, **environment):
-        return subprocess.run([SOURCE / "launch/submit.sh", *map(str, words)], capture_output=True, text=True, timeout=60, stdin=subprocess.DEVNULL,
-                              cwd=self.folder, env=self.slurm.environment(CSKD_SITE=str(self.settings), **environment))
+        return subprocess.run(
+            [SOURCE / "launch/submit.sh", *map(str, words)],
+            capture_output=True,
+            text=True,
+            timeout=60,
+            stdin=subprocess.DEVNULL,
+            cwd=self.folder,
+            env=self.slurm.environment(CSKD_SITE=str(self.settings), **environment),
+        )
 
     def dry(self, *words):
         """{stage: its script}, and the sbatch lines."""
@@ -79,8 +86,12 @@ def option(script, name):
 
 def value(script, name):
     """A variable as the script sets it."""
-    done = slurm_standins.bash('eval "$1"; declare -n found=$2; printf "%s\\n" "${found[@]}"',
-                               "\n".join(line for line in script.splitlines() if re.match(rf"{name}=", line)), name, env={"SLURM_JOB_ID": "7", "PATH": "/usr/bin:/bin"})
+    done = slurm_standins.bash(
+        'eval "$1"; declare -n found=$2; printf "%s\\n" "${found[@]}"',
+        "\n".join(line for line in script.splitlines() if re.match(rf"{name}=", line)),
+        name,
+        env={"SLURM_JOB_ID": "7", "PATH": "/usr/bin:/bin"},
+    )
     assert done.returncode == 0, done.stderr
     return done.stdout.splitlines()
 
@@ -92,14 +103,29 @@ def test_one_job_for_all_stages(site):
     scripts, lines = site.dry("--nodes", 2, "--ranks-per-node", 2, "--time", "12:00:00", "--spare", 1)
     script = scripts["run"]
     assert list(scripts) == ["run"] and len(lines) == 1 and "--dependency" not in lines[0]
-    assert {name: option(script, name) for name in ("nodes", "ntasks-per-node", "cpus-per-task", "partition", "time", "open-mode", "signal")} == {
-        "nodes": "3", "ntasks-per-node": "2", "cpus-per-task": "8", "partition": "main", "time": "12:00:00", "open-mode": "append", "signal": "B:USR1@120"}
+    assert {
+        name: option(script, name) for name in ("nodes", "ntasks-per-node", "cpus-per-task", "partition", "time", "open-mode", "signal")
+    } == {
+        "nodes": "3",
+        "ntasks-per-node": "2",
+        "cpus-per-task": "8",
+        "partition": "main",
+        "time": "12:00:00",
+        "open-mode": "append",
+        "signal": "B:USR1@120",
+    }
+    assert f'#SBATCH --output="{site.folder}/runs/50%% \\"big\\" $run/slurm/run-%j.log"\n' in script
     assert "requeue" in options(script) and "no-kill" in options(script)
     assert not any("gpu" in line for line in script.splitlines() if line.startswith("#SBATCH"))
     assert value(script, "run") == [str(site.run_folder)] and value(script, "config") == [str(site.config)]
     assert value(script, "log") == [f"{site.run_folder}/slurm/run-7.log"]
-    assert (value(script, "nodes"), value(script, "spare"), value(script, "min_nodes"), value(script, "micro_batches"), value(script, "power_of_two")) == (
-        ["2"], ["1"], ["1"], ["4"], ["true"])
+    assert (
+        value(script, "nodes"),
+        value(script, "spare"),
+        value(script, "min_nodes"),
+        value(script, "micro_batches"),
+        value(script, "power_of_two"),
+    ) == (["2"], ["1"], ["1"], ["4"], ["true"])
 
 
 def test_a_single_node_needs_no_recovery_in_the_job(site):
@@ -114,7 +140,15 @@ def test_chain_waits_for_success_and_takes_as_many_ranks_as_each_stage_can_use(s
         assert f"--parsable --dependency=afterok:JOB-OF-{before.upper()} --kill-on-invalid-dep=yes" in line
     shapes = {stage: (int(option(script, "nodes")), int(option(script, "ntasks-per-node"))) for stage, script in scripts.items()}
     # 32, 4 (a power of two) and 24 micro-batches
-    assert shapes == {"shard": (2, 8), "cache": (4, 8), "align": (4, 8), "finetune": (4, 8), "baseline": (1, 4), "distill": (3, 8), "evaluate": (1, 8)}
+    assert shapes == {
+        "shard": (2, 8),
+        "cache": (4, 8),
+        "align": (4, 8),
+        "finetune": (4, 8),
+        "baseline": (1, 4),
+        "distill": (3, 8),
+        "evaluate": (1, 8),
+    }
 
 
 def test_every_gpu_of_the_partition_gets_a_rank_with_its_share_of_cores(site):
@@ -124,16 +158,30 @@ def test_every_gpu_of_the_partition_gets_a_rank_with_its_share_of_cores(site):
     assert "#SBATCH --gres=gpu:a100:8" in align and option(align, "ntasks-per-node") == "8" and option(align, "cpus-per-task") == "8"
     assert option(align, "account") == "vision" and option(align, "mem") == "0" and value(align, "gpus") == ["8"]
     assert "#SBATCH --gres=gpu:a100:4" in scripts["baseline"] and option(scripts["baseline"], "cpus-per-task") == "8"
-    assert option(scripts["shard"], "partition") == "main" and value(scripts["shard"], "gpus") == ["0"] and option(scripts["shard"], "cpus-per-task") == "16"
+    assert (
+        option(scripts["shard"], "partition") == "main"
+        and value(scripts["shard"], "gpus") == ["0"]
+        and option(scripts["shard"], "cpus-per-task") == "16"
+    )
 
 
 def test_settings_of_the_site_and_arguments_arrive(site):
-    site.use("modules = gcc/12 openmpi\nnetwork = ib0\nsbatch = --nice=5\nsbatch = --comment=a b\nsrun = --network=x\nenvironment = UCX_TLS=rc,sm x\nlauncher = mpirun\n")
-    script = site.dry("--nodes", 1, "--set", "run.seed=3", "--set=logging.level=\"debug\"", "--allow-change", "run.seed", "--no-doctor")[0]["run"]
-    assert "#SBATCH --nice=5\n#SBATCH --comment=a b\n" in script and "module load gcc/12 openmpi" in script and "export UCX_TLS=rc\\,sm\\ x" in script
+    site.use(
+        "modules = gcc/12 openmpi\nnetwork = ib0\nsbatch = --nice=5\nsbatch = --comment=a b\nsrun = --network=x\nenvironment = UCX_TLS=rc,sm x\nlauncher = mpirun\n"
+    )
+    script = site.dry("--nodes", 1, "--set", "run.seed=3", '--set=logging.level="debug"', "--allow-change", "run.seed", "--no-doctor")[0][
+        "run"
+    ]
+    assert (
+        "#SBATCH --nice=5\n#SBATCH --comment=a b\n" in script
+        and "module load gcc/12 openmpi" in script
+        and "export UCX_TLS=rc\\,sm\\ x" in script
+    )
     assert value(script, "set_arguments") == ["--set", "run.seed=3", "--set", 'logging.level="debug"']
     assert value(script, "stage_arguments") == ["--allow-change", "run.seed"] and value(script, "srun_options") == ["--network=x"]
-    assert value(script, "launcher") == ["mpirun"] and value(script, "with_doctor") == ["false"] and value(script, "CSKD_NETWORK") == ["ib0"]
+    assert (
+        value(script, "launcher") == ["mpirun"] and value(script, "with_doctor") == ["false"] and value(script, "CSKD_NETWORK") == ["ib0"]
+    )
 
 
 def test_shipped_site_file_sets_nothing_and_its_examples_are_read(site):
@@ -143,10 +191,12 @@ def test_shipped_site_file_sets_nothing_and_its_examples_are_read(site):
     assert site.dry("--nodes", 2)[0]["run"] == before
     examples = [line.removeprefix("# ") for line in shipped.splitlines() if re.match(r"# [a-z_]+ = ", line)]
     keys = {line.split(" = ")[0] for line in examples}
-    done = slurm_standins.bash("source cluster/slurm/site_file.sh; printf '%s\\n' \"${!site[@]}\" \"${!site_lists[@]}\"")
+    done = slurm_standins.bash('source cluster/slurm/site_file.sh; printf \'%s\\n\' "${!site[@]}" "${!site_lists[@]}"')
     assert keys == set(done.stdout.split())
     readable = [line for line in examples if not line.startswith(("setup", "container", "program"))]
-    assert site.settings.write_text(f"program = {CSKD}\n" + "\n".join(readable)) and site.submit(site.config, "--nodes", 1, "--dry-run").returncode in (0, 2)
+    assert site.settings.write_text(f"program = {CSKD}\n" + "\n".join(readable)) and site.submit(
+        site.config, "--nodes", 1, "--dry-run"
+    ).returncode in (0, 2)
 
 
 def test_scripts_are_sound_shell(site, tmp_path):
@@ -230,7 +280,11 @@ REFUSED = {
     "partition of the site": (["CONFIG", "--nodes", "2"], "partition = nowhere", "site.conf: partition: Slurm has no partition 'nowhere'"),
     "ranks": (["CONFIG", "--nodes", "3"], "", "3 ranks (3 nodes with 1 each) do not divide micro_batches = 4"),
     "stage": (["CONFIG", "--nodes", "2", "--stages", "alig"], "", "--stages names 'alig'; did you mean 'align'?"),
-    "nodes of no job": (["CONFIG", "--nodes", "2", "--stage-nodes", "align=1"], "", "--stage-nodes names align, which is not among the jobs"),
+    "nodes of no job": (
+        ["CONFIG", "--nodes", "2", "--stage-nodes", "align=1"],
+        "",
+        "--stage-nodes names align, which is not among the jobs",
+    ),
     "least nodes": (["CONFIG", "--nodes", "2", "--min-nodes", "3"], "", "--min-nodes 3 is more than --nodes 2"),
     "GPUs and ranks": (["CONFIG", "--nodes", "1", "--gpus-per-node", "1", "--ranks-per-node", "1"], "", "exclude each other"),
     "configuration": (["CONFIG", "--nodes", "2", "--set", "run.sede=1"], "", "run.sede"),
@@ -255,7 +309,12 @@ def test_refused_before_anything_is_touched(site, case):
 def test_slurm_without_pmix(site):
     site.slurm.answer(mpi="MPI plugin types are...\n\tnone\n\tpmi2\n")
     done = site.submit(site.config, "--nodes", 2)
-    assert done.returncode == 2 and "this Slurm has no 'pmix' for MPI" in done.stderr and "none pmi2" in done.stderr and "launcher = mpirun" in done.stderr
+    assert (
+        done.returncode == 2
+        and "this Slurm has no 'pmix' for MPI" in done.stderr
+        and "none pmi2" in done.stderr
+        and "launcher = mpirun" in done.stderr
+    )
     if shutil.which("mpirun"):
         site.use("launcher = mpirun")
         assert site.submit(site.config, "--nodes", 2).returncode == 0
@@ -271,11 +330,21 @@ def test_program_that_was_not_built(site):
 
 
 def test_most_ranks_that_divide_the_micro_batches():
-    cases = [(hosts, ranks, batches, power) for hosts in range(1, 7) for ranks in (1, 3, 4, 8) for batches in (0, 1, 4, 12, 32, 45) for power in (False, True)]
-    script = "source cluster/slurm/shape.sh; while read -r a b c d; do shape_of $a $b $c $d; done <<<\"$1\""
+    cases = [
+        (hosts, ranks, batches, power)
+        for hosts in range(1, 7)
+        for ranks in (1, 3, 4, 8)
+        for batches in (0, 1, 4, 12, 32, 45)
+        for power in (False, True)
+    ]
+    script = 'source cluster/slurm/shape.sh; while read -r a b c d; do shape_of $a $b $c $d; done <<<"$1"'
     done = slurm_standins.bash(script, "\n".join(f"{a} {b} {c} {str(d).lower()}" for a, b, c, d in cases))
     for (hosts, ranks, batches, power), line in zip(cases, done.stdout.splitlines(), strict=True):
         used, each = map(int, line.split())
-        fitting = [h * r for h in range(1, hosts + 1) for r in range(1, ranks + 1)
-                   if (batches == 0 or batches % (h * r) == 0) and (not power or (h * r).bit_count() == 1)]
+        fitting = [
+            h * r
+            for h in range(1, hosts + 1)
+            for r in range(1, ranks + 1)
+            if (batches == 0 or batches % (h * r) == 0) and (not power or (h * r).bit_count() == 1)
+        ]
         assert used <= hosts and each <= ranks and used * each == max(fitting), (hosts, ranks, batches, power, line)
