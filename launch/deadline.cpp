@@ -56,7 +56,8 @@ Time slurm_time(const std::optional<std::string>& slurm_end) {
   const auto seconds = slurm_end ? whole_number(*slurm_end) : std::nullopt;
   if (!seconds) {
     throw runtime::UsageError(
-        "--stop-before slurm needs SLURM_JOB_END_TIME, which is not set (Slurm before 23.02 leaves it out, outside of a "
+        "--stop-before slurm needs SLURM_JOB_END_TIME, which is not set (Slurm before 23.02 leaves it out, outside of "
+        "a "
         "job nobody sets it): give a duration instead, such as 3h50m");
   }
   return std::chrono::system_clock::from_time_t(*seconds);

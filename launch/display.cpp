@@ -23,7 +23,9 @@ namespace {
 constexpr double kNewest = 0.1;
 constexpr std::int64_t kMostPictures = 8;
 
-double clock_now() { return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count(); }
+double clock_now() {
+  return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
+}
 
 // What the run's status told before this start; one that cannot be read only costs the sums over earlier starts.
 report::GoodputMeter go_on_measuring(const std::filesystem::path& run) {
@@ -80,7 +82,8 @@ void Display::end(report::RunState state, const std::string& message) {
   metrics_.reset();
   label_.clear();
   change_status([&](report::Status& status) {
-    if (trained) goodput_->end(state == report::RunState::kRunning || state == report::RunState::kFinished, clock_now());
+    if (trained)
+      goodput_->end(state == report::RunState::kRunning || state == report::RunState::kFinished, clock_now());
     status.state = state;
     status.message = message;
     status.warnings.clear();

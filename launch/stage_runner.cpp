@@ -98,8 +98,8 @@ StageRunner::StageRunner(config::Config config, const Options& options, const Pr
   world.failure_detector().set_last_words([this](const std::string& what) { watch_->write(what); });
   if (config_.logging().trace_steps() > 0) trace_ = std::make_unique<runtime::Trace>();
   display_ = std::make_unique<Display>(folder, config_, world.size());
-  job_watch_ = std::make_unique<JobWatch>(
-      world, [this](const std::vector<std::string>& warnings) { display_->warn(warnings); });
+  job_watch_ =
+      std::make_unique<JobWatch>(world, [this](const std::vector<std::string>& warnings) { display_->warn(warnings); });
   const int loaders =
       config_.compute().loader_threads() > 0 ? static_cast<int>(config_.compute().loader_threads()) : threads;
   context_ = std::make_unique<stages::Context>(

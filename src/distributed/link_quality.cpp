@@ -61,11 +61,12 @@ std::vector<Connection> connections_of_this_process() {
     tcp_info info{};
     socklen_t size = sizeof info;
     if (::getsockopt(descriptor, IPPROTO_TCP, TCP_INFO, &info, &size) != 0 || info.tcpi_rtt == 0) continue;
-    found.push_back({.peer = peer,
-                     .round_trip_ms = info.tcpi_rtt / 1000.0,
-                     .sent = info.tcpi_data_segs_out,
-                     // Without those of which the other side says that they had come already.
-                     .retransmitted = info.tcpi_total_retrans - std::min(info.tcpi_total_retrans, info.tcpi_dsack_dups)});
+    found.push_back(
+        {.peer = peer,
+         .round_trip_ms = info.tcpi_rtt / 1000.0,
+         .sent = info.tcpi_data_segs_out,
+         // Without those of which the other side says that they had come already.
+         .retransmitted = info.tcpi_total_retrans - std::min(info.tcpi_total_retrans, info.tcpi_dsack_dups)});
   }
   return found;
 }

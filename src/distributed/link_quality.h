@@ -2,9 +2,9 @@
 //
 // Note [Which link is slow]
 // Every rank looks at its own connections (MPI's over TCP, the failure detector's) every few seconds: the round trip
-// that the kernel measures, and how many segments were sent again. Rank 0 adds up what ranks tell of each pair of hosts,
-// and names pairs that are far worse than a network of one room should be, and than the others. Nothing is sent for it
-// but the signs of life. Networks that are no TCP (InfiniBand verbs) are not seen.
+// that the kernel measures, and how many segments were sent again. Rank 0 adds up what ranks tell of each pair of
+// hosts, and names pairs that are far worse than a network of one room should be, and than the others. Nothing is sent
+// for it but the signs of life. Networks that are no TCP (InfiniBand verbs) are not seen.
 #pragma once
 
 #include <cstdint>
@@ -17,8 +17,8 @@
 
 namespace cskd::distributed {
 
-constexpr double kSlowRoundTrip = 20;     // milliseconds
-constexpr double kSlowFactor = 5;         // of the median of all links, where there are several
+constexpr double kSlowRoundTrip = 20;      // milliseconds
+constexpr double kSlowFactor = 5;          // of the median of all links, where there are several
 constexpr double kLossyShare = 0.005;      // of segments, lost
 constexpr std::uint64_t kLeastAgain = 30;  // segments lost, before anything is said
 

@@ -69,9 +69,10 @@ std::string PaceMeter::take() {
 }
 
 std::string describe(const SlowRank& slow) {
-  return fmt::format("rank {} on {} is slow: {} more than the others in each step ({:.0f} %), most of it for {}, since "
-                     "step {}",
-                     slow.rank, slow.host, time_text(slow.seconds), slow.excess * 100, slow.part, slow.since);
+  return fmt::format(
+      "rank {} on {} is slow: {} more than the others in each step ({:.0f} %), most of it for {}, since "
+      "step {}",
+      slow.rank, slow.host, time_text(slow.seconds), slow.excess * 100, slow.part, slow.since);
 }
 
 PaceJudge::PaceJudge(std::vector<std::string> hosts) : hosts_(std::move(hosts)), records_(hosts_.size()) {}
@@ -169,10 +170,10 @@ void PaceJudge::tell_of_slow(const std::vector<int>& ranks) {
       news_.push_back(describe(*records_[place].slow));
     } else if (told.insert(host).second) {
       const SlowRank& slow = *records_[place].slow;
-      news_.push_back(fmt::format("{} is slow, all its ranks ({}): {} more than the others in each step ({:.0f} %), "
-                                  "most of it for {}, since step {}",
-                                  host, fmt::join(of_host, ", "), time_text(slow.seconds), slow.excess * 100,
-                                  slow.part, slow.since));
+      news_.push_back(fmt::format(
+          "{} is slow, all its ranks ({}): {} more than the others in each step ({:.0f} %), "
+          "most of it for {}, since step {}",
+          host, fmt::join(of_host, ", "), time_text(slow.seconds), slow.excess * 100, slow.part, slow.since));
     }
   }
 }

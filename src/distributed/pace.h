@@ -28,7 +28,7 @@ constexpr std::uint64_t kPaceSteps = 4;       // a window
 constexpr std::uint64_t kLeastPaceSteps = 2;  // that are measured, or the window is left out
 constexpr std::size_t kRecentWindows = 11;
 constexpr std::size_t kLateWindows = 9;
-constexpr std::size_t kCaughtUpWindows = 2;  // late in no more of them
+constexpr std::size_t kCaughtUpWindows = 2;   // late in no more of them
 constexpr double kLate = 0.06;                // of the others' time
 constexpr double kLeastLateSeconds = 0.0005;  // less is no matter
 
@@ -62,9 +62,9 @@ class PaceMeter {
 struct SlowRank {
   int rank = 0;
   std::string host;
-  double excess = 0;    // of the others' time: 0.1 is 10 % more
-  double seconds = 0;   // more than the others in each step
-  std::string part;     // what most of them go into: "data", "checkpoints", "logs", "forward and backward"
+  double excess = 0;        // of the others' time: 0.1 is 10 % more
+  double seconds = 0;       // more than the others in each step
+  std::string part;         // what most of them go into: "data", "checkpoints", "logs", "forward and backward"
   std::uint64_t since = 0;  // step
 
   bool operator==(const SlowRank&) const = default;

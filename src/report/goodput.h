@@ -50,7 +50,7 @@ class GoodputMeter {
  private:
   std::string allocation_;
   std::optional<Goodput> record_;
-  double since_;             // when record_->held was true
+  double since_;              // when record_->held was true
   bool is_counting_ = false;  // held grows
 };
 

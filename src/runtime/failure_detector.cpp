@@ -36,7 +36,7 @@ using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::milliseconds;
 
 constexpr Milliseconds kSignOfLife{1000};
-constexpr Milliseconds kConnect{3000};      // to one address
+constexpr Milliseconds kConnect{3000};       // to one address
 constexpr Milliseconds kOthersAreGone{100};  // ranks of one host go together, but not at the same moment
 constexpr Milliseconds kLastWords{3000};
 constexpr Milliseconds kLinger{1500};
@@ -263,7 +263,8 @@ class FailureDetector::Watcher {
     return false;
   }
 
-  // ---- the thread -----------------------------------------------------------------------------------------------------
+  // ---- the thread
+  // -----------------------------------------------------------------------------------------------------
 
   void watch() {
     auto last = Clock::now();
@@ -275,8 +276,7 @@ class FailureDetector::Watcher {
         next_sign = now + kSignOfLife;
       }
       // A process that was stopped itself has heard nothing: that says nothing about the others.
-      const Milliseconds elapsed =
-          std::min(std::chrono::duration_cast<Milliseconds>(now - last), 2 * kSignOfLife);
+      const Milliseconds elapsed = std::min(std::chrono::duration_cast<Milliseconds>(now - last), 2 * kSignOfLife);
       last = now;
       wait_for_any(open_sockets(), wake_[0], std::chrono::duration_cast<Milliseconds>(next_sign - Clock::now()));
       look(elapsed);
@@ -391,7 +391,8 @@ class FailureDetector::Watcher {
     std::erase_if(strangers_, [](const Stranger& stranger) { return !stranger.socket.is_open(); });
   }
 
-  // ---- the end --------------------------------------------------------------------------------------------------------
+  // ---- the end
+  // --------------------------------------------------------------------------------------------------------
 
   enum class Origin { kOwnLook, kSilence, kOther };
 

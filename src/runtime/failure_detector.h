@@ -5,7 +5,8 @@
 // do not. So every rank has a TCP connection to rank 0, and a thread that gives a sign of life every second.
 //   * A process that ends, however it does, has its connections closed by its host, at once. Without a goodbye before,
 //     its rank is gone.
-//   * A host that is switched off, or cut off the network, closes nothing. It is silent, and gone when it was silent for
+//   * A host that is switched off, or cut off the network, closes nothing. It is silent, and gone when it was silent
+//   for
 //     `lost_after`. Less is no loss: a cable that is out for a moment, a process that is stopped by a debugger. Time in
 //     which this process itself was stopped does not count.
 // Rank 0 tells all others who is gone; where rank 0 is gone, all notice it themselves. Every rank then calls its last

@@ -17,8 +17,8 @@ using Environment = std::function<std::optional<std::string>(const char*)>;
 
 Environment process_environment();
 
-// Throws UsageError with the remedy when srun started several processes and gave them no way to meet: MPI_Init would end
-// them with a text of its own, or start singletons.
+// Throws UsageError with the remedy when srun started several processes and gave them no way to meet: MPI_Init would
+// end them with a text of its own, or start singletons.
 void check_before_mpi(const Environment& environment);
 
 // Throws UsageError with the remedy when `mpi_size` contradicts OMPI_COMM_WORLD_SIZE or, where mpirun did not start the

@@ -7,8 +7,8 @@
 #include <memory>
 #include <utility>
 
-#include <fmt/format.h>
 #include <arpa/inet.h>
+#include <fmt/format.h>
 #include <ifaddrs.h>
 #include <linux/tcp.h>
 #include <net/if.h>

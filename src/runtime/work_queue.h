@@ -35,7 +35,7 @@ class Stopped : public Error {
 class WorkQueue {
  public:
   struct Options {
-    int takers = 1;            // threads of this rank that call next()
+    int takers = 1;             // threads of this rank that call next()
     bool heeds_signals = true;  // false: short work whose caller looks at signals itself
   };
 

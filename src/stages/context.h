@@ -32,7 +32,7 @@ struct Context {
   // Rank 0: who watches the training of a stage. Never null.
   training::TrainingObserver* observer = nullptr;
   distributed::PaceMeter* pace = nullptr;  // of trainings on several ranks
-  runtime::Trace* trace = nullptr;  // of trainings, unless logging.trace_steps is 0
+  runtime::Trace* trace = nullptr;         // of trainings, unless logging.trace_steps is 0
 };
 
 // One stage's work. `done_before`: it was complete already, and nothing was done.

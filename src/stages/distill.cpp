@@ -46,7 +46,8 @@ struct PseudoLabels {
 PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const CheckedCorpus& corpus, const data::SampleSet& samples,
                            const Context& context) {
   const at::Tensor views = predict_distributions(
-      teacher, corpus, samples, {.views = data::TestViews::kMirrored, .leave_out_damaged = true, .doing = "pseudo-labels were made"}, context,
+      teacher, corpus, samples,
+      {.views = data::TestViews::kMirrored, .leave_out_damaged = true, .doing = "pseudo-labels were made"}, context,
       [&](std::int64_t done, std::int64_t total) { context.progress("pseudo-labels", done, total); });
   // A damaged picture has no pseudo-label. Should it be readable later, it does not count.
   const at::Tensor damaged = views.isnan().any(2).any(1);

@@ -44,7 +44,8 @@ std::vector<TestPredictions> predict_test_split(const Context& context, const st
   for (const std::string& name : stages) {
     const Headed model = load_stage_model(context, name, models::kScoreHead);
     const at::Tensor distributions =
-        predict_distributions(*model, checked, test, {.views = test_views(context.config), .doing = "test pictures were scored"}, context,
+        predict_distributions(*model, checked, test,
+                              {.views = test_views(context.config), .doing = "test pictures were scored"}, context,
                               [&](std::int64_t done, std::int64_t total) { context.progress("evaluate", done, total); })
             .to(at::kDouble)
             .mean(1)

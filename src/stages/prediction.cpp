@@ -25,8 +25,8 @@ constexpr std::uint64_t kMostBatches = 16;
 struct PictureBatch {
   std::uint64_t first = 0;
   std::uint64_t pictures = 0;  // 0: there is no more for this rank
-  at::Tensor pixels;   // [n * V, S, S, 3] uint8
-  at::Tensor damaged;  // [n] bool: its pixels mean nothing
+  at::Tensor pixels;           // [n * V, S, S, 3] uint8
+  at::Tensor damaged;          // [n] bool: its pixels mean nothing
 };
 
 // Numbers of batches, a rank's next ones; on the loader's threads, one after the other.
@@ -181,9 +181,9 @@ at::Tensor predict(const Network& network, const CheckedCorpus& corpus, const da
     if (loaded.pictures == 0) break;
     const at::Tensor pixels = to_device(loaded.pixels, context.communicator.device());
     const at::Tensor rows = network.forward(pixels).to(at::kCPU);
-    own.add(loaded.first / at_once, rows.view({-1, static_cast<std::int64_t>(views), rows.size(1)})
-                                        .masked_fill(loaded.damaged.view({-1, 1, 1}),
-                                                     std::numeric_limits<double>::quiet_NaN()));
+    own.add(loaded.first / at_once,
+            rows.view({-1, static_cast<std::int64_t>(views), rows.size(1)})
+                .masked_fill(loaded.damaged.view({-1, 1, 1}), std::numeric_limits<double>::quiet_NaN()));
     done += static_cast<std::int64_t>(loaded.pictures) * context.world.size();
     if (context.world.rank() == 0)
       progress(std::min(done, static_cast<std::int64_t>(samples.size())), static_cast<std::int64_t>(samples.size()));

@@ -45,8 +45,10 @@ void measure(int ranks) {
   const double of_rank_0 = nanoseconds(judged, static_cast<double>(used) * 80 * ranks);
   const auto looked = Clock::now();
   for (int i = 0; i < 100; ++i) static_cast<void>(connections_of_this_process());
-  fmt::print("{{\"ranks\": {}, \"ns_a_step\": {:.0f}, \"ns_a_step_and_rank_on_rank_0\": {:.0f}, \"ns_a_look_at_connections\": {:.0f}}}\n",
-             ranks, of_rank, of_rank_0, nanoseconds(looked, 100));
+  fmt::print(
+      "{{\"ranks\": {}, \"ns_a_step\": {:.0f}, \"ns_a_step_and_rank_on_rank_0\": {:.0f}, \"ns_a_look_at_connections\": "
+      "{:.0f}}}\n",
+      ranks, of_rank, of_rank_0, nanoseconds(looked, 100));
 }
 
 }  // namespace

@@ -21,7 +21,8 @@ using testing::IsEmpty;
 using testing::SizeIs;
 
 Collective::Time at_second(double seconds) {
-  return Collective::Time(std::chrono::duration_cast<Collective::Time::duration>(std::chrono::duration<double>(seconds)));
+  return Collective::Time(
+      std::chrono::duration_cast<Collective::Time::duration>(std::chrono::duration<double>(seconds)));
 }
 
 // Ranks that do the same steps, whose buckets end together.
@@ -120,7 +121,8 @@ TEST(Pace, SaysWhatTheTimeGoesInto) {
     ASSERT_THAT(job.judge().slow(), SizeIs(1));
     EXPECT_EQ(job.judge().slow().front().part, part);
     EXPECT_THAT(job.news().front(), HasSubstr("rank 0 on n1 is slow: 50 ms more than the others in each step (25 %), "
-                                              "most of it for " + part));
+                                              "most of it for " +
+                                              part));
   }
 }
 
