@@ -2,8 +2,10 @@
 
 import shutil
 import signal
+import subprocess
 import time
 
+import cskd_program
 import pytest
 from cluster_run import CSKD, ENDLESS, SRUN, Ended, Run, kill
 from slurm_box import wait_for
@@ -99,3 +101,25 @@ def test_a_slow_link_is_named_and_training_goes_on(box, run):
     ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, slow_down)
     assert ended.code == 75, ended.errors
     assert "warning the network between n1 and n2 is slow" in ended.errors
+
+
+def test_a_full_shared_disk_ends_the_job_and_loses_nothing(cached, make_box, material, shared_path):
+    disk = shared_path / "disk"
+    disk.mkdir()
+    subprocess.run(["mount", "-t", "tmpfs", "-o", "size=64m", "tmpfs", disk], check=True)
+    try:
+        box = make_box("--hosts", 2, "--cpus", 2)  # its hosts see what is mounted when it starts
+        run = Run(material, disk)
+        shutil.copytree(cached, run.folder)
+        every_step = ["--set", "align.training.checkpoint_every=1", "--set", "align.training.keep_checkpoints=1000"]
+        full = box.run(*SRUN, CSKD, "align", run.path, *ENDLESS, *every_step)
+        assert full.returncode == 1, full.stderr
+        assert "disk" in full.stderr or "No space left" in full.stderr
+        whole = cskd_program.run("inspect", run.folder / "align")
+        assert whole.returncode == 0 and whole.stdout.count("whole") >= 1 and "damaged" not in whole.stdout
+        subprocess.run(["mount", "-o", "remount,size=512m", disk], check=True)
+        for host in ("n1", "n2"):
+            box.on(host, "mount", "-o", "remount,size=512m", disk)
+        goes_on(box, run)
+    finally:
+        subprocess.run(["umount", "--lazy", disk], check=True)
