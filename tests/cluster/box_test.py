@@ -3,10 +3,12 @@
 import fcntl
 import os
 import pty
+import re
 import shutil
 import signal
 import subprocess
 import termios
+import time
 from pathlib import Path
 
 import pytest
@@ -25,33 +27,50 @@ def test_command_has_its_own_exit_code_input_and_folder(box):
         assert box_sh(*prefix, "sh", "-c", "kill -KILL $$").returncode == 128 + signal.SIGKILL
 
 
-COUNT_SIGNALS = 'for s in TERM INT USR1; do trap "echo $s" $s; done; echo ready; while ! read -t 0.05 line; do :; done; echo $line'
+# Prints the name of each signal that it gets, each time, until it is given a line.
+SIGNALS = """
+import os, select, signal
+read, write = os.pipe()
+os.set_blocking(write, False)
+signal.set_wakeup_fd(write)
+for number in (signal.SIGTERM, signal.SIGINT, signal.SIGUSR1):
+    signal.signal(number, lambda *_: None)
+print("ready", flush=True)
+while 0 not in (ready := select.select([0, read], [], [])[0]):
+    for number in os.read(read, 100):
+        print(signal.Signals(number).name, flush=True)
+print(os.read(0, 100).decode(), end="")
+"""
 
 
 @pytest.mark.parametrize("host", [None, "n1"])
 @pytest.mark.parametrize("to_group", [False, True])
 def test_signals_reach_the_command_once(box, host, to_group):
-    with stopped_at_end(box.start("bash", "-c", COUNT_SIGNALS, host=host, stdin=subprocess.PIPE, start_new_session=True)) as process:
+    options = {"host": host, "stdin": subprocess.PIPE, "start_new_session": True}
+    with stopped_at_end(box.start("/usr/bin/python3", "-c", SIGNALS, **options)) as process:
         lines = [process.stdout.readline()]
-        for name in ("TERM", "INT", "USR1"):
-            (os.killpg if to_group else os.kill)(process.pid, getattr(signal, "SIG" + name))
+        for name in ("SIGTERM", "SIGINT", "SIGUSR1"):
+            (os.killpg if to_group else os.kill)(process.pid, getattr(signal, name))
             lines.append(process.stdout.readline())
-        assert process.communicate("end\n", timeout=20) == ("end\n", "")
-        assert lines == ["ready\n", "TERM\n", "INT\n", "USR1\n"] and process.returncode == 0
+        assert lines == ["ready\n", "SIGTERM\n", "SIGINT\n", "SIGUSR1\n"]
+        time.sleep(0.2)  # a second one would come now
+        assert process.communicate("end\n", timeout=20) == ("end\n", "") and process.returncode == 0
 
 
 def test_command_has_the_terminal(box):
     leader, follower = pty.openpty()
-    with stopped_at_end(box.start("bash", "-c", COUNT_SIGNALS, stdin=follower, stdout=follower, stderr=follower, start_new_session=True,
-                                  preexec_fn=lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0))) as process:
+    options = {"stdin": follower, "stdout": follower, "stderr": follower, "start_new_session": True,
+               "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
+    with stopped_at_end(box.start("/usr/bin/python3", "-c", SIGNALS, **options)) as process:
         os.close(follower)
         seen = b""
-        for wanted, typed in ((b"ready", b"\x03"), (b"INT", b"end\n")):
+        for wanted, typed in ((b"ready", b"\x03"), (b"SIGINT", b"end\n")):
             while wanted not in seen:
                 seen += os.read(leader, 1000)
+            time.sleep(0.2)  # a second one would come now
             os.write(leader, typed)
         assert process.wait(timeout=20) == 0
-        assert (seen + os.read(leader, 1000)).count(b"INT") == 1
+        assert (seen + os.read(leader, 1000)).count(b"SIGINT") == 1
     os.close(leader)
 
 
@@ -73,9 +92,23 @@ def test_killed_run_takes_its_command_along(box, shared_path):
     wait_for(ended)
 
 
-def test_cskd_runs_on_all_hosts(box, shared_path):
-    doctor = box.out("srun", "--mpi=pmix", "-N2", "-n2", CSKD, "doctor")
-    assert "2 ranks on 2 nodes, started by srun" in doctor and "n1: rank 0" in doctor and "n2: rank 1" in doctor
+def test_commands_of_the_manual(shared_path):
+    text = (SOURCE / "cluster/box/README.md").read_text()
+    blocks = re.findall(r"```bash\n(.*?)```", text, re.DOTALL)
+    assert len(blocks) == 3
+    folder = shared_path / "box"
+    try:
+        for block in blocks:
+            commands = block.replace("build/release/cskd", CSKD).replace("/var/tmp/box", str(folder))
+            out = succeeded(subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, timeout=120, cwd=SOURCE))
+            if CSKD in commands:
+                assert "2 ranks on 2 nodes, started by srun" in out and "n1: rank 0" in out and "n2: rank 1" in out
+        assert not folder.exists()
+    finally:
+        succeeded(box_sh("down", folder))
+
+
+def test_mpirun_in_a_batch_job_runs_on_all_hosts(box, shared_path):
     script = shared_path / "job.sh"
     script.write_text(f"#!/bin/bash\nmpirun {CSKD} doctor\n")
     job = box.submit(script, "-N2", "-n2", "-o", shared_path / "out")
@@ -177,7 +210,7 @@ def test_killed_keeper_leaves_nothing_but_a_folder(shared_path, victim):
             wait_for_nothing_of(box_namespaces)
             assert command.wait(timeout=20) == 128 + signal.SIGKILL
         result = box_sh("run", folder, "true")
-        assert result.returncode == 1 and f"the box in {folder} is not running" in result.stderr
+        assert result.returncode == 1 and result.stderr == f"box.sh: the box in {folder} is not running\n        box.sh up {folder}\n"
         succeeded(box_sh("up", folder, "--hosts", 1))
         assert succeeded(box_sh("run", folder, "sinfo", "-h", "-p", "main", "-o", "%D %T")) == "1 idle\n"
     finally:
