@@ -120,6 +120,8 @@ cut() { # HOST
 slow() { # HOST DELAY LOSS
   local host=$1
   pid_of "$host" >/dev/null
+  # A port that changes its bridge forwards at once.
+  [[ ! -e $box/hosts/$host/cut ]] || fail "$host is cut off; box.sh mend ends that"
   end_slow "$host"
   ip link add "slow-$host" mtu "$mtu" type bridge stp_state 0 forward_delay 0
   setsid /usr/bin/python3 "$box/slow_link.py" "near-$host" "far-$host" "$2" "$3" </dev/null >>"$box/log/slow_link" 2>&1 &
@@ -133,7 +135,6 @@ slow() { # HOST DELAY LOSS
   ip link set "slow-$host" up
   ip link set "$host" master "slow-$host"
   printf 'slow (%s, %s)\n' "$2" "$3" >"$box/hosts/$host/slow"
-  if [[ -e $box/hosts/$host/cut ]]; then cut "$host"; fi
 }
 
 end_slow() { # HOST
@@ -164,8 +165,9 @@ switch_off() { # HOST
   cut "$host" # or the kernel would close the connections of those it kills
   kill -KILL "$pid"
   while [[ -e /proc/$pid ]]; do sleep 0.01; done
+  # It goes with the host's network, but not at once: until then it must not get onto the switch again.
+  ip link delete "$host" 2>/dev/null || true
   end_slow "$host"
-  ip link delete "$host" 2>/dev/null || true # goes with the host's network, but not at once
   rm -f "$box/hosts/$host/cut" "$box/hosts/$host/pid" "$box/hosts/$host/slurmd.pid"
 }
 
