@@ -184,11 +184,24 @@ def namespaces_of_box(folder: Path) -> set[str]:
     return found
 
 
+def started_at(process: int | str) -> float:
+    """Seconds after boot; infinite if it has ended."""
+    try:
+        return int(Path(f"/proc/{process}/stat").read_text().rpartition(") ")[2].split()[19]) / os.sysconf("SC_CLK_TCK")
+    except OSError:
+        return float("inf")
+
+
 def wait_for_nothing_of(box_namespaces: set[str]) -> None:
-    """A network, a mount or a process lives in a namespace, and a namespace ends with its last process."""
+    """A network, a mount or a process lives in a namespace, and a namespace ends with its last process.
+
+    Numbers of namespaces are used again, so processes that start from now on do not count.
+    """
+    now = time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def left() -> list[Path]:
-        return [path for path in Path("/proc").glob("[0-9]*") if namespaces(path.name) & box_namespaces]
+        return [path for path in Path("/proc").glob("[0-9]*")
+                if namespaces(path.name) & box_namespaces and started_at(path.name) <= now]
 
     wait_for(lambda: not left(), 10, lambda: f"left behind: {[(path / 'cmdline').read_bytes() for path in left()]}")
     assert "/run/box" not in Path("/proc/mounts").read_text()
@@ -332,7 +345,4 @@ def test_start_that_fails_tells_why_and_leaves_nothing_running(shared_path, name
 
 def keeper_lives(folder: Path) -> bool:
     keeper, start = (folder / "keeper.pid").read_text().split()
-    try:
-        return Path(f"/proc/{keeper}/stat").read_text().rpartition(") ")[2].split()[19] == start
-    except OSError:
-        return False
+    return started_at(keeper) == int(start) / os.sysconf("SC_CLK_TCK")
