@@ -135,7 +135,7 @@ down() {
 # Note [With]: the box ends with this script, however that ends. Its keeper is tied to us; and when we are killed and cannot
 # remove the folder, a process in a session of its own does, since it then reads the end of a pipe that only we hold open.
 with() {
-  local folder alive
+  local folder first alive
   parse_options "$@"
   if ((${#rest[@]} == 0)); then wrong_usage 'with: which command?'; fi
   check_machine
@@ -151,24 +151,27 @@ with() {
   tie=true
   start_keeper "$folder" "$hosts"
   bring_up "$folder"
-  run_command "$folder" --last "$alive" "$here/box.sh" "$(first_of "$folder")" "$PWD" "${rest[@]}"
+  first=$(first_of "$folder")
+  run_command "$folder" --last "$alive" "$here/box.sh" "$first" "$PWD" "${rest[@]}"
 }
 
 # ---- commands in the box --------------------------------------------------------------------------------------------------
 
 run() {
   if (($# < 2)); then wrong_usage 'run: which folder and command?'; fi
-  local folder
+  local folder first
   folder=$(folder_of "$1")
-  run_command "$folder" "$(first_of "$folder")" "$PWD" "${@:2}"
+  first=$(first_of "$folder")
+  run_command "$folder" "$first" "$PWD" "${@:2}"
 }
 
 on() {
   if (($# < 3)); then wrong_usage 'on: which folder, host and command?'; fi
-  local folder
+  local folder first
   folder=$(folder_of "$1")
   check_host "$folder" "$2"
-  run_command "$folder" "$(first_of_host "$folder" "$2")" "$PWD" "${@:3}"
+  first=$(first_of_host "$folder" "$2")
+  run_command "$folder" "$first" "$PWD" "${@:3}"
 }
 
 # ---- faults ---------------------------------------------------------------------------------------------------------------

@@ -41,6 +41,7 @@ keep() { # FOLDER HOSTS: never returns
   mkdir "$box" /run/munge
   mount --bind "$folder" "$box"
   private_mounts login
+  [[ -e /etc/hosts ]] || fail "/etc/hosts is missing, over which a box lays its own: touch /etc/hosts"
   mount --bind "$box/names" /etc/hosts
   hostname login
 
@@ -108,6 +109,8 @@ boot() { # HOST: in its namespaces
 # The state of a bridge's port; carrier and addresses stay, so that neither side is told of anything.
 forwarding=3 disabled=0
 
+has_link() { ip link show dev "$1" >/dev/null 2>&1; } # NAME
+
 cut() { # HOST
   pid_of "$1" >/dev/null
   bridge link set dev "$1" state "$disabled"
@@ -117,26 +120,27 @@ cut() { # HOST
 slow() { # HOST DELAY LOSS
   local host=$1
   pid_of "$host" >/dev/null
+  # A port that changes its bridge forwards at once.
+  [[ ! -e $box/hosts/$host/cut ]] || fail "$host is cut off; box.sh mend ends that"
   end_slow "$host"
   ip link add "slow-$host" mtu "$mtu" type bridge stp_state 0 forward_delay 0
   setsid /usr/bin/python3 "$box/slow_link.py" "near-$host" "far-$host" "$2" "$3" </dev/null >>"$box/log/slow_link" 2>&1 &
   printf '%s\n' "$!" >"$box/hosts/$host/slow.pid"
-  until ip link show dev "near-$host" && ip link show dev "far-$host"; do
+  until has_link "near-$host" && has_link "far-$host"; do
     kill -0 "$!" 2>/dev/null || fail "$(tail -n 1 "$box/log/slow_link")"
     sleep 0.02
-  done >/dev/null 2>&1
+  done
   ip link set "near-$host" mtu "$mtu" master "slow-$host" up
   ip link set "far-$host" mtu "$mtu" master switch up
   ip link set "slow-$host" up
   ip link set "$host" master "slow-$host"
   printf 'slow (%s, %s)\n' "$2" "$3" >"$box/hosts/$host/slow"
-  if [[ -e $box/hosts/$host/cut ]]; then cut "$host"; fi
 }
 
 end_slow() { # HOST
   local host=$1
   if [[ ! -e $box/hosts/$host/slow.pid ]]; then return 0; fi
-  if ip link show dev "$host" >/dev/null 2>&1; then ip link set "$host" master switch; fi
+  if has_link "$host"; then ip link set "$host" master switch; fi
   kill -KILL "$(<"$box/hosts/$host/slow.pid")" 2>/dev/null || true
   ip link delete "slow-$host" 2>/dev/null || true
   rm -f "$box/hosts/$host/slow.pid" "$box/hosts/$host/slow"
@@ -161,8 +165,9 @@ switch_off() { # HOST
   cut "$host" # or the kernel would close the connections of those it kills
   kill -KILL "$pid"
   while [[ -e /proc/$pid ]]; do sleep 0.01; done
+  # It goes with the host's network, but not at once: until then it must not get onto the switch again.
+  ip link delete "$host" 2>/dev/null || true
   end_slow "$host"
-  ip link delete "$host" 2>/dev/null || true # goes with the host's network, but not at once
   rm -f "$box/hosts/$host/cut" "$box/hosts/$host/pid" "$box/hosts/$host/slurmd.pid"
 }
 

@@ -6,7 +6,7 @@ import threading
 
 import pytest
 
-from slurm_box import Box, stopped_at_end, wait_for
+from slurm_box import Box, box_sh, stopped_at_end, wait_for
 
 # Echoes what it gets, over TCP and UDP.
 SERVER = """
@@ -151,6 +151,7 @@ def test_slow_link_delays_and_loses(box, connection):
     assert "slow (100us, 30%)" in box.status("n2")
     box.fault("cut", "n2")
     assert not can_connect(box)
+    assert "n2 is cut off; box.sh mend ends that" in box_sh("slow", box.folder, "n2", "1ms").stderr
     box.fault("mend", "n2")
     assert trip(box) < slow and replies(box) == 200 and "connected" in box.status("n2")
     connection.send("still there")
@@ -179,7 +180,7 @@ def test_host_that_is_switched_off_says_nothing(box, connection, server):
     assert connection.line(3) is None
     assert "switched off" in box.status("n2")
     refused = box.on("n2", "true")
-    assert refused.returncode == 1 and "n2 is switched off" in refused.stderr
+    assert (refused.returncode, refused.stderr) == (1, f"box.sh: n2 is switched off\n        box.sh restore {box.folder} n2\n")
     box.fault("restore", "n2")
     assert connection.line(30).startswith("closed")  # a host that has been started again knows no such connection
     assert "connected" in box.status("n2")

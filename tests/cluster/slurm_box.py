@@ -102,9 +102,12 @@ def wait_for(condition, seconds=30, complaint=lambda: "it did not come true"):
 
 @contextlib.contextmanager
 def stopped_at_end(process: subprocess.Popen):
-    """The process, killed when the block ends before it does."""
+    """The process, killed when the block ends before it does; what it started may hold its pipes open."""
     try:
         yield process
     finally:
         process.kill()
-        process.communicate()
+        process.wait(timeout=20)
+        for stream in (process.stdin, process.stdout, process.stderr):
+            if stream:
+                stream.close()

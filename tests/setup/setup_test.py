@@ -101,12 +101,12 @@ def test_no_root_is_needed_when_nothing_is_missing(ready):
 
 
 def test_only_missing_packages_are_installed_after_an_interrupted_dpkg(ready):
-    ready.state_is(missing="ccache\nlibgtest-dev", audit="The following packages are only half configured: ccache")
+    ready.state_is(missing="ccache\nlibgtest-dev\nslurmd", audit="The following packages are only half configured: ccache")
     result = ready.run("--tests")
     assert result.returncode == 0, result.stderr
     calls = [call for call in ready.calls() if "--audit" not in call]
     assert [call.split(" -o ")[0] for call in calls] == ["dpkg --configure -a", "apt-get", "apt-get"]
-    assert calls[1].endswith(" update") and calls[2].endswith(" install -y --no-install-recommends ccache libgtest-dev")
+    assert calls[1].endswith(" update") and calls[2].endswith(" install -y --no-install-recommends ccache libgtest-dev slurmd")
 
 
 def test_apt_that_reaches_no_mirror(bare):
