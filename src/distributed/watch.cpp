@@ -60,14 +60,20 @@ struct Watch::Channel {
     return {journal.queued(), pending && !pending->started ? pending->number : 0, world.calls(), journal.state()};
   }
 
-  // Plainly, not atomically: a process that is about to be killed has no time for more.
+  // The file is replaced, since a process may be killed while it writes its last; but it has no time to wait for a disk.
   void write(const std::string& reason) {
     const std::lock_guard lock(file_mutex);
     // What came first is the cause of what follows.
     if (reasons.empty() || reasons.back() != reason) reasons.push_back(reason);
-    std::ofstream file(folder / fmt::format("collectives-rank-{}.txt", world.rank()));
+    const std::filesystem::path path = folder / fmt::format("collectives-rank-{}.txt", world.rank());
+    std::filesystem::path unfinished = path;
+    unfinished += ".tmp";
+    std::ofstream file(unfinished);
     file << journal.text(fmt::format("rank {} of {} on {}: {}", world.rank(), world.size(), world.host(),
                                      fmt::join(reasons, "; then ")));
+    file.close();
+    std::error_code ignored;
+    if (file) std::filesystem::rename(unfinished, path, ignored);
   }
 
   void serve() {
