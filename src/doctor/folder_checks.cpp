@@ -48,7 +48,7 @@ Check check_run_folder(const WorldFacts& world) {
     const FolderFacts& there = troubled.front()->folder;
     return {"run folder", Verdict::kWrong,
             fmt::format("{} {} not see what rank 0 on {} writes to {} ({} there, {} on {})", hosts_of(troubled),
-                        troubled.size() == 1 ? "does" : "do", hosts.front()->host, folder.path, there.file_system,
+                        are_of_one_host(troubled) ? "does" : "do", hosts.front()->host, folder.path, there.file_system,
                         folder.file_system, hosts.front()->host),
             kShare};
   }
@@ -56,7 +56,7 @@ Check check_run_folder(const WorldFacts& world) {
   if (const Ranks troubled = all_with(hosts, unseen); !troubled.empty()) {
     return {"run folder", Verdict::kWrong,
             fmt::format("rank 0 on {} does not see what {} {} to {}", hosts.front()->host, hosts_of(troubled),
-                        troubled.size() == 1 ? "writes" : "write", folder.path),
+                        are_of_one_host(troubled) ? "writes" : "write", folder.path),
             kShare};
   }
   const std::string found =

@@ -24,7 +24,7 @@ Check check_numbers_of_gpus(const WorldFacts& world) {
     if (found.gpus.size() != most.value) {
       return {
           "GPUs", Verdict::kWrong,
-          fmt::format("{} {} {}, the others {}", hosts_of(most.others), most.others.size() == 1 ? "sees" : "see",
+          fmt::format("{} {} {}, the others {}", hosts_of(most.others), are_of_one_host(most.others) ? "sees" : "see",
                       counted(found.gpus.size(), "GPU"), most.value),
           "every host must offer the same number: look at --gpus-per-node and at nvidia-smi there, or leave it out"};
     }

@@ -89,7 +89,7 @@ Check check_compute(const WorldFacts& world) {
   if (!slow.empty()) {
     return {"compute", Verdict::kSlow,
             fmt::format("{} {} slow: {:.0f} GFLOP/s a rank, {:.0f} elsewhere", hosts_of(slow),
-                        slow.size() == 1 ? "is" : "are", slowest, usual),
+                        are_of_one_host(slow) ? "is" : "are", slowest, usual),
             "all ranks wait for the slowest one: look there for other load, heat or a lower clock, or leave it out"};
   }
   if (low->compute.gflops * 3 < high->compute.gflops) {

@@ -11,6 +11,7 @@ namespace {
 
 constexpr double kSlowLatency = 5000;  // microseconds
 constexpr double kSlowRate = 10;       // MB/s
+constexpr double kUsual = 0.875;
 
 struct Count {
   std::size_t all = 0;
@@ -27,8 +28,8 @@ SlowLinks find_slow_links(const std::vector<LinkFacts>& links) {
     latencies.push_back(link.latency_microseconds);
     rates.push_back(link.mb_per_second);
   }
-  found.usual_latency_microseconds = quantile(latencies, 0.25);
-  found.usual_mb_per_second = quantile(rates, 0.75);
+  found.usual_latency_microseconds = quantile(latencies, 1 - kUsual);
+  found.usual_mb_per_second = quantile(rates, kUsual);
   const auto is_slow = [&](const LinkFacts& link) {
     return link.latency_microseconds > kSlowLatency || link.mb_per_second < kSlowRate ||
            link.mb_per_second < 0.5 * found.usual_mb_per_second ||

@@ -129,10 +129,11 @@ Checks check_links(const WorldFacts& world) {
     worst = std::max(worst, share);
   }
   if (!lossy.empty()) {
-    checks.push_back({"links", Verdict::kSlow,
-                      fmt::format("{} had to send {}{:.1f} % of {} TCP packets again", hosts_of(lossy),
-                                  lossy.size() == 1 ? "" : "up to ", 100 * worst, lossy.size() == 1 ? "its" : "their"),
-                      "packets get lost: look at cables, ports and the switch of that host"});
+    checks.push_back(
+        {"links", Verdict::kSlow,
+         fmt::format("{} had to send {}{:.1f} % of {} TCP packets again", hosts_of(lossy),
+                     are_of_one_host(lossy) ? "" : "up to ", 100 * worst, are_of_one_host(lossy) ? "its" : "their"),
+         "packets get lost: look at cables, ports and the switch of that host"});
   }
   if (checks.empty()) {
     const std::size_t pairs = hosts.size() * (hosts.size() - 1) / 2;
@@ -222,7 +223,7 @@ Checks check_interfaces(const WorldFacts& world) {
     if (without.empty()) continue;
     checks.push_back({variable.name, Verdict::kWrong,
                       fmt::format("'{}', but {} {} {}", without.front()->environment.at(variable.name),
-                                  hosts_of(without), without.size() == 1 ? "has" : "have",
+                                  hosts_of(without), are_of_one_host(without) ? "has" : "have",
                                   without.front()->network.interfaces.empty()
                                       ? "no interface that is up"
                                       : fmt::format("{}", fmt::join(without.front()->network.interfaces, ", "))),

@@ -27,8 +27,8 @@ Check check_libraries(const WorldFacts& world) {
     const auto most = majority(everyone(world), version);
     if (most.others.empty()) continue;
     return {"program", Verdict::kWrong,
-            fmt::format("{} {} {} {}, the others {}", hosts_of(most.others), most.others.size() == 1 ? "has" : "have",
-                        name, version(*most.others.front()), most.value),
+            fmt::format("{} {} {} {}, the others {}", hosts_of(most.others),
+                        are_of_one_host(most.others) ? "has" : "have", name, version(*most.others.front()), most.value),
             "install the same libraries on every host, or leave them out"};
   }
   const RankFacts& first = world.ranks.front();
@@ -102,7 +102,7 @@ Checks judge(const std::vector<Identity>& identities) {
   const auto most = majority(all, text);
   if (most.others.empty()) return {};
   return {{"program", Verdict::kWrong,
-           fmt::format("{} {} {}, the others {}", hosts_of(most.others), most.others.size() == 1 ? "runs" : "run",
+           fmt::format("{} {} {}, the others {}", hosts_of(most.others), are_of_one_host(most.others) ? "runs" : "run",
                        text(*most.others.front()), most.value),
            kSameBuild}};
 }

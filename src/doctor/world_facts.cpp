@@ -52,6 +52,11 @@ std::string hosts_of(const Ranks& ranks) {
   return listed(names);
 }
 
+bool are_of_one_host(const Ranks& ranks) {
+  return std::all_of(ranks.begin(), ranks.end(),
+                     [&](const RankFacts* rank) { return rank->host == ranks.front()->host; });
+}
+
 std::string counted(std::size_t number, const char* noun) {
   return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
 }

@@ -31,6 +31,8 @@ Ranks leaders(const WorldFacts& world);
 // "n3", "n3 and n5", "n1, n2, n3 and 97 more": each name once.
 std::string listed(const std::vector<std::string>& names);
 std::string hosts_of(const Ranks& ranks);
+// Whether all are of one, for the verb that follows.
+bool are_of_one_host(const Ranks& ranks);
 // "1 host", "2 hosts"
 std::string counted(std::size_t number, const char* noun);
 

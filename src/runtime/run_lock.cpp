@@ -296,12 +296,14 @@ struct RunLock::State {
   }
 
   void live() {
-    bool is_lost = false;
+    constexpr int kLooks = 2;  // a network file system may fail once
+    int missed = 0;
     std::unique_lock lock(mutex);
     while (!changed.wait_for(lock, timing.sign_of_life, [this] { return stopping; })) {
       ::futimens(descriptor, nullptr);
-      if (is_lost || is_own(path)) continue;
-      is_lost = true;
+      if (missed >= kLooks) continue;
+      missed = is_own(path) ? 0 : missed + 1;
+      if (missed < kLooks) continue;
       tell(
           fmt::format("{} is no longer the lock of this job: another one took it over while this one gave no sign of "
                       "life, or it was removed by hand. Two jobs in one run folder spoil it: end one of them",

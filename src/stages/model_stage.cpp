@@ -7,6 +7,7 @@
 
 #include "models/safetensors.h"
 #include "runtime/failure_point.h"
+#include "runtime/shared_files.h"
 #include "stages/compute_choice.h"
 
 namespace cskd::stages {
@@ -70,8 +71,10 @@ StageOutcome train_stage(const Context& context, const std::string& name, const 
                          const std::function<std::unique_ptr<ModelStage>()>& make_stage) {
   const std::filesystem::path folder = context.folder.stage(name);
   if (const auto done =
-          agree_on_completion(folder, inputs, context.world, OtherInputs::kRefuse, context.allowed_changes))
+          agree_on_completion(folder, inputs, context.world, OtherInputs::kRefuse, context.allowed_changes)) {
+    runtime::wait_until_there(context.folder.model(name));
     return {.completion = *done, .done_before = true};
+  }
   // Before anything takes time.
   static_cast<void>(data::make_batch_layout((name + ".training").c_str(), training.global_batch(),
                                             training.micro_batches(), context.world.rank(), context.world.size()));
@@ -111,6 +114,8 @@ StageOutcome train_stage(const Context& context, const std::string& name, const 
     write_completion(folder, outcome.completion);
   }
   context.world.barrier();
+  // Whoever comes next reads it, on every rank.
+  if (outcome.finished) runtime::wait_until_there(context.folder.model(name));
   return outcome;
 }
 

@@ -19,7 +19,9 @@ constexpr std::uint64_t kLargestRecord = 1 << 20;
 
 std::filesystem::path record_path(const std::filesystem::path& stage_folder) { return stage_folder / "complete.json"; }
 
+// Of a file that any rank may have written.
 std::string hash_of_file(const std::filesystem::path& path) {
+  runtime::wait_until_there(path);
   return runtime::content_hash(runtime::InputFile(path)).hex();
 }
 
@@ -50,7 +52,7 @@ std::optional<std::string> valid_record(const std::filesystem::path& stage_folde
   }
   for (const auto& [name, hash] : record["products"].items()) {
     const std::filesystem::path product = stage_folder / name;
-    if (!std::filesystem::exists(product) || hash != hash_of_file(product)) {
+    if (!runtime::wait_until_there(product) || hash != hash_of_file(product)) {
       spdlog::warn("{} is missing or damaged: its stage runs again", product.native());
       return std::nullopt;
     }

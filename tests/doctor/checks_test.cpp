@@ -212,7 +212,7 @@ const Trouble kTroubles[] = {
      },
      "compute", Verdict::kSlow, "n1 is slow: 80 GFLOP/s a rank, 100 elsewhere", "leave it out"},
     {"LittleMemory", [](WorldFacts& w) { w.ranks[4].memory_available = 4 * kGiB; }, "memory", Verdict::kSlow,
-     "1.0 GiB available for each rank on n1", "fewer ranks a node"},
+     "1.0 GiB available for each rank on n1", "fewer ranks a host"},
     {"SmallSharedMemory", [](WorldFacts& w) { w.ranks[1].shared_memory_free = 64 << 20; }, "limits", Verdict::kSlow,
      "n0: 64.0 MiB free in /dev/shm", "--shm-size"},
     {"FewOpenFiles", [](WorldFacts& w) { w.ranks[1].limits.open_files = 256; }, "limits", Verdict::kSlow,
@@ -317,7 +317,7 @@ const Trouble kTroubles[] = {
      [](WorldFacts& w) {
        for (RankFacts& rank : w.ranks) rank.shared.flock = "ENOSYS";
      },
-     "file system", Verdict::kSlow, "no locks (flock) on n0 and n1 at /data: ENOSYS", "waits up to a minute"},
+     "file system", Verdict::kSlow, "no locks (flock) on /data at n0 and n1: ENOSYS", "waits up to a minute"},
     {"FlockOfOneHost", [](WorldFacts& w) { host(w, 1).shared.flock = "only on one host"; }, "file system",
      Verdict::kSlow, "do not reach other hosts", "waits up to a minute"},
     {"RunFolderInMemory", [](WorldFacts& w) { host(w, 0).folder.file_system = "tmpfs"; }, "file system", Verdict::kSlow,

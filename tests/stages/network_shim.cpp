@@ -153,6 +153,13 @@ int rename(const char* from, const char* to) {
   return result;
 }
 
+int link(const char* from, const char* to) {
+  static const auto real = next<int(const char*, const char*)>("link");
+  const int result = real(from, to);
+  if (result == 0) made(to);
+  return result;
+}
+
 int unlink(const char* path) {
   if (is_kept(path)) {
     errno = EBUSY;
