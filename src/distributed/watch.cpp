@@ -60,7 +60,8 @@ struct Watch::Channel {
     return {journal.queued(), pending && !pending->started ? pending->number : 0, world.calls(), journal.state()};
   }
 
-  // The file is replaced, since a process may be killed while it writes its last; but it has no time to wait for a disk.
+  // The file is replaced, since a process may be killed while it writes its last; but it has no time to wait for a
+  // disk.
   void write(const std::string& reason) {
     const std::lock_guard lock(file_mutex);
     // What came first is the cause of what follows.
