@@ -312,16 +312,15 @@ TEST_F(StagingTest, WhatKilledProcessesLeftIsRemoved) {
 
 TEST_F(StagingTest, RanksOfAHostMakeOneCopyOfEachFile) {
   std::vector<Staging::File> all;
-  for (int i = 0; i < 20; ++i) all.push_back(hashed(std::to_string(i), 100'000));
+  for (int i = 0; i < 20; ++i) all.push_back(hashed(std::to_string(i), 2'000'000));
+  const auto start = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
   std::vector<pid_t> children;
   for (int rank = 0; rank < 4; ++rank) {
     const pid_t child = ::fork();
     if (child == 0) {
-      Staging staging = this->staging(10 << 20);
-      for (std::size_t i = 0; i < all.size(); ++i) {
-        // In different orders.
-        staging.place_of(all[(i * 7 + static_cast<std::size_t>(rank) * 5) % all.size()], [] {});
-      }
+      std::this_thread::sleep_until(start);
+      Staging staging = this->staging(100 << 20);
+      for (const Staging::File& file : all) staging.place_of(file, [] {});
       bool is_right = true;
       for (const Staging::File& file : all) {
         Staging::Place place;

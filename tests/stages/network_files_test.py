@@ -29,9 +29,8 @@ def letters(log):
 
 def test_a_whole_run_where_files_are_seen_late(config, whole, tmp_path):
     path, folder = config("late")
-    folder.mkdir()
     log = tmp_path / "shim.log"
-    process = shimmed(2, folder, log, "run", path, *EVERY_STEP, delay_ms=1500, no_flock=1)
+    process = shimmed(2, folder, log, "run", path, *EVERY_STEP, delay_ms=1000, no_flock=1)
     assert process.returncode == 0, process.stderr
     assert whole_result(folder) == whole
     assert letters(log) == {"d", "f"}
@@ -40,7 +39,6 @@ def test_a_whole_run_where_files_are_seen_late(config, whole, tmp_path):
 
 def test_a_whole_run_where_nothing_can_be_removed(config, whole, tmp_path):
     path, folder = config("kept")
-    folder.mkdir()
     log = tmp_path / "shim.log"
     process = shimmed(2, folder, log, "run", path, *EVERY_STEP, *["--set", "align.training.keep_checkpoints=1"], keep="/")
     assert process.returncode == 0, process.stderr

@@ -9,6 +9,7 @@
 //   SHIM_LOG       a file that gets a letter for each call that was answered falsely: d(elayed), k(ept), f(lock)
 #include <cerrno>
 #include <cstdarg>
+#include <cstddef>
 #include <cstdlib>
 #include <cstring>
 #include <ctime>
@@ -36,7 +37,9 @@ const char* setting(const char* name) {
 
 bool is_inside(const char* path) {
   const char* const folder = setting("SHIM_FOLDER");
-  return folder != nullptr && path != nullptr && std::strncmp(path, folder, std::strlen(folder)) == 0;
+  if (folder == nullptr || path == nullptr) return false;
+  const std::size_t length = std::strlen(folder);
+  return std::strncmp(path, folder, length) == 0 && (path[length] == '/' || path[length] == '\0');
 }
 
 void note(char letter) {
