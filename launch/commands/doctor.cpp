@@ -61,7 +61,7 @@ doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Pr
 
 void add_doctor(Program& program) {
   CLI::App& command = program.add_command(
-      "doctor", "Look at hosts, ranks, GPUs, networks, disks and sources: go or no-go, by exit code 0 or 1",
+      "doctor", "Look at hosts, ranks, GPUs, networks, disks and sources: go or no-go",
       "  cskd doctor\n"
       "  mpirun -n 2 cskd doctor configs/demo.toml\n"
       "  srun --mpi=pmix cskd doctor big.toml && srun --mpi=pmix cskd run big.toml\n"

@@ -312,7 +312,7 @@ TEST_F(StagingTest, WhatKilledProcessesLeftIsRemoved) {
 
 TEST_F(StagingTest, RanksOfAHostMakeOneCopyOfEachFile) {
   std::vector<Staging::File> all;
-  for (int i = 0; i < 20; ++i) all.push_back(hashed(std::to_string(i), 2'000'000));
+  for (int i = 0; i < 20; ++i) all.push_back(hashed(std::to_string(i), 500'000));
   const auto start = std::chrono::steady_clock::now() + std::chrono::milliseconds(20);
   std::vector<pid_t> children;
   for (int rank = 0; rank < 4; ++rank) {

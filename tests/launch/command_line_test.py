@@ -101,7 +101,7 @@ def test_help_of_all_keys_and_the_page_come_from_the_schema():
 def test_log_level_of_the_option_wins_over_the_configuration(tmp_path):
     config = tmp_path / "a.toml"
     config.write_text(f'[run]\nfolder = "{tmp_path}"\n[logging]\nlevel = "debug"\n')
-    assert "debug measuring the disk" in run("doctor", config).stderr
+    assert "debug measuring the links" in run("doctor", config).stderr
     assert run("doctor", config, "--log-level", "error").stderr == ""
     assert run("doctor", config, "--set", "logging.level=warning").stderr == ""
 
