@@ -93,10 +93,9 @@ void allow_open_files(int ranks) {
 }
 
 // Waits until one of the sockets, or the pipe's end `wake`, can be read.
-void wait_for_any(const std::vector<const TcpSocket*>& sockets, int wake, Milliseconds limit) {
+void wait_for_any(const std::vector<int>& sockets, int wake, Milliseconds limit) {
   std::vector<pollfd> waiting{{.fd = wake, .events = POLLIN, .revents = 0}};
-  for (const TcpSocket* socket : sockets)
-    waiting.push_back({.fd = socket->descriptor(), .events = POLLIN, .revents = 0});
+  for (const int socket : sockets) waiting.push_back({.fd = socket, .events = POLLIN, .revents = 0});
   ::poll(waiting.data(), waiting.size(), static_cast<int>(std::max(limit, Milliseconds(0)).count()));
   std::array<char, 64> bytes{};
   while (::read(wake, bytes.data(), bytes.size()) > 0) {
@@ -210,9 +209,8 @@ class FailureDetector::Watcher {
     thread_ = std::thread([this] { watch(); });
     exchange.broadcast(fmt::format("{} {} {} {}", secret_, port, self_.host, fmt::join(host_addresses(), " ")));
     const std::vector<std::string> all = exchange.all_gather("");
+    has_met_ = true;
     const std::lock_guard lock(mutex_);
-    listening_.close();
-    strangers_.clear();
     for (Peer& peer : peers_) {
       const std::string& text = all[static_cast<std::size_t>(peer.rank)];
       const std::size_t end = text.find('\n');
@@ -254,7 +252,8 @@ class FailureDetector::Watcher {
     rank_0.send(framed(Kind::kHello, fmt::format("{} {}", secret_, self_.rank)));
     const auto deadline = Clock::now() + kConnect;
     while (Clock::now() < deadline) {
-      wait_for_any({&rank_0.socket}, wake_[0], std::chrono::duration_cast<Milliseconds>(deadline - Clock::now()));
+      wait_for_any({rank_0.socket.descriptor()}, wake_[0],
+                   std::chrono::duration_cast<Milliseconds>(deadline - Clock::now()));
       if (!rank_0.socket.receive(rank_0.arrived)) break;
       const std::optional<Frame> frame = take_frame(rank_0.arrived);
       if (frame && frame->kind == Kind::kWelcome && frame->text == secret_) return true;
@@ -283,13 +282,14 @@ class FailureDetector::Watcher {
     }
   }
 
-  std::vector<const TcpSocket*> open_sockets() const {
+  // Only this thread closes any.
+  std::vector<int> open_sockets() const {
     const std::lock_guard lock(mutex_);
-    std::vector<const TcpSocket*> open;
-    if (listening_.is_open()) open.push_back(&listening_);
-    for (const Stranger& stranger : strangers_) open.push_back(&stranger.socket);
+    std::vector<int> open;
+    if (listening_.is_open()) open.push_back(listening_.descriptor());
+    for (const Stranger& stranger : strangers_) open.push_back(stranger.socket.descriptor());
     for (const Peer& peer : peers_) {
-      if (peer.socket.is_open()) open.push_back(&peer.socket);
+      if (peer.socket.is_open()) open.push_back(peer.socket.descriptor());
     }
     return open;
   }
@@ -371,6 +371,11 @@ class FailureDetector::Watcher {
   // Rank 0, under the mutex.
   void take_connections() {
     if (!listening_.is_open()) return;
+    if (has_met_) {
+      listening_.close();
+      strangers_.clear();
+      return;
+    }
     while (auto socket = accept_one(listening_)) strangers_.push_back({std::move(*socket), {}});
     for (Stranger& stranger : strangers_) {
       if (!stranger.socket.receive(stranger.arrived)) stranger.socket.close();
@@ -451,6 +456,7 @@ class FailureDetector::Watcher {
   std::string secret_;
   std::vector<std::string> warnings_;
   std::atomic<Milliseconds> lost_after_{Milliseconds(60'000)};
+  std::atomic<bool> has_met_{false};
   std::atomic<bool> is_aside_{false};
   std::atomic<bool> is_ending_{false};
   std::atomic<bool> stopping_{false};
