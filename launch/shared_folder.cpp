@@ -3,6 +3,7 @@
 #include <fstream>
 #include <set>
 #include <string>
+#include <system_error>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -30,7 +31,12 @@ void require_shared_folder(const fs::path& folder, runtime::World& world) {
   const fs::path file = folder / ".seen-by-all";
   const std::string own =
       fmt::format("{} {} {}", world.host(), ::getpid(), std::chrono::system_clock::now().time_since_epoch().count());
-  if (world.rank() == 0) runtime::write_file_atomically(file, own + "\n");
+  if (world.rank() == 0) {
+    std::error_code error;
+    fs::create_directories(folder, error);
+    if (error) runtime::throw_system_error(fmt::format("cannot create the folder {}", folder.native()), error.value());
+    runtime::write_file_atomically(file, own + "\n");
+  }
   const std::string text = world.broadcast(own);
   const bool is_seen = runtime::wait_until_there(file, kSeenWithin) && holds(file, text);
   std::set<std::string> blind;

@@ -13,7 +13,7 @@ namespace cskd::launch {
 constexpr std::chrono::seconds kSeenWithin{15};
 
 // Throws UsageError on all ranks, with the hosts, when some of them do not see what rank 0 writes into `folder`: a path
-// on each host's own disk, or a file system that is not mounted everywhere. Collective; `folder` exists on rank 0.
+// on each host's own disk, or a file system that is not mounted everywhere. Rank 0 makes it. Collective.
 void require_shared_folder(const std::filesystem::path& folder, runtime::World& world);
 
 }  // namespace cskd::launch

@@ -78,8 +78,8 @@ StageRunner::StageRunner(config::Config config, const Options& options, const Pr
     : config_(std::move(config)), world_(world) {
   runtime::keep_freed_memory();
   const stages::RunFolder folder{config_.run().folder()};
-  stages::make_stage_folder(folder.root / "logs", world);
   require_shared_folder(folder.root / "logs", world);
+  stages::make_stage_folder(folder.root / "logs", world);
   if (world.rank() == 0) {
     lock_ = std::make_unique<runtime::RunLock>(folder.root, [](const std::string& text) { spdlog::warn("{}", text); });
     runtime::write_file_atomically(folder.root / "config.toml", config::to_toml(config_));

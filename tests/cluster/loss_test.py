@@ -52,7 +52,8 @@ def test_a_killed_rank_ends_the_job_under_mpirun(box, run, shared_path):
     facts = box.wait_for_job(job, "FAILED", "COMPLETED", "NODE_FAIL")
     assert time.monotonic() - started < IN_TIME
     assert facts["ExitCode"] in ("137:0", "1:0")
-    assert "rank 1 on n2 is gone: ended without a word" in (shared_path / "out").read_text()
+    # mpirun does not always pass on what ranks say while it ends them.
+    assert "rank 1 on n2 is gone: ended without a word" in run.log(0)
     goes_on(box, run)
 
 
