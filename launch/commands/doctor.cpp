@@ -60,12 +60,12 @@ doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Pr
 }  // namespace
 
 void add_doctor(Program& program) {
-  CLI::App& command = program.add_command(
-      "doctor", "Look at hosts, ranks, GPUs, networks, disks and sources: go or no-go",
-      "  cskd doctor\n"
-      "  mpirun -n 2 cskd doctor configs/demo.toml\n"
-      "  srun --mpi=pmix cskd doctor big.toml && srun --mpi=pmix cskd run big.toml\n"
-      "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
+  CLI::App& command =
+      program.add_command("doctor", "Look at hosts, ranks, GPUs, networks, disks and sources: go or no-go",
+                          "  cskd doctor\n"
+                          "  mpirun -n 2 cskd doctor configs/demo.toml\n"
+                          "  srun --mpi=pmix cskd doctor big.toml && srun --mpi=pmix cskd run big.toml\n"
+                          "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
   const auto arguments = std::make_shared<DoctorArguments>();
   add_config_arguments(command, "Configuration whose run folder and sources are looked at", arguments->config);
   command.add_option("--run-folder", arguments->run_folder,
