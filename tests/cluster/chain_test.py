@@ -17,7 +17,7 @@ import stage_runs
 from slurm_box import SOURCE, succeeded, wait_for
 
 STEPS = 120
-FULL = bool(os.environ.get("CSKD_TEST_FULL"))
+pytestmark = pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes minutes: tests/run.sh --full")
 # The same bits on any number of ranks; a checkpoint now and then, since what follows ends trainings in their midst.
 SETTINGS = [
     "compute.threads=1",
@@ -154,7 +154,6 @@ def test_host_that_is_switched_off_is_replaced_by_the_spare_one(cluster):
     cluster.box.fault("restore", "n2")
 
 
-@pytest.mark.skipif(not FULL, reason="takes a minute: tests/run.sh --full")
 def test_loss_of_the_first_host_queues_the_job_again(cluster):
     config, job = cluster.align("first")
     cluster.box.fault("crash", "n1")
@@ -180,7 +179,6 @@ def test_killed_script_and_cancelled_job_leave_a_checkpoint_to_go_on_from(cluste
     cluster.check(config, job)
 
 
-@pytest.mark.skipif(not FULL, reason="takes a minute: tests/run.sh --full")
 def test_urgent_job_and_the_way_back(cluster):
     config, job = cluster.align("preempted")
     urgent = int(
