@@ -3,12 +3,14 @@
 A result counts for as long as the file, every header of ours that it includes, the schema, .clang-tidy, the compile
 command and the tool are the same. Called by tests/lint.sh.
 
-Files of tests/ and those that include LibTorch take most of the time and are examined with --all only. The static analyzer
-(clang-analyzer-*) takes longer than all other checks together, in GoogleTest's macros four times as long: it is part of --all only,
-and leaves out tests/.
+What is examined by default: files that changed since a commit, each changed header through one file that includes it, and a tenth of
+the others, another one each day. Files of tests/ and those that include LibTorch take most of the time and are examined with --all only,
+which examines everything. The static analyzer (clang-analyzer-*) takes longer than all other checks together, in GoogleTest's macros four
+times as long: it is part of --all only, and leaves out tests/.
 """
 
 import argparse
+import datetime
 import hashlib
 import json
 import os
@@ -29,6 +31,7 @@ TORCH = re.compile(r"^(torch|c10|ATen|caffe2)/")
 FINDING = re.compile(r"^(?P<file>/[^:]+):(?P<place>\d+:\d+): (?P<kind>warning|error): (?P<text>.*)$")
 TIMEOUT_SECONDS = 600
 KEEP_DAYS = 14
+PARTS = 10  # of the unchanged files, one a day
 
 
 def is_ours(path: Path) -> bool:
@@ -71,6 +74,10 @@ class Includes:
                         break
             self.direct[path] = (headers, torch)
         return self.direct[path]
+
+    def direct_of(self, path: Path) -> list[Path]:
+        """Our headers that `path` names itself."""
+        return self._read(path)[0]
 
     def closure(self, path: Path) -> tuple[list[Path], bool]:
         """All our files that `path` consists of, sorted, and whether LibTorch is among what they include."""
@@ -118,6 +125,46 @@ def examine(command: list[str], path: Path, directory: str, key: str) -> tuple[l
     return sorted(findings), False
 
 
+def git(*words: str) -> str | None:
+    """What git prints; None without git, outside of a repository, or where it fails."""
+    try:
+        run = subprocess.run(["git", "-C", str(ROOT), *words], capture_output=True, text=True, check=False)
+    except OSError:
+        return None
+    return run.stdout if run.returncode == 0 else None
+
+
+def changed_since(commit: str) -> set[Path] | None:
+    """Files that differ from `commit`, uncommitted and new ones among them; None where the commit is unknown."""
+    tracked = git("diff", "--name-only", "-z", "--relative", commit)
+    new = git("ls-files", "-z", "--others", "--exclude-standard")
+    if tracked is None or new is None:
+        return None
+    return {ROOT / name for name in (tracked + new).split("\0") if name}
+
+
+def default_commit() -> str:
+    return (git("merge-base", "HEAD", "@{upstream}") or "HEAD~10").strip()
+
+
+class Selection:
+    """Which files are examined: the changed ones, and the part of the others whose turn it is. All where git does not know."""
+
+    def __init__(self, commit: str, files: dict[Path, list[Path]]) -> None:
+        """`files`: of each source its directly included headers of ours."""
+        changed = changed_since(commit)
+        day = int((git("log", "-1", "--format=%ct") or "0").strip()) // 86400 or datetime.date.today().toordinal()
+        self.turn = day % PARTS
+        self.changed = {path for path in files if changed is None or path in changed}
+        for header in sorted(path for path in changed or () if path.suffix == ".h"):
+            users = [path for path in sorted(files) if header in files[path]]
+            self.changed.update(sorted(users, key=lambda path: path.with_suffix("") != header.with_suffix(""))[:1])
+
+    def __contains__(self, path: Path) -> bool:
+        name = str(path.relative_to(ROOT)).encode()
+        return path in self.changed or hashlib.sha256(name).digest()[0] % PARTS == self.turn
+
+
 def forget_old_results() -> None:
     for result in CACHE.iterdir():
         if time.time() - result.stat().st_mtime > KEEP_DAYS * 86400:
@@ -128,6 +175,8 @@ def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tool", default="clang-tidy-14")
     parser.add_argument("--all", action="store_true", help="also files that include LibTorch or belong to tests, also the static analyzer")
+    parser.add_argument("--since", help="commit whose changed files are examined (default: where upstream left off, or HEAD~10)")
+    parser.add_argument("--every", action="store_true", help="changed or not")
     options = parser.parse_args()
 
     start = time.monotonic()
@@ -143,15 +192,27 @@ def main() -> int:
     for proto in sorted(ROOT.glob("src/**/*.proto")) + sorted(ROOT.glob("shards/**/*.proto")):
         common.update(proto.read_bytes())
 
-    includes, jobs, left_out = Includes(), {}, 0
+    includes, entries = Includes(), {}
     for entry in json.loads(database.read_text(encoding="utf-8")):
         path = Path(os.path.normpath(Path(entry["directory"]) / entry["file"]))
-        if path.suffix != ".cpp" or not is_ours(path) or not path.is_file() or path in jobs:
+        if path.suffix != ".cpp" or not is_ours(path) or not path.is_file():
             continue
+        entries.setdefault(path, entry)
+    commit = options.since or default_commit()
+    if options.since and changed_since(options.since) is None:
+        print(f"[failed] clang-tidy: git knows no commit '{options.since}'")
+        return 1
+    selected = entries if options.all or options.every else Selection(commit, {path: includes.direct_of(path) for path in entries})
+
+    jobs, left_out, unchanged = {}, 0, 0
+    for path, entry in entries.items():
         files, torch = includes.closure(path)
         of_tests = path.is_relative_to(ROOT / "tests")
         if (torch or of_tests) and not options.all:
             left_out += 1
+            continue
+        if path not in selected:
+            unchanged += 1
             continue
         analyzer = options.all and not of_tests
         checks = [] if analyzer else ["--checks=-clang-analyzer-*"]
@@ -171,7 +232,8 @@ def main() -> int:
     for line in sorted(findings):
         print(line)
     left = f", {left_out} with LibTorch or of tests left to --all" if left_out else ""
-    what = f"{len(jobs)} files ({remembered} unchanged{left}), {time.monotonic() - start:.1f} s"
+    turn = f", {unchanged} not changed since {commit[:12]} left to other days or --every" if unchanged else ""
+    what = f"{len(jobs)} files ({remembered} remembered{turn}{left}), {time.monotonic() - start:.1f} s"
     if findings:
         print(f"[failed] clang-tidy {len(findings)} findings in {what}")
         return 1

@@ -5,33 +5,45 @@ export LC_ALL=C.UTF-8
 
 usage() {
   cat <<'END'
-usage: tests/lint.sh [--all] [--fix]
+usage: tests/lint.sh [--since COMMIT | --every | --all] [--fix]
 
 Checks C++ with clang-format 14 and clang-tidy 14, and shell scripts with shellcheck. One line per finding; exit 1 if there
 is any. clang-tidy reads build/release/compile_commands.json (launch/setup.sh --tests makes it) and remembers each file's
-result in build/lint.
+result in build/lint. By default it examines files that changed since the upstream branch (without one, since HEAD~10), and a
+tenth of the others, another one each day.
 
-  --all   clang-tidy on files of tests/ and those that include LibTorch too, and with its static analyzer (much longer)
-  --fix   formats the C++ files, checks nothing
+  --since COMMIT  files that changed since COMMIT, and a tenth of the others
+  --every         changed or not
+  --all           every file, also those of tests/ and those that include LibTorch, and with the static analyzer (much longer)
+  --fix           formats the C++ files, checks nothing
 END
 }
 
 tidy=()
 fix=false
-for argument in "$@"; do
-  case $argument in
-    --all) tidy+=(--all) ;;
+while (($#)); do
+  case $1 in
+    --all | --every) tidy+=("$1") ;;
+    --since)
+      if (($# < 2)); then
+        printf 'lint.sh: --since lacks its commit\n' >&2
+        exit 2
+      fi
+      tidy+=(--since "$2")
+      shift
+      ;;
     --fix) fix=true ;;
     -h | --help)
       usage
       exit 0
       ;;
     *)
-      printf "lint.sh: unknown argument '%s'\n" "$argument" >&2
+      printf "lint.sh: unknown argument '%s'\n" "$1" >&2
       usage >&2
       exit 2
       ;;
   esac
+  shift
 done
 
 cd -- "$(dirname -- "${BASH_SOURCE[0]}")/.."

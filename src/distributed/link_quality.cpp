@@ -127,6 +127,7 @@ std::vector<std::string> LinkJudge::bad() const {
     link.counts.retransmitted += seen.now.retransmitted - std::min(seen.before.retransmitted, seen.now.retransmitted);
   }
   std::vector<double> times;
+  times.reserve(links.size());
   for (const auto& [pair, link] : links) times.push_back(*link.round_trip_ms);
   std::ranges::sort(times);
   std::vector<std::string> found;

@@ -29,6 +29,7 @@ double slowest(double seconds) {
 double median_seconds(int count, int repetitions) {
   std::vector<float> values(static_cast<std::size_t>(count), 1.0F);
   std::vector<double> samples;
+  samples.reserve(static_cast<std::size_t>(repetitions));
   for (int i = 0; i < repetitions; ++i) samples.push_back(seconds_of(values, count));
   std::sort(samples.begin(), samples.end());
   return samples[samples.size() / 2];

@@ -112,19 +112,20 @@ std::string program_build() {
     for (int i = 0; i < object->dlpi_phnum; ++i) {
       const auto& header = object->dlpi_phdr[i];
       if (header.p_type != PT_NOTE) continue;
-      const auto* at = reinterpret_cast<const char*>(object->dlpi_addr + header.p_vaddr);
+      const auto* at =
+          reinterpret_cast<const char*>(object->dlpi_addr + header.p_vaddr);  // NOLINT(performance-no-int-to-ptr)
       const char* const end = at + header.p_memsz;
       while (at + sizeof(ElfW(Nhdr)) <= end) {
         ElfW(Nhdr) note{};
         std::memcpy(&note, at, sizeof(note));
         const char* const name = at + sizeof(note);
-        const char* const contents = name + (note.n_namesz + 3U) / 4U * 4U;
+        const char* const contents = name + std::size_t{4} * ((note.n_namesz + 3U) / 4U);
         if (note.n_type == NT_GNU_BUILD_ID && note.n_namesz == 4 && std::memcmp(name, "GNU", 4) == 0) {
           for (std::size_t k = 0; k < note.n_descsz; ++k)
             *static_cast<std::string*>(target) += fmt::format("{:02x}", static_cast<unsigned char>(contents[k]));
           return 1;
         }
-        at = contents + (note.n_descsz + 3U) / 4U * 4U;
+        at = contents + std::size_t{4} * ((note.n_descsz + 3U) / 4U);
       }
     }
     return 1;  // the first object is the program

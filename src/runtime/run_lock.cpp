@@ -31,7 +31,8 @@ constexpr std::size_t kLargest = 4096;  // of a lock file
 constexpr std::size_t kMostClaims = 1000;
 
 bool is_missing_call(int error) {
-  return error == ENOSYS || error == ENOTSUP || error == EOPNOTSUPP || error == ENOLCK || error == EPERM;
+  static_assert(ENOTSUP == EOPNOTSUPP);
+  return error == ENOSYS || error == ENOTSUP || error == ENOLCK || error == EPERM;
 }
 
 Milliseconds modified(const struct stat& status) {

@@ -102,7 +102,7 @@ def test_commands_of_the_manual(shared_path):
             commands = block.replace("build/release/cskd", CSKD).replace("/var/tmp/box", str(folder))
             out = succeeded(subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, timeout=120, cwd=SOURCE))
             if CSKD in commands:
-                assert "2 ranks on 2 nodes, started by srun" in out and "n1: rank 0" in out and "n2: rank 1" in out
+                assert "2 ranks on 2 hosts, started by srun" in out and "n1: rank 0" in out and "n2: rank 1" in out
         assert not folder.exists()
     finally:
         succeeded(box_sh("down", folder))
@@ -113,7 +113,7 @@ def test_mpirun_in_a_batch_job_runs_on_all_hosts(box, shared_path):
     script.write_text(f"#!/bin/bash\nmpirun {CSKD} doctor\n")
     job = box.submit(script, "-N2", "-n2", "-o", shared_path / "out")
     assert box.wait_for_job(job, "COMPLETED", "FAILED")["ExitCode"] == "0:0", (shared_path / "out").read_text()
-    assert "2 ranks on 2 nodes, started by mpirun" in (shared_path / "out").read_text()
+    assert "2 ranks on 2 hosts, started by mpirun" in (shared_path / "out").read_text()
 
 
 def test_gpus_and_urgent_jobs(make_box, shared_path):

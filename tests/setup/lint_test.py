@@ -58,8 +58,8 @@ def test_clean_checkout_passes_and_is_remembered(checkout):
     status, text = lint(checkout)
     assert status == 0, text
     assert "[ok] clang-format  1 files" in text and "[ok] shellcheck    1 files" in text
-    assert "[ok] clang-tidy    1 files (0 unchanged)" in text
-    assert "1 files (1 unchanged)" in lint(checkout)[1]
+    assert "[ok] clang-tidy    1 files (0 remembered)" in text
+    assert "1 files (1 remembered)" in lint(checkout)[1]
 
 
 def test_unformatted_file_is_named_and_repaired(checkout):
@@ -80,9 +80,9 @@ def test_script_with_and_without_ending(checkout):
 
 def test_finding_is_shown_until_it_is_repaired(checkout):
     write(checkout, {"src/twice.cpp": REDUNDANT})
-    for unchanged in (0, 1):
+    for remembered in (0, 1):
         status, text = lint(checkout)
-        assert status == 1 and f"1 files ({unchanged} unchanged)" in text
+        assert status == 1 and f"1 files ({remembered} remembered)" in text
         assert "src/twice.cpp:1:39: both sides of operator are equivalent [misc-redundant-expression]\n" in text
     write(checkout, {"src/twice.cpp": GOOD})
     assert lint(checkout)[0] == 0
@@ -90,17 +90,46 @@ def test_finding_is_shown_until_it_is_repaired(checkout):
 
 def test_changed_header_is_examined_again(checkout):
     write(checkout, {"src/once.h": HEADER, "src/user.cpp": '#include "once.h"\n\n' + GOOD})
-    assert "2 files (0 unchanged)" in lint(checkout)[1]
+    assert "2 files (0 remembered)" in lint(checkout)[1]
     write(checkout, {"src/once.h": BAD_HEADER})
     status, text = lint(checkout)
-    assert status == 1 and "2 files (1 unchanged)" in text and "src/once.h:3:45: both sides" in text
+    assert status == 1 and "2 files (1 remembered)" in text and "src/once.h:3:45: both sides" in text
 
 
 def test_changed_settings_examine_everything_again(checkout):
     assert lint(checkout)[0] == 0
     with (checkout / ".clang-tidy").open("a") as settings:
         settings.write("# changed\n")
-    assert "1 files (0 unchanged)" in lint(checkout)[1]
+    assert "1 files (0 remembered)" in lint(checkout)[1]
+
+
+def test_unchanged_files_are_examined_once_in_ten_days(checkout):
+    if not (checkout / ".git").exists():
+        return
+    names = [f"src/file{number}.cpp" for number in range(12)]
+    write(checkout, {name: REDUNDANT for name in names} | {"src/once.h": HEADER, "src/other.cpp": '#include "once.h"\n\n' + GOOD,
+                                                           "src/once.cpp": '#include "once.h"\n\n' + GOOD})
+
+    def commit(day: int) -> None:
+        date = f"{day * 86400} +0000"
+        words = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "a"]
+        subprocess.run(["git", "-C", checkout, "add", "--all"], check=True)
+        subprocess.run(["git", "-C", checkout, *words], check=True, env=os.environ | {"GIT_COMMITTER_DATE": date, "GIT_AUTHOR_DATE": date})
+
+    seen = set()
+    for day in range(20000, 20010):
+        commit(day)
+        text = lint(checkout, "--since", "HEAD")[1]
+        found = {name for name in names if name in text}
+        assert not found & seen
+        seen |= found
+    assert seen == set(names)
+
+    assert lint(checkout, "--every")[1].count("[misc-redundant-expression]") == len(names)
+    write(checkout, {"src/once.h": BAD_HEADER, "src/file0.cpp": REDUNDANT + "\n"})
+    text = lint(checkout, "--since", "HEAD")[1]
+    assert "src/once.h:3:45: both sides" in text and "src/file0.cpp:1:39" in text
+    assert "git knows no commit 'nothing'" in lint(checkout, "--since", "nothing")[1]
 
 
 def test_files_with_torch_are_left_to_all(checkout):
