@@ -84,7 +84,7 @@ leave() { # CODE TEXT
   say "$2; exit code $1"
   write_history
   end_guards
-  rm -f -- "$CSKD_RANK_0_FILE"
+  rm -f -- "$CSKD_RANK_0_FILE" "$CSKD_RANK_0_FILE.exit"
   if ((!$1)); then rm -f -- "$history_file"; fi
   exit "$1"
 }

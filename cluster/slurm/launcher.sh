@@ -69,7 +69,7 @@ start_ranks() { # STEP-NAME RANKS RANKS-PER-HOST HOST... -- COMMAND...
   done
   shift
   "${launcher}_line" "${before[@]}"
-  rm -f -- "$CSKD_RANK_0_FILE"
+  rm -f -- "$CSKD_RANK_0_FILE" "$CSKD_RANK_0_FILE.exit"
   "${launch_line[@]}" "$cskd_home/cluster/slurm/rank.sh" "$@" </dev/null &
   launcher_pid=$!
 }
@@ -98,10 +98,20 @@ end_ranks() { # STEP-NAME
   done
 }
 
-# The exit code of the run: the launcher's own is the highest of all ranks, so that ranks killed after the one with the
-# cause hide its code.
+# The exit code of the run. The launcher's own is the highest of all ranks, so that ranks killed after the one with the cause
+# hide its code; mpirun's is 1 where ranks stopped at a checkpoint after SIGTERM; and srun's is 0 where the step was ended
+# by Slurm and no rank could tell. So only what rank 0 itself has told is a success or a stop.
 true_exit_code() { # LAUNCHER-CODE LOG-OFFSET
-  local code=$1 found
+  local code=$1 found told=''
+  if [[ -r $CSKD_RANK_0_FILE.exit ]]; then read -r told <"$CSKD_RANK_0_FILE.exit" || true; fi
+  case $told in
+    2 | 3 | 75)
+      printf '%d' "$told"
+      return
+      ;;
+    0) ;;
+    *) if ((!code)); then code=1; fi ;;
+  esac
   for found in 3 2; do
     if tail -c "+$(($2 + 1))" -- "$log" | grep -E "^srun: error: .*Exited with exit code $found\$" >/dev/null; then
       printf '%d' "$found"

@@ -332,11 +332,11 @@ def stand_in(folder: Path, name: str, text: str) -> dict[str, str]:
 @pytest.mark.parametrize("name, text, complaint, reason", [
     ("slurmctld", "echo no controller today >&2; exit 1", "the box in {} did not start", "no controller today"),
     ("slurmd", "echo no host today >&2; exit 1", "the box in {} did not start", "no host today"),
-    ("slurmd", "exit 0", "not all of the 2 hosts were idle after 8 s", "n1 is unknown"),
+    ("slurmd", "exit 0", "not all of the 2 hosts were idle after 4 s", "n1 is unknown"),
 ])
 def test_start_that_fails_tells_why_and_leaves_nothing_running(shared_path, name, text, complaint, reason):
     folder = shared_path / "box"
-    result = box_sh("up", folder, "--patience", 8, env=stand_in(shared_path / "bin", name, text))
+    result = box_sh("up", folder, "--patience", 4, env=stand_in(shared_path / "bin", name, text))
     assert result.returncode == 1 and complaint.format(folder) in result.stderr and reason in result.stderr
     assert f"the logs are in {folder}/log" in result.stderr and (folder / "log/box").exists()
     assert not keeper_lives(folder)

@@ -9,6 +9,7 @@ import subprocess
 import tempfile
 from pathlib import Path
 
+import cluster_run
 import cskd_program
 import pytest
 import slurm_box
@@ -16,8 +17,8 @@ import small_run
 import stage_runs
 from slurm_box import SOURCE, succeeded, wait_for
 
-STEPS = 120
-pytestmark = pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes minutes: tests/run.sh --full")
+STEPS = 50
+long = pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes a minute: tests/run.sh --full")
 # The same bits on any number of ranks; a checkpoint now and then, since what follows ends trainings in their midst.
 SETTINGS = [
     "compute.threads=1",
@@ -92,6 +93,7 @@ class Cluster:
         """The training ends, with the result of the undisturbed one."""
         facts = self.box.wait_for_job(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", seconds=seconds)
         assert (facts["JobState"], facts["ExitCode"]) == ("COMPLETED", "0:0"), self.log(config, job)
+        assert (self.run_of(config) / "align/complete.json").exists(), self.log(config, job)
         assert stage_runs.result(self.run_of(config), "align", STEPS) == stage_runs.result(self.run_of(self.long), "align", STEPS)
 
 
@@ -136,24 +138,25 @@ def test_signal_before_the_end_of_the_job(cluster):
     assert cluster.box.job(job)["Restarts"] == "1"
 
 
+@long
 def test_killed_rank_is_replaced_at_once(cluster):
     config, job = cluster.align("killed at 5%")
-    ranks = processes(f"{cskd_program.CSKD} align {config}")
-    assert len(ranks) == 2
-    os.kill(max(ranks), signal.SIGKILL)
+    cluster_run.kill(1)
     cluster.check(config, job)
     assert cluster.box.job(job)["Restarts"] == "0" and "the run failed with exit code" in cluster.log(config, job)
 
 
-def test_host_that_is_switched_off_is_replaced_by_the_spare_one(cluster):
-    config, job = cluster.align("spare", "--spare", 1)
-    cluster.box.fault("switch-off", "n2")
+@pytest.mark.parametrize("fault", ["crash", pytest.param("switch-off", marks=long)])
+def test_lost_host_is_replaced_by_the_spare_one(cluster, fault):
+    config, job = cluster.align(f"{fault} with a spare", "--spare", 1)
+    cluster.box.fault(fault, "n2")
     cluster.check(config, job)
     text = cluster.log(config, job)
     assert cluster.box.job(job)["Restarts"] == "0" and "lost: n2" in text and "on each of: n1 n3" in text
     cluster.box.fault("restore", "n2")
 
 
+@long
 def test_loss_of_the_first_host_queues_the_job_again(cluster):
     config, job = cluster.align("first")
     cluster.box.fault("crash", "n1")
@@ -179,6 +182,7 @@ def test_killed_script_and_cancelled_job_leave_a_checkpoint_to_go_on_from(cluste
     cluster.check(config, job)
 
 
+@long
 def test_urgent_job_and_the_way_back(cluster):
     config, job = cluster.align("preempted")
     urgent = int(

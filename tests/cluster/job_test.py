@@ -10,16 +10,19 @@ import pytest
 import slurm_standins
 from slurm_standins import SOURCE
 
-# Takes a line of `plan` at each start: exit code, checkpoint that it leaves, seconds that it runs; `asked`: until SIGUSR1.
+# Takes a line of `plan` at each start: exit code, checkpoint that it leaves, seconds that it runs; `asked`: until SIGUSR1;
+# `silent`: it does not tell its code; `LAUNCHER`: the code of the launcher, which is another one.
 CSKD = r"""#!/usr/bin/env bash
 if [[ $1 == --version ]]; then echo "cskd 9.9"; exit; fi
 echo "$*" >>"$STANDIN/starts"
-read -r code step seconds <"$STANDIN/plan" || { echo "the plan is over"; exit 99; }
+read -r code step seconds launcher <"$STANDIN/plan" || { echo "the plan is over"; exit 99; }
 sed -i 1d "$STANDIN/plan"
 if [[ $seconds == asked ]]; then
   trap 'seconds=0' USR1
   while [[ $seconds == asked ]]; do sleep 0.05; done
 fi
+silent=
+if [[ $seconds == silent ]]; then seconds=0 silent=1; fi
 sleep "${seconds:-0}"
 if [[ -n $step && $step != 0 ]]; then
   mkdir -p "$RUN/align/checkpoints/step-$step"
@@ -32,7 +35,8 @@ fi
 if ((code > 128)); then
   echo "srun: error: $(cat "$STANDIN/killed"): task 1: Killed"
 fi
-exit "$code"
+if [[ ! $silent ]] && ((code < 128)); then echo "$code" >"$CSKD_EXIT_CODE_FILE"; fi
+exit "${launcher:-$code}"
 """
 
 
@@ -133,6 +137,17 @@ def test_wrong_settings_and_data_end_the_job(job, code):
 
 def test_cause_counts_where_a_higher_code_hides_it(job):
     assert job.ends(["1003"]) == 3 and len(job.starts()) == 1
+
+
+def test_launcher_that_calls_an_ended_step_a_success(job):
+    # As srun does where Slurm ended the step: "Timed out waiting for job step to complete".
+    assert job.ends(["0 4 silent", "0"]) == 0 and len(job.starts()) == 2
+    assert "the run failed with exit code 1" in job.text()
+
+
+def test_launcher_that_calls_a_stop_a_failure(job):
+    # As mpirun does after SIGTERM.
+    assert job.ends(["75 4 0 1"]) == 75 and job.requeues() == 1
 
 
 def test_checkpointed_stop_is_queued_again_and_remembered(job):
