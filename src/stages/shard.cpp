@@ -28,6 +28,7 @@
 #include "stages/packing_index.h"
 #include "stages/packing_lists.h"
 #include "stages/packing_plan.h"
+#include "stages/source_changes.h"
 #include "stages/survey.h"
 
 namespace cskd::stages {
@@ -173,6 +174,17 @@ class LongerWait {
   std::chrono::milliseconds before_;
 };
 
+void tell_changes(const PackingContext& context, const std::vector<SourceChanges>& changes, const Survey& survey) {
+  const bool keeps = context.config.packing().when_gone() == config::keep;
+  for (std::size_t i = 0; i < changes.size(); ++i) {
+    const SourceChanges& source = changes[i];
+    if (source.changed + source.relabelled + source.gone == 0) continue;
+    spdlog::info("source '{}' since it was packed: {} changed, {} relabelled, {} gone{}", survey.sources()[i].name(),
+                 source.changed, source.relabelled, source.gone,
+                 keeps && source.gone > 0 ? " (kept: packing.when_gone)" : "");
+  }
+}
+
 // Adds the losers among packed rows to the rows that nobody may use.
 void withdraw(Manifest& manifest, const LossList& losses) {
   LossCursor cursor(losses);
@@ -233,17 +245,31 @@ void remove_unknown_shards(const std::filesystem::path& folder, const Manifest& 
   for (const std::filesystem::path& path : unknown) runtime::remove_leftover(path, "the shard");
 }
 
-std::string facts_of(const Manifest& manifest, std::uint64_t added, std::uint64_t bytes) {
-  nlohmann::ordered_json facts{
-      {"packed", 0},      {"duplicates", 0}, {"near_duplicates", 0}, {"leaked", 0},
-      {"quarantined", 0}, {"added", added},  {"bytes", bytes},       {"shards", manifest.shards_size()}};
+std::string facts_of(const Manifest& manifest, const std::vector<SourceChanges>& changes, std::uint64_t added,
+                     std::uint64_t bytes) {
+  nlohmann::ordered_json facts{{"packed", 0},
+                               {"duplicates", 0},
+                               {"near_duplicates", 0},
+                               {"leaked", 0},
+                               {"quarantined", 0},
+                               {"changed", 0},
+                               {"relabelled", 0},
+                               {"gone", 0},
+                               {"added", added},
+                               {"bytes", bytes},
+                               {"shards", manifest.shards_size()}};
   nlohmann::ordered_json sources = nlohmann::ordered_json::array();
-  for (const Manifest::Source& source : manifest.sources()) {
+  for (int i = 0; i < manifest.sources_size(); ++i) {
+    const Manifest::Source& source = manifest.sources(i);
+    const SourceChanges& change = changes[static_cast<std::size_t>(i)];
     const nlohmann::ordered_json figures{{"packed", source.packed()},
                                          {"duplicates", source.duplicates()},
                                          {"near_duplicates", source.near_duplicates()},
                                          {"leaked", source.leaked()},
-                                         {"quarantined", source.quarantined()}};
+                                         {"quarantined", source.quarantined()},
+                                         {"changed", change.changed},
+                                         {"relabelled", change.relabelled},
+                                         {"gone", change.gone}};
     for (const auto& [name, figure] : figures.items())
       facts[name] = facts[name].get<std::uint64_t>() + figure.get<std::uint64_t>();
     nlohmann::ordered_json entry{{"name", source.name()}};
@@ -275,13 +301,16 @@ StageOutcome run_shard(const Context& stage) {
 
   const auto start = std::chrono::steady_clock::now();
   make_stage_folder(folder, context.world);
-  const MaybePacked packed = find_packed_corpus(context);
+  MaybePacked packed = find_packed_corpus(context);
   if (context.world.rank() == 0) runtime::remove_temporary_files(folder);
   const Survey survey(context, ordered_sources(context.config, packed));
   const LongerWait wait(context.world, survey.samples());
   const std::filesystem::path work = survey.work_folder();
   if (context.world.rank() == 0)
     runtime::require_free_space(work, kWorkingBytes * survey.samples(), "the working files of packing");
+  const MaybePacked before = packed;
+  const std::vector<SourceChanges> changes = withdraw_stale_rows(context, survey, work, packed);
+  if (context.world.rank() == 0) tell_changes(context, changes, survey);
   const SampleIndex index = write_index(context, survey, packed, work);
   const config::Packing& packing = context.config.packing();
   const LossList losses = find_losses(index,
@@ -305,10 +334,10 @@ StageOutcome run_shard(const Context& stage) {
                                                             decision.cuts, packed ? packed->generations() : 0);
 
   const Manifest manifest = make_manifest(context, packed, survey, decision.counts, losses, entries);
-  const bool nothing_new = packed && packed->SerializeAsString() == manifest.SerializeAsString();
+  const bool nothing_new = before && before->SerializeAsString() == manifest.SerializeAsString();
   Completion completion{.stage = "shard", .inputs = inputs};
   completion.images = survey.samples();
-  completion.facts = facts_of(manifest, added, bytes_of(manifest));
+  completion.facts = facts_of(manifest, changes, added, bytes_of(manifest));
   completion.products = {shards::kManifestFile, kQuarantineFile, kDroppedFile};
   completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context.world.rank() == 0) {
