@@ -92,7 +92,7 @@ void Display::end(report::RunState state, const std::string& message) {
 
 void Display::progress(const std::string& label, std::int64_t done, std::int64_t total) {
   const std::string unit = label == "packing" ? "shards" : "images";
-  if (label != label_) progress_.emplace(label, unit);
+  if (label != label_) progress_.emplace(label, unit, done);
   label_ = label;
   progress_->update(done, total);
   change_status([&](report::Status& status) {
@@ -106,7 +106,7 @@ void Display::started(std::uint64_t first_step, std::uint64_t steps) {
   const bool goes_on = training()->when_full() == config::Training::go_on;
   metrics_.emplace(folder_.stage(stage_), static_cast<std::int64_t>(first_step) + 1,
                    goes_on ? report::OnFailure::kRetry : report::OnFailure::kThrow);
-  progress_.emplace(stage_, "steps");
+  progress_.emplace(stage_, "steps", static_cast<std::int64_t>(first_step));
   label_ = stage_;
   change_status([&](report::Status& status) {
     goodput_->start(stage_, static_cast<std::int64_t>(first_step), clock_now());

@@ -8,6 +8,7 @@
 #include "launch/program.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/open_files.h"
 
 namespace {
 
@@ -38,6 +39,7 @@ int leave(int code) {
 }  // namespace
 
 int main(int argc, char** argv) {
+  cskd::runtime::raise_open_files_limit();
   cskd::launch::Program program;
   cskd::launch::add_run(program);
   cskd::launch::add_stages(program);

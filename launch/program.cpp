@@ -16,6 +16,7 @@
 #include "runtime/launch_check.h"
 #include "runtime/logging.h"
 #include "runtime/spelling.h"
+#include "runtime/terminal.h"
 
 namespace cskd::launch {
 namespace {
@@ -31,7 +32,8 @@ constexpr std::chrono::seconds kWaitForOtherFailures{3};
 
 void print_error(const std::string& text) {
   std::fflush(stdout);
-  std::fwrite(text.data(), 1, text.size(), stderr);
+  const std::string shown = runtime::printable(text);
+  std::fwrite(shown.data(), 1, shown.size(), stderr);
   std::fputc('\n', stderr);
   std::fflush(stderr);
 }

@@ -134,12 +134,13 @@ std::string to_text(const RunSummary& summary) {
 
 std::string corpus_table(const std::string& facts) {
   const Json corpus = Json::parse(facts);
-  std::string text = fmt::format("  {:<16} {:>10} {:>11} {:>16} {:>7} {:>7}\n", "source", "packed", "duplicates",
-                                 "near duplicates", "leaked", "faulty");
+  std::string text = fmt::format("  {:<16} {:>10} {:>11} {:>16} {:>7} {:>7} {:>12}\n", "source", "packed", "duplicates",
+                                 "near duplicates", "leaked", "faulty", "passed over");
   const auto add = [&](const std::string& name, const Json& figures) {
     const auto figure = [&](const char* key) { return figures.value(key, std::uint64_t{0}); };
-    text += fmt::format("  {:<16} {:>10} {:>11} {:>16} {:>7} {:>7}\n", name, figure("packed"), figure("duplicates"),
-                        figure("near_duplicates"), figure("leaked"), figure("quarantined"));
+    text +=
+        fmt::format("  {:<16} {:>10} {:>11} {:>16} {:>7} {:>7} {:>12}\n", name, figure("packed"), figure("duplicates"),
+                    figure("near_duplicates"), figure("leaked"), figure("quarantined"), figure("passed_over"));
   };
   const Json sources = corpus.value("sources", Json::array());
   for (const Json& source : sources) add(source.value("name", ""), source);

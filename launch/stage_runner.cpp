@@ -27,9 +27,11 @@
 #include "runtime/freed_memory.h"
 #include "runtime/input_file.h"
 #include "runtime/work_queue.h"
+#include "shards/manifest.h"
 #include "stages/align.h"
 #include "stages/cache.h"
 #include "stages/evaluate.h"
+#include "stages/feasibility.h"
 #include "stages/inputs.h"
 #include "stages/score.h"
 #include "stages/shard.h"
@@ -130,6 +132,23 @@ const std::vector<std::string>& StageRunner::stages() {
   static const std::vector<std::string> names{"shard",           "cache",          "align",   stages::kTeacher,
                                               stages::kBaseline, stages::kStudent, "evaluate"};
   return names;
+}
+
+void StageRunner::require_possible(const std::vector<std::string>& stages, bool packs) const {
+  std::string found;
+  if (world_.rank() == 0) {
+    std::vector<std::string> findings = stages::impossible_stages(config_, stages, world_.size());
+    if (!packs && std::filesystem::exists(context_->folder.shards() / shards::kManifestFile)) {
+      for (std::string& finding : stages::impossible_on_corpus(config_, stages, context_->folder))
+        findings.push_back(std::move(finding));
+    }
+    for (const std::string& finding : findings) found += finding + '\0';
+  }
+  found = world_.broadcast(found);
+  std::vector<std::string> findings;
+  for (std::size_t at = 0; at < found.size(); at = found.find('\0', at) + 1)
+    findings.push_back(found.substr(at, found.find('\0', at) - at));
+  stages::refuse(findings);
 }
 
 stages::StageOutcome StageRunner::run(const std::string& stage, bool by_name) {

@@ -8,6 +8,7 @@
 #include "runtime/check.h"
 #include "runtime/crc32c.h"
 #include "runtime/error.h"
+#include "runtime/input_file.h"
 #include "shards/hdf5_file.h"
 
 namespace cskd::shards {
@@ -70,6 +71,7 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
     file.write("image_hash", ElementType::kU64, {n}, bytes_of(image_hash));
     file.write("crc32c", ElementType::kU32, {n}, bytes_of(crc32c));
     file.close();
+    { const runtime::InputFile opened(temporary); }  // what keeps it from being opened is told by its own message
     if (!is_valid_feature_cache(temporary, binding, image_hash)) {
       throw runtime::Error(
           fmt::format("{} read back differs from what was written: the disk loses data", temporary.native()));

@@ -9,6 +9,7 @@
 #include "runtime/crc32c.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
+#include "runtime/input_file.h"
 #include "shards/hdf5_file.h"
 #include "shards/image_shard_check.h"
 #include "shards/image_shard_file.h"
@@ -133,6 +134,7 @@ Manifest::Offsets offsets_of(const std::map<std::string, std::uint64_t>& places)
 
 // Reads the file at `path` once: its size and hash go into the entry, and every picture is compared with its row.
 void verify(const std::filesystem::path& path, Manifest::Shard& shard, const ShardPlan& plan) {
+  { const runtime::InputFile opened(path); }  // what keeps it from being opened is told by its own message
   shard.set_file_size(std::filesystem::file_size(path));
   const ShardCheck check = check_shard(path, shard, {});
   if (!check.faults.empty()) {

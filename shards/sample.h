@@ -50,6 +50,8 @@ struct Entry {
   Split split = Split::kUnlabelled;
   std::optional<Label> label;
   std::string fault;  // why it cannot be used, as far as listing tells ("rated, but the picture is not there")
+  // What it is instead of a picture (".txt", "link in an archive"): only counted, and nothing else counts.
+  std::string passed_over;
 };
 
 // Called for each entry of a source, in an order that only the source decides.

@@ -68,6 +68,7 @@ struct Inspection {
 Collection find_collection(const std::filesystem::path& path) {
   const std::string expected =
       "a manifest (manifest.cskd), a folder that holds one, a run folder or an image shard (*.h5)";
+  if (path.empty()) throw runtime::UsageError("the path is empty; expected " + expected);
   if (!std::filesystem::exists(path)) {
     throw runtime::DataError(fmt::format("{} is not there; expected {}", path.native(), expected));
   }
@@ -224,6 +225,7 @@ Json source_json(const Manifest::Source& source) {
           {"near_duplicates", source.near_duplicates()},
           {"leaked", source.leaked()},
           {"quarantined", source.quarantined()},
+          {"passed_over", source.passed_over()},
           {"settings", settings_json(source.settings())}};
 }
 

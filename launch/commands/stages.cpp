@@ -16,6 +16,7 @@
 #include "launch/stage_runner.h"
 #include "runtime/atomic_file.h"
 #include "runtime/stop_signal.h"
+#include "runtime/terminal.h"
 
 namespace cskd::launch {
 namespace {
@@ -67,6 +68,12 @@ std::unique_ptr<StageRunner> make_runner(const StageArguments& arguments, const 
       program, world);
 }
 
+// Where nobody looks on any more it is not lost: the run folder holds it.
+void show(const std::string& text) {
+  std::fwrite(text.data(), 1, text.size(), stdout);
+  std::fflush(stdout);
+}
+
 void add_stage(Program& program, const std::string& stage, const std::string& description) {
   CLI::App& command =
       program.add_command(stage, description,
@@ -77,20 +84,25 @@ void add_stage(Program& program, const std::string& stage, const std::string& de
   add_arguments(command, *arguments);
   program.run_in_world(command, [arguments, stage, &program](runtime::World& world) {
     const runtime::StopSignal stop(deadline_of(*arguments));
+    runtime::outlive_pipes();
     const std::unique_ptr<StageRunner> runner = make_runner(*arguments, program, world);
+    runner->require_possible({stage}, stage == "shard");
     const stages::StageOutcome outcome = runner->run(stage, true);
-    if (world.rank() == 0 && stage == "shard") fmt::print("\n{}", corpus_table(outcome.completion.facts));
-    if (world.rank() == 0 && !runner->results().empty()) fmt::print("\n{}", results_table(runner->results()));
+    if (world.rank() == 0 && stage == "shard") show("\n" + corpus_table(outcome.completion.facts));
+    if (world.rank() == 0 && !runner->results().empty()) show("\n" + results_table(runner->results()));
     return outcome.finished ? runtime::ExitCode::kDone : runtime::ExitCode::kRequeue;
   });
 }
 
 runtime::ExitCode run_all(const StageArguments& arguments, const Program& program, runtime::World& world) {
   const runtime::StopSignal stop(deadline_of(arguments));
+  runtime::outlive_pipes();
   const std::unique_ptr<StageRunner> runner = make_runner(arguments, program, world);
   RunSummary summary;
+  runner->require_possible(StageRunner::stages(), false);
   for (const std::string& stage : StageRunner::stages()) {
     const stages::StageOutcome outcome = runner->run(stage, false);
+    if (stage == "shard" && outcome.finished) runner->require_possible(StageRunner::stages(), false);
     if (!outcome.finished) return runtime::ExitCode::kRequeue;
     const stages::Completion& completion = outcome.completion;
     summary.stages.push_back(
@@ -103,8 +115,7 @@ runtime::ExitCode run_all(const StageArguments& arguments, const Program& progra
   if (world.rank() == 0) {
     const std::filesystem::path path = std::filesystem::path(runner->config().run().folder()) / "summary.json";
     runtime::write_file_atomically(path, to_json(summary));
-    fmt::print("{}\n  {}\n", to_text(summary), path.native());
-    std::fflush(stdout);
+    show(fmt::format("{}\n  {}\n", to_text(summary), path.native()));
   }
   return runtime::ExitCode::kDone;
 }

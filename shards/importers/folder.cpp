@@ -12,7 +12,11 @@ class FolderImporter final : public Importer {
   explicit FolderImporter(const config::Source& source) : folder_(source_path(source)) {}
 
   void list(const std::string& /*part*/, const TakeEntry& take) const override {
-    const auto is_picture = [](std::string_view name) { return has_picture_extension(name); };
+    const auto is_picture = [&](std::string_view name) {
+      if (has_picture_extension(name)) return true;
+      take({.key = std::string(name), .passed_over = kind_of_file(name)});
+      return false;
+    };
     walk_folder(folder_, is_picture, [&](FoundFile&& found) {
       Entry entry{.key = std::move(found.name), .file = std::move(found.path)};
       if (found.status.kind == FileStatus::Kind::kFile) {

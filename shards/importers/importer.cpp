@@ -1,6 +1,8 @@
 #include "shards/importers/importer.h"
 
 #include <algorithm>
+#include <array>
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -44,6 +46,13 @@ std::unique_ptr<Importer> make_kind(const config::Source& source) {
   }
 }
 
+std::string lower_extension(const std::filesystem::path& file) {
+  std::string extension = file.extension().native();
+  std::transform(extension.begin(), extension.end(), extension.begin(),
+                 [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
+  return extension;
+}
+
 }  // namespace
 
 std::unique_ptr<Importer> make_importer(const config::Source& source) {
@@ -57,11 +66,15 @@ std::vector<float> bin_centres(const config::Source& source) {
 }
 
 bool has_picture_extension(const std::filesystem::path& file) {
-  std::string extension = file.extension().native();
-  std::transform(extension.begin(), extension.end(), extension.begin(),
-                 [](unsigned char c) { return static_cast<char>(c >= 'A' && c <= 'Z' ? c - 'A' + 'a' : c); });
-  return extension == ".jpg" || extension == ".jpeg" || extension == ".jpe" || extension == ".png" ||
-         extension == ".webp";
+  constexpr std::array<std::string_view, 8> kExtensions{".jpg",   ".jpeg", ".jpe", ".jfif",
+                                                        ".pjpeg", ".pjp",  ".png", ".webp"};
+  return std::ranges::find(kExtensions, lower_extension(file)) != kExtensions.end();
+}
+
+std::string kind_of_file(const std::filesystem::path& file) {
+  constexpr std::size_t kLongest = 16;  // beyond it is hardly the name of a format
+  const std::string extension = lower_extension(file);
+  return extension.size() < 2 || extension.size() > kLongest ? "no extension" : extension;
 }
 
 }  // namespace cskd::shards

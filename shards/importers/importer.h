@@ -36,7 +36,10 @@ std::unique_ptr<Importer> make_importer(const config::Source& source);
 // unlabelled.
 std::vector<float> bin_centres(const config::Source& source);
 
-// .jpg .jpeg .jpe .png .webp, any case.
+// .jpg .jpeg .jpe .jfif .pjpeg .pjp .png .webp, any case. Which format it really is, its first bytes tell.
 bool has_picture_extension(const std::filesystem::path& file);
+
+// In lower case, for counting what is no picture by its name: ".txt", or "no extension".
+std::string kind_of_file(const std::filesystem::path& file);
 
 }  // namespace cskd::shards

@@ -35,9 +35,11 @@ size_t TableReader::column(std::string_view name) const {
   const auto found = std::find(columns_.begin(), columns_.end(), name);
   if (found == columns_.end()) {
     const std::string near = runtime::nearest(name, columns_);
-    throw runtime::DataError(
-        fmt::format("{}: no column is called {}{}; there are {}", lines_.place(header_), in_quotes(name),
-                    near.empty() ? "" : fmt::format(", did you mean {}?", in_quotes(near)), column_names()));
+    const bool has_other = columns_.size() == 1 && delimiter_ != ';' && columns_.front().find(';') != std::string::npos;
+    throw runtime::DataError(fmt::format("{}: no column is called {}{}; there are {}{}", lines_.place(header_),
+                                         in_quotes(name),
+                                         near.empty() ? "" : fmt::format(", did you mean {}?", in_quotes(near)),
+                                         column_names(), has_other ? "; set columns.delimiter = \";\"" : ""));
   }
   if (std::find(found + 1, columns_.end(), name) != columns_.end()) {
     throw runtime::DataError(fmt::format("{}: two columns are called {}", lines_.place(header_), in_quotes(name)));

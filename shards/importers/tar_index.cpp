@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <array>
 #include <charconv>
+#include <map>
 #include <optional>
 #include <string_view>
 #include <utility>
@@ -28,23 +29,48 @@ std::string text_of(std::string_view bytes) { return std::string(bytes.substr(0,
 
 class Index {
  public:
-  explicit Index(const runtime::InputFile& archive) : archive_(archive) {}
+  Index(const runtime::InputFile& archive, const PassOver& pass_over) : archive_(archive), pass_over_(pass_over) {}
 
   std::vector<TarMember> members() {
+    bool has_ended = false;
     while (at_ + kBlock <= archive_.size()) {
       Block block;
       archive_.read_at(at_, std::as_writable_bytes(std::span(block)));
-      if (std::all_of(block.begin(), block.end(), [](char c) { return c == 0; })) break;
-      check_sum(block);
-      take(block);
+      has_ended = std::all_of(block.begin(), block.end(), [](char c) { return c == 0; });
+      if (has_ended) {
+        refuse_open_description();
+        skip_zeros();
+      } else {
+        check_sum(block);
+        take(block);
+      }
     }
-    if (at_ + kBlock > archive_.size() && at_ != archive_.size()) fail("the archive ends inside a header");
-    if (long_name_ || long_size_) fail("the archive ends behind a header that describes a member");
+    if (!has_ended && at_ + kBlock > archive_.size() && at_ != archive_.size())
+      fail("the archive ends inside a header");
+    refuse_open_description();
+    if (!has_ended) fail("the archive lacks its end, a block of zeros");
     check_names();
     return std::move(members_);
   }
 
  private:
+  void refuse_open_description() const {
+    if (long_name_ || long_size_ || long_link_) fail("the archive ends behind a header that describes a member");
+  }
+
+  // To the next block that holds something.
+  void skip_zeros() {
+    std::vector<char> room(std::size_t{512} * kBlock);
+    while (at_ + kBlock <= archive_.size()) {
+      const std::span<char> blocks =
+          std::span(room).first(std::min<std::uint64_t>(room.size(), (archive_.size() - at_) / kBlock * kBlock));
+      archive_.read_at(at_, std::as_writable_bytes(blocks));
+      const auto found = std::find_if(blocks.begin(), blocks.end(), [](char c) { return c != 0; });
+      at_ += static_cast<std::uint64_t>(found - blocks.begin()) / kBlock * kBlock;
+      if (found != blocks.end()) return;
+    }
+  }
+
   [[noreturn]] void fail(const std::string& what) const {
     throw runtime::DataError(
         fmt::format("{}: at byte {}: {}; is the tar archive whole?", archive_.path().native(), at_, what));
@@ -105,6 +131,7 @@ class Index {
       const std::string_view key = record.substr(0, equals);
       const std::string_view value = record.substr(equals + 1);
       if (key == "path") long_name_ = std::string(value);
+      if (key == "linkpath") long_link_ = std::string(value);
       if (key.starts_with("GNU.sparse.")) is_sparse_ = true;
       if (key == "size") {
         std::uint64_t size = 0;
@@ -130,21 +157,40 @@ class Index {
       take_pax(small_text(size));
     } else if (type == 'L') {
       long_name_ = text_of(small_text(size));
+    } else if (type == 'K') {
+      long_link_ = text_of(small_text(size));
     } else if (!describes_next) {
       const bool is_file = type == '0' || type == '\0' || type == '7';
-      if (is_file && !is_sparse_) take_file(name(block), size);
+      if (is_file && !is_sparse_) {
+        take_file(name(block), at_ + kBlock, size);
+      } else if (type == '1') {
+        take_hard_link(block);
+      } else if (type != '5' && pass_over_) {
+        pass_over_(name(block), type == 'S' || is_sparse_ ? "sparse file in an archive" : "link in an archive");
+      }
       long_name_.reset();
+      long_link_.reset();
       long_size_.reset();
       is_sparse_ = false;
     }
     at_ += kBlock + std::min(left, (size + kBlock - 1) / kBlock * kBlock);
   }
 
-  void take_file(std::string name, std::uint64_t size) {
+  void take_hard_link(const Block& block) {
+    for (; linked_ < members_.size(); ++linked_) places_.emplace(members_[linked_].name, linked_);
+    const auto target = places_.find(long_link_ ? *long_link_ : text_of(field(block, 157, 100)));
+    if (target != places_.end()) {
+      take_file(name(block), members_[target->second].offset, members_[target->second].size);
+    } else if (pass_over_) {
+      pass_over_(name(block), "link in an archive");
+    }
+  }
+
+  void take_file(std::string name, std::uint64_t offset, std::uint64_t size) {
     if (name.ends_with('/')) return;  // how the oldest archives mark folders
     if (name.empty() || name.find('\0') != std::string::npos) fail("a member without a name, or with a NUL byte in it");
     if (!stays_inside(name)) refuse(name, "is absolute or leads out of the archive");
-    members_.push_back({std::move(name), at_ + kBlock, size});
+    members_.push_back({std::move(name), offset, size});
   }
 
   // GNU's old form of a sparse file: a map of its pieces, where it does not fit into the header in further blocks
@@ -177,15 +223,21 @@ class Index {
   }
 
   const runtime::InputFile& archive_;
+  const PassOver& pass_over_;
   std::uint64_t at_ = 0;
   std::vector<TarMember> members_;
+  std::map<std::string, std::size_t> places_;  // of the first members by their names, since a hard link was met
+  std::size_t linked_ = 0;                     // how many of them
   std::optional<std::string> long_name_;
+  std::optional<std::string> long_link_;
   std::optional<std::uint64_t> long_size_;
   bool is_sparse_ = false;
 };
 
 }  // namespace
 
-std::vector<TarMember> index_tar(const runtime::InputFile& archive) { return Index(archive).members(); }
+std::vector<TarMember> index_tar(const runtime::InputFile& archive, const PassOver& pass_over) {
+  return Index(archive, pass_over).members();
+}
 
 }  // namespace cskd::shards

@@ -29,7 +29,17 @@ class WebdatasetImporter final : public Importer {
         throw runtime::DataError(fmt::format("{} is neither a folder nor a tar file, or is not there", path_));
     }
     std::vector<std::string> archives;
-    const auto is_archive = [](std::string_view name) { return name.ends_with(".tar"); };
+    const auto is_archive = [&](std::string_view name) {
+      const std::string extension = kind_of_file(name);
+      const bool is_packed = extension == ".tgz" || kind_of_file(std::filesystem::path(name).stem()) == ".tar";
+      if (extension != ".tar" && is_packed) {
+        throw runtime::DataError(fmt::format(
+            "{}: {} is compressed, but archives are read in place: unpack it (gunzip, zstd -d, ...), or put it "
+            "somewhere else",
+            path_, name));
+      }
+      return extension == ".tar";
+    };
     walk_folder(path_, is_archive, [&](FoundFile&& found) {
       if (found.status.kind != FileStatus::Kind::kFile) {
         throw runtime::DataError(fmt::format("{} is a link to nothing, or not a regular file", found.path));
@@ -45,8 +55,15 @@ class WebdatasetImporter final : public Importer {
     const bool is_folder = file_status(path_).kind == FileStatus::Kind::kFolder;
     const std::string archive = is_folder ? (std::filesystem::path(path_) / part).native() : path_;
     const std::int64_t changed = file_status(archive).changed;
-    for (const TarMember& member : index_tar(runtime::InputFile(archive))) {
-      if (!has_picture_extension(member.name) || is_hidden(member.name)) continue;
+    const auto pass_over = [&](const std::string& name, const char* what) {
+      take({.key = fmt::format("{}/{}", part, name), .passed_over = what});
+    };
+    for (const TarMember& member : index_tar(runtime::InputFile(archive), pass_over)) {
+      if (is_hidden(member.name)) continue;
+      if (!has_picture_extension(member.name)) {
+        pass_over(member.name, kind_of_file(member.name).c_str());
+        continue;
+      }
       take({.key = fmt::format("{}/{}", part, member.name),
             .file = archive,
             .offset = member.offset,

@@ -54,7 +54,7 @@ cskd config configs/demo.toml --set run.seed=7     # the same with one key chang
 
 * **Precedence**: `--set KEY=VALUE` on the command line, then the file, then the defaults below.
 * **`--set`** takes any key: `--set run.seed=7`, `--set sources[0].path=/photos`. The value is TOML; text needs no quotes.
-* **Relative paths** in the file start at the folder of the file, those of `--set` at the current folder.
+* **Relative paths** in the file start at the folder of the file, those of `--set` at the current folder. `~/` is your home.
 * **Errors** are all reported at once, before anything is touched, with exit code 2:
 
 ```

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstdlib>
 #include <limits>
 #include <map>
+#include <optional>
 #include <set>
 
 #include <fmt/format.h>
@@ -21,6 +23,17 @@ using google::protobuf::Descriptor;
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 using google::protobuf::Reflection;
+
+// "~" and "~/photos" as the shell would have it; nothing for "~name", or where there is no home.
+std::optional<std::string> with_home(const std::string& path) {
+  if (!path.starts_with('~')) return path;
+  const char* home = std::getenv("HOME");
+  if (home == nullptr || *home == '\0' || (path.size() > 1 && path[1] != '/')) return std::nullopt;
+  return home + path.substr(1);
+}
+
+// $HOME/photos or /data/${USER}/photos would make folders of these names.
+bool has_variable(const std::string& path) { return path.starts_with('$') || path.find("/$") != std::string::npos; }
 
 std::string below(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
@@ -213,9 +226,17 @@ void MessageReader::read_scalar(const TomlValue& value, const std::string& path,
       const bool may_be_empty = limits.default_() == kEmptyText;
       const bool wrong_path = limits.path() && ((text->empty() && !may_be_empty) || text->size() > kLongestPath);
       if (wrong_path || (limits.name() && !is_name(*text))) return refuse();
+      const std::optional<std::string> given = limits.path() ? with_home(*text) : *text;
+      if (!given || (limits.path() && has_variable(*text))) {
+        report(value.place,
+               fmt::format("{} is {}: variables and the homes of others are not put in here; write the path "
+                           "itself, or ~/ for your home",
+                           path, describe(value)));
+        return;
+      }
       return store(
-          field, [&] { access.SetString(&message, &field, *text); },
-          [&] { access.AddString(&message, &field, *text); });
+          field, [&] { access.SetString(&message, &field, *given); },
+          [&] { access.AddString(&message, &field, *given); });
     }
     case FieldDescriptor::CPPTYPE_ENUM: {
       const auto* number = text == nullptr ? nullptr : field.enum_type()->FindValueByName(*text);

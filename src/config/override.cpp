@@ -109,7 +109,7 @@ void apply_override(const std::string& text, int number, const Descriptor& type,
       }
       move_to(*value, place);
       auto* path = std::get_if<std::string>(&value->value);
-      if (path != nullptr && !path->empty() && field != nullptr && rules_of(*field).path()) {
+      if (path != nullptr && !path->empty() && !path->starts_with('~') && field != nullptr && rules_of(*field).path()) {
         *path = (current_folder / *path).lexically_normal().native();
       }
       const auto found =

@@ -7,6 +7,7 @@
 #include "data/open_staged.h"
 #include "data/sampler.h"
 #include "runtime/check.h"
+#include "runtime/open_files.h"
 #include "runtime/shared_files.h"
 
 namespace cskd::data {
@@ -33,7 +34,8 @@ Corpus::Corpus(std::filesystem::path folder, std::shared_ptr<Staging> staging)
       manifest_(shards::read_manifest(folder_)),
       staging_(std::move(staging)),
       readers_(std::make_shared<OpenFiles<shards::ImageShardReader>>(
-          kOpenShards, [this](std::uint32_t index) { return open(index); })) {}
+          std::min(kOpenShards, std::max<std::size_t>(1, runtime::open_files_limit() / 4)),
+          [this](std::uint32_t index) { return open(index); })) {}
 
 std::shared_ptr<const shards::ImageShardReader> Corpus::open(std::uint32_t index) const {
   const shards::Manifest::Shard& entry = manifest_.shards(static_cast<int>(index));

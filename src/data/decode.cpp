@@ -4,10 +4,13 @@
 #include <cstring>
 #include <utility>
 
+#include <fmt/format.h>
+
 #include "data/jpeg_decoder.h"
 #include "data/png_decoder.h"
 #include "data/webp_decoder.h"
 #include "runtime/check.h"
+#include "runtime/error.h"
 
 namespace cskd::data {
 namespace {
@@ -101,9 +104,13 @@ Image decode_stored(std::span<const std::byte> bytes, const ImageHeader& header,
 }
 
 void check_inside(const Box& box, const ImageHeader& header) {
-  CSKD_CHECK(box.x >= 0 && box.y >= 0 && box.width >= 1 && box.height >= 1 && box.width <= header.width() - box.x &&
-                 box.height <= header.height() - box.y,
-             "box {} {} {} {} of {} x {} pixels", box.x, box.y, box.width, box.height, header.width(), header.height());
+  if (box.x >= 0 && box.y >= 0 && box.width >= 1 && box.height >= 1 && box.width <= header.width() - box.x &&
+      box.height <= header.height() - box.y)
+    return;
+  throw runtime::DataError(
+      fmt::format("{} x {} pixels at {}, {} of a picture of {} x {}: another cskd packed it, run "
+                  "'cskd shard' again",
+                  box.width, box.height, box.x, box.y, header.width(), header.height()));
 }
 
 }  // namespace

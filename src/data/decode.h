@@ -12,14 +12,15 @@
 namespace cskd::data {
 
 // Raise it with any change that changes a decoded or resized pixel: feature caches are bound to it.
-constexpr int kDecoderVersion = 1;
+constexpr int kDecoderVersion = 2;
 
-// The whole picture. Throws DataError with a short reason; a JPEG whose data ends early or is damaged (libjpeg warns)
-// is refused too, so that a shard never holds it. Thread-safe.
+// The whole picture. Throws DataError with a short reason; a JPEG whose data ends early or is damaged is refused too,
+// so that a shard never holds it. Thread-safe.
 Image decode(std::span<const std::byte> bytes);
 
 // Only `box` (upright source pixels) of the picture: equal, pixel for pixel, to that part of decode(). For JPEG only
-// the rows and iMCU columns that are needed are decoded. REQUIRES: box lies inside the picture
+// the rows and iMCU columns that are needed are decoded. Throws DataError as decode(), and where the box does not lie
+// inside the picture: it was made for a picture of another size, or one turned otherwise.
 Image decode_region(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box);
 
 // Where a part of a picture lies at a lower resolution, in stored coordinates.
@@ -30,8 +31,8 @@ struct ReducedBox {
 };
 
 // The lowest resolution at which `box` (upright source pixels) still has at least `side` pixels in both directions;
-// below 1 for JPEG only, where libjpeg then computes fewer pixels (decode_jpeg()). REQUIRES: box lies inside the
-// picture; side >= 1
+// below 1 for JPEG only, where libjpeg then computes fewer pixels (decode_jpeg()). Throws DataError as decode_region()
+// for the box. REQUIRES: side >= 1
 ReducedBox reduced_box(const ImageHeader& header, const Box& box, int side);
 
 // The same box decoded and turned upright. `inside` is where the part lies in it.

@@ -17,8 +17,7 @@ struct ImageHeader {
   ImageFormat format = ImageFormat::kJpeg;
   int stored_width = 0;  // before orientation
   int stored_height = 0;
-  int orientation =
-      1;  // EXIF 2.3, tag 0x0112, 1..8; 1 where there is none (JPEG only: Exif of PNG and WebP is ignored)
+  int orientation = 1;  // EXIF 2.3, tag 0x0112, 1..8; 1 where there is none: Note [Orientation]
 
   int width() const { return orientation >= 5 ? stored_height : stored_width; }  // after orientation
   int height() const { return orientation >= 5 ? stored_width : stored_height; }

@@ -7,6 +7,7 @@
 #include <memory>
 
 #include <fmt/format.h>
+#include <jerror.h>
 #include <jpeglib.h>
 
 #include "runtime/error.h"
@@ -50,9 +51,28 @@ Decompressor& owner(j_common_ptr info) { return *static_cast<Decompressor*>(info
   std::longjmp(decompressor.place, 1);
 }
 
-// Level -1 is a warning: data is damaged or missing and libjpeg would go on with invented pixels. One is enough.
+// Whether a warning is of a file that every viewer shows whole: its version or colour transform is unknown, the first
+// scan of a sequential file has odd parameters, which its decoder does not need, or stray bytes lie between segments.
+// Those in front of a restart marker are data that was not understood.
+bool is_harmless(const jpeg_error_mgr& message) {
+  switch (message.msg_code) {
+    case JWRN_ADOBE_XFORM:
+    case JWRN_BOGUS_ICC:
+    case JWRN_JFIF_MAJOR:
+    case JWRN_NOT_SEQUENTIAL:
+      return true;
+    case JWRN_EXTRANEOUS_DATA: {
+      const int marker = message.msg_parm.i[1];
+      return marker < JPEG_RST0 || marker > JPEG_RST0 + 7;
+    }
+    default:
+      return false;
+  }
+}
+
+// Level -1 is a warning: mostly data is damaged or missing and libjpeg would go on with invented pixels. One is enough.
 void on_message(j_common_ptr info, int level) {
-  if (level < 0) on_failure(info);
+  if (level < 0 && !is_harmless(*info->err)) on_failure(info);
 }
 
 void on_progress(j_common_ptr info) {

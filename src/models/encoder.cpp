@@ -99,7 +99,7 @@ std::vector<std::string> encoder_names() {
   return names;
 }
 
-std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size) {
+EncoderShape encoder_shape(const std::string& name, int image_size) {
   const Entry& entry = find_entry(name);
   const auto* const transformer = std::get_if<VisionTransformerPlan>(&entry.plan);
   const int patch = transformer != nullptr ? transformer->size.patch : 32;
@@ -115,17 +115,28 @@ std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size) {
   if (transformer != nullptr) {
     shape.pooled_width = transformer->size.width;
     shape.token_width = transformer->size.width;
-    return make_vision_transformer(shape, transformer->size, transformer->form, transformer->gelu);
-  }
-  if (const auto* const resnet = std::get_if<ResNetSize>(&entry.plan)) {
+  } else if (const auto* const resnet = std::get_if<ResNetSize>(&entry.plan)) {
     shape.pooled_width = resnet_width(*resnet);
     shape.token_width = resnet_width(*resnet);
-    return make_resnet(shape, *resnet);
+  } else {
+    const MobileNetV3Size size = std::get<MobileNetV3Size>(entry.plan);
+    shape.pooled_width = mobilenet_v3_pooled_width(size);
+    shape.token_width = mobilenet_v3_token_width(size);
   }
-  const MobileNetV3Size size = std::get<MobileNetV3Size>(entry.plan);
-  shape.pooled_width = mobilenet_v3_pooled_width(size);
-  shape.token_width = mobilenet_v3_token_width(size);
-  return make_mobilenet_v3(shape, size);
+  return shape;
+}
+
+bool normalises_batches(const std::string& name) {
+  return !std::holds_alternative<VisionTransformerPlan>(find_entry(name).plan);
+}
+
+std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size) {
+  const EncoderShape shape = encoder_shape(name, image_size);
+  const Entry& entry = find_entry(name);
+  if (const auto* const transformer = std::get_if<VisionTransformerPlan>(&entry.plan))
+    return make_vision_transformer(shape, transformer->size, transformer->form, transformer->gelu);
+  if (const auto* const resnet = std::get_if<ResNetSize>(&entry.plan)) return make_resnet(shape, *resnet);
+  return make_mobilenet_v3(shape, std::get<MobileNetV3Size>(entry.plan));
 }
 
 }  // namespace cskd::models

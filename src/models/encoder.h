@@ -47,6 +47,12 @@ class Encoder : public torch::nn::Module {
 // The names that make_encoder knows: "ViT-B-32", "ViT-B-32-quickgelu", "mobilenetv3_small_100" and so on.
 std::vector<std::string> encoder_names();
 
+// Its shape without the encoder. Throws as make_encoder().
+EncoderShape encoder_shape(const std::string& name, int image_size = 0);
+
+// Whether it computes with statistics of the batch while it is trained (batch normalisation). Throws UsageError.
+bool normalises_batches(const std::string& name);
+
 // A new encoder with random weights of LibTorch's default generator, initialised as its home does. image_size 0 takes
 // the encoder's own. Throws UsageError: an unknown name (with the nearest ones), an image size that the patches do not
 // divide.

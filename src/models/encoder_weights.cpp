@@ -68,6 +68,7 @@ void load_encoder_weights(Encoder& encoder, const std::string& path) {
                                       [](const auto& entry) { return entry.first.starts_with(kTowerPrefix); });
 
   std::vector<std::pair<Tensor, Tensor>> copies;  // from, to
+  std::vector<std::string> names;                 // of these
   std::vector<std::string> missing;
   std::vector<std::string> misfits;
   const auto match = [&](const std::string& name, const Tensor& own) {
@@ -80,6 +81,7 @@ void load_encoder_weights(Encoder& encoder, const std::string& path) {
       misfits.push_back(reason);
     } else {
       copies.emplace_back(found->second, own);
+      names.push_back(found->first);
     }
     stored.erase(found);
   };
@@ -105,6 +107,7 @@ void load_encoder_weights(Encoder& encoder, const std::string& path) {
                                          encoder.shape().name, encoder.shape().image_size, fmt::join(faults, "; ")));
   }
 
+  for (std::size_t i = 0; i < copies.size(); ++i) require_finite(copies[i].first, names[i], path);
   const torch::NoGradGuard no_gradients;
   for (auto& [from, to] : copies) to.copy_(from);
 }

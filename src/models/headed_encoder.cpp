@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
+#include "models/safetensors.h"
 #include "runtime/error.h"
 
 namespace cskd::models {
@@ -74,6 +75,7 @@ void HeadedEncoder::load(const std::map<std::string, torch::Tensor>& weights, co
       throw runtime::DataError(fmt::format("{}: tensor '{}' has {} numbers in another shape than the model's {}",
                                            origin, name, found->second.numel(), tensor.numel()));
     }
+    require_finite(found->second, name, origin);
     tensor.copy_(found->second);
   }
 }

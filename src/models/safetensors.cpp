@@ -45,7 +45,21 @@ std::string conversion_command(const std::filesystem::path& pickle) {
       source.native(), target.native());
 }
 
+// What a download often leaves in the place of a large file; empty: neither.
+std::string stand_in(const runtime::InputFile& file) {
+  std::string start(std::min<std::uint64_t>(file.size(), 64), '\0');
+  file.read_at(0, std::as_writable_bytes(std::span(start)));
+  if (start.starts_with("version https://git-lfs"))
+    return "is a pointer of Git LFS, not the file that it stands for: fetch that with 'git lfs pull'";
+  const std::size_t first = start.find_first_not_of(" \t\r\n");
+  if (first != std::string::npos && start[first] == '<')
+    return "is a web page, not weights: the download needs another address, or you to be logged in";
+  return {};
+}
+
 [[noreturn]] void refuse(const runtime::InputFile& file, const std::string& reason) {
+  if (const std::string what = stand_in(file); !what.empty())
+    throw runtime::DataError(fmt::format("{} {}", file.path().native(), what));
   if (!looks_like_pickle(file)) throw invalid_file(file.path().native(), reason);
   throw runtime::DataError(
       fmt::format("{} looks like a PyTorch pickle (.pt, .pth), which is never opened because it can run any program. "
@@ -105,6 +119,14 @@ at::Tensor read_tensor(const runtime::InputFile& file, const SafetensorsHeader& 
 
 SafetensorsHeader read_safetensors_header(const std::filesystem::path& path) {
   return read_header(runtime::InputFile(path));
+}
+
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& path) {
+  if (!tensor.is_floating_point() || tensor.isfinite().all().item<bool>()) return;
+  throw runtime::DataError(
+      fmt::format("{}: the tensor '{}' holds numbers that are not finite: the training that wrote it "
+                  "failed, or the file is damaged",
+                  path, name));
 }
 
 std::map<std::string, at::Tensor> read_safetensors(const std::filesystem::path& path) {

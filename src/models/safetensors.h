@@ -40,6 +40,9 @@ SafetensorsHeader read_safetensors_header(const std::filesystem::path& path);
 // All tensors of a file, on the CPU, in their stored type. Throws as above.
 std::map<std::string, at::Tensor> read_safetensors(const std::filesystem::path& path);
 
+// Throws DataError that names file and tensor when the weight `tensor` holds NaN or infinity.
+void require_finite(const at::Tensor& tensor, const std::string& name, const std::string& path);
+
 // Writes CPU or GPU tensors (made contiguous) atomically, in the given order; the header is padded with blanks so that
 // the data starts at a multiple of 64 bytes. Types: f64, f32, f16, bf16, i64, i32, i16, i8, u8, bool.
 runtime::FileFacts write_safetensors(const std::filesystem::path& path,

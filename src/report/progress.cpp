@@ -34,23 +34,26 @@ std::string progress_bar(double fraction, int width) {
 }
 
 std::string progress_line(const std::string& label, const std::string& unit, std::int64_t done, std::int64_t total,
-                          std::chrono::duration<double> elapsed) {
+                          std::chrono::duration<double> elapsed, std::int64_t before) {
   const double fraction = total > 0 ? static_cast<double>(done) / static_cast<double>(total) : 1.0;
   std::string line = fmt::format("{}   {} of {} {}   {:.0f} %", label, with_commas(done), with_commas(total), unit,
                                  std::floor(fraction * 100));
-  const double rate = elapsed.count() > 0 ? static_cast<double>(done) / elapsed.count() : 0;
+  constexpr double kShortest = 0.1;  // seconds from which on a rate says something
+  const double rate = elapsed.count() >= kShortest ? static_cast<double>(done - before) / elapsed.count() : 0;
   if (rate <= 0) return line;
   line += fmt::format("   {} {}/s", rate >= 10 ? with_commas(std::lround(rate)) : fmt::format("{:.1f}", rate), unit);
   if (done < total) return line + fmt::format("   {} left", duration_text(static_cast<double>(total - done) / rate));
   return line + fmt::format("   in {}", duration_text(elapsed.count()));
 }
 
-Progress::Progress(std::string label, std::string unit)
-    : Progress(std::move(label), std::move(unit), standard_error()) {}
+Progress::Progress(std::string label, std::string unit, std::int64_t before)
+    : Progress(std::move(label), std::move(unit), standard_error(), std::chrono::seconds(5), before) {}
 
-Progress::Progress(std::string label, std::string unit, Terminal terminal, std::chrono::milliseconds plain_interval)
+Progress::Progress(std::string label, std::string unit, Terminal terminal, std::chrono::milliseconds plain_interval,
+                   std::int64_t before)
     : label_(std::move(label)),
       unit_(std::move(unit)),
+      before_(before),
       terminal_(std::move(terminal)),
       plain_interval_(plain_interval),
       start_(std::chrono::steady_clock::now()) {}
@@ -66,7 +69,7 @@ void Progress::update(std::int64_t done, std::int64_t total) {
   if (!last_ && !terminal_.is_terminal && done < total && now - start_ < interval) return;
   last_ = now;
   finished_ = done >= total;
-  const std::string line = progress_line(label_, unit_, done, total, now - start_);
+  const std::string line = progress_line(label_, unit_, done, total, now - start_, before_);
   if (!terminal_.is_terminal) {
     terminal_.write(line + "\n");
     return;

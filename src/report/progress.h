@@ -9,10 +9,12 @@
 
 namespace cskd::report {
 
-// One line of progress, no line end; rate and remaining time from `elapsed`:
+// One line of progress, no line end; rate and remaining time from what was done in `elapsed`, where that says
+// something:
 //   rendering   1,204 of 7,500 images   16 %   312 images/s   20 s left
+// `before`: how much of `done` was done earlier.
 std::string progress_line(const std::string& label, const std::string& unit, std::int64_t done, std::int64_t total,
-                          std::chrono::duration<double> elapsed);
+                          std::chrono::duration<double> elapsed, std::int64_t before = 0);
 
 // `width` columns, of which `fraction` is full. REQUIRES: 0 <= fraction <= 1
 std::string progress_bar(double fraction, int width);
@@ -27,9 +29,10 @@ class Progress {
     std::function<void(const std::string&)> write;
   };
 
-  Progress(std::string label, std::string unit);  // to stderr
+  // To stderr. `before`: how much is done already, which is not speed.
+  Progress(std::string label, std::string unit, std::int64_t before = 0);
   Progress(std::string label, std::string unit, Terminal terminal,
-           std::chrono::milliseconds plain_interval = std::chrono::seconds(5));
+           std::chrono::milliseconds plain_interval = std::chrono::seconds(5), std::int64_t before = 0);
   // Ends the line of the bar.
   ~Progress();
   Progress(const Progress&) = delete;
@@ -41,6 +44,7 @@ class Progress {
  private:
   std::string label_;
   std::string unit_;
+  std::int64_t before_;
   Terminal terminal_;
   std::chrono::milliseconds plain_interval_;
   std::chrono::steady_clock::time_point start_;

@@ -21,12 +21,12 @@
 #include <mpi.h>
 #include <poll.h>
 #include <sys/random.h>
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/logging.h"
+#include "runtime/open_files.h"
 #include "runtime/tcp.h"
 
 namespace cskd::runtime {
@@ -81,15 +81,6 @@ std::string random_secret() {
   if (::getrandom(bytes.data(), bytes.size(), 0) != static_cast<ssize_t>(bytes.size()))
     throw_system_error("cannot draw random numbers", errno);
   return fmt::format("{:02x}", fmt::join(bytes, ""));
-}
-
-// A connection to each rank: many systems allow 1,024 open files, and more on request.
-void allow_open_files(int ranks) {
-  rlimit limit{};
-  const rlim_t wanted = static_cast<rlim_t>(ranks) + 4096;
-  if (::getrlimit(RLIMIT_NOFILE, &limit) != 0 || limit.rlim_cur >= wanted) return;
-  limit.rlim_cur = std::min(limit.rlim_max, wanted);
-  ::setrlimit(RLIMIT_NOFILE, &limit);
 }
 
 // Waits until one of the sockets, or the pipe's end `wake`, can be read.
@@ -200,7 +191,7 @@ class FailureDetector::Watcher {
  private:
   // Rank 0: takes the others' connections while they exchange how it went.
   void receive_others(const Exchange& exchange) {
-    allow_open_files(self_.size);
+    raise_open_files_limit();
     std::uint16_t port = 0;
     listening_ = listen_anywhere(port);
     secret_ = random_secret();

@@ -25,8 +25,9 @@ std::uint64_t free_space(const std::filesystem::path& path) {
 void require_free_space(const std::filesystem::path& path, std::uint64_t bytes, std::string_view what) {
   const std::uint64_t available = free_space(path);
   if (available >= bytes) return;
-  throw Error(fmt::format("{} needs {} at {}, but only {} are free there; free some space or choose another folder",
-                          what, format_bytes(bytes), path.native(), format_bytes(available)));
+  throw Error(fmt::format(
+      "no room for {}: {} needed at {}, but only {} are free there; free some space or choose another folder", what,
+      format_bytes(bytes), path.native(), format_bytes(available)));
 }
 
 std::string format_bytes(std::uint64_t bytes) {

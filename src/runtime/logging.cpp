@@ -5,6 +5,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <spdlog/pattern_formatter.h>
 #include <spdlog/sinks/basic_file_sink.h>
 #include <spdlog/sinks/stdout_color_sinks.h>
 
@@ -24,6 +25,22 @@ spdlog::level::level_enum parse_level(const std::string& text) {
   throw UsageError(fmt::format("log level is '{}', expected trace, debug, info, warning, error or off", text));
 }
 
+// The message without control characters but line ends and tabs: names of files may hold what a terminal obeys.
+class Printable final : public spdlog::custom_flag_formatter {
+ public:
+  void format(const spdlog::details::log_msg& message, const std::tm&, spdlog::memory_buf_t& target) override {
+    const std::string text = printable({message.payload.data(), message.payload.size()});
+    target.append(text.data(), text.data() + text.size());
+  }
+  std::unique_ptr<spdlog::custom_flag_formatter> clone() const override { return std::make_unique<Printable>(); }
+};
+
+std::unique_ptr<spdlog::formatter> formatter_of(const std::string& pattern) {
+  auto formatter = std::make_unique<spdlog::pattern_formatter>();
+  formatter->add_flag<Printable>('*').set_pattern(pattern);
+  return formatter;
+}
+
 }  // namespace
 
 void start_logging(const LogOptions& options) {
@@ -32,7 +49,7 @@ void start_logging(const LogOptions& options) {
       wants_colours(Stream::kError) ? spdlog::color_mode::always : spdlog::color_mode::never);
   console->set_level(options.rank == 0 ? level : std::max(level, spdlog::level::err));
   const std::string rank = options.world_size > 1 ? fmt::format(" [rank {}]", options.rank) : std::string();
-  console->set_pattern(fmt::format("%H:%M:%S{} %^%l%$ %v", rank));
+  console->set_formatter(formatter_of(fmt::format("%H:%M:%S{} %^%l%$ %*", rank)));
 
   std::vector<spdlog::sink_ptr> sinks{console};
   if (options.folder) {
@@ -42,7 +59,7 @@ void start_logging(const LogOptions& options) {
     } catch (const spdlog::spdlog_ex&) {
       rethrow_with_context(fmt::format("cannot open the log file {}", file.native()));
     }
-    sinks.back()->set_pattern(fmt::format("%Y-%m-%dT%H:%M:%S.%e{} %l %v", rank));
+    sinks.back()->set_formatter(formatter_of(fmt::format("%Y-%m-%dT%H:%M:%S.%e{} %l %*", rank)));
   }
   auto logger = std::make_shared<spdlog::logger>("cskd", sinks.begin(), sinks.end());
   logger->set_level(level);

@@ -6,12 +6,14 @@
 
 namespace cskd::runtime {
 
-// While it lives, the first SIGUSR1, SIGTERM or SIGINT sets the flag, and a second one ends the process at once with
-// the signal's default action. So does a deadline, early enough for what was reserved. Restores the previous handlers.
-// At most one at a time (CheckFailure).
+// While it lives, the first SIGUSR1, SIGTERM, SIGINT or SIGHUP (unless it was ignored, as under nohup) sets the flag.
+// Those of the next kRepeats are the same wish, since launcher and batch system may both pass it on; a later one ends
+// the process at once with the signal's default action. A deadline sets the flag, too, early enough for what was
+// reserved. Restores the previous handlers. At most one at a time (CheckFailure).
 class StopSignal {
  public:
   using Clock = std::chrono::steady_clock;
+  static constexpr std::chrono::seconds kRepeats{5};
 
   explicit StopSignal(std::optional<Clock::time_point> deadline = std::nullopt);
   ~StopSignal();

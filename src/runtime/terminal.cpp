@@ -1,5 +1,6 @@
 #include "runtime/terminal.h"
 
+#include <csignal>
 #include <cstdlib>
 #include <string>
 
@@ -44,6 +45,19 @@ bool wants_colours(Stream stream) {
   const char* no_colour = std::getenv("NO_COLOR");
   return (no_colour == nullptr || *no_colour == '\0') && is_terminal(stream);
 }
+
+std::string printable(std::string_view text) {
+  std::string shown;
+  shown.reserve(text.size());
+  for (const char character : text) {
+    const auto code = static_cast<unsigned char>(character);
+    const bool is_control = (code < 0x20 && character != '\n' && character != '\t') || code == 0x7F;
+    shown += is_control ? fmt::format("\\x{:02x}", code) : std::string(1, character);
+  }
+  return shown;
+}
+
+void outlive_pipes() { std::signal(SIGPIPE, SIG_IGN); }
 
 int terminal_columns(Stream stream) {
   struct winsize size {};

@@ -119,7 +119,7 @@ class AlignStage : public ModelStage {
 StageOutcome run_align(const Context& context) {
   const config::Align& align = context.config.align();
   return train_stage(context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
-    const models::EncoderShape teacher = models::make_encoder(context.config.clip().encoder())->shape();
+    const models::EncoderShape teacher = models::encoder_shape(context.config.clip().encoder());
     const auto image_size = static_cast<int>(align.image_size());
     Headed model = make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
     Headed average =

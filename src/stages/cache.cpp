@@ -91,9 +91,17 @@ void cache_shard(const Context& context, const CheckedCorpus& corpus, std::uint3
   for (std::uint64_t number = 0; number < batches; ++number) {
     const ViewBatch batch = loader->next();
     const at::Tensor half = encode_views(encoder, batch.pixels, context.communicator.device());
+    const at::Tensor finite = half.isfinite().view({static_cast<std::int64_t>(batch.rows), -1}).all(1);
+    const auto* is_finite = finite.const_data_ptr<bool>();
     const auto* bits = static_cast<const char*>(half.data_ptr());
     for (std::uint64_t i = 0; i < batch.rows; ++i) {
       shards::CacheRow& row = rows[batch.first + i];
+      if (row.has_features && !is_finite[i]) {
+        throw runtime::DataError(
+            fmt::format("{} with the weights {} gives features of {} that are not finite, or too large "
+                        "for 16 bits: are they weights of this encoder?",
+                        encoder.shape().name, context.config.clip().weights(), shard->name(batch.first + i)));
+      }
       row.pooled.resize(numbers);
       if (row.has_features) std::memcpy(row.pooled.data(), bits + 2 * i * numbers, 2 * numbers);
     }

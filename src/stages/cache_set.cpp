@@ -12,6 +12,7 @@
 #include "data/render_view.h"
 #include "data/sampler.h"
 #include "runtime/error.h"
+#include "runtime/open_files.h"
 #include "runtime/philox.h"
 #include "runtime/shared_files.h"
 #include "stages/batches.h"
@@ -48,7 +49,8 @@ CacheSet::CacheSet(const Context& context, const data::Corpus& corpus, shards::C
       corpus_(corpus),
       binding_(std::move(binding)),
       readers_(std::make_shared<data::OpenFiles<shards::FeatureCacheReader>>(
-          kOpenCaches, [this](std::uint32_t shard) { return open(shard); })) {}
+          std::min(kOpenCaches, std::max<std::size_t>(1, runtime::open_files_limit() / 8)),
+          [this](std::uint32_t shard) { return open(shard); })) {}
 
 std::shared_ptr<const shards::FeatureCacheReader> CacheSet::open(std::uint32_t shard) const {
   const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));

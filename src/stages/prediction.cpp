@@ -113,6 +113,19 @@ class PredictedRows {
   std::vector<at::Tensor> rows_;
 };
 
+// `outputs` [n, V, K] of the pictures of a batch.
+void require_finite(const at::Tensor& outputs, const PictureBatch& batch, const Network& network,
+                    const CheckedCorpus& corpus, const data::SampleSet& samples) {
+  const at::Tensor usable = outputs.isfinite().all(2).all(1).logical_or(batch.damaged);
+  if (usable.all().item<bool>()) return;
+  const auto first = static_cast<std::uint64_t>(usable.logical_not().to(at::kByte).argmax().item<std::int64_t>());
+  const data::SampleRef sample = samples.at(batch.first + first);
+  throw runtime::DataError(
+      fmt::format("what {} says of {} is not finite: its weights, or numbers on their way, are too "
+                  "large; try compute.precision = \"fp32\", or train it anew",
+                  network.name, corpus.corpus().shard(sample.shard)->name(sample.row)));
+}
+
 }  // namespace
 
 at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorpus& corpus,
@@ -121,8 +134,8 @@ at::Tensor predict_distributions(models::HeadedEncoder& model, const CheckedCorp
   const auto forward = [&model](const at::Tensor& pixels) {
     return torch::softmax(model.forward(models::normalise(pixels, model.shape())), 1);
   };
-  return predict({.side = model.shape().image_size, .forward = forward}, corpus, samples, prediction, context,
-                 progress);
+  return predict({.name = model.shape().name, .side = model.shape().image_size, .forward = forward}, corpus, samples,
+                 prediction, context, progress);
 }
 
 at::Tensor predict(const Network& network, const CheckedCorpus& corpus, const data::SampleSet& samples,
@@ -181,9 +194,11 @@ at::Tensor predict(const Network& network, const CheckedCorpus& corpus, const da
     if (loaded.pictures == 0) break;
     const at::Tensor pixels = to_device(loaded.pixels, context.communicator.device());
     const at::Tensor rows = network.forward(pixels).to(at::kCPU);
+    const at::Tensor outputs = rows.view({-1, static_cast<std::int64_t>(views), rows.size(1)});
+    require_finite(outputs, loaded, network, corpus, samples);
+    // From here on NaN says that a picture is damaged, and nothing else.
     own.add(loaded.first / at_once,
-            rows.view({-1, static_cast<std::int64_t>(views), rows.size(1)})
-                .masked_fill(loaded.damaged.view({-1, 1, 1}), std::numeric_limits<double>::quiet_NaN()));
+            outputs.masked_fill(loaded.damaged.view({-1, 1, 1}), std::numeric_limits<double>::quiet_NaN()));
     done += static_cast<std::int64_t>(loaded.pictures) * context.world.size();
     if (context.world.rank() == 0)
       progress(std::min(done, static_cast<std::int64_t>(samples.size())), static_cast<std::int64_t>(samples.size()));

@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <functional>
+#include <string>
 
 #include <ATen/core/Tensor.h>
 
@@ -24,12 +25,14 @@ struct Prediction {
 
 // What a network makes of uint8 pixels [n, side, side, 3] on the communicator's device: [n, K], float32.
 struct Network {
+  std::string name;  // for messages
   int side = 0;
   std::function<at::Tensor(const at::Tensor& pixels)> forward;
 };
 
 // Outputs [N, V, K], float32, on the CPU, of all samples of the set in the prediction's views. Collective; every rank
-// gets all. `progress(done, total)` on rank 0. Throws as DamageLog, Stopped, and DataError that names shard and row.
+// gets all. `progress(done, total)` on rank 0. Throws as DamageLog, Stopped, and DataError that names shard and row,
+// also when the network's outputs are not finite there.
 at::Tensor predict(const Network& network, const CheckedCorpus& corpus, const data::SampleSet& samples,
                    const Prediction& prediction, const Context& context,
                    const std::function<void(std::int64_t, std::int64_t)>& progress);

@@ -1,7 +1,10 @@
 #include "stages/run_folder.h"
 
 #include <algorithm>
+#include <cstdlib>
+#include <fstream>
 #include <map>
+#include <utility>
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
@@ -16,6 +19,8 @@ namespace cskd::stages {
 namespace {
 
 constexpr std::uint64_t kLargestRecord = 1 << 20;
+constexpr std::size_t kMostInRecord = 100;  // products; so that the record stays small whatever a stage makes
+constexpr const char* kProductList = "products.txt";
 
 std::filesystem::path record_path(const std::filesystem::path& stage_folder) { return stage_folder / "complete.json"; }
 
@@ -25,10 +30,38 @@ std::string hash_of_file(const std::filesystem::path& path) {
   return runtime::content_hash(runtime::InputFile(path)).hex();
 }
 
+std::string product_list(const std::filesystem::path& stage_folder,
+                         const std::vector<std::filesystem::path>& products) {
+  std::string text;
+  for (const std::filesystem::path& product : products)
+    text += fmt::format("{}  {}\n", hash_of_file(stage_folder / product), product.native());
+  return text;
+}
+
+// Products and their hashes, as the record names them.
+std::vector<std::pair<std::string, std::string>> listed_products(const std::filesystem::path& stage_folder) {
+  std::ifstream list(stage_folder / kProductList);
+  std::vector<std::pair<std::string, std::string>> products;
+  for (std::string hash, name; list >> hash && list.get() == ' ' && list.get() == ' ' && std::getline(list, name);)
+    products.emplace_back(name, hash);
+  return products;
+}
+
 bool is_text_table(const nlohmann::json& record, const char* key) {
   const auto table = record.is_object() ? record.find(key) : record.end();
   return table != record.end() && table->is_object() &&
          std::all_of(table->begin(), table->end(), [](const nlohmann::json& value) { return value.is_string(); });
+}
+
+// Whether a training is to go on after its end: its number of steps was raised, and may differ.
+bool is_extended(const runtime::Inputs& before, const runtime::Inputs& now, const std::set<std::string>& allowed) {
+  constexpr std::string_view kSteps = ".training.steps";
+  return std::ranges::any_of(allowed, [&](const std::string& name) {
+    const auto was = before.values().find(name);
+    const auto is = now.values().find(name);
+    return name.ends_with(kSteps) && was != before.values().end() && is != now.values().end() &&
+           std::strtoull(is->second.c_str(), nullptr, 10) > std::strtoull(was->second.c_str(), nullptr, 10);
+  });
 }
 
 // The record's text, or nothing when the stage has to run (again).
@@ -50,11 +83,21 @@ std::optional<std::string> valid_record(const std::filesystem::path& stage_folde
                     "folder, or keep its result with --allow-change NAME",
                     stage_folder.native(), differing));
   }
-  for (const auto& [name, hash] : record["products"].items()) {
+  if (is_extended(before, inputs, allowed)) {
+    spdlog::info("{} is complete, but has more steps now: it goes on from its last checkpoint", stage_folder.native());
+    return std::nullopt;
+  }
+  const auto is_whole = [&](const std::string& name, const std::string& hash) {
     const std::filesystem::path product = stage_folder / name;
-    if (!runtime::wait_until_there(product) || hash != hash_of_file(product)) {
-      spdlog::warn("{} is missing or damaged: its stage runs again", product.native());
-      return std::nullopt;
+    if (runtime::wait_until_there(product) && hash == hash_of_file(product)) return true;
+    spdlog::warn("{} is missing or damaged: its stage runs again", product.native());
+    return false;
+  };
+  for (const auto& [name, hash] : record["products"].items()) {
+    if (!is_whole(name, hash.get<std::string>())) return std::nullopt;
+    if (name != kProductList) continue;
+    for (const auto& [listed, listed_hash] : listed_products(stage_folder)) {
+      if (!is_whole(listed, listed_hash)) return std::nullopt;
     }
   }
   return text;
@@ -80,9 +123,13 @@ void write_completion(const std::filesystem::path& stage_folder, const Completio
                                 {"images", completion.images},
                                 {"facts", nlohmann::ordered_json::parse(completion.facts)},
                                 {"products", nlohmann::ordered_json::object()}};
-  for (const std::filesystem::path& product : completion.products) {
-    record["products"][product.native()] = hash_of_file(stage_folder / product);
+  std::vector<std::filesystem::path> named = completion.products;
+  if (named.size() > kMostInRecord) {
+    runtime::write_file_atomically(stage_folder / kProductList, product_list(stage_folder, completion.products));
+    named = {kProductList};
   }
+  for (const std::filesystem::path& product : named)
+    record["products"][product.native()] = hash_of_file(stage_folder / product);
   runtime::write_file_atomically(record_path(stage_folder), record.dump(2) + "\n");
 }
 

@@ -23,7 +23,8 @@ struct RunFolder {
   std::filesystem::path model(const std::string& stage_name) const { return root / stage_name / "model.safetensors"; }
 };
 
-// A finished stage: <run>/<stage>/complete.json. What it made is whole as long as the files have these hashes.
+// A finished stage: <run>/<stage>/complete.json. What it made is whole as long as the files have these hashes; those of
+// many files are in products.txt beside it ("<hash>  <file>", a line each), whose own hash the record holds.
 struct Completion {
   std::string stage;
   runtime::Inputs inputs;
@@ -42,7 +43,8 @@ enum class OtherInputs { kRefuse, kMakeAgain };
 
 // Collective: the record that rank 0 reads. Nothing when the stage is not complete, or one of its products is missing
 // or damaged (logged), or it was made from other inputs and may be made again. Throws UsageError, naming what differs,
-// when it may not. Inputs whose names are `allowed` may differ.
+// when it may not. Inputs whose names are `allowed` may differ; a training whose steps were raised so is not complete,
+// but goes on from its last checkpoint.
 std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,
                                               runtime::World& world, OtherInputs other_inputs = OtherInputs::kRefuse,
                                               const std::set<std::string>& allowed = {});

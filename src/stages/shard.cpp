@@ -8,6 +8,7 @@
 #include <set>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -80,6 +81,20 @@ void refuse_many_faults(const std::vector<SourceCount>& counts, const Survey& su
                       faulty, total, limit, picture.key(), survey.sources()[chunk.source].name(), picture.fault()));
     }
   }
+}
+
+[[noreturn]] void refuse_all(const Survey& survey) {
+  for (const Chunk& chunk : survey.chunks()) {
+    const shards::SurveyChunk pictures = survey.read(chunk);
+    for (const auto& picture : pictures.pictures()) {
+      if (picture.fault().empty()) continue;
+      const config::Source& source = survey.sources()[chunk.source];
+      throw runtime::DataError(fmt::format("not one of {} pictures can be used; the first is '{}' of '{}' ({}): {}",
+                                           survey.samples(), picture.key(), source.name(), source.path(),
+                                           picture.fault()));
+    }
+  }
+  throw runtime::DataError(fmt::format("not one of {} pictures can be used", survey.samples()));
 }
 
 Manifest::Shard find_or_write(const PlannedShard& shard, const Survey& survey, const std::filesystem::path& folder) {
@@ -174,6 +189,21 @@ class LongerWait {
   std::chrono::milliseconds before_;
 };
 
+void tell_passed_over(const Survey& survey) {
+  for (std::size_t i = 0; i < survey.sources().size(); ++i) {
+    std::uint64_t all = 0;
+    std::vector<std::string> kinds;
+    for (const auto& [what, count] : survey.passed_over(i)) {
+      all += count;
+      kinds.push_back(fmt::format("{} {}", count, what));
+    }
+    if (all > 0) {
+      spdlog::info("source '{}': {} files were passed over, no pictures by their names: {}", survey.sources()[i].name(),
+                   all, fmt::join(kinds, ", "));
+    }
+  }
+}
+
 void tell_changes(const PackingContext& context, const std::vector<SourceChanges>& changes, const Survey& survey) {
   const bool keeps = context.config.packing().when_gone() == config::keep;
   for (std::size_t i = 0; i < changes.size(); ++i) {
@@ -222,6 +252,7 @@ Manifest make_manifest(const PackingContext& context, const MaybePacked& packed,
     entry.set_near_duplicates(counts[i].lost_as(LossKind::kNearDuplicate));
     entry.set_leaked(counts[i].lost_as(LossKind::kLeaked) + counts[i].lost_as(LossKind::kNearlyLeaked));
     entry.set_quarantined(counts[i].quarantined);
+    for (const auto& [what, count] : survey.passed_over(i)) entry.set_passed_over(entry.passed_over() + count);
   }
   for (const Manifest::Shard& shard : manifest.shards()) {
     Manifest::Source& source = *manifest.mutable_sources(static_cast<int>(shard.source()));
@@ -247,17 +278,10 @@ void remove_unknown_shards(const std::filesystem::path& folder, const Manifest& 
 
 std::string facts_of(const Manifest& manifest, const std::vector<SourceChanges>& changes, std::uint64_t added,
                      std::uint64_t bytes) {
-  nlohmann::ordered_json facts{{"packed", 0},
-                               {"duplicates", 0},
-                               {"near_duplicates", 0},
-                               {"leaked", 0},
-                               {"quarantined", 0},
-                               {"changed", 0},
-                               {"relabelled", 0},
-                               {"gone", 0},
-                               {"added", added},
-                               {"bytes", bytes},
-                               {"shards", manifest.shards_size()}};
+  nlohmann::ordered_json facts{{"packed", 0},    {"duplicates", 0},  {"near_duplicates", 0},
+                               {"leaked", 0},    {"quarantined", 0}, {"passed_over", 0},
+                               {"changed", 0},   {"relabelled", 0},  {"gone", 0},
+                               {"added", added}, {"bytes", bytes},   {"shards", manifest.shards_size()}};
   nlohmann::ordered_json sources = nlohmann::ordered_json::array();
   for (int i = 0; i < manifest.sources_size(); ++i) {
     const Manifest::Source& source = manifest.sources(i);
@@ -267,6 +291,7 @@ std::string facts_of(const Manifest& manifest, const std::vector<SourceChanges>&
                                          {"near_duplicates", source.near_duplicates()},
                                          {"leaked", source.leaked()},
                                          {"quarantined", source.quarantined()},
+                                         {"passed_over", source.passed_over()},
                                          {"changed", change.changed},
                                          {"relabelled", change.relabelled},
                                          {"gone", change.gone}};
@@ -310,7 +335,10 @@ StageOutcome run_shard(const Context& stage) {
     runtime::require_free_space(work, kWorkingBytes * survey.samples(), "the working files of packing");
   const MaybePacked before = packed;
   const std::vector<SourceChanges> changes = withdraw_stale_rows(context, survey, work, packed);
-  if (context.world.rank() == 0) tell_changes(context, changes, survey);
+  if (context.world.rank() == 0) {
+    tell_passed_over(survey);
+    tell_changes(context, changes, survey);
+  }
   const SampleIndex index = write_index(context, survey, packed, work);
   const config::Packing& packing = context.config.packing();
   const LossList losses = find_losses(index,
@@ -327,7 +355,7 @@ StageOutcome run_shard(const Context& stage) {
     added += cut.samples;
     bytes += cut.bytes;
   }
-  if (packed_rows + added == 0) throw runtime::DataError("not one picture of the sources can be used");
+  if (packed_rows + added == 0) refuse_all(survey);
   if (context.world.rank() == 0) runtime::require_free_space(folder, bytes + bytes / 16, "the image shards");
   context.world.barrier();
   const std::vector<Manifest::Shard> entries = write_shards(context, survey, PackingOrder(work / "order"), packed_rows,

@@ -26,7 +26,7 @@ enum class Holder : std::uint8_t { kUsable, kDamaged, kMissing, kRow };  // rows
 
 struct Identity {
   std::uint64_t key_hash = 0;
-  std::uint64_t bytes_hash = 0;
+  std::uint64_t picture_hash = 0;
   std::uint64_t label_hash = 0;
   std::uint64_t row = 0;  // place_of(): of a row of a shard only
   shards::Split split = shards::Split::kUnlabelled;
@@ -58,13 +58,23 @@ std::uint64_t label_hash(std::span<const float> histogram) {
   return histogram.empty() ? 0 : runtime::content_hash(std::as_bytes(histogram)).prefix();
 }
 
+// Another decoder may read other sizes out of the same bytes, as where it turns them otherwise.
+std::uint64_t picture_hash(const runtime::ContentHash& bytes, std::uint64_t width, std::uint64_t height) {
+  runtime::ContentHasher hasher;
+  hasher.add(std::as_bytes(std::span(bytes.bytes)));
+  hasher.add_field(width);
+  hasher.add_field(height);
+  return hasher.hash().prefix();
+}
+
 Identity identity_of(const shards::SurveyChunk::Picture& picture, const std::string& source) {
   Identity identity{.key_hash = key_hash(source, picture.key()), .split = static_cast<shards::Split>(picture.split())};
   if (!picture.fault().empty()) {
     identity.holder = picture.size() == 0 ? Holder::kMissing : Holder::kDamaged;
     return identity;
   }
-  identity.bytes_hash = runtime::ContentHash::from_bytes(picture.hash()).prefix();
+  identity.picture_hash =
+      picture_hash(runtime::ContentHash::from_bytes(picture.hash()), picture.width(), picture.height());
   if (identity.split != shards::Split::kUnlabelled)
     identity.label_hash = label_hash({picture.histogram().data(), static_cast<std::size_t>(picture.histogram_size())});
   return identity;
@@ -84,7 +94,8 @@ void write_identities(const PackingContext& context, const Survey& survey, const
     for (std::uint64_t row = 0; row < shard.samples(); ++row) {
       if (withdrawn.contains(row)) continue;
       writer.add({.key_hash = key_hash(source, reader.key(row)),
-                  .bytes_hash = reader.hash(row).prefix(),
+                  .picture_hash = picture_hash(reader.hash(row), static_cast<std::uint64_t>(reader.width(row)),
+                                               static_cast<std::uint64_t>(reader.height(row))),
                   .label_hash = reader.has_labels() ? label_hash(reader.histogram(row)) : 0,
                   .row = place_of(i, row),
                   .split = static_cast<shards::Split>(shard.split()),
@@ -106,7 +117,7 @@ Change change_of(const Identity& row, const std::vector<Identity>& pictures) {
   bool is_there = false;
   for (const Identity& picture : pictures) {
     is_there = is_there || picture.holder != Holder::kMissing;
-    if (picture.holder != Holder::kUsable || picture.bytes_hash != row.bytes_hash) continue;
+    if (picture.holder != Holder::kUsable || picture.picture_hash != row.picture_hash) continue;
     if (picture.label_hash == row.label_hash && picture.split == row.split) return Change::kNone;
     has_bytes = true;
   }

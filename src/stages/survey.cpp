@@ -135,7 +135,7 @@ fs::path Survey::path(const Chunk& chunk, const char* extension) const {
 }
 
 // Writes the chunks of a part and describes each in a line.
-std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const std::string& name) const {
+std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const std::string& name) {
   std::string lines;
   Chunk chunk{.source = source, .part = part};
   ChunkWriter writer([&](const shards::SurveyChunk& listed) {
@@ -148,7 +148,13 @@ std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const st
     ++chunk.number;
   });
   try {
-    shards::make_importer(sources_[source])->list(name, [&](shards::Entry&& entry) { writer.take(entry); });
+    shards::make_importer(sources_[source])->list(name, [&](shards::Entry&& entry) {
+      if (entry.passed_over.empty()) {
+        writer.take(entry);
+      } else {
+        ++passed_over_[source][entry.passed_over];
+      }
+    });
   } catch (const std::exception&) {
     runtime::rethrow_with_context(fmt::format("source '{}' cannot be used", sources_[source].name()));
   }
@@ -156,7 +162,24 @@ std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const st
   return lines;
 }
 
+// Counts of all ranks on each.
+void Survey::gather_passed_over() {
+  std::string lines;
+  for (std::size_t source = 0; source < passed_over_.size(); ++source) {
+    for (const auto& [what, count] : passed_over_[source]) lines += fmt::format("{} {} {}\n", source, count, what);
+  }
+  passed_over_.assign(sources_.size(), {});
+  for (const std::string& text : context_.world.all_gather(lines)) {
+    std::istringstream stream(text);
+    std::size_t source = 0;
+    std::uint64_t count = 0;
+    for (std::string what; stream >> source >> count && std::getline(stream >> std::ws, what);)
+      passed_over_[source][what] += count;
+  }
+}
+
 void Survey::list() {
+  passed_over_.resize(sources_.size());
   std::vector<std::tuple<std::uint32_t, std::uint32_t, std::string>> parts;
   runtime::ContentHasher names;
   for (std::uint32_t source = 0; source < sources_.size(); ++source) {
@@ -189,6 +212,7 @@ void Survey::list() {
     }
     queue.finish("sources were listed");
   }
+  gather_passed_over();
   for (const std::string& text : context_.world.all_gather(lines)) {
     std::istringstream stream(text);
     Chunk chunk;

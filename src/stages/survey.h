@@ -12,6 +12,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <span>
 #include <string>
 #include <vector>
@@ -55,6 +56,9 @@ class Survey {
   // For working files; it goes with the survey.
   const std::filesystem::path& work_folder() const noexcept { return list_folder_; }
   std::uint64_t samples() const noexcept { return samples_; }
+  // Files of a source that are no pictures by their names, and members of archives that are no files, by what they are
+  // (".txt").
+  const std::map<std::string, std::uint64_t>& passed_over(std::size_t source) const { return passed_over_[source]; }
 
   // The chunk that holds the survey's picture `number`, from 0 on. REQUIRES: number < samples()
   const Chunk& chunk_of(std::uint64_t number) const;
@@ -75,7 +79,8 @@ class Survey {
   std::filesystem::path path(const Chunk& chunk, const char* extension) const;
   std::filesystem::path list_path(const Chunk& chunk) const;
   shards::SurveyChunk read_list(const Chunk& chunk) const;
-  std::string list_part(std::uint32_t source, std::uint32_t part, const std::string& name) const;
+  std::string list_part(std::uint32_t source, std::uint32_t part, const std::string& name);
+  void gather_passed_over();
   void list();
   void refuse_empty_sources() const;
   void check();
@@ -88,6 +93,7 @@ class Survey {
   std::filesystem::path survey_folder_;
   std::vector<Chunk> chunks_;
   std::uint64_t samples_ = 0;
+  std::vector<std::map<std::string, std::uint64_t>> passed_over_;  // by source
 };
 
 }  // namespace cskd::stages

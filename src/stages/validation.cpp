@@ -62,19 +62,19 @@ FeatureValidation::FeatureValidation(const CheckedCorpus& corpus, const Context&
 
 Figures FeatureValidation::operator()(models::HeadedEncoder& model) {
   const data::SampleSet pictures = validation_pictures(corpus_, 1);
-  const auto features = [&](int side, const auto& forward) {
-    return predict({.side = side, .forward = forward}, corpus_, pictures, kWholePictures, context_, kSilent)
+  const auto features = [&](const models::EncoderShape& shape, const auto& forward) {
+    return predict({.name = shape.name, .side = shape.image_size, .forward = forward}, corpus_, pictures,
+                   kWholePictures, context_, kSilent)
         .select(1, 0);
   };
   if (!targets_.defined()) {
     const std::shared_ptr<models::Encoder> clip = load_clip(context_);
-    targets_ = features(clip->shape().image_size, [&](const at::Tensor& pixels) {
+    targets_ = features(clip->shape(), [&](const at::Tensor& pixels) {
       return clip->forward(models::normalise(pixels, clip->shape())).pooled;
     });
   }
-  const at::Tensor predicted = features(model.shape().image_size, [&](const at::Tensor& pixels) {
-    return model.forward(models::normalise(pixels, model.shape()));
-  });
+  const at::Tensor predicted = features(
+      model.shape(), [&](const at::Tensor& pixels) { return model.forward(models::normalise(pixels, model.shape())); });
   const at::Tensor readable = torch::nonzero((predicted + targets_).isnan().any(1).logical_not()).flatten();
   const at::Tensor seen = predicted.index_select(0, readable);
   const at::Tensor wanted = targets_.index_select(0, readable);

@@ -216,9 +216,12 @@ LoadedCheckpoint read_checkpoint(const std::filesystem::path& folder, std::uint6
           .state = read_checkpoint_state(checkpoint)};
 }
 
-std::vector<std::uint64_t> superfluous(const std::vector<CheckpointInfo>& checkpoints, const Retention& retention) {
+std::vector<std::uint64_t> superfluous(const std::vector<CheckpointInfo>& checkpoints, const Retention& retention,
+                                       std::uint64_t written) {
   std::vector<const CheckpointInfo*> newest_first;
-  for (const CheckpointInfo& info : checkpoints) newest_first.push_back(&info);
+  for (const CheckpointInfo& info : checkpoints) {
+    if (info.step <= written) newest_first.push_back(&info);
+  }
   std::ranges::sort(newest_first, std::greater<>(), &CheckpointInfo::step);
   std::set<std::uint64_t> kept;
   std::vector<std::pair<double, std::uint64_t>> judged;
@@ -243,6 +246,22 @@ void remove_checkpoint(const std::filesystem::path& checkpoint) {
   runtime::remove_leftover(checkpoint / kCommit, "the record of the old checkpoint");
   runtime::failure_point("checkpoint.remove", checkpoint.native());
   runtime::remove_leftover(checkpoint, "the old checkpoint");
+}
+
+void set_aside_later_checkpoints(const std::filesystem::path& folder, std::uint64_t step) {
+  for (const CheckpointInfo& info : list_checkpoints(folder)) {
+    if (info.step <= step || !info.is_committed) continue;
+    const std::filesystem::path aside = folder / ("damaged-" + info.path.filename().native());
+    std::error_code error;
+    if (std::filesystem::exists(aside, error)) runtime::remove_leftover(aside, "the damaged checkpoint");
+    std::filesystem::rename(info.path, aside, error);
+    if (error) {
+      spdlog::warn("{} is damaged, and cannot be renamed: {}", info.path.native(), error.message());
+    } else {
+      spdlog::warn("{} is damaged: it is {} from now on, and may be removed", info.path.native(),
+                   aside.filename().native());
+    }
+  }
 }
 
 void remove_unfinished_checkpoints(const std::filesystem::path& folder) {

@@ -75,11 +75,17 @@ struct Retention {
   bool highest_is_best = true;
 };
 
-// Steps of those that go. A tie of figures is won by the newer one.
-std::vector<std::uint64_t> superfluous(const std::vector<CheckpointInfo>& checkpoints, const Retention& retention);
+// Steps of those that go once the one of step `written` is whole. Later ones are damaged, or it would have gone on from
+// them: they neither count nor go. A tie of figures is won by the newer one.
+std::vector<std::uint64_t> superfluous(const std::vector<CheckpointInfo>& checkpoints, const Retention& retention,
+                                       std::uint64_t written);
 
 // One rank calls. A half-removed one has no commit record. What cannot be removed is logged, and stays.
 void remove_checkpoint(const std::filesystem::path& checkpoint);
+
+// Renames checkpoints of later steps than `step`, which are damaged, so that they are looked at no more. What cannot be
+// renamed is logged, and stays. One rank calls.
+void set_aside_later_checkpoints(const std::filesystem::path& folder, std::uint64_t step);
 
 // Removes checkpoints without commit record, which a killed process left, as far as they can be. One rank calls.
 void remove_unfinished_checkpoints(const std::filesystem::path& folder);

@@ -67,7 +67,7 @@ void CheckpointWriter::write(const CheckpointContents& contents) {
   write_checkpoint(options_.folder, contents, options_.before_commit);
   if (options_.written) options_.written(contents.state.step());
   const std::vector<CheckpointInfo> all = list_checkpoints(options_.folder);
-  const std::vector<std::uint64_t> going = superfluous(all, options_.retention);
+  const std::vector<std::uint64_t> going = superfluous(all, options_.retention, contents.state.step());
   for (const CheckpointInfo& info : all) {
     if (std::ranges::find(going, info.step) != going.end()) remove_checkpoint(info.path);
   }

@@ -1,5 +1,7 @@
 #include "training/recipe.h"
 
+#include <bit>
+
 #include <fmt/format.h>
 
 #include "runtime/error.h"
@@ -71,11 +73,29 @@ optim::Schedule make_schedule(const config::Training& training) {
           .falls = {training.falls().begin(), training.falls().end()}};
 }
 
-Retention make_retention(const config::Training& training, const Stage& stage) {
-  if (training.keep_best() > 0 && training.validate_every() == 0) {
-    throw runtime::UsageError(fmt::format(
-        "{0}.training.keep_best needs a validation to compare by: set {0}.training.validate_every", stage.name()));
+bool is_elastic(const config::Training& training) { return training.determinism() == config::Training::elastic; }
+
+data::BatchLayout require_layout(const std::string& table, const config::Training& training, int rank, int ranks) {
+  const data::BatchLayout layout =
+      data::make_batch_layout(table.c_str(), training.global_batch(), training.micro_batches(), rank, ranks);
+  if (is_elastic(training) && !std::has_single_bit(static_cast<unsigned>(ranks))) {
+    throw runtime::UsageError(
+        fmt::format("{}.determinism is elastic, which needs 1, 2, 4, 8, ... ranks, not {}", table, ranks));
   }
+  if (is_elastic(training) && training.compress_gradients())
+    throw runtime::UsageError(fmt::format("{}.compress_gradients does not go with determinism = \"elastic\"", table));
+  return layout;
+}
+
+void require_judge(const std::string& table, const config::Training& training) {
+  if (training.keep_best() > 0 && training.validate_every() == 0) {
+    throw runtime::UsageError(
+        fmt::format("{0}.keep_best needs a validation to compare by: set {0}.validate_every", table));
+  }
+}
+
+Retention make_retention(const config::Training& training, const Stage& stage) {
+  require_judge(stage.name() + ".training", training);
   const std::string best_by = training.best_by().empty() ? stage.main_figure() : training.best_by();
   return {.newest = training.keep_checkpoints(),
           .every = training.keep_every(),

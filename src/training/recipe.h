@@ -2,8 +2,10 @@
 #pragma once
 
 #include <memory>
+#include <string>
 
 #include "config/training.pb.h"
+#include "data/sampler.h"
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "training/checkpoint.h"
@@ -16,7 +18,16 @@ std::unique_ptr<optim::Optimizer> make_optimizer(const config::Training& trainin
 // Its peak is scaled by the global batch as the configuration says.
 optim::Schedule make_schedule(const config::Training& training);
 
+bool is_elastic(const config::Training& training);
+
+// How `rank` of `ranks` takes its part of a batch. Throws UsageError, with the remedy, when the training cannot be
+// shared out as its configuration says; `table` names it, e.g. "align.training".
+data::BatchLayout require_layout(const std::string& table, const config::Training& training, int rank, int ranks);
+
 // Throws UsageError when checkpoints are to be compared and nothing validates them.
+void require_judge(const std::string& table, const config::Training& training);
+
+// Throws as require_judge().
 Retention make_retention(const config::Training& training, const Stage& stage);
 
 }  // namespace cskd::training

@@ -36,6 +36,7 @@ std::string find(const std::filesystem::path& folder, const TrainerOptions& opti
         "{} holds checkpoints of an earlier run: resume it (--resume auto), or remove the folder", folder.native()));
   }
   remove_unfinished_checkpoints(folder);
+  if (newest) set_aside_later_checkpoints(folder, *newest);
   return newest ? std::to_string(*newest) : "";
 }
 
@@ -53,6 +54,11 @@ std::optional<State> resume(const std::filesystem::path& folder, const TrainerOp
         fmt::format("{} was made with other settings or data: {}; restore them, choose another run.folder, remove the "
                     "folder, or go on with the new ones by --allow-change NAME",
                     folder.native(), differing));
+  }
+  if (loaded.state.step() > options.training.steps()) {
+    throw runtime::UsageError(
+        fmt::format("{} is after step {}, but {}.training.steps is {}: raise it, or remove the folder", folder.native(),
+                    loaded.state.step(), stage.name(), options.training.steps()));
   }
   restore(stage.state(), loaded.model, "model.safetensors");
   restore(stage.average(), loaded.average, "ema.safetensors");

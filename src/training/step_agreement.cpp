@@ -95,6 +95,12 @@ std::vector<double> StepAgreement::finish_step() {
   return numbers;
 }
 
+void StepAgreement::undo_step() {
+  const at::NoGradGuard no_gradients;
+  statistics_.copy_(statistics_before_);
+  counters_.copy_(counters_before_);
+}
+
 bool StepAgreement::on_any(bool holds) {
   flag_.fill_(holds ? 1.0 : 0.0);
   communicator_.all_reduce(flag_, distributed::Reduction::kMax, "stop");

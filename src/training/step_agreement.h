@@ -33,6 +33,8 @@ class StepAgreement {
   // After the last backward pass: waits for the exchange and updates the statistics. Means of the figures, then sums of
   // the counts, over all micro-batches.
   std::vector<double> finish_step();
+  // The step is left out: the statistics are those that it began with. After finish_step().
+  void undo_step();
 
   // Whether it holds on any rank; a message of its own, for what may become true up to the last moment. Collective.
   bool on_any(bool holds);

@@ -1,7 +1,6 @@
 #include "training/trainer.h"
 
 #include <algorithm>
-#include <bit>
 #include <chrono>
 #include <cmath>
 #include <optional>
@@ -43,22 +42,6 @@ std::vector<at::Tensor> tensors_of(const NamedTensors& named) {
   return tensors;
 }
 
-bool is_elastic(const config::Training& training) { return training.determinism() == config::Training::elastic; }
-
-// Throws UsageError, with the remedy, when the training cannot be shared out as its configuration says.
-data::BatchLayout make_layout(const std::string& table, const config::Training& training, const runtime::World& world) {
-  const data::BatchLayout layout = data::make_batch_layout(table.c_str(), training.global_batch(),
-                                                           training.micro_batches(), world.rank(), world.size());
-  if (is_elastic(training) && !std::has_single_bit(static_cast<unsigned>(world.size()))) {
-    throw runtime::UsageError(
-        fmt::format("{}.determinism is elastic, which needs 1, 2, 4, 8, ... ranks, not {}", table, world.size()));
-  }
-  if (is_elastic(training) && training.compress_gradients()) {
-    throw runtime::UsageError(fmt::format("{}.compress_gradients does not go with determinism = \"elastic\"", table));
-  }
-  return layout;
-}
-
 // Whether something that comes every so many steps, if at all, comes now.
 bool is_due(std::uint64_t step, std::uint64_t every) { return every > 0 && step % every == 0; }
 
@@ -72,7 +55,7 @@ class Training {
         world_(world),
         communicator_(communicator),
         observer_(observer),
-        layout_(make_layout(stage.name() + ".training", options.training, world)),
+        layout_(require_layout(stage.name() + ".training", options.training, world.rank(), world.size())),
         agreement_(stage.statistics(), communicator, layout_.own(), layout_.micro_batches,
                    is_elastic(options.training)),
         reducer_(stage.trainable(), communicator,
@@ -322,9 +305,11 @@ class Training {
     }
   }
 
-  // Changes the weights; the same decision on every rank, since norm and loss are sums over all.
+  // Changes the weights, or leaves no trace of the step; the same decision on every rank, since norm and loss are sums
+  // over all.
   void apply(double norm, double loss, double rate) {
     if (!std::isfinite(norm) || !std::isfinite(loss)) {
+      agreement_.undo_step();
       state_.set_skipped(state_.skipped() + 1);
       ++skipped_in_a_row_;
       spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", stage_.name(), state_.step() + 1,

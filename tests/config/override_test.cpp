@@ -1,5 +1,7 @@
 #include "config/override.h"
 
+#include <cstdlib>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
@@ -50,6 +52,16 @@ TEST(Override, RelativePathsStartWhereTheirAuthorWas) {
   EXPECT_EQ(with({}).run().folder(), "/base/out");
   EXPECT_EQ(with({}).sources(0).path(), "/base/photos");
   EXPECT_EQ(with({"run.folder=x"}).run().folder(), (std::filesystem::current_path() / "x").native());
+}
+
+TEST(Override, PathsMayStartAtHomeAndHoldNoVariables) {
+  const char* home = std::getenv("HOME");
+  ASSERT_NE(home, nullptr);
+  EXPECT_EQ(with({"run.folder=~/runs"}).run().folder(), std::string(home) + "/runs");
+  EXPECT_EQ(parse_config("[run]\nfolder = \"~/a\"\n", "a.toml", "/base", {}).run().folder(), std::string(home) + "/a");
+  EXPECT_EQ(with({"run.folder=/data/a~b$5"}).run().folder(), "/data/a~b$5");
+  for (const char* path : {"$HOME/runs", "/data/${USER}/x", "~nobody/x"})
+    EXPECT_THAT(error_of({std::string("run.folder=") + path}), testing::HasSubstr("or ~/ for your home")) << path;
 }
 
 TEST(Override, ReachesElementsOfListsAndAddsOne) {

@@ -4,7 +4,7 @@
 #include <gtest/gtest.h>
 
 #include "data/decode.h"
-#include "runtime/check.h"
+#include "runtime/error.h"
 #include "runtime/philox.h"
 #include "tests/data/decode_pictures.h"
 
@@ -102,7 +102,7 @@ TEST(Region, OutsideThePictureIsABugOfTheCaller) {
   const ImageHeader header = read_image_header(bytes_of(encoded));
   for (const Box box : {Box{0, 0, 21, 10}, Box{0, 0, 20, 11}, Box{-1, 0, 5, 5}, Box{19, 9, 2, 1}, Box{0, 0, 0, 1},
                         Box{1, 1, 0x7FFFFFFF, 1}}) {
-    EXPECT_THROW(decode_region(bytes_of(encoded), header, box), runtime::CheckFailure);
+    EXPECT_THROW(decode_region(bytes_of(encoded), header, box), runtime::DataError);
   }
 }
 

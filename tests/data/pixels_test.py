@@ -1,5 +1,6 @@
 """Decoding and resizing against Pillow: every pixel equal."""
 
+import io
 import os
 import random
 import subprocess
@@ -9,6 +10,7 @@ import numpy
 import pytest
 import scipy.fft
 from PIL import Image, ImageOps
+from PIL.PngImagePlugin import PngInfo
 
 PROGRAM = os.path.join(os.environ["CSKD_BUILD_DIR"], "decode_tool")
 FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
@@ -72,6 +74,105 @@ JPEG_OPTIONS = {
     "low quality": {"quality": 5},
     "rgb": {"keep_rgb": True},
 }
+
+
+XMP = ('<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+       'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" {}</rdf:RDF></x:xmpmeta>')
+PACKETS = {"attribute": 'tiff:Orientation="{}"/>', "element": "><tiff:Orientation>{}</tiff:Orientation></rdf:Description>"}
+
+
+def saved(path, image, kind, orientation, where):
+    """A picture of this kind whose metadata holds the orientation there."""
+    options = {"lossless": True} if kind == "webp" else {"quality": 95} if kind == "jpg" else {}
+    exif = Image.Exif()
+    exif[0x0112] = orientation
+    if where == "exif":
+        return image.save(path, exif=exif, **options)
+    if where == "raw profile":
+        data = b"Exif\0\0" + exif.tobytes().removeprefix(b"Exif\0\0")
+        text = PngInfo()
+        text.add_text("Raw profile type exif", f"\nexif\n    {len(data)}\n{data.hex()}\n", zip=True)
+        return image.save(path, pnginfo=text)
+    packet = XMP.format(PACKETS[where.removesuffix(" packed")].format(orientation))
+    if kind == "png":
+        text = PngInfo()
+        text.add_itxt("XML:com.adobe.xmp", packet, zip=where.endswith("packed"))
+        return image.save(path, pnginfo=text)
+    return image.save(path, xmp=packet.encode(), **options)
+
+
+PLACES = [(kind, where) for kind in ("jpg", "png", "webp") for where in ("exif", "attribute", "element")]
+PLACES += [("png", "attribute packed"), ("png", "raw profile")]
+
+
+@pytest.mark.parametrize("kind, where", PLACES)
+def test_every_orientation_of_every_format(tool, tmp_path, kind, where):
+    image = Image.fromarray(scene(60, 40))
+    turned = set()
+    for orientation in range(10):
+        path = tmp_path / f"{orientation}.{kind}"
+        saved(path, image, kind, orientation, where)
+        assert_equal(tool.ask(path), reference(path), f"{kind}, {where}, {orientation}")
+        turned.add(reference(path).tobytes())
+    assert len(turned) == 8
+
+
+def test_exif_counts_before_xmp(tool, tmp_path):
+    image = Image.fromarray(scene(60, 40))
+    exif = Image.Exif()
+    exif[0x0112] = 6
+    packet = XMP.format(PACKETS["attribute"].format(3)).encode()
+    for kind in ("jpg", "webp"):
+        image.save(tmp_path / f"a.{kind}", exif=exif, xmp=packet)
+        assert_equal(tool.ask(tmp_path / f"a.{kind}"), reference(tmp_path / f"a.{kind}"), kind)
+
+
+def jpeg_of(pixels, **options):
+    file = io.BytesIO()
+    Image.fromarray(pixels).save(file, "JPEG", **options)
+    return file.getvalue()
+
+
+def segment(data, marker):
+    """Where the first segment with this marker begins."""
+    at = 2
+    while data[at + 1] != marker:
+        at += 2 + int.from_bytes(data[at + 2:at + 4], "big")
+    return at
+
+
+def odd_jpegs():
+    """Files that every viewer shows whole, by what is odd about them."""
+    data = jpeg_of(scene(130, 70), quality=90)
+    revision = bytearray(data)
+    revision[segment(data, 0xE0) + 9] = 9  # of the JFIF version
+    parameters = bytearray(data)
+    start = segment(data, 0xDA)
+    end = start + 2 + int.from_bytes(data[start + 2:start + 4], "big")
+    parameters[end - 3:end] = b"\0\0\0"
+    adobe = bytearray(data[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x07" + data[2:])
+    table = segment(data, 0xDB)
+    return {"JFIF revision": bytes(revision), "SOS parameters": bytes(parameters), "Adobe transform": bytes(adobe),
+            "stray bytes before a table": data[:table] + b"\x00\x17stray" + data[table:], "stray bytes before EOI": data[:-2] + b"\0\0\0" + data[-2:],
+            "fill bytes": data[:table] + b"\xff\xff\xff" + data[table:], "bytes after EOI": data + b"more"}
+
+
+@pytest.mark.parametrize("what", odd_jpegs())
+def test_odd_files_that_viewers_show_whole_are_no_damage(tool, tmp_path, what):
+    path = tmp_path / "odd.jpg"
+    path.write_bytes(odd_jpegs()[what])
+    expected = numpy.asarray(Image.open(io.BytesIO(jpeg_of(scene(130, 70), quality=90))))
+    assert_equal(tool.ask(path), expected, what)
+
+
+def test_lost_data_is_damage_all_the_same(tool, tmp_path):
+    data = jpeg_of(scene(130, 70), quality=90, restart_marker_blocks=3)
+    first = data.index(b"\xff\xd0")
+    for what, damaged in {"no EOI": data[:-2], "half": data[:len(data) // 2], "stray bytes before a restart marker": data[:first] + 100 * b"\x12" + data[first:],
+                          "a restart marker lost": data[:first] + data[first + 2:], "zeros": data[:first] + bytes(200) + data[first + 200:]}.items():
+        path = tmp_path / "damaged.jpg"
+        path.write_bytes(damaged)
+        assert isinstance(tool.ask(path), str), what
 
 
 # 0 pixels differ although Pillow carries another version of libjpeg-turbo (3.1.2, ours is 2.1.5): inverse DCT,

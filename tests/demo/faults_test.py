@@ -99,4 +99,4 @@ def test_a_full_disk_is_found_before_anything_is_written(tmp_path):
     # /proc has no space at all; a corpus of 7,500 images asks for 286 MiB.
     result = run("demo", "/proc/demo")
     assert result.returncode == 1
-    assert "the demo corpus needs 286.1 MiB at /proc/demo, but only 0 B are free there" in result.stderr
+    assert "no room for the demo corpus: 286.1 MiB needed at /proc/demo, but only 0 B are free there" in result.stderr

@@ -24,6 +24,14 @@ TEST(ProgressLine, EndsWithTheWholeTimeAndBeginsWithoutARate) {
   EXPECT_EQ(progress_line("rendering", "images", 0, 100, seconds(0)), "rendering   0 of 100 images   0 %");
 }
 
+TEST(ProgressLine, CountsNoSpeedForWhatWasDoneBeforeOrInNoTime) {
+  EXPECT_EQ(progress_line("align", "steps", 600, 1000, seconds(20), 400),
+            "align   600 of 1,000 steps   60 %   10 steps/s   40 s left");
+  EXPECT_EQ(progress_line("packing", "shards", 400, 400, seconds(20), 400), "packing   400 of 400 shards   100 %");
+  EXPECT_EQ(progress_line("packing", "shards", 400, 400, std::chrono::microseconds(70)),
+            "packing   400 of 400 shards   100 %");
+}
+
 TEST(ProgressLine, IsNeverCompleteBeforeTheEnd) {
   EXPECT_THAT(progress_line("x", "images", 9999, 10000, seconds(1)), testing::HasSubstr("   99 %"));
 }

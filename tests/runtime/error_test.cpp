@@ -97,7 +97,8 @@ TEST(FreeSpace, ShortageNamesNeedPathAndRemedy) {
     FAIL() << "nothing was thrown";
   } catch (const Error& error) {
     EXPECT_STREQ(error.what(),
-                 "the demo corpus needs 3.0 GiB at /proc/here, but only 0 B are free there; free some space or choose "
+                 "no room for the demo corpus: 3.0 GiB needed at /proc/here, but only 0 B are free there; free some "
+                 "space or choose "
                  "another folder");
   }
 }

@@ -1,6 +1,7 @@
 #include "runtime/stop_signal.h"
 
 #include <csignal>
+#include <thread>
 
 #include <gtest/gtest.h>
 
@@ -48,15 +49,40 @@ TEST(StopSignal, StartsAfreshAndRestoresWhatWasThere) {
   std::signal(SIGUSR1, SIG_DFL);
 }
 
-TEST(StopSignalDeathTest, ASecondSignalEndsTheProcessAtOnce) {
+TEST(StopSignalDeathTest, ASecondSignalEndsTheProcessAtOnceUnlessItIsTheSameWish) {
   EXPECT_EXIT(
       {
         const StopSignal stop;
         std::raise(SIGTERM);
         std::raise(SIGTERM);
+        std::raise(SIGINT);
+        std::_Exit(StopSignal::received() == SIGTERM ? 7 : 8);
+      },
+      testing::ExitedWithCode(7), "");
+  EXPECT_EXIT(
+      {
+        const StopSignal stop;
+        std::raise(SIGTERM);
+        std::this_thread::sleep_for(StopSignal::kRepeats);
+        std::raise(SIGTERM);
         std::_Exit(0);
       },
       testing::KilledBySignal(SIGTERM), "");
+}
+
+TEST(StopSignal, HeedsALostTerminalUnlessStartedByNohup) {
+  {
+    const StopSignal stop;
+    std::raise(SIGHUP);
+    EXPECT_EQ(StopSignal::received(), SIGHUP);
+  }
+  std::signal(SIGHUP, SIG_IGN);
+  {
+    const StopSignal stop;
+    std::raise(SIGHUP);
+    EXPECT_EQ(StopSignal::received(), 0);
+  }
+  std::signal(SIGHUP, SIG_DFL);
 }
 
 TEST(StopSignal, OnlyOneAtATime) {

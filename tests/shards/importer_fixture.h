@@ -34,7 +34,14 @@ class ImporterTest : public testing::Test {
     return source;
   }
 
+  // Without what is passed over.
   static std::vector<Entry> list(const config::Source& source) {
+    std::vector<Entry> entries = list_all(source);
+    std::erase_if(entries, [](const Entry& entry) { return !entry.passed_over.empty(); });
+    return entries;
+  }
+
+  static std::vector<Entry> list_all(const config::Source& source) {
     std::vector<Entry> entries;
     const std::unique_ptr<Importer> importer = make_importer(source);
     for (const std::string& part : importer->parts()) {

@@ -177,6 +177,37 @@ TEST_F(TarIndex, PassesOverSparseFiles) {
   EXPECT_THAT(error(sealed(old) + map), HasSubstr("ends inside the map of a sparse file"));
 }
 
+TEST_F(TarIndex, ReadsJoinedArchivesToTheEnd) {
+  const std::string first = member("a.jpg", "x") + std::string(20 * 512, '\0');
+  const std::string second = member("b.jpg", "yy") + kEnd;
+  EXPECT_THAT(names(first + second + std::string(3'000'000 / 512 * 512, '\0') + member("c.jpg", "z") + kEnd),
+              ElementsAre("a.jpg", "b.jpg", "c.jpg"));
+  EXPECT_THAT(error(first + "what follows is no archive" + std::string(1000, 'x')), HasSubstr("at byte 11264: "));
+}
+
+TEST_F(TarIndex, RefusesAnArchiveWithoutItsEnd) {
+  const std::string two = member("a.jpg", "x") + member("b.jpg", "y");
+  for (const std::size_t size : {two.size(), two.size() - 100, two.size() - 511})
+    EXPECT_THAT(error(two.substr(0, size)), HasSubstr("lacks its end")) << size;
+  EXPECT_THAT(names(two + std::string(512, '\0')), ElementsAre("a.jpg", "b.jpg"));
+}
+
+TEST_F(TarIndex, AHardLinkIsTheFileThatItNames) {
+  std::string link = header("b.jpg", 0, '1');
+  link.replace(157, 5, "a.jpg");
+  const std::string long_name = std::string(200, 'n') + ".jpg";
+  const std::vector<TarMember> found =
+      index(member("a.jpg", "abc") + sealed(link) + pax("path", long_name) + member("n", "de") +
+            member("././@LongLink", long_name + std::string(1, '\0'), 'K') + header("c.jpg", 0, '1') +
+            pax("linkpath", "a.jpg") + header("d.jpg", 0, '1') + kEnd);
+  ASSERT_EQ(found.size(), 5U);
+  for (const auto& [number, target] : {std::pair(1, 0), std::pair(3, 2), std::pair(4, 0)}) {
+    EXPECT_EQ(found[static_cast<std::size_t>(number)].offset, found[static_cast<std::size_t>(target)].offset);
+    EXPECT_EQ(found[static_cast<std::size_t>(number)].size, found[static_cast<std::size_t>(target)].size);
+  }
+  EXPECT_EQ(found[4].name, "d.jpg");
+}
+
 TEST_F(TarIndex, RefusesNamesThatLeadOutOfTheArchive) {
   for (const char* name : {"/etc/a.jpg", "../a.jpg", "b/../../a.jpg", "b/..", ".."}) {
     const std::string expected = fmt::format("{}/a.tar: a member's name is absolute or leads out of the archive: '{}'",

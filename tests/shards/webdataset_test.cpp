@@ -34,11 +34,28 @@ class Webdataset : public ImporterTest {
 };
 
 TEST_F(Webdataset, PartsAreTheArchivesOfAllSubfoldersInOrder) {
-  for (const char* name : {"10.tar", "2.tar", "b/1.tar", "B.tar", "b-1.tar", ".hidden.tar", ".h/1.tar", "c.tar.gz"}) {
+  for (const char* name :
+       {"10.tar", "2.tar", "b/1.tar", "B.tar", "b-1.tar", ".hidden.tar", ".h/1.tar", "C.TAR", "c.txt"}) {
     archive(name, {});
   }
   EXPECT_THAT(make_importer(source(Source::webdataset))->parts(),
-              ElementsAre("10.tar", "2.tar", "B.tar", "b-1.tar", "b/1.tar"));
+              ElementsAre("10.tar", "2.tar", "B.tar", "C.TAR", "b-1.tar", "b/1.tar"));
+}
+
+TEST_F(Webdataset, CompressedArchivesAreAnError) {
+  for (const char* name : {"c.tar.gz", "c.tgz", "c.TAR.zst"}) {
+    archive("1.tar", {"x.jpg"});
+    archive(name, {});
+    EXPECT_THAT(damage(source(Source::webdataset)), testing::HasSubstr(std::string(name) + " is compressed")) << name;
+    std::filesystem::remove(folder_ / name);
+  }
+}
+
+TEST_F(Webdataset, TellsWhatIsPassedOver) {
+  archive("1.tar", {"2.jpg", "2.json", "2.CLS", "readme"});
+  std::vector<std::string> found;
+  for (const Entry& entry : list_all(source(Source::webdataset))) found.push_back(entry.passed_over);
+  EXPECT_THAT(found, ElementsAre("", ".json", ".cls", "no extension"));
 }
 
 TEST_F(Webdataset, LoopsOfLinksEnd) {

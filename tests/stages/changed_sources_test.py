@@ -9,6 +9,7 @@ import tarfile
 import pytest
 from cskd_program import mpirun, run
 from packing_runs import contents, dropped, folder_config, keys_in, photo, samples, save_photos, shard_files
+from PIL import Image
 
 LABELLED = 'bins = [1, 2, 3, 4, 5]\ncolumns.mean = "score"\ncolumns.split = "split"\n'
 
@@ -113,6 +114,37 @@ def test_a_damaged_picture_takes_its_row_along_and_its_duplicate_stays(tmp_path)
     assert dropped(tmp_path / "run") == {} and facts(tmp_path / "run")["quarantined"] == 1
 
 
+BACK = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
+        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}
+
+
+@pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
+def test_no_turned_scaled_or_compressed_copy_of_a_test_picture_passes_the_gate(tmp_path, kind):
+    save_photos(tmp_path / "a", range(100, 110))
+    (tmp_path / "t").mkdir()
+    for seed in range(8):
+        photo(seed, (240, 160)).save(tmp_path / "t" / f"{seed:04}.jpg", quality=90)
+    write_table(tmp_path / "t" / "table.csv", {f"{seed:04}.jpg": (3, "test") for seed in range(8)})
+    copies = set()
+    for seed in range(8):
+        for what in ("turned", "scaled", "compressed"):
+            orientation = seed + 1
+            copy = photo(seed, (240, 160))
+            if what == "scaled":
+                copy = copy.resize((180, 120), Image.Resampling.BICUBIC)
+            if orientation > 1:
+                copy = copy.transpose(BACK[orientation])
+            exif = Image.Exif()
+            exif[0x0112] = orientation
+            options = {} if kind == "png" else {"quality": 60 if what == "compressed" else 92}
+            copy.save(tmp_path / "a" / f"{seed}-{what}.{kind}", exif=exif, **options)
+            copies.add(("a", f"{seed}-{what}.{kind}"))
+    path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", ""), ("t", "csv", tmp_path / "t" / "table.csv", LABELLED)])
+    packs(path)
+    assert copies == set(dropped(tmp_path / "run")), copies - set(dropped(tmp_path / "run"))
+    assert not copies & keys_in(tmp_path / "run")
+
+
 def test_a_shard_without_rows_goes(tmp_path):
     save_photos(tmp_path / "a", range(16))
     path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", "")])
@@ -198,3 +230,40 @@ def test_packing_again_after_random_edits_equals_packing_afresh(tmp_path, seed):
         packs(path, 1 + edit % 2)
         packs(folder_config(tmp_path, source.sources(), name=f"fresh{edit}"))
         assert same(samples(tmp_path / "run"), samples(tmp_path / f"fresh{edit}"))
+
+
+def tar_of(names, start=0):
+    data = io.BytesIO()
+    with tarfile.open(fileobj=data, mode="w") as archive:
+        for number, name in enumerate(names):
+            picture = io.BytesIO()
+            photo(start + number).save(picture, "JPEG", quality=90)
+            member = tarfile.TarInfo(name)
+            member.size = picture.tell()
+            picture.seek(0)
+            archive.addfile(member, picture)
+    return data.getvalue()
+
+
+def test_joined_archives_and_capitals(tmp_path):
+    (tmp_path / "tars").mkdir()
+    (tmp_path / "tars" / "A.TAR").write_bytes(tar_of([f"{n}.jpg" for n in range(5)]) + tar_of([f"{n}.jfif" for n in range(5, 10)], 5))
+    path = folder_config(tmp_path, [("t", "webdataset", tmp_path / "tars", "")])
+    packs(path)
+    assert len(samples(tmp_path / "run")) == 10
+    (tmp_path / "tars" / "more.tar.gz").write_bytes(b"")
+    process = run("shard", path)
+    assert process.returncode == 3 and "more.tar.gz is compressed, but archives are read in place" in process.stderr
+
+
+def test_what_is_no_picture_is_counted_by_kind(tmp_path):
+    save_photos(tmp_path / "a", range(6))
+    for name in ("notes.txt", "b.TXT", "c.heic", "README"):
+        (tmp_path / "a" / name).write_text("x")
+    photo(9).save(tmp_path / "a" / "download.jfif", format="PNG")  # which format it is, its bytes tell
+    path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", "")])
+    text = packs(path, 2)
+    assert "source 'a': 4 files were passed over, no pictures by their names: 1 .heic, 2 .txt, 1 no extension" in text
+    assert facts(tmp_path / "run")["passed_over"] == 4 and facts(tmp_path / "run")["packed"] == 7
+    report = json.loads(run("inspect", tmp_path / "run", "--json").stdout)
+    assert report["sources"][0]["passed_over"] == 4

@@ -1,14 +1,17 @@
 """Pictures that a disk damages after they were packed: replaced, counted and told of, or one too many."""
 
+import json
 import re
 import shutil
+import subprocess
 
 import h5py
 import numpy
 import pandas
 import pytest
-from cskd_program import mpirun, run
-
+from cskd_program import CSKD, environment, mpirun, run
+from safetensors import safe_open
+from safetensors.torch import load_file, save_file
 
 
 def damage(shards, names):
@@ -124,3 +127,63 @@ def test_a_whole_run_gets_over_damage_but_never_evaluates_on_it(run_folder):
     damage(folder / "shards", shards_of(folder, "test"))  # back again
     process = run("run", path, "--set", "data.max_damaged=1")
     assert process.returncode == 0, process.stderr
+
+
+def test_weights_that_are_not_finite_are_refused_before_anything_is_stored(run_folder, tmp_path):
+    path, folder = run_folder("nan")
+    broken = tmp_path / "broken.safetensors"
+    weights = load_file(re.search(r'weights = "(.*)"', path.read_text())[1])
+    weights["visual.ln_post.weight"][3] = float("nan")
+    save_file(weights, broken)
+    shutil.rmtree(folder / "cache")
+    process = run("cache", path, "--set", f"clip.weights={broken}")
+    assert process.returncode == 3 and f"{broken}: the tensor 'visual.ln_post.weight' holds numbers that are not finite" in process.stderr
+    assert not list((folder / "cache").glob("**/*.h5"))
+
+
+def test_features_that_do_not_fit_are_never_stored(run_folder, tmp_path):
+    path, folder = run_folder("huge")
+    huge = tmp_path / "huge.safetensors"
+    weights = load_file(re.search(r'weights = "(.*)"', path.read_text())[1])
+    weights["visual.ln_post.weight"] = weights["visual.ln_post.weight"].float() * 1e6
+    save_file(weights, huge)
+    shutil.rmtree(folder / "cache")
+    process = run("cache", path, "--set", f"clip.weights={huge}")
+    assert process.returncode == 3, process.stderr
+    assert re.search(r"ViT-demo-16 with the weights .*huge.safetensors gives features of .*\.h5 row \d+ \('.*'\) that are not finite", process.stderr)
+    assert not list((folder / "cache").glob("**/*.h5"))
+
+
+def test_a_teacher_whose_answers_are_not_finite_teaches_nobody(run_folder):
+    path, folder = run_folder("teacher")
+    for stage in ("align", "finetune"):
+        assert run(stage, path).returncode == 0
+    [model] = (folder / "finetune").glob("*.safetensors")
+    weights, metadata = load_file(model), {}
+    with safe_open(model, "pt") as file:
+        metadata = file.metadata()
+    name = next(name for name in weights if name.endswith("ln_post.weight"))
+    weights[name] = weights[name].float() * 3e38
+    save_file(weights, model, metadata)
+    process = run("distill", path)
+    assert process.returncode == 3, process.stderr
+    assert re.search(r"what ViT-demo-16 says of .* row \d+ \('.*'\) is not finite", process.stderr), process.stderr
+
+
+def test_many_files_few_of_which_may_be_open(config):
+    path, folder = config("many")
+    for stage in ("shard", "cache", "align"):
+        words = " ".join([CSKD, stage, str(path), "--set", "packing.max_samples=1", "--set", "align.training.steps=4"])
+        process = subprocess.run(["bash", "-c", f"ulimit -n 64; exec {words}"], env=environment({}), capture_output=True, text=True, timeout=300)
+        assert process.returncode == 0, process.stderr
+    record = json.loads((folder / "cache/ViT-demo-16/complete.json").read_text())
+    assert list(record["products"]) == ["products.txt"]
+    files = sorted((folder / "cache/ViT-demo-16").glob("*.h5"))
+    assert len(files) > 100
+    again = ["cache", path, "--set", "packing.max_samples=1"]
+    assert "cache is complete already" in run(*again).stderr
+    data = bytearray(files[77].read_bytes())
+    data[len(data) // 2] ^= 1
+    files[77].write_bytes(data)
+    process = run(*again)
+    assert process.returncode == 0 and f"{files[77].name} is missing or damaged: its stage runs again" in process.stderr

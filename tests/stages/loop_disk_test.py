@@ -83,7 +83,7 @@ mount -t tmpfs -o size=60m none "$folder"
 cskd "$@" && exit 99 || code=$?
 """ + GOES_ON, folder / "align", tmp_path, "align", path, *EVERY_STEP)
     assert process.returncode == 0, process.stderr
-    assert re.search(r"a checkpoint needs [\d.]+ MiB", process.stderr), process.stderr
+    assert re.search(r"no room for a checkpoint: [\d.]+ MiB needed", process.stderr), process.stderr
     ended_with_two_checkpoints(process, tmp_path)
     assert result(tmp_path) == result(trained)
 

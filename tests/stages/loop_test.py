@@ -163,6 +163,47 @@ def test_two_jobs_in_one_run_folder(cached, config):
     assert "ended without a word: taken over" in process.stderr
 
 
+def test_a_complete_training_goes_on_with_more_steps(cached, config):
+    constant = ["--set", 'align.training.schedule="constant"']
+    results = {}
+    for name in ("long", "extended"):
+        path, folder = copied(cached, config, name)
+        if name == "extended":
+            assert run("align", path, *settings(steps=8), *constant).returncode == 0
+            refused = run("align", path, *settings(steps=12), *constant)
+            assert refused.returncode == 2 and "align.training.steps (was 8, is 12)" in refused.stderr
+        process = run("align", path, *settings(steps=12), *constant, "--allow-change", "align.training.steps")
+        assert process.returncode == 0, process.stderr
+        results[name] = result(folder, "align", 12)
+    assert results["long"] == results["extended"]
+    assert "is complete, but has more steps now" in process.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
+def test_a_signal_that_comes_twice_stops_at_a_checkpoint(cached, config, number):
+    path, folder = copied(cached, config, f"signal-{number}")
+    process = subprocess.Popen([CSKD, "align", str(path), *settings(steps=100000)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
+                               env=environment({}))
+    deadline = time.monotonic() + 60
+    while not list((folder / "align").glob("metrics.jsonl")) and time.monotonic() < deadline:
+        time.sleep(0.05)
+    process.send_signal(number)
+    process.send_signal(number)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 75, errors
+    assert checkpoints(folder)
+
+
+def test_output_that_nobody_reads_ends_no_training(cached, config):
+    path, folder = copied(cached, config, "dead pipe")
+    process = subprocess.Popen([CSKD, "align", str(path), *settings(steps=12)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment({}),
+                               restore_signals=True)
+    process.stdout.close()
+    process.stderr.close()
+    assert process.wait(timeout=120) == 0
+    assert "align took" in (folder / "logs/rank-0.log").read_text() and max(checkpoints(folder)) == 12
+
+
 OPTIMIZERS = {"sgd": 0.1, "lamb": 0.005, "lars": 1.0}
 
 

@@ -8,6 +8,7 @@ import subprocess
 
 import numpy
 import pytest
+import small_run
 from cskd_program import mpirun, run
 from packing_runs import contents, dropped, folder_config, keys_in, photo, samples, save_photos, shard_files
 from PIL import Image, ImageOps
@@ -118,14 +119,16 @@ def test_a_chunk_of_the_survey_that_is_damaged_is_made_again(tmp_path):
 
 
 def test_run_does_not_need_the_sources_of_complete_shards(tmp_path):
-    save_photos(tmp_path / "a", range(10))
-    path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", "")])
+    assert run("demo", tmp_path / "corpus", "--images", "200").returncode == 0
+    small_run.random_tower(tmp_path / "tower.safetensors", seed=1)
+    path = tmp_path / "run.toml"
+    path.write_text(small_run.configuration(tmp_path / "corpus", tmp_path / "tower.safetensors", tmp_path / "run"))
     assert run("shard", path).returncode == 0
-    shutil.rmtree(tmp_path / "a")
-    process = run("run", path)
-    assert "shard is complete already" in process.stderr
+    shutil.rmtree(tmp_path / "corpus")
+    process = run("run", path, env={"CSKD_FAIL_AT": "cache.next:1:term"})
+    assert process.returncode == 75 and "shard is complete already" in process.stderr, process.stderr
     process = run("shard", path)
-    assert process.returncode == 3 and "source 'a'" in process.stderr
+    assert process.returncode == 3 and "cannot be used" in process.stderr and "is not there" in process.stderr
 
 
 def test_headers_above_the_cap_are_refused_before_decoding(tmp_path):

@@ -130,14 +130,16 @@ TEST(Retention, KeepsTheNewestTheBestAndEveryNth) {
   const std::vector<double> srcc{0.1, 0.9, 0.5, 0.9, 0.2, 0.3};
   for (std::uint64_t i = 0; i < srcc.size(); ++i)
     all.push_back({.step = 10 * (i + 1), .is_committed = true, .validation = {{"srcc", srcc[i]}}});
-  EXPECT_THAT(superfluous(all, {.newest = 2}), ElementsAre(40, 30, 20, 10));
-  EXPECT_THAT(superfluous(all, {.newest = 2, .every = 30}), ElementsAre(40, 20, 10));
-  EXPECT_THAT(superfluous(all, {.newest = 1, .best = 1, .best_by = "srcc"}), ElementsAre(50, 30, 20, 10));
-  EXPECT_THAT(superfluous(all, {.newest = 1, .best = 2, .best_by = "srcc"}), ElementsAre(50, 30, 10));
-  EXPECT_THAT(superfluous(all, {.newest = 1, .best = 1, .best_by = "srcc", .highest_is_best = false}),
+  EXPECT_THAT(superfluous(all, {.newest = 2}, 60), ElementsAre(40, 30, 20, 10));
+  EXPECT_THAT(superfluous(all, {.newest = 2, .every = 30}, 60), ElementsAre(40, 20, 10));
+  EXPECT_THAT(superfluous(all, {.newest = 1, .best = 1, .best_by = "srcc"}, 60), ElementsAre(50, 30, 20, 10));
+  EXPECT_THAT(superfluous(all, {.newest = 1, .best = 2, .best_by = "srcc"}, 60), ElementsAre(50, 30, 10));
+  EXPECT_THAT(superfluous(all, {.newest = 1, .best = 1, .best_by = "srcc", .highest_is_best = false}, 60),
               ElementsAre(50, 40, 30, 20));
-  EXPECT_THAT(superfluous(all, {.newest = 1, .best = 3, .best_by = "absent"}), ElementsAre(50, 40, 30, 20, 10));
-  EXPECT_THAT(superfluous(all, {.newest = 99}), IsEmpty());
+  EXPECT_THAT(superfluous(all, {.newest = 1, .best = 3, .best_by = "absent"}, 60), ElementsAre(50, 40, 30, 20, 10));
+  EXPECT_THAT(superfluous(all, {.newest = 99}, 60), IsEmpty());
+  // Later ones are damaged: the one that was just written stays, and so do they.
+  EXPECT_THAT(superfluous(all, {.newest = 1}, 30), ElementsAre(20, 10));
 }
 
 }  // namespace

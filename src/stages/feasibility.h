@@ -1,0 +1,29 @@
+// What makes stages impossible, found before any work is done rather than hours later.
+#pragma once
+
+#include <string>
+#include <vector>
+
+#include "config/config.pb.h"
+#include "shards/manifest.h"
+#include "stages/run_folder.h"
+
+namespace cskd::stages {
+
+// Why these stages cannot be done as the configuration says, a sentence each, by what the configuration itself, the
+// number of ranks and the weight files tell: unknown encoders and image sizes, weights that are not there or no
+// safetensors, batches that ranks or micro-batches do not divide, micro-batches of one picture with batch
+// normalisation, figures that nothing gives. Empty: nothing is wrong.
+std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<std::string>& stages,
+                                           int ranks);
+
+// The same by the numbers of pictures that were packed: no labels, nothing unlabelled to distil from, fewer than two
+// test pictures, no validation pictures where a training asks for them, batches larger than an epoch. Throws as
+// shards::read_manifest().
+std::vector<std::string> impossible_on_corpus(const config::Config& config, const std::vector<std::string>& stages,
+                                              const RunFolder& folder);
+
+// Throws UsageError with all of them, unless there are none.
+void refuse(const std::vector<std::string>& findings);
+
+}  // namespace cskd::stages
