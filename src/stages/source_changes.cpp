@@ -193,6 +193,7 @@ std::vector<SourceChanges> withdraw_stale_rows(const PackingContext& context, co
   std::vector<SourceChanges> changes(survey.sources().size());
   if (!packed) return changes;
   std::vector<std::filesystem::path> parts;
+  parts.reserve(static_cast<std::size_t>(context.world.size()));
   for (int rank = 0; rank < context.world.size(); ++rank)
     parts.emplace_back(folder / fmt::format("identities-{}", rank));
   write_identities(context, survey, *packed, parts[static_cast<std::size_t>(context.world.rank())]);
