@@ -1,5 +1,6 @@
 """Faults of hosts in a box: lost packets, slow links, hosts that crash or are switched off, and what Slurm makes of them."""
 
+import os
 import queue
 import subprocess
 import threading
@@ -141,6 +142,7 @@ def test_cut_loses_packets_and_closes_nothing(box, connection):
     assert can_connect(box)
 
 
+@pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes a while: tests/run.sh --full")
 def test_slow_link_delays_and_loses(box, connection):
     assert replies(box) == 200
     box.fault("slow", "n2", "20ms")
@@ -191,6 +193,7 @@ def test_host_that_is_switched_off_says_nothing(box, connection, server):
 # ---- jobs -------------------------------------------------------------------------------------------------------------------
 
 
+@pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes a while: tests/run.sh --full")
 def test_jobs_of_a_lost_host_are_requeued_or_go_on_without_it(make_box, shared_path):
     box = make_box("--hosts", 2, "--cpus", 2, "--node-timeout", 3)
     usual, shrinking = shared_path / "usual.sh", shared_path / "shrinking.sh"

@@ -5,6 +5,7 @@ import signal
 import time
 
 import cskd_program
+import packing_runs
 import stage_runs
 from cluster_run import CSKD, ELASTIC, ENDLESS, SRUN, Ended, Run, kill
 from slurm_box import wait_for
@@ -22,6 +23,18 @@ def test_a_whole_run_on_two_hosts_equals_one_on_one_host(box, material, shared_p
              for path in sorted(here.folder.glob(pattern))]
     assert len(files) > 20
     assert [stage_runs.digest(there.folder / name) for name in files] == [stage_runs.digest(here.folder / name) for name in files]
+
+
+def test_a_source_that_changed_is_packed_again_on_two_hosts(box, shared_path):
+    packing_runs.save_photos(shared_path / "a", range(20))
+    config = packing_runs.folder_config(shared_path, [("a", "folder", shared_path / "a", "")])
+    assert box.run(*SRUN, CSKD, "shard", config).returncode == 0
+    (shared_path / "a" / "0003.jpg").unlink()
+    packing_runs.photo(50).save(shared_path / "a" / "0004.jpg", quality=90)
+    process = box.run(*SRUN, CSKD, "shard", config)
+    assert process.returncode == 0 and "1 changed, 0 relabelled, 1 gone" in process.stderr, process.stderr
+    assert {key: sample[1] for key, sample in packing_runs.samples(shared_path / "run").items()} == {
+        ("a", file.name): file.read_bytes() for file in (shared_path / "a").iterdir()}
 
 
 def test_a_signal_to_one_rank_stops_packing_and_caching_everywhere(box, material, shared_path):
