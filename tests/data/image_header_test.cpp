@@ -1,8 +1,14 @@
 #include "data/image_header.h"
 
+#include <random>
+#include <span>
+#include <string>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "data/orientation.h"
 #include "runtime/error.h"
 #include "tests/data/decode_pictures.h"
 
@@ -135,6 +141,55 @@ TEST(DamagedHeader, JpegWithTwoFrames) {
   const std::size_t frame = frame_header_of(encoded);
   encoded.insert(frame, encoded.substr(frame, 19));
   expect_refused(encoded, "damaged JPEG header");
+}
+
+std::string number_text(std::size_t number, bool little_endian) {
+  std::string text(4, '\0');
+  for (std::size_t i = 0; i < 4; ++i) text[little_endian ? i : 3 - i] = static_cast<char>(number >> (8 * i));
+  return text;
+}
+
+// With every kind of metadata that is looked at, and none that says anything, so that all of it is read.
+std::string png_with_metadata() {
+  const auto chunk = [](const std::string& type, const std::string& content) {
+    return number_text(content.size(), false) + type + content + "crc.";
+  };
+  const std::string packed("\x78\x9c\x4b\x4c\x4a\x06\x00\x02\x4d\x01\x27", 11);  // zlib's "abc"
+  const std::string zero(1, '\0');
+  return "\x89PNG\r\n\x1A\n" + chunk("eXIf", exif_with_orientation(9, true).substr(6)) +
+         chunk("tEXt", "Raw profile type exif" + zero + "\nexif\n  4\n45786966") +
+         chunk("zTXt", "Raw profile type exif" + zero + zero + packed) +
+         chunk("iTXt", "XML:com.adobe.xmp" + zero + zero + zero + "en" + zero + zero + "tiff:Orientation=\"9\"") +
+         chunk("iTXt", "XML:com.adobe.xmp" + zero + "\x01" + zero + zero + zero + packed);
+}
+
+std::string webp_with_metadata() {
+  const auto chunk = [](const std::string& type, const std::string& content) {
+    return type + number_text(content.size(), true) + content + std::string(content.size() % 2, '\0');
+  };
+  return "RIFF....WEBP" + chunk("EXIF", exif_with_orientation(9, false)) +
+         chunk("XMP ", "<tiff:Orientation>0</tiff:Orientation>");
+}
+
+TEST(DamagedMetadata, IsNoReasonToReadElsewhere) {
+  std::mt19937 random(3);
+  for (const std::string& whole : {png_with_metadata(), webp_with_metadata()}) {
+    const bool is_png = whole.starts_with("\x89PNG");
+    const auto orientation = [&](const std::string& bytes) {
+      const std::vector<char> exact(bytes.begin(), bytes.end());  // what lies behind it is none of its memory
+      const auto span = std::as_bytes(std::span(exact));
+      return is_png ? png_orientation(span) : webp_orientation(span);
+    };
+    EXPECT_EQ(orientation(whole), 0);
+    for (std::size_t size = 12; size < whole.size(); ++size) EXPECT_EQ(orientation(whole.substr(0, size)), 0);
+    for (int i = 0; i < 5000; ++i) {
+      std::string damaged = whole;
+      for (int k = 0; k < 3; ++k)
+        damaged[12 + random() % (damaged.size() - 12)] = static_cast<char>(random() % 4 == 0 ? 0xFF : random() % 256);
+      const int found = orientation(damaged);
+      EXPECT_TRUE(found >= 0 && found <= 8) << found;
+    }
+  }
 }
 
 TEST(DamagedHeader, JpegWithAWrongSegmentLength) {
