@@ -163,6 +163,23 @@ def test_two_jobs_in_one_run_folder(cached, config):
     assert "ended without a word: taken over" in process.stderr
 
 
+def test_a_damaged_newest_checkpoint_costs_no_whole_one(cached, config):
+    path, folder = copied(cached, config, "aside")
+    run("align", path, *settings(steps=12, checkpoint_every=4), env={"CSKD_FAIL_AT": "trainer.step:10:kill"})
+    assert checkpoints(folder) == [4, 8]
+    newest = folder / "align/checkpoints/step-000000008/model.safetensors"
+    data = bytearray(newest.read_bytes())
+    data[len(data) // 2] ^= 1
+    newest.write_bytes(data)
+    frugal = settings(steps=12, checkpoint_every=1, keep_checkpoints=1)
+    process = run("align", path, *frugal, env={"CSKD_FAIL_AT": "trainer.step:2:term"})
+    assert process.returncode == 75 and "goes on after step 4" in process.stderr, process.stderr
+    assert (folder / "align/checkpoints/damaged-step-000000008").is_dir() and 4 < max(checkpoints(folder)) < 8
+    process = run("align", path, *frugal)
+    assert process.returncode == 0, process.stderr
+    assert checkpoints(folder) == [12]
+
+
 def test_a_complete_training_goes_on_with_more_steps(cached, config):
     constant = ["--set", 'align.training.schedule="constant"']
     results = {}

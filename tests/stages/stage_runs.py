@@ -29,7 +29,7 @@ EVERY_STEP = [word for stage in TRAININGS
 
 
 def checkpoints(folder, stage="align"):
-    return sorted(int(commit.parent.name.removeprefix("step-")) for commit in (folder / stage / "checkpoints").glob("*/commit.json"))
+    return sorted(int(commit.parent.name.removeprefix("step-")) for commit in (folder / stage / "checkpoints").glob("step-*/commit.json"))
 
 
 Result = collections.namedtuple("Result", "state model steps losses")
