@@ -44,7 +44,8 @@ class StageRunner {
   static const std::vector<std::string>& stages();
 
   // Collective. Throws UsageError, with all that keeps these stages from being done, as far as the configuration, the
-  // ranks, weight files and a corpus that is packed tell; `packs`: that is about to be packed again.
+  // ranks, weight files and a corpus that is packed tell; `packs`: it is about to be looked at and packed, and does not
+  // count yet.
   void require_possible(const std::vector<std::string>& stages, bool packs) const;
 
   // Collective. Says on rank 0 what was done. `by_name`: the user asked for this stage, not for all.

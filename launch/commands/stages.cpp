@@ -99,7 +99,7 @@ runtime::ExitCode run_all(const StageArguments& arguments, const Program& progra
   runtime::outlive_pipes();
   const std::unique_ptr<StageRunner> runner = make_runner(arguments, program, world);
   RunSummary summary;
-  runner->require_possible(StageRunner::stages(), false);
+  runner->require_possible(StageRunner::stages(), true);
   for (const std::string& stage : StageRunner::stages()) {
     const stages::StageOutcome outcome = runner->run(stage, false);
     if (stage == "shard" && outcome.finished) runner->require_possible(StageRunner::stages(), false);

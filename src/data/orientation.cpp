@@ -44,9 +44,6 @@ class TiffReader {
   bool little_endian_;
 };
 
-// ---- texts of PNG
-// ---------------------------------------------------------------------------------------------------------
-
 // What precedes the next zero byte; `text` begins behind it afterwards. Nothing without one.
 std::optional<std::string_view> take_word(std::string_view& text) {
   const std::size_t end = text.find('\0');

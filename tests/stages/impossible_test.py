@@ -67,6 +67,7 @@ def test_without_labels_or_unlabelled_pictures(config, left):
     blocks = path.read_text().split("\n[[sources]]\n")
     rest = blocks[-1].split("\n[labels]", 1)
     sources = [block for block in [*blocks[1:-1], rest[0]] if any(f'name = "{name}"' in block for name in left)]
+    whole = path.read_text()
     path.write_text("".join([blocks[0], *(f"\n[[sources]]\n{block}\n" for block in sources), "\n[labels]", rest[1]]))
     process = run("run", path)
     assert process.returncode == 2, process.stderr
@@ -75,6 +76,10 @@ def test_without_labels_or_unlabelled_pictures(config, left):
     else:
         assert "no source has labels: scores cannot be learnt" in process.stderr and "no source has a test split" in process.stderr
     assert not (folder / "cache").exists()
+    # The remedy helps, although the corpus that was packed lacks it until it is packed again.
+    path.write_text(whole.replace("fraction = 1.0", "fraction = 0.75"))
+    process = run("run", path, env={"CSKD_FAIL_AT": "cache.next:1:term"})
+    assert process.returncode == 75, process.stderr
 
 
 def test_fewer_steps_than_the_checkpoint_has(cached, config):
