@@ -222,7 +222,8 @@ def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
 def check_run(folder):
     summary = json.loads((folder / "summary.json").read_text())
     assert [stage["name"] for stage in summary["stages"]] == ["shard", "cache", "align", "finetune", "baseline", "distill", "evaluate"]
-    assert set(summary["corpus"]) == {"packed", "duplicates", "near_duplicates", "leaked", "quarantined", "added", "bytes", "shards", "sources"}
+    assert set(summary["corpus"]) == {"packed", "duplicates", "near_duplicates", "leaked", "quarantined", "passed_over", "added", "changed", "gone",
+                                      "relabelled", "bytes", "shards", "sources"}
     assert {result["model"] for result in summary["results"]} == {"student", "supervised", "teacher"}
     for result in summary["results"]:
         assert set(result) == {"model", "label_fraction", "srcc", "srcc_low", "srcc_high", "plcc", "accuracy", "emd", "n"}
