@@ -116,8 +116,11 @@ void Program::run_alone(CLI::App& command, std::function<ExitCode()> action) {
   command.callback([this, action = std::move(action)] { alone_ = action; });
 }
 
-void Program::run_in_world(CLI::App& command, std::function<ExitCode(runtime::World&)> action) {
-  command.callback([this, action = std::move(action)] { in_world_ = action; });
+void Program::run_in_world(CLI::App& command, std::function<ExitCode(runtime::World&)> action, bool may_be_alone) {
+  command.callback([this, action = std::move(action), may_be_alone] {
+    in_world_ = action;
+    may_be_alone_ = may_be_alone;
+  });
 }
 
 void Program::use_log_level(const std::string& configured, const runtime::World& world,
@@ -185,7 +188,7 @@ int Program::run(int argc, char** argv) {
 }
 
 int Program::run_world_action(int* argc, char*** argv) {
-  const auto world = std::make_unique<runtime::World>(argc, argv);
+  const auto world = std::make_unique<runtime::World>(argc, argv, may_be_alone_);
   try {
     runtime::start_logging({.level = log_level_, .rank = world->rank(), .world_size = world->size()});
     for (const std::string& warning : world->failure_detector().warnings()) spdlog::warn("{}", warning);

@@ -25,7 +25,9 @@ class Program {
   // What a command does: in one process without MPI, or on every rank of the world. Choose one of the two for each
   // command.
   void run_alone(CLI::App& command, std::function<runtime::ExitCode()> action);
-  void run_in_world(CLI::App& command, std::function<runtime::ExitCode(runtime::World&)> action);
+  // `may_be_alone`: as of runtime::check_launch(), for commands of which one process is enough.
+  void run_in_world(CLI::App& command, std::function<runtime::ExitCode(runtime::World&)> action,
+                    bool may_be_alone = false);
 
   // Logs from now on at the level that a configuration asks for, unless --log-level was given, and also to a file of
   // each rank in `folder`.
@@ -47,6 +49,7 @@ class Program {
   std::string log_level_ = "info";
   std::function<runtime::ExitCode()> alone_;
   std::function<runtime::ExitCode(runtime::World&)> in_world_;
+  bool may_be_alone_ = false;
 };
 
 }  // namespace cskd::launch

@@ -19,6 +19,7 @@
 #include "doctor/versions.h"
 #include "launch/results_file.h"
 #include "launch/shared_folder.h"
+#include "launch/thread_waiting.h"
 #include "runtime/atomic_file.h"
 #include "runtime/content_hash.h"
 #include "runtime/cores.h"
@@ -118,8 +119,8 @@ StageRunner::StageRunner(config::Config config, const Options& options, const Pr
                       .pace = &job_watch_->pace(),
                       .trace = trace_.get()});
   if (world.rank() == 0) {
-    spdlog::debug("{} ranks, {} communicator on {}, {} threads each", world.size(), communicator_->name(),
-                  communicator_->device().str(), threads);
+    spdlog::debug("{} ranks, {} communicator on {}, {} threads each, which {}", world.size(), communicator_->name(),
+                  communicator_->device().str(), threads, thread_waiting());
   }
 }
 

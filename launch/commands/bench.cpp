@@ -28,7 +28,11 @@ struct LoaderArguments {
 template <typename Value>
 CLI::Option* add_choice(CLI::App& command, const std::string& name, Value& value, const std::string& description,
                         const std::map<std::string, Value>& choices) {
-  return command.add_option(name, value, description)->transform(CLI::CheckedTransformer(choices));
+  std::string names;  // CLI11 would print the values too, as characters
+  for (const auto& [choice, unused] : choices) names += (names.empty() ? "" : ",") + choice;
+  CLI::CheckedTransformer transformer(choices);
+  transformer.description("{" + names + "}");
+  return command.add_option(name, value, description)->transform(transformer);
 }
 
 void add_loader(CLI::App& bench, Program& program) {

@@ -76,7 +76,7 @@ void add_doctor(Program& program) {
   command.add_option("--step-limit", arguments->step_limit, "Seconds after which a host that hangs ends it, by name")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
-  program.run_in_world(command, [arguments, &program](runtime::World& world) {
+  const auto action = [arguments, &program](runtime::World& world) {
     doctor::DiagnosisOptions options = options_from(*arguments, program, world);
     options.longest_step = std::chrono::seconds(arguments->step_limit);
     const doctor::Diagnosis diagnosis = doctor::diagnose(options, world);
@@ -87,7 +87,8 @@ void add_doctor(Program& program) {
     }
     const doctor::Verdict worst_allowed = arguments->strict ? doctor::Verdict::kFine : doctor::Verdict::kSlow;
     return diagnosis.verdict > worst_allowed ? runtime::ExitCode::kFailure : runtime::ExitCode::kDone;
-  });
+  };
+  program.run_in_world(command, action, true);
 }
 
 }  // namespace cskd::launch

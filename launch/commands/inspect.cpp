@@ -77,6 +77,12 @@ Collection find_collection(const std::filesystem::path& path) {
       const std::filesystem::path manifest = folder / shards::kManifestFile;
       if (std::filesystem::exists(manifest)) return {manifest, folder, shards::read_manifest(folder)};
     }
+    if (std::filesystem::exists(path.parent_path() / "config.toml")) {
+      throw runtime::DataError(
+          fmt::format("{} holds no checkpoint and no {}: a training writes its first checkpoint after "
+                      "training.checkpoint_interval seconds, 'cskd shard' the manifest when all shards are written",
+                      path.native(), shards::kManifestFile));
+    }
     throw runtime::DataError(
         fmt::format("{0} holds neither {1} nor shards/{1}: 'cskd shard' makes it when all shards "
                     "are written; a single shard is inspected by its own path",
@@ -195,9 +201,9 @@ std::string to_text(const Inspection& inspection, const InspectArguments& argume
     if (inspection.sheet->left_out > 0) text += fmt::format("  ({} more had no room)\n", inspection.sheet->left_out);
   }
   if (inspection.verification) {
-    text += fmt::format("\n{} shards, {} pictures, {} verified in {:.1f} s\n", inspection.verification->shards,
-                        inspection.verification->pictures, runtime::format_bytes(inspection.verification->bytes),
-                        inspection.verification->seconds);
+    text += fmt::format("\n{} shard{}, {} pictures, {} verified in {:.1f} s\n", inspection.verification->shards,
+                        inspection.verification->shards == 1 ? "" : "s", inspection.verification->pictures,
+                        runtime::format_bytes(inspection.verification->bytes), inspection.verification->seconds);
   }
   return inspection.faults.empty() ? text : text + faults_text(inspection);
 }
@@ -349,12 +355,13 @@ void add_inspect(Program& program) {
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");
   command.add_flag("--verify", arguments->verify, "Check files, pictures and labels against their checksums");
   command.add_flag("--json", arguments->json, "Print JSON");
-  program.run_in_world(command, [arguments](runtime::World& world) {
+  const auto action = [arguments](runtime::World& world) {
     const std::vector<std::filesystem::path> checkpoints = find_checkpoints(arguments->path);
     if (checkpoints.empty()) return inspect(*arguments, world);
     if (world.rank() != 0) return runtime::ExitCode::kDone;
     return inspect_checkpoints(checkpoints, arguments->json);
-  });
+  };
+  program.run_in_world(command, action, true);
 }
 
 }  // namespace cskd::launch

@@ -16,6 +16,13 @@ constexpr size_t kNamedColumns = 20;  // of a message
 // Whether the record's last quote is open: quotes open and close in turn, doubled ones too.
 bool ends_in_quotes(std::string_view record) { return std::count(record.begin(), record.end(), '"') % 2 != 0; }
 
+// The delimiter of a line "sep=;", with which spreadsheets name theirs in front of a table.
+std::optional<char> said_delimiter(std::string_view line) {
+  if (line.size() != 5 || (line[4] != ';' && line[4] != ',' && line[4] != '\t' && line[4] != '|')) return std::nullopt;
+  if (line.substr(0, 4) != "sep=" && line.substr(0, 4) != "SEP=") return std::nullopt;
+  return line[4];
+}
+
 }  // namespace
 
 TableReader::TableReader(const std::filesystem::path& file, std::optional<char> delimiter) : lines_(file) {
@@ -23,7 +30,14 @@ TableReader::TableReader(const std::filesystem::path& file, std::optional<char> 
     if (!lines_.next())
       throw runtime::DataError(fmt::format("{} is empty; its first line names columns", file.native()));
   } while (trimmed(lines_.line()).empty());
+  if (const auto said = said_delimiter(lines_.line())) {
+    if (!delimiter) delimiter = *said;
+    if (!lines_.next()) throw runtime::DataError(fmt::format("{} names no columns", file.native()));
+  }
   header_ = start_ = lines_.number();
+  if (lines_.line().find('\r') != std::string_view::npos) {
+    fail("lines end with a carriage return alone; write the table with LF: tr '\\r' '\\n'");
+  }
   const bool has_tab = lines_.line().find('\t') != std::string_view::npos;
   delimiter_ = delimiter.value_or(has_tab ? '\t' : ',');
   if (ends_in_quotes(lines_.line())) fail("a quote that does not end");
@@ -35,6 +49,10 @@ size_t TableReader::column(std::string_view name) const {
   const auto found = std::find(columns_.begin(), columns_.end(), name);
   if (found == columns_.end()) {
     const std::string near = runtime::nearest(name, columns_);
+    if (columns_.front().starts_with('#')) {
+      throw runtime::DataError(fmt::format(
+          "{}: the first line is a comment; remove it, since it should name the columns", lines_.place(header_)));
+    }
     const bool has_other = columns_.size() == 1 && delimiter_ != ';' && columns_.front().find(';') != std::string::npos;
     throw runtime::DataError(fmt::format("{}: no column is called {}{}; there are {}{}", lines_.place(header_),
                                          in_quotes(name),

@@ -11,12 +11,13 @@
 
 namespace cskd::shards {
 
-// The first line names the columns, every other one is a row; empty lines are passed over. A field in quotes may hold
-// delimiters, line ends and doubled quotes. Nothing is trimmed. Memory is that of one row.
+// The first line names the columns, every other one is a row; empty lines are passed over, and so is a "sep=;" in
+// front. A field in quotes may hold delimiters, line ends and doubled quotes. Nothing is trimmed. Memory is that of one
+// row.
 class TableReader {
  public:
-  // Between columns: `delimiter`, or when it is not given a tab where the first line has one, a comma otherwise. Throws
-  // DataError when there is no first line, or as next().
+  // Between columns: `delimiter`, or when it is not given that of a "sep=;", a tab where the first line has one, a
+  // comma otherwise. Throws DataError when there is no first line, when lines end with CR alone, or as next().
   TableReader(const std::filesystem::path& file, std::optional<char> delimiter);
 
   // Where a column stands in each row. Throws DataError, naming those that are there, when none or more than one has

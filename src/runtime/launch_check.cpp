@@ -1,9 +1,12 @@
 #include "runtime/launch_check.h"
 
+#include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <system_error>
 
 #include <fmt/format.h>
+#include <unistd.h>
 
 #include "runtime/error.h"
 
@@ -35,6 +38,11 @@ int launcher_rank(const Environment& environment) {
   return 0;
 }
 
+std::optional<double> mpirun_grace(const Environment& environment) {
+  if (!environment("OMPI_COMM_WORLD_SIZE")) return std::nullopt;
+  return whole_number(environment("OMPI_MCA_odls_base_sigkill_timeout")).value_or(1);  // Open MPI's default
+}
+
 std::string launcher_name(const Environment& environment) {
   if (environment("OMPI_COMM_WORLD_SIZE")) return "mpirun";
   if (environment("SLURM_STEP_ID") || environment("SLURM_NTASKS")) return "srun";
@@ -54,7 +62,18 @@ void check_before_mpi(const Environment& environment) {
                   *environment("SLURM_STEP_NUM_TASKS"), host));
 }
 
-void check_launch(const Environment& environment, int mpi_size) {
+void check_temporary_folder(const Environment& environment) {
+  for (const char* name : {"TMPDIR", "TEMP", "TMP"}) {  // in Open MPI's order
+    const auto folder = environment(name);
+    if (!folder) continue;
+    if (::access(folder->c_str(), W_OK | X_OK) == 0) return;
+    const int error = errno;
+    throw UsageError(fmt::format("{} is {}, where no file can be made ({}); set {} to a folder that can be written",
+                                 name, *folder, std::generic_category().message(error), name));
+  }
+}
+
+void check_launch(const Environment& environment, int mpi_size, bool may_be_alone) {
   if (const auto promised = whole_number(environment("OMPI_COMM_WORLD_SIZE"))) {
     if (*promised == mpi_size) return;
     throw UsageError(fmt::format(
@@ -64,6 +83,7 @@ void check_launch(const Environment& environment, int mpi_size) {
   }
   if (const auto promised = whole_number(environment("SLURM_NTASKS"))) {
     if (*promised == mpi_size) return;
+    if (may_be_alone && mpi_size == 1 && !environment("SLURM_STEP_NUM_TASKS")) return;
     throw UsageError(fmt::format(
         "SLURM_NTASKS is {}, but MPI reports a world of {}. Inside a job, start with 'srun --mpi=pmix cskd ...' "
         "(srun --mpi=list shows what this Slurm offers) or 'mpirun cskd ...'; for one process use "

@@ -21,12 +21,19 @@ Environment process_environment();
 // end them with a text of its own, or start singletons.
 void check_before_mpi(const Environment& environment);
 
+// Throws UsageError with the remedy when MPI could not make its files in the folder for temporary ones.
+void check_temporary_folder(const Environment& environment);
+
 // Throws UsageError with the remedy when `mpi_size` contradicts OMPI_COMM_WORLD_SIZE or, where mpirun did not start the
-// process, SLURM_NTASKS.
-void check_launch(const Environment& environment, int mpi_size);
+// process, SLURM_NTASKS. `may_be_alone`: a single process that a job's script starts itself, not by srun, is what it
+// seems to be.
+void check_launch(const Environment& environment, int mpi_size, bool may_be_alone = false);
 
 // Rank that the launcher gave this process, known before MPI starts; 0 without a launcher.
 int launcher_rank(const Environment& environment);
+
+// Seconds between a signal to end that mpirun passes on and its SIGKILL; none when mpirun did not start this process.
+std::optional<double> mpirun_grace(const Environment& environment);
 
 // "mpirun", "srun" or "none": who started this process.
 std::string launcher_name(const Environment& environment);

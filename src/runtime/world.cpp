@@ -159,11 +159,12 @@ struct World::Channels {
   MPI_Comm failures = MPI_COMM_NULL;
 };
 
-World::World(int* argc, char*** argv) : channels_(std::make_unique<Channels>()) {
+World::World(int* argc, char*** argv, bool may_be_alone) : channels_(std::make_unique<Channels>()) {
   const Environment environment = process_environment();
   yield_when_oversubscribed(environment);
   start_alone_when_alone(environment);
   check_before_mpi(environment);
+  check_temporary_folder(environment);
   const StartLimit limit(environment);
   int provided = 0;
   check_mpi(MPI_Init_thread(argc, argv, MPI_THREAD_MULTIPLE, &provided), "MPI_Init_thread");
@@ -171,7 +172,7 @@ World::World(int* argc, char*** argv) : channels_(std::make_unique<Channels>()) 
   MPI_Comm_rank(MPI_COMM_WORLD, &rank_);
   MPI_Comm_size(MPI_COMM_WORLD, &size_);
   try {
-    check_launch(environment, size_);
+    check_launch(environment, size_, may_be_alone);
     if (provided < MPI_THREAD_MULTIPLE) {
       throw Error(
           fmt::format("MPI provides {} only, cskd needs MPI_THREAD_MULTIPLE; use an MPI built with thread support",

@@ -20,8 +20,8 @@ class World {
  public:
   // Starts MPI with MPI_THREAD_MULTIPLE, under mpirun, under srun or without any launcher. Once per process. Throws
   // UsageError when the launcher's environment contradicts the size that MPI reports (see launch_check.h), Error when
-  // MPI cannot start. All ranks must call.
-  World(int* argc, char*** argv);
+  // MPI cannot start. `may_be_alone`: as of check_launch(). All ranks must call.
+  World(int* argc, char*** argv, bool may_be_alone = false);
   // Ends MPI; waits for the other ranks. A rank that fails alone calls abort() before it comes here.
   ~World();
   World(const World&) = delete;

@@ -24,11 +24,6 @@
 namespace cskd::stages {
 namespace {
 
-bool is_cached(const shards::Manifest::Shard& shard) {
-  return shard.split() == static_cast<std::uint32_t>(shards::Split::kUnlabelled) ||
-         shard.split() == static_cast<std::uint32_t>(shards::Split::kTrain);
-}
-
 std::vector<data::View> draw_views(const Context& context, const shards::ImageShardReader& shard, std::uint64_t row) {
   // The picture's contents decide its views, not its place.
   runtime::Philox random(context.config.run().seed(), data::kStreamStoredViews, shard.hash(row).prefix());
@@ -140,6 +135,11 @@ at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, cons
   const torch::NoGradGuard no_gradients;
   const at::Tensor pooled = encoder.forward(models::normalise(to_device(pixels, device), encoder.shape())).pooled;
   return pooled.to(at::kCPU).to(at::kHalf).contiguous();
+}
+
+bool is_cached(const shards::Manifest::Shard& shard) {
+  return shard.split() == static_cast<std::uint32_t>(shards::Split::kUnlabelled) ||
+         shard.split() == static_cast<std::uint32_t>(shards::Split::kTrain);
 }
 
 std::filesystem::path cache_path(const Context& context, const shards::Manifest::Shard& shard) {

@@ -20,6 +20,9 @@ data::View view_of(const shards::StoredView& stored);
 // Pooled features [n, D] of rendered views (as render_batch()), float16, on the CPU.
 at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device);
 
+// Whether a shard has a cache: those of pictures that are trained on.
+bool is_cached(const shards::Manifest::Shard& shard);
+
 // File of the cache of a shard.
 std::filesystem::path cache_path(const Context& context, const shards::Manifest::Shard& shard);
 

@@ -50,7 +50,26 @@ CacheSet::CacheSet(const Context& context, const data::Corpus& corpus, shards::C
       binding_(std::move(binding)),
       readers_(std::make_shared<data::OpenFiles<shards::FeatureCacheReader>>(
           std::min(kOpenCaches, std::max<std::size_t>(1, runtime::open_files_limit() / 8)),
-          [this](std::uint32_t shard) { return open(shard); })) {}
+          [this](std::uint32_t shard) { return open(shard); })) {
+  if (context_.world.rank() == 0) require_complete();
+}
+
+void CacheSet::require_complete() const {
+  std::filesystem::path first;
+  int missing = 0;
+  int caches = 0;
+  for (const shards::Manifest::Shard& shard : corpus_.manifest().shards()) {
+    if (!is_cached(shard)) continue;
+    ++caches;
+    const std::filesystem::path path = cache_path(context_, shard);
+    // A file system that lags behind is given its time once.
+    if (missing == 0 ? runtime::wait_until_there(path) : std::filesystem::exists(path)) continue;
+    if (missing++ == 0) first = path;
+  }
+  if (missing == 0) return;
+  throw runtime::DataError(fmt::format("{} of {} feature caches are not there, the first is {}: run 'cskd cache'",
+                                       missing, caches, first.native()));
+}
 
 std::shared_ptr<const shards::FeatureCacheReader> CacheSet::open(std::uint32_t shard) const {
   const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));

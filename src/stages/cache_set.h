@@ -36,6 +36,7 @@ class CacheSet {
   void audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& clip) const;
 
  private:
+  void require_complete() const;
   std::shared_ptr<const shards::FeatureCacheReader> open(std::uint32_t shard) const;
 
   const Context& context_;

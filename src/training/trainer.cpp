@@ -20,6 +20,7 @@
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
+#include "runtime/launch_check.h"
 #include "runtime/philox.h"
 #include "runtime/stop_signal.h"
 #include "training/checkpoint_writer.h"
@@ -33,6 +34,8 @@ namespace cskd::training {
 namespace {
 
 using Clock = std::chrono::steady_clock;
+
+constexpr int kWarmSteps = 3;  // of a process; the first ones take longer
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -138,6 +141,7 @@ class Training {
   }
 
   void check_consistency() {
+    const auto start = Clock::now();
     trace_.enter("consistency check");
     pass_over_pace();
     NamedTensors all = stage_.state();
@@ -147,15 +151,18 @@ class Training {
     add("average of ", stage_.average());
     add("optimiser's ", optimizer_->state());
     require_equal_tensors(all, communicator_, state_.step());
+    longest_consistency_check_ = std::max(longest_consistency_check_, seconds_since(start));
   }
 
   void validate(StepReport& report) {
+    const auto start = Clock::now();
     trace_.enter("validation");
     pass_over_pace();
     communicator_.set_timeout(options_.start_timeout);
     const auto figures = stage_.validate();
     communicator_.set_timeout(options_.step_timeout);
     trace_.leave();
+    longest_validation_ = std::max(longest_validation_, seconds_since(start));
     state_.set_validated(state_.step());
     state_.clear_validation();
     for (const auto& [name, value] : figures) (*state_.mutable_validation())[name] = value;
@@ -182,6 +189,15 @@ class Training {
     return gradients;
   }
 
+  void warn_of_short_grace(double step_seconds) const {
+    const auto grace = runtime::mpirun_grace(runtime::process_environment());
+    if (!grace || step_seconds < *grace) return;
+    spdlog::warn(
+        "mpirun ends its ranks {:g} s after it passes on SIGTERM or Ctrl-C, but a step takes {:.1f} s: such a stop "
+        "writes no checkpoint. Send it SIGUSR1, or set OMPI_MCA_odls_base_sigkill_timeout=60 in its environment",
+        *grace, step_seconds);
+  }
+
   // On rank 0.
   void checkpoint_if_due(const StepReport& report, bool is_last) {
     const double interval = training_.checkpoint_interval();
@@ -195,11 +211,13 @@ class Training {
       stall(seconds_since(start));
       last_checkpoint_ = Clock::now();
     }
-    // What has to fit between the sign to stop and the end: two steps, and a checkpoint behind one that is under way.
-    // How long one takes is not known before the first.
+    // What has to fit between the sign to stop and the end: two steps with what may be due after them, and a checkpoint
+    // behind one that is under way. How long one takes is not known before the first.
     const double write = writer_->longest_write();
     const double checkpoints = write > 0 ? 3 * write + 10 : 30;
-    runtime::StopSignal::reserve(std::chrono::duration<double>(2 * report.seconds + checkpoints));
+    if (++steps_here_ == kWarmSteps) warn_of_short_grace(report.seconds);
+    runtime::StopSignal::reserve(std::chrono::duration<double>(2 * report.seconds + longest_validation_ +
+                                                               longest_consistency_check_ + checkpoints));
   }
 
   // One optimiser step; sets `stop` on every rank when a signal came to any.
@@ -372,6 +390,9 @@ class Training {
   StepTrace trace_;
   State state_;
   int skipped_in_a_row_ = 0;
+  double longest_validation_ = 0;  // seconds; so the next one
+  double longest_consistency_check_ = 0;
+  int steps_here_ = 0;  // of this process
   Clock::time_point last_checkpoint_;
   double checkpoint_stall_ = 0;             // seconds, since the last report
   distributed::StepParts pace_;             // since the last step's buckets

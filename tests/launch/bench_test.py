@@ -1,6 +1,7 @@
 """`cskd bench`: what it prints, and what it refuses."""
 
 import json
+import re
 import shutil
 import statistics
 
@@ -23,6 +24,12 @@ def packed(tmp_path_factory):
 def packed_images(packed):
     process = run("inspect", packed, "--json")
     return sum(source["packed"] for source in json.loads(process.stdout)["sources"])
+
+
+def test_help_names_the_choices():
+    process = run("bench", "loader", "--help")
+    assert process.returncode == 0 and all(character.isprintable() for character in process.stdout.replace("\n", ""))
+    assert re.search(r"\{[a-z,]*crop[a-z,]*\}", process.stdout.replace("\n", "").replace(" ", "")), process.stdout
 
 
 @pytest.mark.parametrize("work", ["views", "bytes", "order"])

@@ -175,10 +175,40 @@ def test_ranks_bound_to_one_core_are_slow(tmp_path):
 
 
 def test_silent_singletons_under_srun_are_refused():
-    result = run("doctor", env={"SLURM_NTASKS": "4", "SLURM_PROCID": "0"})
+    result = run("doctor", env={"SLURM_NTASKS": "4", "SLURM_STEP_NUM_TASKS": "4", "SLURM_PROCID": "0", "PMI_RANK": "0"})
     assert result.returncode == 2
     assert errors(result)[0].startswith("cskd: error: SLURM_NTASKS is 4, but MPI reports a world of 1.")
     assert "srun --mpi=pmix" in result.stderr
+
+
+def test_a_batch_script_may_start_what_needs_no_ranks(tmp_path):
+    script = {"SLURM_JOB_ID": "7", "SLURM_NTASKS": "4", "SLURM_PROCID": "0"}
+    result = run("doctor", "--run-folder", tmp_path, env=script)
+    assert "1 rank on 1 host" in result.stdout and "SLURM_NTASKS" not in result.stderr, result.stderr
+    result = run("inspect", tmp_path, env=script)
+    assert result.returncode == 3 and "manifest.cskd" in result.stderr
+    result = run("bench", "all-reduce", env=script)
+    assert result.returncode == 2 and "SLURM_NTASKS is 4" in result.stderr
+
+
+def test_threads_spin_for_less_unless_the_cores_are_ours_alone(tmp_path):
+    def spin_count(**env):
+        result = run("doctor", "--json", "--run-folder", tmp_path, env=env)
+        return json.loads(result.stdout)["ranks"][0]["environment"].get("GOMP_SPINCOUNT")
+
+    cores = len(os.sched_getaffinity(0))
+    assert spin_count() == "10000"
+    assert spin_count(GOMP_SPINCOUNT="77") == "77"
+    assert spin_count(OMP_WAIT_POLICY="active") is None
+    assert spin_count(SLURM_JOB_ID="7", SLURM_CPUS_ON_NODE=str(cores)) is None
+    assert spin_count(SLURM_JOB_ID="7", SLURM_CPUS_ON_NODE=str(cores - 1)) == "10000"
+
+
+def test_a_folder_for_temporary_files_that_is_not_there():
+    result = run("doctor", env={"TMPDIR": "/nowhere"})
+    assert result.returncode == 2
+    assert errors(result) == ["cskd: error: TMPDIR is /nowhere, where no file can be made (No such file or directory); set TMPDIR to a folder that "
+                              "can be written"]
 
 
 def test_mpirun_of_another_mpi_is_refused():

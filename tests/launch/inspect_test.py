@@ -123,6 +123,13 @@ def test_text_fits_a_terminal(packed):
     assert any(line.endswith("#") for line in lines) and "\x1b" not in process.stdout
 
 
+def test_a_training_without_checkpoints(packed, copied):
+    (copied / "align").mkdir()
+    process = run("inspect", copied / "align")
+    assert process.returncode == 3
+    assert errors(process)[0].startswith(f"cskd: error: {copied / 'align'} holds no checkpoint")
+
+
 def test_a_shard_alone(packed):
     name, shard = next((name, shard) for name, shard in shards_of(packed).items() if shard["split"] == "test")
     report = inspected(packed / "shards" / name, "--verify")

@@ -53,6 +53,30 @@ TEST(LaunchCheck, RefusesSilentSingletonsUnderSrun) {
                          testing::HasSubstr("srun --mpi=pmix"))));
 }
 
+TEST(LaunchCheck, OneProcessOfABatchScriptIsWhatItSeems) {
+  EXPECT_NO_THROW(check_launch(environment({{"SLURM_NTASKS", "4"}}), 1, true));
+  EXPECT_THROW(check_launch(environment({{"SLURM_NTASKS", "4"}, {"SLURM_STEP_NUM_TASKS", "4"}}), 1, true), UsageError);
+  EXPECT_THROW(check_launch(environment({{"SLURM_NTASKS", "4"}}), 2, true), UsageError);
+}
+
+TEST(LaunchCheck, RefusesTemporaryFoldersThatCannotBeWritten) {
+  EXPECT_NO_THROW(check_temporary_folder(environment({})));
+  EXPECT_NO_THROW(check_temporary_folder(environment({{"TMPDIR", "/tmp"}, {"TMP", "/nowhere"}})));
+  EXPECT_THAT(
+      [] {
+        check_temporary_folder(environment({{"TMPDIR", "/nowhere"}}));
+      },
+      testing::ThrowsMessage<UsageError>(testing::StartsWith("TMPDIR is /nowhere, where no file can be made")));
+  EXPECT_THROW(check_temporary_folder(environment({{"TMP", "/nowhere"}})), UsageError);
+}
+
+TEST(LaunchCheck, MpirunGivesASecondUnlessTold) {
+  EXPECT_EQ(mpirun_grace(environment({{"SLURM_NTASKS", "4"}})), std::nullopt);
+  EXPECT_EQ(mpirun_grace(environment({{"OMPI_COMM_WORLD_SIZE", "4"}})), 1);
+  EXPECT_EQ(mpirun_grace(environment({{"OMPI_COMM_WORLD_SIZE", "4"}, {"OMPI_MCA_odls_base_sigkill_timeout", "60"}})),
+            60);
+}
+
 TEST(LaunchCheck, RefusesTheMpirunOfAnotherMpi) {
   EXPECT_THAT(
       [] {

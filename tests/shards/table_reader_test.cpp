@@ -76,6 +76,22 @@ TEST_F(TableReading, TabsOfTheFirstLineDivide) {
   EXPECT_THAT(rows("a=b\n1=2,3\n", {"b"}, '='), ElementsAre(ElementsAre("2,3")));
 }
 
+TEST_F(TableReading, SpreadsheetsNameTheirDelimiterInFront) {
+  EXPECT_THAT(rows("sep=;\r\na;b,c\r\n1;2\r\n", {"b,c"}), ElementsAre(ElementsAre("2")));
+  EXPECT_THAT(rows("\xEF\xBB\xBFSEP=\t\na\tb\n1\t2\n", {"b"}), ElementsAre(ElementsAre("2")));
+  EXPECT_THAT(rows("sep=;\na|b\n1|2\n", {"b"}, '|'), ElementsAre(ElementsAre("2")));
+  EXPECT_THAT(rows("sep==\n1\n", {"sep=="}), ElementsAre(ElementsAre("1")));
+  EXPECT_THROW(rows("sep=;\n", {}), runtime::DataError);
+}
+
+TEST_F(TableReading, CommentsAndLinesOfCarriageReturnsAreRefusedWithTheRemedy) {
+  const TableReader commented(file("# by hand\na,b\n1,2\n"), std::nullopt);
+  EXPECT_THAT([&] { commented.column("a"); }, testing::ThrowsMessage<runtime::DataError>(
+                                                  testing::HasSubstr("t:1: the first line is a comment; remove it")));
+  EXPECT_THAT([&] { rows("a,b\r1,2\r", {"a"}); },
+              testing::ThrowsMessage<runtime::DataError>(testing::HasSubstr("tr '\\r' '\\n'")));
+}
+
 TEST_F(TableReading, AnyTableComesBackAsItWasWritten) {
   std::mt19937 random(3);
   const std::string alphabet = "ab,;\"\n \xC3\xA9";

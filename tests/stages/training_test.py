@@ -178,6 +178,16 @@ def test_align_interrupted_and_resumed_is_bitwise_equal(cached, config, ranks, a
     assert result(folder).steps == [2, 4, 6, 8]
 
 
+def test_half_a_cache_is_named_at_the_start(cached, config):
+    path, folder = copied(cached, config, "half")
+    caches = sorted((folder / "cache").glob("**/*.h5"))
+    for cache in caches[1::2]:
+        cache.unlink()
+    process = run("align", path)
+    assert process.returncode == 3
+    assert f"{len(caches[1::2])} of {len(caches)} feature caches are not there, the first is " in process.stderr and "run 'cskd cache'" in process.stderr
+
+
 def test_a_checkpoint_cut_in_half_is_passed_over(cached, config):
     plain_path, plain = copied(cached, config, "plain")
     path, folder = copied(cached, config, "cut")
