@@ -3,6 +3,7 @@
 #include <cerrno>
 #include <charconv>
 #include <cstdlib>
+#include <filesystem>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -66,10 +67,14 @@ void check_temporary_folder(const Environment& environment) {
   for (const char* name : {"TMPDIR", "TEMP", "TMP"}) {  // in Open MPI's order
     const auto folder = environment(name);
     if (!folder) continue;
-    if (::access(folder->c_str(), W_OK | X_OK) == 0) return;
-    const int error = errno;
+    std::filesystem::path there = *folder;  // Open MPI makes the rest
+    std::error_code error;
+    while (!std::filesystem::exists(there, error) && there.has_relative_path()) there = there.parent_path();
+    if (there.empty()) there = ".";
+    if (::access((there / "").c_str(), W_OK | X_OK) == 0) return;
+    error.assign(errno, std::generic_category());
     throw UsageError(fmt::format("{} is {}, where no file can be made ({}); set {} to a folder that can be written",
-                                 name, *folder, std::generic_category().message(error), name));
+                                 name, *folder, error.message(), name));
   }
 }
 

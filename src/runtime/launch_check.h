@@ -21,7 +21,8 @@ Environment process_environment();
 // end them with a text of its own, or start singletons.
 void check_before_mpi(const Environment& environment);
 
-// Throws UsageError with the remedy when MPI could not make its files in the folder for temporary ones.
+// Throws UsageError with the remedy when MPI could not make its files in the folder for temporary ones, which need not
+// be there.
 void check_temporary_folder(const Environment& environment);
 
 // Throws UsageError with the remedy when `mpi_size` contradicts OMPI_COMM_WORLD_SIZE or, where mpirun did not start the

@@ -204,11 +204,18 @@ def test_threads_spin_for_less_unless_the_cores_are_ours_alone(tmp_path):
     assert spin_count(SLURM_JOB_ID="7", SLURM_CPUS_ON_NODE=str(cores - 1)) == "10000"
 
 
-def test_a_folder_for_temporary_files_that_is_not_there():
-    result = run("doctor", env={"TMPDIR": "/nowhere"})
+def test_a_folder_for_temporary_files_that_cannot_be_made(tmp_path):
+    (tmp_path / "file").touch()
+    folder = tmp_path / "file/below"
+    result = run("doctor", env={"TMPDIR": str(folder)})
     assert result.returncode == 2
-    assert errors(result) == ["cskd: error: TMPDIR is /nowhere, where no file can be made (No such file or directory); set TMPDIR to a folder that "
-                              "can be written"]
+    assert errors(result) == [f"cskd: error: TMPDIR is {folder}, where no file can be made (Not a directory); set TMPDIR to a folder that can be "
+                              "written"]
+
+
+def test_a_folder_for_temporary_files_is_made(tmp_path):
+    result = run("doctor", "--run-folder", tmp_path, env={"TMPDIR": str(tmp_path / "not/yet")})
+    assert result.returncode == 0, result.stderr
 
 
 def test_mpirun_of_another_mpi_is_refused():

@@ -1,11 +1,14 @@
 #include "runtime/launch_check.h"
 
+#include <filesystem>
+#include <fstream>
 #include <map>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "runtime/error.h"
+#include "tests/temporary_folder.h"
 
 namespace cskd::runtime {
 namespace {
@@ -61,13 +64,18 @@ TEST(LaunchCheck, OneProcessOfABatchScriptIsWhatItSeems) {
 
 TEST(LaunchCheck, RefusesTemporaryFoldersThatCannotBeWritten) {
   EXPECT_NO_THROW(check_temporary_folder(environment({})));
-  EXPECT_NO_THROW(check_temporary_folder(environment({{"TMPDIR", "/tmp"}, {"TMP", "/nowhere"}})));
+  const tests::TemporaryFolder folder;
+  const std::string file = folder / "file";
+  std::ofstream(file) << "";
+  EXPECT_NO_THROW(check_temporary_folder(environment({{"TMPDIR", "/tmp"}, {"TMP", file}})));
+  EXPECT_NO_THROW(check_temporary_folder(environment({{"TMPDIR", folder / "not/yet/there"}})));
+  EXPECT_FALSE(std::filesystem::exists(folder / "not"));
   EXPECT_THAT(
-      [] {
-        check_temporary_folder(environment({{"TMPDIR", "/nowhere"}}));
+      [&] {
+        check_temporary_folder(environment({{"TMPDIR", file}}));
       },
-      testing::ThrowsMessage<UsageError>(testing::StartsWith("TMPDIR is /nowhere, where no file can be made")));
-  EXPECT_THROW(check_temporary_folder(environment({{"TMP", "/nowhere"}})), UsageError);
+      testing::ThrowsMessage<UsageError>(testing::StartsWith("TMPDIR is " + file + ", where no file can be made")));
+  EXPECT_THROW(check_temporary_folder(environment({{"TMP", file + "/below"}})), UsageError);
 }
 
 TEST(LaunchCheck, MpirunGivesASecondUnlessTold) {
