@@ -13,6 +13,7 @@
 #include "report/histogram.h"
 #include "report/png.h"
 #include "runtime/error.h"
+#include "runtime/launch_check.h"
 #include "runtime/unix_time.h"
 #include "stages/score.h"
 
@@ -22,6 +23,7 @@ namespace {
 // Share of the newest step in the shown rate, so that it follows without jumping.
 constexpr double kNewest = 0.1;
 constexpr std::int64_t kMostPictures = 8;
+constexpr int kWarmSteps = 3;  // of a process; the first ones take longer
 
 double clock_now() {
   return std::chrono::duration<double>(std::chrono::steady_clock::now().time_since_epoch()).count();
@@ -44,6 +46,16 @@ report::GoodputMeter go_on_measuring(const std::filesystem::path& run) {
 std::optional<double> figure(const training::StepReport& report, const std::string& name) {
   const auto found = std::ranges::find(report.figures, name, &std::pair<std::string, double>::first);
   return found == report.figures.end() ? std::nullopt : std::optional(found->second);
+}
+
+// What mpirun does to a stop that takes a step.
+void warn_of_short_grace(double step_seconds) {
+  const auto grace = runtime::mpirun_grace(runtime::process_environment());
+  if (!grace || step_seconds < *grace) return;
+  spdlog::warn(
+      "mpirun ends its ranks {:g} s after it passes on SIGTERM or Ctrl-C, but a step takes {:.1f} s: such a stop "
+      "writes no checkpoint. Send it SIGUSR1, or set OMPI_MCA_odls_base_sigkill_timeout=60 in its environment",
+      *grace, step_seconds);
 }
 
 // uint8 [n, S, S, 3], side by side.
@@ -108,6 +120,7 @@ void Display::started(std::uint64_t first_step, std::uint64_t steps) {
                    goes_on ? report::OnFailure::kRetry : report::OnFailure::kThrow);
   progress_.emplace(stage_, "steps", static_cast<std::int64_t>(first_step));
   label_ = stage_;
+  steps_here_ = 0;
   change_status([&](report::Status& status) {
     goodput_->start(stage_, static_cast<std::int64_t>(first_step), clock_now());
     status.step = static_cast<std::int64_t>(first_step);
@@ -122,6 +135,7 @@ void Display::warn(std::vector<std::string> warnings) {
 }
 
 void Display::stepped(const training::StepReport& report) {
+  if (++steps_here_ == kWarmSteps) warn_of_short_grace(report.seconds);
   {
     const std::lock_guard lock(mutex_);
     goodput_->step(static_cast<std::int64_t>(report.step), report.kept_seconds, clock_now());

@@ -49,6 +49,7 @@ class Display : public training::TrainingObserver {
   const config::Config& config_;
   std::string stage_;
   std::string label_;
+  int steps_here_ = 0;  // of this process, in the stage
   std::optional<report::Progress> progress_;
   std::optional<report::MetricLog> metrics_;
   std::mutex mutex_;  // of status_: checkpointed() comes from another thread

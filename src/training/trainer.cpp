@@ -20,7 +20,6 @@
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "runtime/launch_check.h"
 #include "runtime/philox.h"
 #include "runtime/stop_signal.h"
 #include "training/checkpoint_writer.h"
@@ -34,8 +33,6 @@ namespace cskd::training {
 namespace {
 
 using Clock = std::chrono::steady_clock;
-
-constexpr int kWarmSteps = 3;  // of a process; the first ones take longer
 
 double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
@@ -189,15 +186,6 @@ class Training {
     return gradients;
   }
 
-  void warn_of_short_grace(double step_seconds) const {
-    const auto grace = runtime::mpirun_grace(runtime::process_environment());
-    if (!grace || step_seconds < *grace) return;
-    spdlog::warn(
-        "mpirun ends its ranks {:g} s after it passes on SIGTERM or Ctrl-C, but a step takes {:.1f} s: such a stop "
-        "writes no checkpoint. Send it SIGUSR1, or set OMPI_MCA_odls_base_sigkill_timeout=60 in its environment",
-        *grace, step_seconds);
-  }
-
   // On rank 0.
   void checkpoint_if_due(const StepReport& report, bool is_last) {
     const double interval = training_.checkpoint_interval();
@@ -215,7 +203,6 @@ class Training {
     // behind one that is under way. How long one takes is not known before the first.
     const double write = writer_->longest_write();
     const double checkpoints = write > 0 ? 3 * write + 10 : 30;
-    if (++steps_here_ == kWarmSteps) warn_of_short_grace(report.seconds);
     runtime::StopSignal::reserve(std::chrono::duration<double>(2 * report.seconds + longest_validation_ +
                                                                longest_consistency_check_ + checkpoints));
   }
@@ -392,7 +379,6 @@ class Training {
   int skipped_in_a_row_ = 0;
   double longest_validation_ = 0;  // seconds; so the next one
   double longest_consistency_check_ = 0;
-  int steps_here_ = 0;  // of this process
   Clock::time_point last_checkpoint_;
   double checkpoint_stall_ = 0;             // seconds, since the last report
   distributed::StepParts pace_;             // since the last step's buckets

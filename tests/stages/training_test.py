@@ -178,6 +178,14 @@ def test_align_interrupted_and_resumed_is_bitwise_equal(cached, config, ranks, a
     assert result(folder).steps == [2, 4, 6, 8]
 
 
+def test_a_grace_of_mpirun_that_is_shorter_than_a_step_is_told(cached, config):
+    for grace, warnings in [("0", 1), ("60", 0)]:
+        path, _ = copied(cached, config, f"grace{grace}")
+        process = mpirun(2, "align", path, env={"OMPI_MCA_odls_base_sigkill_timeout": grace})
+        assert process.returncode == 0, process.stderr
+        assert process.stderr.count(f"mpirun ends its ranks {grace} s after it passes on SIGTERM") == warnings, process.stderr
+
+
 def test_half_a_cache_is_named_at_the_start(cached, config):
     path, folder = copied(cached, config, "half")
     caches = sorted((folder / "cache").glob("**/*.h5"))
