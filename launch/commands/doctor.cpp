@@ -88,7 +88,7 @@ void add_doctor(Program& program) {
     const doctor::Verdict worst_allowed = arguments->strict ? doctor::Verdict::kFine : doctor::Verdict::kSlow;
     return diagnosis.verdict > worst_allowed ? runtime::ExitCode::kFailure : runtime::ExitCode::kDone;
   };
-  program.run_in_world(command, action, true);
+  program.run_in_world(command, action, /*may_be_alone=*/true);
 }
 
 }  // namespace cskd::launch

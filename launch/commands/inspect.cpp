@@ -18,6 +18,7 @@
 #include "launch/commands/inspect_checkpoints.h"
 #include "report/contact_sheet.h"
 #include "report/progress.h"
+#include "runtime/counted.h"
 #include "runtime/free_space.h"
 #include "runtime/work_queue.h"
 #include "shards/corpus_summary.h"
@@ -77,7 +78,7 @@ Collection find_collection(const std::filesystem::path& path) {
       const std::filesystem::path manifest = folder / shards::kManifestFile;
       if (std::filesystem::exists(manifest)) return {manifest, folder, shards::read_manifest(folder)};
     }
-    if (std::filesystem::exists(path.parent_path() / "config.toml")) {
+    if (std::filesystem::exists(path / ".." / "config.toml")) {
       throw runtime::DataError(
           fmt::format("{} holds no checkpoint and no {}: a training writes its first checkpoint after "
                       "training.checkpoint_interval seconds, 'cskd shard' the manifest when all shards are written",
@@ -177,18 +178,16 @@ std::string faults_text(const Inspection& inspection) {
       count += unlisted;
     }
   }
-  return text + fmt::format("{} fault{}; 'cskd shard' writes damaged shards anew from their sources\n", count,
-                            count == 1 ? "" : "s");
+  return text + runtime::counted(count, "fault") + "; 'cskd shard' writes damaged shards anew from their sources\n";
 }
 
 std::string to_text(const Inspection& inspection, const InspectArguments& arguments) {
   const Manifest& manifest = inspection.collection.manifest;
   const shards::CorpusSummary& summary = inspection.summary;
-  std::string text =
-      fmt::format("{}\n{} shard{}, {} generation{}: {} pictures of {} in {} of files\n",
-                  inspection.collection.path.native(), manifest.shards_size(), manifest.shards_size() == 1 ? "" : "s",
-                  manifest.generations(), manifest.generations() == 1 ? "" : "s", summary.samples,
-                  runtime::format_bytes(summary.bytes), runtime::format_bytes(summary.file_bytes));
+  std::string text = fmt::format("{}\n{}, {}: {} pictures of {} in {} of files\n", inspection.collection.path.native(),
+                                 runtime::counted(static_cast<std::uint64_t>(manifest.shards_size()), "shard"),
+                                 runtime::counted(manifest.generations(), "generation"), summary.samples,
+                                 runtime::format_bytes(summary.bytes), runtime::format_bytes(summary.file_bytes));
   text += shards::to_text(summary, manifest);
   if (inspection.sheet) {
     text += fmt::format("\n{}: {} x {} pixels, a row for each of\n", arguments.sheet, inspection.sheet->width,
@@ -201,8 +200,8 @@ std::string to_text(const Inspection& inspection, const InspectArguments& argume
     if (inspection.sheet->left_out > 0) text += fmt::format("  ({} more had no room)\n", inspection.sheet->left_out);
   }
   if (inspection.verification) {
-    text += fmt::format("\n{} shard{}, {} pictures, {} verified in {:.1f} s\n", inspection.verification->shards,
-                        inspection.verification->shards == 1 ? "" : "s", inspection.verification->pictures,
+    text += fmt::format("\n{}, {} pictures, {} verified in {:.1f} s\n",
+                        runtime::counted(inspection.verification->shards, "shard"), inspection.verification->pictures,
                         runtime::format_bytes(inspection.verification->bytes), inspection.verification->seconds);
   }
   return inspection.faults.empty() ? text : text + faults_text(inspection);
@@ -361,7 +360,7 @@ void add_inspect(Program& program) {
     if (world.rank() != 0) return runtime::ExitCode::kDone;
     return inspect_checkpoints(checkpoints, arguments->json);
   };
-  program.run_in_world(command, action, true);
+  program.run_in_world(command, action, /*may_be_alone=*/true);
 }
 
 }  // namespace cskd::launch

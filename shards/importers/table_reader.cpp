@@ -49,7 +49,7 @@ size_t TableReader::column(std::string_view name) const {
   const auto found = std::find(columns_.begin(), columns_.end(), name);
   if (found == columns_.end()) {
     const std::string near = runtime::nearest(name, columns_);
-    if (columns_.front().starts_with('#')) {
+    if (near.empty() && columns_.front().starts_with('#')) {
       throw runtime::DataError(fmt::format(
           "{}: the first line is a comment; remove it, since it should name the columns", lines_.place(header_)));
     }

@@ -57,10 +57,6 @@ bool are_of_one_host(const Ranks& ranks) {
                      [&](const RankFacts* rank) { return rank->host == ranks.front()->host; });
 }
 
-std::string counted(std::size_t number, const char* noun) {
-  return fmt::format("{} {}{}", number, noun, number == 1 ? "" : "s");
-}
-
 double quantile(std::vector<double> values, double share) {
   CSKD_CHECK(!values.empty(), "a quantile of nothing");
   std::sort(values.begin(), values.end());

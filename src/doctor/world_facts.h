@@ -10,6 +10,7 @@
 
 #include "doctor/mpi_probe.h"
 #include "doctor/rank_facts.h"
+#include "runtime/counted.h"
 
 namespace cskd::doctor {
 
@@ -33,8 +34,7 @@ std::string listed(const std::vector<std::string>& names);
 std::string hosts_of(const Ranks& ranks);
 // Whether all are of one, for the verb that follows.
 bool are_of_one_host(const Ranks& ranks);
-// "1 host", "2 hosts"
-std::string counted(std::size_t number, const char* noun);
+using runtime::counted;
 
 // What most ranks have, and those that have something else.
 template <typename Value>

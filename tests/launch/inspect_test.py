@@ -125,9 +125,10 @@ def test_text_fits_a_terminal(packed):
 
 def test_a_training_without_checkpoints(packed, copied):
     (copied / "align").mkdir()
-    process = run("inspect", copied / "align")
-    assert process.returncode == 3
-    assert errors(process)[0].startswith(f"cskd: error: {copied / 'align'} holds no checkpoint")
+    for folder in (f"{copied}/align", f"{copied}/align/"):
+        process = run("inspect", folder)
+        assert process.returncode == 3
+        assert errors(process)[0].startswith(f"cskd: error: {folder} holds no checkpoint")
 
 
 def test_a_shard_alone(packed):

@@ -88,6 +88,9 @@ TEST_F(TableReading, CommentsAndLinesOfCarriageReturnsAreRefusedWithTheRemedy) {
   const TableReader commented(file("# by hand\na,b\n1,2\n"), std::nullopt);
   EXPECT_THAT([&] { commented.column("a"); }, testing::ThrowsMessage<runtime::DataError>(
                                                   testing::HasSubstr("t:1: the first line is a comment; remove it")));
+  const TableReader numbered(file("#,score\n1,2\n"), std::nullopt);
+  EXPECT_THAT([&] { numbered.column("scoer"); },
+              testing::ThrowsMessage<runtime::DataError>(testing::HasSubstr("did you mean 'score'?")));
   EXPECT_THAT([&] { rows("a,b\r1,2\r", {"a"}); },
               testing::ThrowsMessage<runtime::DataError>(testing::HasSubstr("tr '\\r' '\\n'")));
 }
