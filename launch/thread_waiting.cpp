@@ -65,7 +65,7 @@ std::string thread_waiting() {
   if (const char* policy = std::getenv("OMP_WAIT_POLICY"))
     return fmt::format("wait as OMP_WAIT_POLICY={} says", policy);
   if (const char* turns = std::getenv("GOMP_SPINCOUNT")) return fmt::format("spin for GOMP_SPINCOUNT={} turns", turns);
-  return "spin for as long as libgomp does: Slurm gave their cores to this job alone";
+  return "spin for as long as libgomp does";
 }
 
 }  // namespace cskd::launch
