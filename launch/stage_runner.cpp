@@ -28,7 +28,6 @@
 #include "runtime/freed_memory.h"
 #include "runtime/input_file.h"
 #include "runtime/work_queue.h"
-#include "shards/manifest.h"
 #include "stages/align.h"
 #include "stages/cache.h"
 #include "stages/evaluate.h"
@@ -135,15 +134,10 @@ const std::vector<std::string>& StageRunner::stages() {
   return names;
 }
 
-void StageRunner::require_possible(const std::vector<std::string>& stages, bool packs) const {
+void StageRunner::require_possible(const std::vector<std::string>& stages) const {
   std::string found;
   if (world_.rank() == 0) {
-    std::vector<std::string> findings = stages::impossible_stages(config_, stages, world_.size());
-    if (!packs && std::filesystem::exists(context_->folder.shards() / shards::kManifestFile)) {
-      for (std::string& finding : stages::impossible_on_corpus(config_, stages, context_->folder))
-        findings.push_back(std::move(finding));
-    }
-    for (const std::string& finding : findings) found += finding + '\0';
+    for (const std::string& finding : stages::find_impossible(config_, stages, world_.size())) found += finding + '\0';
   }
   found = world_.broadcast(found);
   std::vector<std::string> findings;

@@ -43,10 +43,8 @@ class StageRunner {
   // Names in their order: shard, cache, align, finetune, baseline, distill, evaluate.
   static const std::vector<std::string>& stages();
 
-  // Collective. Throws UsageError, with all that keeps these stages from being done, as far as the configuration, the
-  // ranks, weight files and a corpus that is packed tell; `packs`: it is about to be looked at and packed, and does not
-  // count yet.
-  void require_possible(const std::vector<std::string>& stages, bool packs) const;
+  // Collective. Throws UsageError with all that keeps these stages from being done: see stages::find_impossible().
+  void require_possible(const std::vector<std::string>& stages) const;
 
   // Collective. Says on rank 0 what was done. `by_name`: the user asked for this stage, not for all.
   stages::StageOutcome run(const std::string& stage, bool by_name);

@@ -248,6 +248,7 @@ find_end_time() {
 
 job_main() {
   local pause
+  local -a examined=()
   trap on_stop USR1
   trap on_end TERM
   read_history
@@ -256,7 +257,8 @@ job_main() {
   if [[ -n ${SLURM_JOB_END_TIME:-} ]]; then stage_arguments+=(--stop-before slurm); fi
   choose_hosts
   if $with_doctor; then
-    run_ranks $((shape[0] * shape[1])) "${shape[1]}" "${hosts[@]}" -- "${cskd[@]}" doctor "$config" "${set_arguments[@]}"
+    if [[ $command != run ]]; then examined=(--stage "$command"); fi
+    run_ranks $((shape[0] * shape[1])) "${shape[1]}" "${hosts[@]}" -- "${cskd[@]}" doctor "$config" "${set_arguments[@]}" "${examined[@]}"
     if $ending; then leave 75 "ended during the examination"; fi
     if $stop_asked; then after_stop; fi
     if ((code)); then leave "$code" "no-go: cskd doctor found something wrong, see above; submit with --no-doctor to start all the same"; fi

@@ -4,6 +4,10 @@
 #include <exception>
 #include <memory>
 #include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
 
 #include "config/reader.h"
 #include "config/toml_writer.h"
@@ -11,8 +15,11 @@
 #include "doctor/report.h"
 #include "launch/commands/commands.h"
 #include "launch/config_arguments.h"
+#include "launch/stage_runner.h"
 #include "runtime/content_hash.h"
+#include "runtime/error.h"
 #include "runtime/terminal.h"
+#include "stages/feasibility.h"
 
 namespace cskd::launch {
 namespace {
@@ -20,14 +27,15 @@ namespace {
 struct DoctorArguments {
   ConfigArguments config;
   std::string run_folder;
+  std::vector<std::string> stages = StageRunner::stages();
   bool json = false;
   bool all = false;
   bool strict = false;
   int step_limit = 60;
 };
 
-void use_config(const config::Config& config, const Program& program, const runtime::World& world,
-                doctor::DiagnosisOptions& options) {
+void use_config(const config::Config& config, const std::vector<std::string>& stages, const Program& program,
+                const runtime::World& world, doctor::DiagnosisOptions& options) {
   program.use_log_level(config::Logging::Level_Name(config.logging().level()), world);
   options.run_folder = config.run().folder();
   options.free_bytes_needed = static_cast<std::uint64_t>(config.run().min_free() * 0x1.0p30);
@@ -36,6 +44,13 @@ void use_config(const config::Config& config, const Program& program, const runt
   }
   for (const auto& [key, value] : config::settings_of(config, "")) options.settings.emplace(key, value);
   options.configuration = runtime::content_hash(config::to_toml(config)).hex();
+  options.find_impossible = [config, stages, ranks = world.size()] {
+    try {
+      return stages::find_impossible(config, stages, ranks);
+    } catch (const runtime::DataError& error) {
+      return std::vector<std::string>{runtime::messages(error).back()};
+    }
+  };
 }
 
 doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Program& program, runtime::World& world) {
@@ -43,7 +58,8 @@ doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Pr
   if (!arguments.config.path.empty()) {
     std::exception_ptr failure;
     try {
-      use_config(config::load_config(arguments.config.path, arguments.config.overrides), program, world, options);
+      use_config(config::load_config(arguments.config.path, arguments.config.overrides), arguments.stages, program,
+                 world, options);
     } catch (const runtime::UsageError& error) {
       failure = std::current_exception();
       options.configuration_problem = runtime::messages(error).back();
@@ -64,12 +80,16 @@ void add_doctor(Program& program) {
       program.add_command("doctor", "Look at hosts, ranks, GPUs, networks, disks and sources: go or no-go",
                           "  cskd doctor\n"
                           "  mpirun -n 2 cskd doctor configs/demo.toml\n"
+                          "  cskd doctor photos.toml --stage shard\n"
                           "  srun --mpi=pmix cskd doctor big.toml && srun --mpi=pmix cskd run big.toml\n"
                           "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
   const auto arguments = std::make_shared<DoctorArguments>();
   add_config_arguments(command, "Configuration whose run folder and sources are looked at", arguments->config);
   command.add_option("--run-folder", arguments->run_folder,
                      "Folder to measure instead of the configuration's, or of .");
+  command.add_option("--stage", arguments->stages, "Stages of the configuration that must be possible; all by default")
+      ->check(CLI::IsMember(StageRunner::stages()))
+      ->option_text(fmt::format("{{{}}} ...", fmt::join(StageRunner::stages(), ",")));
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
   command.add_flag("--all", arguments->all, "Print what is fine too, with its figures");
   command.add_flag("--strict", arguments->strict, "What is slow is a no-go as well");

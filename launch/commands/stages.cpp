@@ -86,7 +86,7 @@ void add_stage(Program& program, const std::string& stage, const std::string& de
     const runtime::StopSignal stop(deadline_of(*arguments));
     runtime::outlive_pipes();
     const std::unique_ptr<StageRunner> runner = make_runner(*arguments, program, world);
-    runner->require_possible({stage}, stage == "shard");
+    runner->require_possible({stage});
     const stages::StageOutcome outcome = runner->run(stage, true);
     if (world.rank() == 0 && stage == "shard") show("\n" + corpus_table(outcome.completion.facts));
     if (world.rank() == 0 && !runner->results().empty()) show("\n" + results_table(runner->results()));
@@ -99,10 +99,10 @@ runtime::ExitCode run_all(const StageArguments& arguments, const Program& progra
   runtime::outlive_pipes();
   const std::unique_ptr<StageRunner> runner = make_runner(arguments, program, world);
   RunSummary summary;
-  runner->require_possible(StageRunner::stages(), true);
+  runner->require_possible(StageRunner::stages());
   for (const std::string& stage : StageRunner::stages()) {
     const stages::StageOutcome outcome = runner->run(stage, false);
-    if (stage == "shard" && outcome.finished) runner->require_possible(StageRunner::stages(), false);
+    if (stage == "shard" && outcome.finished) runner->require_possible(StageRunner::stages());
     if (!outcome.finished) return runtime::ExitCode::kRequeue;
     const stages::Completion& completion = outcome.completion;
     summary.stages.push_back(

@@ -22,7 +22,7 @@ class CsvImporter final : public Importer {
       throw runtime::DataError(fmt::format("{} is not a file, or is not there", file));
     }
     const config::CsvColumns& columns = source_.columns();
-    ListedPictures pictures;
+    ListedPictures pictures(source_.absolute_paths());
     list_table({.file = file,
                 .delimiter = delimiter_of(source_),
                 .images = source_.images().empty() ? std::filesystem::path(file).parent_path().native()

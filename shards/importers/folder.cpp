@@ -12,12 +12,17 @@ class FolderImporter final : public Importer {
   explicit FolderImporter(const config::Source& source) : folder_(source_path(source)) {}
 
   void list(const std::string& /*part*/, const TakeEntry& take) const override {
-    const auto is_picture = [&](std::string_view name) {
+    const auto may_be_picture = [&](std::string_view name) {
       if (has_picture_extension(name)) return true;
-      take({.key = std::string(name), .passed_over = kind_of_file(name)});
-      return false;
+      const std::string kind = kind_of_file(name);
+      if (kind != kNoExtension) take({.key = std::string(name), .passed_over = kind});
+      return kind == kNoExtension;
     };
-    walk_folder(folder_, is_picture, [&](FoundFile&& found) {
+    walk_folder(folder_, may_be_picture, [&](FoundFile&& found) {
+      if (!is_picture(found)) {
+        take({.key = std::move(found.name), .passed_over = kNoExtension});
+        return;
+      }
       Entry entry{.key = std::move(found.name), .file = std::move(found.path)};
       if (found.status.kind == FileStatus::Kind::kFile) {
         entry.size = found.status.size;
@@ -30,6 +35,12 @@ class FolderImporter final : public Importer {
   }
 
  private:
+  static bool is_picture(const FoundFile& found) {
+    if (has_picture_extension(found.name)) return true;
+    return found.status.kind == FileStatus::Kind::kFile &&
+           begins_as_picture(runtime::InputFile(found.path), 0, found.status.size);
+  }
+
   std::string folder_;
 };
 

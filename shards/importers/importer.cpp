@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <span>
 #include <string_view>
 #include <utility>
 
@@ -17,12 +18,12 @@
 namespace cskd::shards {
 namespace {
 
-std::unique_ptr<Importer> make_kind(const config::Source& source) {
+std::unique_ptr<Importer> make_kind(const config::Source& source, const std::filesystem::path& scratch) {
   switch (source.kind()) {
     case config::Source::folder:
       return make_folder_importer(source);
     case config::Source::webdataset:
-      return make_webdataset_importer(source);
+      return make_webdataset_importer(source, scratch);
     case config::Source::ava:
       return make_ava_importer(source);
     case config::Source::csv:
@@ -55,9 +56,9 @@ std::string lower_extension(const std::filesystem::path& file) {
 
 }  // namespace
 
-std::unique_ptr<Importer> make_importer(const config::Source& source) {
+std::unique_ptr<Importer> make_importer(const config::Source& source, const std::filesystem::path& scratch) {
   check_source(source);
-  return with_split_rule(make_kind(source), source);
+  return with_split_rule(make_kind(source, scratch), source);
 }
 
 std::vector<float> bin_centres(const config::Source& source) {
@@ -74,7 +75,16 @@ bool has_picture_extension(const std::filesystem::path& file) {
 std::string kind_of_file(const std::filesystem::path& file) {
   constexpr std::size_t kLongest = 16;  // beyond it is hardly the name of a format
   const std::string extension = lower_extension(file);
-  return extension.size() < 2 || extension.size() > kLongest ? "no extension" : extension;
+  return extension.size() < 2 || extension.size() > kLongest ? kNoExtension : extension;
+}
+
+bool begins_as_picture(const runtime::InputFile& file, std::uint64_t offset, std::uint64_t size) {
+  constexpr std::uint64_t kSignature = 12;  // the longest: WebP's
+  if (size < kSignature) return false;
+  std::string begin(kSignature, '\0');
+  file.read_at(offset, std::as_writable_bytes(std::span(begin)));
+  return begin.starts_with("\xFF\xD8\xFF") || begin.starts_with("\x89PNG\r\n\x1A\n") ||
+         (begin.starts_with("RIFF") && begin.ends_with("WEBP"));
 }
 
 }  // namespace cskd::shards

@@ -4,6 +4,7 @@
 // REQUIRES: check_source(source) passed
 #pragma once
 
+#include <filesystem>
 #include <memory>
 
 #include "config/source.pb.h"
@@ -12,7 +13,7 @@
 namespace cskd::shards {
 
 std::unique_ptr<Importer> make_folder_importer(const config::Source& source);
-std::unique_ptr<Importer> make_webdataset_importer(const config::Source& source);
+std::unique_ptr<Importer> make_webdataset_importer(const config::Source& source, const std::filesystem::path& scratch);
 std::unique_ptr<Importer> make_ava_importer(const config::Source& source);
 std::unique_ptr<Importer> make_csv_importer(const config::Source& source);
 std::unique_ptr<Importer> make_aadb_importer(const config::Source& source);

@@ -37,7 +37,10 @@ bool LineReader::next() {
   ++number_;
   line_ = std::string_view(buffer_).substr(next_, std::min(end, buffer_.size()) - next_);
   if (line_.size() > kLongestLine) {
-    fail(fmt::format("the line has more than {} bytes: is this a list of images?", kLongestLine));
+    fail(fmt::format("the line has more than {} bytes: {}", kLongestLine,
+                     line_.find('\r') == std::string_view::npos
+                         ? "is this a list of images?"
+                         : "do its lines end with a carriage return alone? Write it with LF: tr '\\r' '\\n'"));
   }
   next_ += line_.size() + (end == std::string::npos ? 0 : 1);
   if (line_.ends_with('\r')) line_.remove_suffix(1);

@@ -1,5 +1,6 @@
 #include "shards/importers/listed_pictures.h"
 
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,10 +23,10 @@ void ListedPictures::check_key(const std::string& key) {
     throw runtime::DataError(
         fmt::format("{} has {} bytes, at most {} are possible", in_quotes(key), key.size(), kLongestKey));
   }
-  if (!stays_inside(key)) {
+  if (!stays_inside(is_absolute(key) ? std::string_view(key).substr(1) : key)) {
     throw runtime::DataError(
-        fmt::format("{} is absolute or leads out of its folder: pictures are named relative to the folder of images",
-                    in_quotes(key)));
+        fmt::format("{} is absolute or leads out of its folder: pictures are named relative to the folder of images{}",
+                    in_quotes(key), key.starts_with('/') ? " (a csv source may allow absolute_paths)" : ""));
   }
   if (!keys_.insert(key)) throw runtime::DataError(fmt::format("{} is named twice", in_quotes(key)));
 }
@@ -33,7 +34,8 @@ void ListedPictures::check_key(const std::string& key) {
 Entry ListedPictures::entry(const std::string& folder, const std::string& key, std::optional<Label> label,
                             Split split) {
   check_key(key);
-  Entry entry{.key = key, .file = folder + "/" + key, .split = split, .label = std::move(label)};
+  Entry entry{
+      .key = key, .file = is_absolute(key) ? key : folder + "/" + key, .split = split, .label = std::move(label)};
   const FileStatus status = file_status(entry.file);
   if (status.kind == FileStatus::Kind::kFile) {
     entry.size = status.size;

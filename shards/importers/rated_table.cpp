@@ -12,15 +12,6 @@
 namespace cskd::shards {
 namespace {
 
-Split split_of(std::string_view word) {
-  if (word == "train" || word == "training") return Split::kTrain;
-  if (word == "validation" || word == "val") return Split::kValidation;
-  if (word == "test") return Split::kTest;
-  if (word == "unlabelled" || word.empty()) return Split::kUnlabelled;
-  throw runtime::DataError(
-      fmt::format("{} is no split, expected train, validation, test, unlabelled or nothing", in_quotes(word)));
-}
-
 // Rows of a table, by the columns that a RatedTable names.
 class Rows {
  public:
@@ -57,7 +48,7 @@ class Rows {
     return label_from_counts(counts, scale_.bins);
   }
 
-  Split split() const { return split_ ? split_of(trimmed(reader_.field(*split_))) : table_.whole; }
+  Split split() const { return split_ ? split_named(trimmed(reader_.field(*split_))) : table_.whole; }
 
  private:
   std::optional<size_t> optional_column(const std::string& name) const {
@@ -78,6 +69,15 @@ class Rows {
 };
 
 }  // namespace
+
+Split split_named(std::string_view word) {
+  if (word == "train" || word == "training") return Split::kTrain;
+  if (word == "validation" || word == "val") return Split::kValidation;
+  if (word == "test") return Split::kTest;
+  if (word == "unlabelled" || word.empty()) return Split::kUnlabelled;
+  throw runtime::DataError(
+      fmt::format("{} is no split, expected train, validation, test, unlabelled or nothing", in_quotes(word)));
+}
 
 void list_table(const RatedTable& table, const RatingScale& scale, ListedPictures& pictures, const TakeEntry& take) {
   Rows rows(table, scale);

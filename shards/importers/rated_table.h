@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "shards/importers/listed_pictures.h"
@@ -23,6 +24,9 @@ struct RatedTable {
   Split whole = Split::kTrain;      // split of all rows where there is no such column
   bool may_lack_ratings = false;    // whether a row may leave its mean, or all its counts, empty
 };
+
+// Throws DataError for another word than train, training, validation, val, test, unlabelled, or none.
+Split split_named(std::string_view word);
 
 // Every row, in order. Throws DataError naming file
 // and line when the table is damaged or a number is impossible on the scale.

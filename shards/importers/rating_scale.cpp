@@ -40,9 +40,12 @@ std::vector<float> default_bins(config::Source::Kind kind) {
   }
 }
 
-size_t expected_bins(const config::Source& source) {
-  return source.kind() == config::Source::csv ? static_cast<size_t>(source.columns().counts_size())
-                                              : default_bins(source.kind()).size();
+// Of a source with counts, whose bins are `given`.
+size_t expected_bins(const config::Source& source, size_t given) {
+  const auto columns = static_cast<size_t>(source.columns().counts_size());
+  if (source.kind() == config::Source::csv) return columns;
+  if (source.kind() == config::Source::webdataset) return columns == 1 ? given : columns;  // one field may hold all
+  return default_bins(source.kind()).size();
 }
 
 [[noreturn]] void refuse(const config::Source& source, const std::string& what) {
@@ -54,9 +57,9 @@ size_t expected_bins(const config::Source& source) {
 Ratings ratings_of(const config::Source& source) {
   switch (source.kind()) {
     case config::Source::folder:
-    case config::Source::webdataset:
       return Ratings::kNone;
     case config::Source::csv:
+    case config::Source::webdataset:
       if (source.columns().counts_size() > 0) return Ratings::kCounts;
       return source.columns().mean().empty() ? Ratings::kNone : Ratings::kMean;
     case config::Source::ava:
@@ -84,12 +87,14 @@ RatingScale rating_scale(const config::Source& source) {
   if (scale.bins.size() == 1) refuse(source, "bins has one number, expected at least two");
   if (scale.bins.empty()) scale.bins = default_bins(source.kind());
   if (scale.bins.empty()) {
-    refuse(source, "bins is missing: the scores of a csv source may be on any scale, so it must be given");
+    refuse(source, fmt::format("bins is missing: the scores of a {} source may be on any scale, so it must be given",
+                               config::Source::Kind_Name(source.kind())));
   }
   if (ratings == Ratings::kCounts) {
-    if (scale.bins.size() != expected_bins(source)) {
+    const size_t expected = expected_bins(source, scale.bins.size());
+    if (scale.bins.size() != expected) {
       refuse(source, fmt::format("bins has {} numbers, expected {}, one for each count of kind {}", scale.bins.size(),
-                                 expected_bins(source), config::Source::Kind_Name(source.kind())));
+                                 expected, config::Source::Kind_Name(source.kind())));
     }
     return scale;
   }

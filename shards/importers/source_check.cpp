@@ -7,6 +7,7 @@
 #include "runtime/error.h"
 #include "shards/importers/csv_columns.h"
 #include "shards/importers/rating_scale.h"
+#include "shards/importers/sidecar_ratings.h"
 
 namespace cskd::shards {
 namespace {
@@ -30,7 +31,7 @@ void check_split(const Source& source) {
 
 void check_without_ratings(const Source& source) {
   const std::string kind = Source::Kind_Name(source.kind());
-  const std::string reason = source.kind() == Source::csv
+  const std::string reason = source.kind() == Source::csv || source.kind() == Source::webdataset
                                  ? "without columns.mean or columns.counts its pictures have no ratings"
                                  : fmt::format("pictures of kind \"{}\" have no ratings", kind);
   const auto is_unused = [&](bool is_given, const char* key) {
@@ -46,14 +47,19 @@ void check_without_ratings(const Source& source) {
 
 void check_columns(const Source& source) {
   const config::CsvColumns& columns = source.columns();
-  if (source.kind() != Source::csv) {
-    const bool is_default = path_column_of(source) == kDefaultPathColumn && columns.mean().empty() &&
-                            columns.stddev().empty() && columns.counts().empty() && columns.split().empty() &&
-                            columns.delimiter().empty();
-    require(is_default, source,
-            fmt::format("columns is for kind \"csv\", not \"{}\"", Source::Kind_Name(source.kind())));
+  const bool is_table = source.kind() == Source::csv;
+  const bool names_table =
+      path_column_of(source) != kDefaultPathColumn || !columns.delimiter().empty() || source.absolute_paths();
+  const bool names_labels =
+      !columns.mean().empty() || !columns.stddev().empty() || columns.counts_size() > 0 || !columns.split().empty();
+  if (!is_table && source.kind() != Source::webdataset) {
+    require(!names_table && !names_labels, source,
+            fmt::format("columns and absolute_paths are for a table or an archive, not for kind \"{}\"",
+                        Source::Kind_Name(source.kind())));
     return;
   }
+  require(is_table || !names_table, source,
+          "columns.path, columns.delimiter and absolute_paths are for kind \"csv\", not \"webdataset\"");
   delimiter_of(source);
   require(columns.mean().empty() || columns.counts().empty(), source,
           "columns.mean and columns.counts exclude each other: the mean follows from the counts");
@@ -62,6 +68,12 @@ void check_columns(const Source& source) {
   const std::set<std::string> names(columns.counts().begin(), columns.counts().end());
   require(names.size() == static_cast<size_t>(columns.counts_size()) && !names.contains(""), source,
           "columns.counts has an empty name, or one twice");
+  if (is_table) return;
+  try {
+    const SidecarFields fields(columns);
+  } catch (const runtime::DataError& error) {
+    require(false, source, error.what());
+  }
 }
 
 }  // namespace

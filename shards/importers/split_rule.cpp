@@ -15,7 +15,7 @@ class SplitImporter final : public Importer {
   SplitImporter(std::unique_ptr<Importer> importer, const config::Source& source)
       : importer_(std::move(importer)), source_(source) {}
 
-  std::vector<std::string> parts() const override { return importer_->parts(); }
+  std::vector<std::string> parts(const TakeEntry& take) const override { return importer_->parts(take); }
 
   void list(const std::string& part, const TakeEntry& take) const override {
     importer_->list(part, [&](Entry&& entry) {

@@ -19,7 +19,7 @@ struct TarMember {
 };
 
 // Called with the name of a member that is no file with contents, and what it is ("link in an archive").
-using PassOver = std::function<void(const std::string& name, const char* what)>;
+using PassOver = std::function<void(const std::string& name, const std::string& what)>;
 
 // The regular files of the archive, in its order. Throws DataError naming archive and offset: a header with a wrong
 // checksum, a member that reaches beyond the end, an unreadable number, a long name above 64 KiB, no block of zeros at

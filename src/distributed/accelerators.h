@@ -15,7 +15,6 @@ struct Gpu {
   std::string uuid;                // "GPU-...", as nvidia-smi prints it; equal for two ranks means the same device
   std::string compute_capability;  // "9.0"
   std::uint64_t memory_total = 0;  // bytes
-  std::uint64_t memory_free = 0;   // bytes
 };
 
 struct Accelerators {

@@ -27,9 +27,6 @@ Gpu describe_gpu(int device) {
   gpu.uuid = format_uuid(properties.uuid);
   gpu.compute_capability = fmt::format("{}.{}", properties.major, properties.minor);
   gpu.memory_total = properties.totalGlobalMem;
-  size_t free = 0;
-  size_t total = 0;
-  if (cudaSetDevice(device) == cudaSuccess && cudaMemGetInfo(&free, &total) == cudaSuccess) gpu.memory_free = free;
   return gpu;
 }
 

@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <span>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -235,11 +236,12 @@ ReduceStatistics GradientReducer::finish_step() {
 }
 
 double GradientReducer::gradient_norm() const {
+  std::vector<at::Tensor> norms;
+  for (const Bucket& bucket : state_->buckets) norms.push_back(bucket.flat.norm());
+  if (norms.empty()) return 0;
+  const at::Tensor read = at::stack(norms).to(at::kDouble).to(at::kCPU);  // of a GPU once, not for each bucket
   double sum = 0;
-  for (const Bucket& bucket : state_->buckets) {
-    const double norm = bucket.flat.norm().item<double>();
-    sum += norm * norm;
-  }
+  for (const double norm : std::span(read.const_data_ptr<double>(), norms.size())) sum += norm * norm;
   return std::sqrt(sum);
 }
 

@@ -12,6 +12,7 @@
 #include <c10/cuda/CUDAStream.h>
 #include <fmt/format.h>
 #include <nccl.h>
+#include <spdlog/spdlog.h>
 
 #include "distributed/communicator.h"
 #include "runtime/check.h"
@@ -70,9 +71,17 @@ struct RegisteredMemory {
   }
 
   void leave_communicator() {
+    {
+      const std::lock_guard lock(mutex);
+      if (communicator == nullptr) return;
+      for (const auto& [memory, handle] : handles) ncclCommDeregister(communicator, handle);
+    }
+    forget_communicator();
+  }
+
+  // An abort deregisters everything.
+  void forget_communicator() {
     const std::lock_guard lock(mutex);
-    if (communicator == nullptr) return;
-    for (const auto& [memory, handle] : handles) ncclCommDeregister(communicator, handle);
     handles.clear();
     communicator = nullptr;
   }
@@ -86,7 +95,7 @@ class NcclCommunicator : public Communicator {
         device_(device),
         stream_(c10::cuda::getStreamFromPool(true, device.index())) {
     set_timeout(timeout);
-    const c10::cuda::CUDAGuard guard(device_);
+    c10::cuda::set_device(device_.index());  // of this thread: a context on another device would take its memory
     std::string id_text(sizeof(ncclUniqueId), '\0');
     if (world.rank() == 0) {
       ncclUniqueId made;
@@ -108,6 +117,12 @@ class NcclCommunicator : public Communicator {
     // Aborting never waits for the other ranks, which may be gone.
     if (communicator_ != nullptr) ncclCommAbort(communicator_);
   }
+
+  // Note [A failure on the device]
+  // A kernel of NCCL may still run and write when an operation timed out or failed: what unwinding frees first
+  // (buffers, streams) must not be what it uses, and freeing memory waits for it, for ever. So whoever finds the
+  // failure has the other ranks asked, tells of it, and ends the kernels by an abort, before the error unwinds
+  // anything.
 
   std::string name() const override { return "nccl"; }
   at::Device device() const override { return device_; }
@@ -183,8 +198,10 @@ class NcclCommunicator : public Communicator {
       bool was_done = true;
       while (!ended_->query()) {
         was_done = false;
-        owner_.throw_if_failed();
-        if (Clock::now() > deadline) owner_.time_out(number_);
+        owner_.or_abort([&] {
+          owner_.throw_if_failed();
+          if (Clock::now() > deadline) owner_.time_out(number_);
+        });
         std::this_thread::yield();
       }
       owner_.tell_times(number_, *started_, ended_, was_done);
@@ -261,15 +278,30 @@ class NcclCommunicator : public Communicator {
     });
   }
 
+  // Note [A failure on the device]
+  template <typename Call>
+  void or_abort(const Call& call) {
+    try {
+      call();
+    } catch (const std::exception& error) {
+      spdlog::error("{}; NCCL is aborted", runtime::describe(error, 0, 1));
+      registered_->forget_communicator();
+      if (communicator_ != nullptr) ncclCommAbort(std::exchange(communicator_, nullptr));
+      throw;
+    }
+  }
+
   // Calls of a non-blocking communicator may still be under way when they return.
   void settle(ncclResult_t result, const char* call, std::uint64_t number = 0) {
-    const auto deadline = Clock::now() + timeout();
-    while (result == ncclInProgress) {
-      if (Clock::now() > deadline) time_out(number);
-      std::this_thread::sleep_for(std::chrono::microseconds(50));
-      check(ncclCommGetAsyncError(communicator_, &result), "ncclCommGetAsyncError");
-    }
-    check(result, call);
+    or_abort([&] {
+      const auto deadline = Clock::now() + timeout();
+      while (result == ncclInProgress) {
+        if (Clock::now() > deadline) time_out(number);
+        std::this_thread::sleep_for(std::chrono::microseconds(50));
+        check(ncclCommGetAsyncError(communicator_, &result), "ncclCommGetAsyncError");
+      }
+      check(result, call);
+    });
   }
 
   void throw_if_failed() {

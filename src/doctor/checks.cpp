@@ -11,8 +11,8 @@ namespace cskd::doctor {
 Checks judge(const WorldFacts& world) {
   CSKD_CHECK(!world.ranks.empty(), "facts of no rank at all");
   Checks checks;
-  for (const auto part :
-       {check_program, check_hosts, check_gpus, check_network, check_folder, check_sources, check_environment}) {
+  for (const auto part : {check_program, check_hosts, check_gpus, check_network, check_folder, check_sources,
+                          check_stages, check_environment}) {
     for (Check& check : part(world)) checks.push_back(std::move(check));
   }
   return checks;

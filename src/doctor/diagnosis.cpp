@@ -97,6 +97,8 @@ Diagnosis diagnose(const DiagnosisOptions& options, runtime::World& world) {
   if (!same) mine.settings = options.settings;
   spdlog::debug("looking at the run folder and the sources");
   look_at_files(options, world, steps, mine);
+  if (world.rank() == 0 && options.find_impossible)
+    steps.run("looking at the stages", [&] { diagnosis.world.impossible = options.find_impossible(); });
 
   spdlog::debug("measuring the links between {} hosts", world.nodes());
   world.barrier();

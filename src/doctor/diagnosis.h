@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <string>
 #include <vector>
@@ -19,7 +20,9 @@ struct DiagnosisOptions {
   std::uint64_t free_bytes_needed = 0;
   std::uint64_t disk_test_bytes = std::uint64_t{64} << 20;  // of a host; fewer where many write at once
   std::vector<SourceToCheck> sources;
-  std::string configuration;                    // its digest; empty without one
+  std::string configuration;  // its digest; empty without one
+  // Why it cannot be done. Rank 0 calls it, after the sources were looked at.
+  std::function<std::vector<std::string>()> find_impossible;
   std::string configuration_problem;            // why this rank could not read it
   std::map<std::string, std::string> settings;  // what the digest is of
   // After so long a rank that hangs in the system (a mount that does not answer) ends the job, and says where.

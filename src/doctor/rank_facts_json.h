@@ -7,7 +7,7 @@
 
 namespace cskd::distributed {
 
-NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gpu, name, uuid, compute_capability, memory_total, memory_free)
+NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Gpu, name, uuid, compute_capability, memory_total)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(Accelerators, cuda_build, cuda_runtime, cuda_driver, nccl, gpus, problem)
 NLOHMANN_DEFINE_TYPE_NON_INTRUSIVE(CpuCompute, capability, threads, gflops)
 

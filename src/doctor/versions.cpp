@@ -4,6 +4,7 @@
 #include <cstdio>
 
 #include <CLI/Version.hpp>
+#include <archive.h>
 #include <fmt/format.h>
 #include <google/protobuf/stubs/common.h>
 #include <hdf5.h>
@@ -59,6 +60,7 @@ std::vector<LibraryVersion> library_versions() {
       {"libjpeg-turbo", CSKD_VALUE_TEXT(LIBJPEG_TURBO_VERSION)},
       {"libspng", spng_version_string()},
       {"libwebp", triple(WebPGetEncoderVersion(), 256)},
+      {"libarchive", triple(archive_version_number(), 1000)},
       {"xxHash", triple(static_cast<int>(XXH_versionNumber()), 100)},
   };
 }

@@ -20,6 +20,7 @@ struct WorldFacts {
   std::vector<RankFacts> ranks;
   MpiSpeed mpi;
   std::uint64_t free_bytes_needed = 0;
+  std::vector<std::string> impossible;  // why the stages of the configuration cannot be done
 };
 
 using Ranks = std::vector<const RankFacts*>;

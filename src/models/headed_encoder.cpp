@@ -80,10 +80,20 @@ void HeadedEncoder::load(const std::map<std::string, torch::Tensor>& weights, co
   }
 }
 
+namespace {
+
+// [3] of 0..1 to [3] of 0..255, without waiting for a GPU: values travel as arguments of the calls that write them.
+torch::Tensor of_channels(const std::array<float, 3>& values, const torch::Device& device) {
+  const torch::Tensor tensor = torch::empty({3}, torch::TensorOptions(device));
+  for (std::int64_t i = 0; i < 3; ++i) tensor[i].fill_(values[static_cast<std::size_t>(i)] * 255);
+  return tensor;
+}
+
+}  // namespace
+
 torch::Tensor normalise(const torch::Tensor& pixels, const EncoderShape& shape) {
-  const auto options = torch::TensorOptions().device(pixels.device());
-  const torch::Tensor mean = torch::tensor({shape.mean[0], shape.mean[1], shape.mean[2]}, options) * 255;
-  const torch::Tensor stddev = torch::tensor({shape.stddev[0], shape.stddev[1], shape.stddev[2]}, options) * 255;
+  const torch::Tensor mean = of_channels(shape.mean, pixels.device());
+  const torch::Tensor stddev = of_channels(shape.stddev, pixels.device());
   // [N, S, S, 3] seen as [N, 3, S, S] is LibTorch's channels-last layout.
   return ((pixels.to(torch::kFloat) - mean) / stddev).permute({0, 3, 1, 2});
 }

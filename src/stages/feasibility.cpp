@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 #include <functional>
+#include <optional>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -15,6 +16,7 @@
 #include "models/safetensors.h"
 #include "runtime/error.h"
 #include "stages/batches.h"
+#include "stages/inputs.h"
 #include "stages/score.h"
 #include "training/recipe.h"
 
@@ -181,6 +183,19 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
     if (tests == 1) findings.add("the corpus has one test picture: correlations need two");
   }
   return findings.take();
+}
+
+std::vector<std::string> find_impossible(const config::Config& config, const std::vector<std::string>& stages,
+                                         int ranks) {
+  std::vector<std::string> findings = impossible_stages(config, stages, ranks);
+  const RunFolder folder{config.run().folder()};
+  if (!std::filesystem::exists(folder.shards() / shards::kManifestFile)) return findings;
+  if (has(stages, "shard")) {
+    const std::optional<runtime::Inputs> packed = recorded_inputs(folder.shards());
+    if (!packed || !runtime::differences(*packed, shard_inputs(config)).empty()) return findings;
+  }
+  for (std::string& finding : impossible_on_corpus(config, stages, folder)) findings.push_back(std::move(finding));
+  return findings;
 }
 
 void refuse(const std::vector<std::string>& findings) {

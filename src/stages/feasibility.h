@@ -23,6 +23,11 @@ std::vector<std::string> impossible_stages(const config::Config& config, const s
 std::vector<std::string> impossible_on_corpus(const config::Config& config, const std::vector<std::string>& stages,
                                               const RunFolder& folder);
 
+// Both, the second one where the corpus lies packed as it is configured, or is not to be packed by these stages. Throws
+// as shards::read_manifest().
+std::vector<std::string> find_impossible(const config::Config& config, const std::vector<std::string>& stages,
+                                         int ranks);
+
 // Throws UsageError with all of them, unless there are none.
 void refuse(const std::vector<std::string>& findings);
 

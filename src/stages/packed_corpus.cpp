@@ -136,8 +136,9 @@ std::vector<Manifest::Setting> packing_settings(const config::Config& config) {
 }
 
 std::vector<Manifest::Setting> source_settings(const config::Source& source) {
-  // Where it lies and how often it is seen may change.
-  return settings_of(source, fmt::format("sources.{}", source.name()), {"name", "path", "images", "weight"});
+  // Where it lies, how its pictures may be named and how often it is seen may change.
+  return settings_of(source, fmt::format("sources.{}", source.name()),
+                     {"name", "path", "images", "weight", "absolute_paths"});
 }
 
 std::optional<Manifest> find_packed_corpus(const PackingContext& context) {

@@ -5,21 +5,16 @@
 #include <string_view>
 
 #include <fmt/format.h>
-#include <nlohmann/json.hpp>
 
 #include "runtime/atomic_file.h"
 #include "runtime/check.h"
+#include "stages/list_line.h"
 #include "stages/packed_corpus.h"
 
 namespace cskd::stages {
 namespace {
 
 using Numbers = std::vector<std::uint64_t>;
-
-std::string line(std::string_view source, std::string_view key, std::string_view what, std::string_view reason) {
-  const nlohmann::ordered_json object{{"source", source}, {"key", key}, {"what", what}, {"reason", reason}};
-  return object.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace) + "\n";
-}
 
 // What a list says of a picture.
 struct Named {
@@ -117,9 +112,15 @@ void write_quarantine(const std::filesystem::path& folder, const Survey& survey)
     const shards::SurveyChunk pictures = survey.read(chunk);
     for (const auto& picture : pictures.pictures()) {
       if (picture.fault().empty()) continue;
-      file.write(line(survey.sources()[chunk.source].name(), picture.key(), "quarantined", picture.fault()));
+      file.write(list_line(survey.sources()[chunk.source].name(), picture.key(), "quarantined", picture.fault()));
     }
   }
+  file.commit();
+}
+
+void write_passed_over(const std::filesystem::path& folder, const Survey& survey) {
+  runtime::AtomicFile file(folder / kPassedOverFile);
+  survey.for_each_passed_over([&](std::string_view line) { file.write(line); });
   file.commit();
 }
 
@@ -148,7 +149,8 @@ void write_dropped(const std::filesystem::path& folder, const Survey& survey, co
     };
     for (const Loss& loss : listed) {
       const Named& loser = name_of(loss.loser);
-      file.write(line(loser.source, loser.key, word_of(loss.kind), reason(loss.kind, loser, name_of(loss.winner))));
+      file.write(
+          list_line(loser.source, loser.key, word_of(loss.kind), reason(loss.kind, loser, name_of(loss.winner))));
     }
   }
   file.commit();

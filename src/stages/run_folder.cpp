@@ -64,18 +64,30 @@ bool is_extended(const runtime::Inputs& before, const runtime::Inputs& now, cons
   });
 }
 
+// As text, and parsed; nothing when there is none, or a damaged one (logged).
+struct Record {
+  std::string text;
+  nlohmann::json parsed;
+
+  runtime::Inputs inputs() const { return runtime::Inputs(parsed["inputs"].get<std::map<std::string, std::string>>()); }
+};
+
+std::optional<Record> read_record(const std::filesystem::path& stage_folder) {
+  const std::filesystem::path path = record_path(stage_folder);
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  Record record{.text = runtime::read_text_file(path, kLargestRecord)};
+  record.parsed = nlohmann::json::parse(record.text, nullptr, false);
+  if (is_text_table(record.parsed, "products") && is_text_table(record.parsed, "inputs")) return record;
+  spdlog::warn("{} is damaged: the stage runs again", path.native());
+  return std::nullopt;
+}
+
 // The record's text, or nothing when the stage has to run (again).
 std::optional<std::string> valid_record(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,
                                         OtherInputs other_inputs, const std::set<std::string>& allowed) {
-  const std::filesystem::path path = record_path(stage_folder);
-  if (!std::filesystem::exists(path)) return std::nullopt;
-  const std::string text = runtime::read_text_file(path, kLargestRecord);
-  const nlohmann::json record = nlohmann::json::parse(text, nullptr, false);
-  if (!is_text_table(record, "products") || !is_text_table(record, "inputs")) {
-    spdlog::warn("{} is damaged: the stage runs again", path.native());
-    return std::nullopt;
-  }
-  const runtime::Inputs before(record["inputs"].get<std::map<std::string, std::string>>());
+  const std::optional<Record> record = read_record(stage_folder);
+  if (!record) return std::nullopt;
+  const runtime::Inputs before = record->inputs();
   if (const std::string differing = runtime::differences(before, inputs, allowed); !differing.empty()) {
     if (other_inputs == OtherInputs::kMakeAgain) return std::nullopt;
     throw runtime::UsageError(
@@ -93,14 +105,14 @@ std::optional<std::string> valid_record(const std::filesystem::path& stage_folde
     spdlog::warn("{} is missing or damaged: its stage runs again", product.native());
     return false;
   };
-  for (const auto& [name, hash] : record["products"].items()) {
+  for (const auto& [name, hash] : record->parsed["products"].items()) {
     if (!is_whole(name, hash.get<std::string>())) return std::nullopt;
     if (name != kProductList) continue;
     for (const auto& [listed, listed_hash] : listed_products(stage_folder)) {
       if (!is_whole(listed, listed_hash)) return std::nullopt;
     }
   }
-  return text;
+  return record->text;
 }
 
 Completion parse(const std::string& text) {
@@ -131,6 +143,11 @@ void write_completion(const std::filesystem::path& stage_folder, const Completio
   for (const std::filesystem::path& product : named)
     record["products"][product.native()] = hash_of_file(stage_folder / product);
   runtime::write_file_atomically(record_path(stage_folder), record.dump(2) + "\n");
+}
+
+std::optional<runtime::Inputs> recorded_inputs(const std::filesystem::path& stage_folder) {
+  const std::optional<Record> record = read_record(stage_folder);
+  return record ? std::make_optional(record->inputs()) : std::nullopt;
 }
 
 std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,

@@ -37,6 +37,10 @@ struct Completion {
 // Hashes the products and writes the record, last and atomically. One rank calls.
 void write_completion(const std::filesystem::path& stage_folder, const Completion& completion);
 
+// What a stage was made from, as its record tells; nothing when there is none, or a damaged one. Its products may be
+// damaged all the same.
+std::optional<runtime::Inputs> recorded_inputs(const std::filesystem::path& stage_folder);
+
 // What to do about a stage that is complete but was made from other inputs. What took hours is never overwritten
 // silently; what is cheap to make again may be.
 enum class OtherInputs { kRefuse, kMakeAgain };

@@ -198,8 +198,8 @@ void tell_passed_over(const Survey& survey) {
       kinds.push_back(fmt::format("{} {}", count, what));
     }
     if (all > 0) {
-      spdlog::info("source '{}': {} files were passed over, no pictures by their names: {}", survey.sources()[i].name(),
-                   all, fmt::join(kinds, ", "));
+      spdlog::info("source '{}': {} files were passed over, no pictures by their names: {} (see {})",
+                   survey.sources()[i].name(), all, fmt::join(kinds, ", "), kPassedOverFile);
     }
   }
 }
@@ -366,16 +366,18 @@ StageOutcome run_shard(const Context& stage) {
   Completion completion{.stage = "shard", .inputs = inputs};
   completion.images = survey.samples();
   completion.facts = facts_of(manifest, changes, added, bytes_of(manifest));
-  completion.products = {shards::kManifestFile, kQuarantineFile, kDroppedFile};
+  completion.products = {shards::kManifestFile, kQuarantineFile, kDroppedFile, kPassedOverFile};
   completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context.world.rank() == 0) {
     const bool lists_are_there =
-        std::filesystem::exists(folder / kQuarantineFile) && std::filesystem::exists(folder / kDroppedFile);
+        std::all_of(std::next(completion.products.begin()), completion.products.end(),
+                    [&](const std::string& list) { return std::filesystem::exists(folder / list); });
     if (!nothing_new || !lists_are_there) {
       write_quarantine(folder, survey);
       write_dropped(folder, survey, index, packed, losses);
       shards::write_manifest(folder, manifest);
     }
+    write_passed_over(folder, survey);
     remove_unknown_shards(folder, manifest);
     survey.forget_the_rest();
     write_completion(folder, completion);

@@ -5,7 +5,8 @@
 
 namespace cskd::stages {
 
-// <run>/shards: shards, manifest.cskd, quarantine.jsonl and dropped.jsonl, and the survey (survey.h). Collective.
+// <run>/shards: shards, manifest.cskd, quarantine.jsonl, dropped.jsonl and passed_over.jsonl, and the survey
+// (survey.h). Collective.
 //
 // Note [Growing corpora]
 // Shards are never rewritten. Pictures and sources that were added since lie in shards of their own (a generation of

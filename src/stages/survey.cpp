@@ -22,6 +22,7 @@
 #include "runtime/work_queue.h"
 #include "shards/importers/importer.h"
 #include "stages/image_check.h"
+#include "stages/list_line.h"
 
 namespace cskd::stages {
 namespace {
@@ -33,6 +34,8 @@ constexpr std::uint32_t kVersion = 1;
 constexpr std::uint64_t kChunkSamples = 512;  // on average
 constexpr std::uint64_t kMostChunkSamples = 2048;
 constexpr std::uint64_t kDecodingMemory = 512ULL << 20;
+constexpr std::uint64_t kMostPassedOver = 10'000;  // that are listed, of a kind and source
+constexpr std::uint64_t kFewestPassedOver = 10;    // of each archive
 
 shards::SurveyChunk::Picture picture_of(const shards::Entry& entry) {
   shards::SurveyChunk::Picture picture;
@@ -62,6 +65,15 @@ runtime::ContentHash digest_of(const std::string& list, const config::Packing& p
   hasher.add(list);
   return hasher.hash();
 }
+
+std::string told_of_passed_over(const std::map<std::string, std::uint64_t>& kinds) {
+  std::string told;
+  for (const auto& [kind, count] : kinds) told += fmt::format("{} {} {}", told.empty() ? "" : ",", count, kind);
+  return told.empty() ? "" : fmt::format(" (passed over:{})", told);
+}
+
+// Sorted as text in the order of sources and parts.
+std::string place_of(std::uint32_t source, std::uint32_t part) { return fmt::format("{:010}-{:010}", source, part); }
 
 // Cuts what a part of a source lists into chunks.
 class ChunkWriter {
@@ -99,6 +111,39 @@ shards::SurveyChunk parse(const std::string& bytes, const fs::path& path) {
 
 }  // namespace
 
+// What is passed over in a part of a source: counted by kind, and listed by name as far as there is room.
+class PassedOver {
+ public:
+  PassedOver(const config::Source& source, std::string part, std::uint64_t parts)
+      : source_(source), part_(std::move(part)), room_(std::max(kFewestPassedOver, kMostPassedOver / parts)) {}
+
+  void add(const shards::Entry& entry) {
+    if (++counts_[entry.passed_over] <= room_)
+      lines_ += list_line(source_.name(), entry.key, "passed_over", entry.passed_over);
+  }
+  // "<place> <count> <kind>" for each kind, for counting; nothing when there are none.
+  std::string summary(const std::string& place) const {
+    std::string summary;
+    for (const auto& [kind, count] : counts_) summary += fmt::format("{} {} {}\n", place, count, kind);
+    return summary;
+  }
+  std::string lines() const {
+    std::string lines = lines_;
+    for (const auto& [kind, count] : counts_) {
+      if (count > room_)
+        lines += list_line(source_.name(), part_, "passed_over", fmt::format("{} more: {}", count - room_, kind));
+    }
+    return lines;
+  }
+
+ private:
+  const config::Source& source_;
+  std::string part_;
+  std::uint64_t room_;
+  std::map<std::string, std::uint64_t> counts_;
+  std::string lines_;
+};
+
 Survey::Survey(const PackingContext& context, std::vector<config::Source> sources)
     : context_(context),
       sources_(std::move(sources)),
@@ -135,7 +180,8 @@ fs::path Survey::path(const Chunk& chunk, const char* extension) const {
 }
 
 // Writes the chunks of a part and describes each in a line.
-std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const std::string& name) {
+std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const std::string& name,
+                              PassedOver& passed_over) {
   std::string lines;
   Chunk chunk{.source = source, .part = part};
   ChunkWriter writer([&](const shards::SurveyChunk& listed) {
@@ -148,11 +194,11 @@ std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const st
     ++chunk.number;
   });
   try {
-    shards::make_importer(sources_[source])->list(name, [&](shards::Entry&& entry) {
+    shards::make_importer(sources_[source], unpacked_folder())->list(name, [&](shards::Entry&& entry) {
       if (entry.passed_over.empty()) {
         writer.take(entry);
       } else {
-        ++passed_over_[source][entry.passed_over];
+        passed_over.add(entry);
       }
     });
   } catch (const std::exception&) {
@@ -162,33 +208,55 @@ std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const st
   return lines;
 }
 
-// Counts of all ranks on each.
-void Survey::gather_passed_over() {
-  std::string lines;
-  for (std::size_t source = 0; source < passed_over_.size(); ++source) {
-    for (const auto& [what, count] : passed_over_[source]) lines += fmt::format("{} {} {}\n", source, count, what);
-  }
-  passed_over_.assign(sources_.size(), {});
-  for (const std::string& text : context_.world.all_gather(lines)) {
+fs::path Survey::passed_over_path(const std::string& place) const { return list_folder_ / ("passed-over-" + place); }
+
+// Returns how many there are of each kind, for gather_passed_over().
+std::string Survey::write_passed_over(const PassedOver& passed_over, const std::string& place) const {
+  const std::string lines = passed_over.lines();
+  if (!lines.empty()) write_plainly(passed_over_path(place), lines);
+  return passed_over.summary(place);
+}
+
+// Counts of all ranks on each. `own` holds lines "<place> <count> <kind>".
+void Survey::gather_passed_over(const std::string& own) {
+  std::set<std::string> places;
+  for (const std::string& text : context_.world.all_gather(own)) {
     std::istringstream stream(text);
-    std::size_t source = 0;
+    std::string place;
     std::uint64_t count = 0;
-    for (std::string what; stream >> source >> count && std::getline(stream >> std::ws, what);)
-      passed_over_[source][what] += count;
+    for (std::string kind; stream >> place >> count && std::getline(stream >> std::ws, kind);) {
+      passed_over_[std::stoul(place)][kind] += count;
+      places.insert(place);
+    }
+  }
+  passed_over_places_.assign(places.begin(), places.end());
+}
+
+void Survey::for_each_passed_over(const std::function<void(std::string_view line)>& take) const {
+  for (const std::string& place : passed_over_places_) {
+    const runtime::InputFile file(passed_over_path(place));
+    const std::vector<std::byte> bytes = file.read_at(0, file.size());
+    take({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
   }
 }
 
 void Survey::list() {
   passed_over_.resize(sources_.size());
   std::vector<std::tuple<std::uint32_t, std::uint32_t, std::string>> parts;
+  std::vector<std::uint32_t> part_counts;  // by source
+  std::string passed_over;
   runtime::ContentHasher names;
   for (std::uint32_t source = 0; source < sources_.size(); ++source) {
     try {
+      PassedOver beside(sources_[source], sources_[source].path(), 1);
+      const auto importer = shards::make_importer(sources_[source], unpacked_folder());
       std::uint32_t part = 0;
-      for (const std::string& name : shards::make_importer(sources_[source])->parts()) {
+      for (const std::string& name : importer->parts([&](const shards::Entry& entry) { beside.add(entry); })) {
         names.add_field(name);
         parts.emplace_back(source, part++, name);
       }
+      part_counts.push_back(part);
+      if (context_.world.rank() == 0) passed_over += write_passed_over(beside, place_of(source, part));
     } catch (const std::exception&) {
       runtime::rethrow_with_context(fmt::format("source '{}' cannot be used", sources_[source].name()));
     }
@@ -208,11 +276,13 @@ void Survey::list() {
     runtime::WorkQueue queue(context_.world, total);
     while (const auto i = queue.next()) {
       const auto& [source, part, name] = parts[static_cast<std::size_t>(*i)];
-      lines += list_part(source, part, name);
+      PassedOver in_part(sources_[source], name, part_counts[source]);
+      lines += list_part(source, part, name, in_part);
+      passed_over += write_passed_over(in_part, place_of(source, part));
     }
     queue.finish("sources were listed");
   }
-  gather_passed_over();
+  gather_passed_over(passed_over);
   for (const std::string& text : context_.world.all_gather(lines)) {
     std::istringstream stream(text);
     Chunk chunk;
@@ -237,8 +307,8 @@ void Survey::refuse_empty_sources() const {
         std::any_of(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) { return chunk.source == source; });
     if (has_any) continue;
     throw runtime::DataError(
-        fmt::format("source '{}' cannot be used: {} holds no picture (.jpg, .jpeg, .png, .webp): is the path right?",
-                    sources_[source].name(), sources_[source].path()));
+        fmt::format("source '{}' cannot be used: {} holds no picture (.jpg, .jpeg, .png, .webp): is the path right?{}",
+                    sources_[source].name(), sources_[source].path(), told_of_passed_over(passed_over_[source])));
   }
 }
 

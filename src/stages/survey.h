@@ -12,9 +12,11 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <functional>
 #include <map>
 #include <span>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "config/source.pb.h"
@@ -59,6 +61,8 @@ class Survey {
   // Files of a source that are no pictures by their names, and members of archives that are no files, by what they are
   // (".txt").
   const std::map<std::string, std::uint64_t>& passed_over(std::size_t source) const { return passed_over_[source]; }
+  // Lines of passed_over.jsonl. Throws Error.
+  void for_each_passed_over(const std::function<void(std::string_view line)>& take) const;
 
   // The chunk that holds the survey's picture `number`, from 0 on. REQUIRES: number < samples()
   const Chunk& chunk_of(std::uint64_t number) const;
@@ -79,8 +83,12 @@ class Survey {
   std::filesystem::path path(const Chunk& chunk, const char* extension) const;
   std::filesystem::path list_path(const Chunk& chunk) const;
   shards::SurveyChunk read_list(const Chunk& chunk) const;
-  std::string list_part(std::uint32_t source, std::uint32_t part, const std::string& name);
-  void gather_passed_over();
+  std::filesystem::path passed_over_path(const std::string& place) const;
+  std::filesystem::path unpacked_folder() const { return list_folder_ / "unpacked"; }
+  std::string list_part(std::uint32_t source, std::uint32_t part, const std::string& name,
+                        class PassedOver& passed_over);
+  std::string write_passed_over(const PassedOver& passed_over, const std::string& place) const;
+  void gather_passed_over(const std::string& own);
   void list();
   void refuse_empty_sources() const;
   void check();
@@ -94,6 +102,7 @@ class Survey {
   std::vector<Chunk> chunks_;
   std::uint64_t samples_ = 0;
   std::vector<std::map<std::string, std::uint64_t>> passed_over_;  // by source
+  std::vector<std::string> passed_over_places_;                    // parts of sources that have some, sorted
 };
 
 }  // namespace cskd::stages

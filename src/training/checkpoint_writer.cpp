@@ -2,10 +2,15 @@
 
 #include <algorithm>
 #include <chrono>
+#include <memory>
+#include <optional>
 #include <utility>
 
 #include <ATen/ATen.h>
+#include <c10/core/Event.h>
 #include <c10/core/GradMode.h>
+#include <c10/core/StreamGuard.h>
+#include <c10/core/impl/VirtualGuardImpl.h>
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
@@ -14,6 +19,37 @@
 namespace cskd::training {
 
 using Clock = std::chrono::steady_clock;
+
+// Where the tensors lie and what has to be done before they are copied. On a GPU: on a stream of its own, so that the
+// copy goes on beside the computation, behind what the calling thread's stream was given before.
+class CheckpointWriter::CopySource {
+ public:
+  explicit CopySource(const CheckpointContents& contents) {
+    for (const NamedTensors* tensors : {&contents.model, &contents.average, &contents.optimizer}) {
+      for (const auto& [name, tensor] : *tensors) {
+        if (!tensor.is_cuda() || stream_) continue;
+        const c10::impl::VirtualGuardImpl device(tensor.device().type());
+        ready_ = std::make_shared<c10::Event>(tensor.device().type());
+        ready_->record(device.getStream(tensor.device()));
+        stream_ = device.getStreamFromGlobalPool(tensor.device());
+      }
+    }
+  }
+
+  // Copies go onto the stream as long as what it returns lives.
+  std::unique_ptr<c10::StreamGuard> use() const {
+    if (!stream_) return nullptr;
+    ready_->block(*stream_);
+    return std::make_unique<c10::StreamGuard>(*stream_);
+  }
+  void wait() const {
+    if (stream_) stream_->synchronize();
+  }
+
+ private:
+  std::shared_ptr<c10::Event> ready_;
+  std::optional<c10::Stream> stream_;
+};
 
 CheckpointWriter::CheckpointWriter(Options options) : options_(std::move(options)) {}
 
@@ -31,9 +67,9 @@ void CheckpointWriter::start(CheckpointContents contents) {
   std::promise<void> copied;
   copied_ = copied.get_future();
   written_ = std::async(std::launch::async, [this, copied = std::move(copied), contents = std::move(contents),
-                                             start = Clock::now()]() mutable {
+                                             source = CopySource(contents), start = Clock::now()]() mutable {
     try {
-      copy(contents);
+      copy(contents, source);
     } catch (...) {
       copied.set_exception(std::current_exception());
       throw;
@@ -47,19 +83,25 @@ void CheckpointWriter::start(CheckpointContents contents) {
   });
 }
 
-// Dense copies in the processor's memory, which the files take as they are.
-void CheckpointWriter::copy(CheckpointContents& contents) {
+// Dense copies in the processor's memory, which the files take as they are. From a GPU they go into pinned memory.
+void CheckpointWriter::copy(CheckpointContents& contents, const CopySource& source) {
   const c10::AutoGradMode no_gradients(false);
+  const auto on_stream = source.use();
   std::size_t position = 0;
   for (NamedTensors* tensors : {&contents.model, &contents.average, &contents.optimizer}) {
     for (auto& [name, tensor] : *tensors) {
       if (position == copies_.size()) copies_.emplace_back();
       at::Tensor& room = copies_[position++];
       if (!room.defined() || room.sizes() != tensor.sizes() || room.scalar_type() != tensor.scalar_type())
-        room = at::empty(tensor.sizes(), at::TensorOptions(tensor.scalar_type()));
-      room.copy_(tensor.detach());
-      tensor = room;
+        room = at::empty(tensor.sizes(), at::TensorOptions(tensor.scalar_type()).pinned_memory(tensor.is_cuda()));
+      room.copy_(tensor.detach(), /*non_blocking=*/tensor.is_cuda());
     }
+  }
+  source.wait();
+  // Only now: tensors of a GPU must live until they were copied.
+  position = 0;
+  for (NamedTensors* tensors : {&contents.model, &contents.average, &contents.optimizer}) {
+    for (auto& [name, tensor] : *tensors) tensor = copies_[position++];
   }
 }
 

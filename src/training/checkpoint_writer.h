@@ -53,7 +53,9 @@ class CheckpointWriter {
   double longest_write() const noexcept { return longest_write_.load(); }
 
  private:
-  void copy(CheckpointContents& contents);
+  class CopySource;
+
+  void copy(CheckpointContents& contents, const CopySource& source);
   void write(const CheckpointContents& contents);
   void take_result();
 

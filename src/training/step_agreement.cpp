@@ -1,5 +1,6 @@
 #include "training/step_agreement.h"
 
+#include <algorithm>
 #include <array>
 
 #include <ATen/ATen.h>
@@ -72,7 +73,12 @@ void StepAgreement::finish_forward(const std::vector<at::Tensor>& figures, const
   }
   at::sub_out(changes_, statistics_, statistics_before_);
   at::stack_out(figures_, figures);
-  counts_.copy_(at::tensor(at::ArrayRef<double>(counts)));
+  // Pinned, so that nobody waits for a GPU; its memory is kept until it was copied.
+  const bool on_gpu = counts_.is_cuda();
+  const at::Tensor sent = at::empty(counts_.sizes(), at::TensorOptions(at::kFloat).pinned_memory(on_gpu));
+  std::ranges::transform(counts, sent.mutable_data_ptr<float>(),
+                         [](double count) { return static_cast<float>(count); });
+  counts_.copy_(sent, /*non_blocking=*/on_gpu);
   if (sum_.count() + 1 < own_micro_batches_) {
     sum_.add(sums_.clone());
     return;

@@ -252,9 +252,9 @@ def test_end_by_slurm_is_not_queued_again(job):
 
 
 def test_no_go_ends_the_job(job):
-    assert job.ends(["1"], with_doctor="true") == 1 and job.starts() == ["doctor big.toml"] and job.requeues() == 0
+    assert job.ends(["1"], with_doctor="true") == 1 and job.starts() == ["doctor big.toml --stage align"] and job.requeues() == 0
     assert "no-go: cskd doctor found something wrong" in job.text()
-    assert job.ends(["0", "0"], with_doctor="true") == 0 and job.starts()[1:] == ["doctor big.toml", "align big.toml --stop-before slurm"]
+    assert job.ends(["0", "0"], with_doctor="true") == 0 and job.starts()[1:] == ["doctor big.toml --stage align", "align big.toml --stop-before slurm"]
 
 
 def test_guard_queues_a_job_again_whose_first_host_is_gone(job):

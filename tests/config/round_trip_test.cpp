@@ -113,6 +113,7 @@ test_share = 0.0
 bins = []
 score_stddev = 0.0
 images = ""
+absolute_paths = false
 
 [sources.columns]
 path = "path"

@@ -95,8 +95,7 @@ WorldFacts world_with_gpus(int hosts, int each) {
       rank.accelerators.gpus.push_back({.name = "H200",
                                         .uuid = "GPU-" + std::to_string(rank.node) + "-" + std::to_string(i),
                                         .compute_capability = "9.0",
-                                        .memory_total = 141 * kGiB,
-                                        .memory_free = 140 * kGiB});
+                                        .memory_total = 141 * kGiB});
     }
     if (rank.local_rank != 0) continue;
     rank.gpu_health.driver = "580.82";
@@ -117,8 +116,7 @@ WorldFacts world_with_gpus(int hosts, int each) {
 }
 
 distributed::Gpu gpu(const std::string& uuid) {
-  return {
-      .name = "H200", .uuid = uuid, .compute_capability = "9.0", .memory_total = 141 * kGiB, .memory_free = 140 * kGiB};
+  return {.name = "H200", .uuid = uuid, .compute_capability = "9.0", .memory_total = 141 * kGiB};
 }
 
 // The worst of that name.
@@ -608,6 +606,18 @@ TEST(RankFacts, SurviveTheirJson) {
   EXPECT_EQ(again.accelerators.gpus.at(0).uuid, "GPU-1");
   EXPECT_THAT([] { rank_facts_from_json("{}"); },
               testing::ThrowsMessage<std::exception>(HasSubstr("the same program")));
+}
+
+TEST(Checks, EachThingThatCannotBeDoneIsWrong) {
+  WorldFacts world = healthy_world(1, 1);
+  EXPECT_EQ(check_stages(world).at(0).verdict, Verdict::kFine);
+  world.impossible = {"align.encoder: unknown encoder 'x'", "no source has a test split"};
+  const Checks checks = check_stages(world);
+  ASSERT_EQ(checks.size(), 2U);
+  EXPECT_EQ(checks[1].found, "no source has a test split");
+  EXPECT_EQ(overall(checks), Verdict::kWrong);
+  world.ranks[0].configuration.clear();
+  EXPECT_TRUE(check_stages(world).empty()) << "without a configuration there is nothing to do";
 }
 
 }  // namespace

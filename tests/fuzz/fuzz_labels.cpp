@@ -1,7 +1,10 @@
 // Label files of every kind: each is refused, or its labels are distributions. The first byte chooses the kind.
 #include <cmath>
 #include <numeric>
+#include <string>
 #include <vector>
+
+#include <fmt/format.h>
 
 #include "runtime/check.h"
 #include "runtime/error.h"
@@ -34,8 +37,25 @@ const std::vector<Layout>& layouts() {
       {Source::flickr_aes, {"FLICKR-AES_image_score.txt"}, {"images"}},
       {Source::eva, {"votes_filtered.csv"}, {"images"}},
       {Source::csv, {"table.csv"}, {}},
+      {Source::webdataset, {"1.tar"}, {}},  // a picture, and the text as its JSON
   };
   return all;
+}
+
+std::string member(const std::string& name, const std::string& contents) {
+  std::string block(512, '\0');
+  block.replace(0, name.size(), name);
+  block.replace(124, 11, fmt::format("{:011o}", contents.size()));
+  block.replace(148, 8, "        ");
+  block[156] = '0';
+  unsigned sum = 0;
+  for (const char c : block) sum += static_cast<unsigned char>(c);
+  block.replace(148, 6, fmt::format("{:06o}", sum));
+  return block + contents + std::string((512 - contents.size() % 512) % 512, '\0');
+}
+
+std::string archive_of(const std::string& json) {
+  return member("1.jpg", "") + member("1.json", json) + std::string(1024, '\0');
 }
 
 Source make_source(const Layout& layout, const fs::path& folder) {
@@ -45,7 +65,7 @@ Source make_source(const Layout& layout, const fs::path& folder) {
   source.set_path(layout.kind == Source::csv ? (folder / "table.csv").native() : folder.native());
   source.set_weight(1);
   source.mutable_columns()->set_path("path");
-  if (layout.kind == Source::csv) {
+  if (layout.kind == Source::csv || layout.kind == Source::webdataset) {
     source.mutable_columns()->set_mean("score");
     for (const double bin : {0.0, 1.0, 2.0, 3.0}) source.add_bins(bin);
   }
@@ -61,14 +81,16 @@ extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size
   const fs::path folder = fuzz::scratch_folder() / std::to_string(which);
   for (const fs::path& list : layout.lists) {
     fs::create_directories((folder / list).parent_path());
-    fuzz::write(folder / list, fuzz::text_of(data + 1, size - 1));
+    const std::string text(fuzz::text_of(data + 1, size - 1));
+    fuzz::write(folder / list, layout.kind == Source::webdataset ? archive_of(text) : text);
   }
   for (const fs::path& pictures : layout.folders) fs::create_directories(folder / pictures);
   fuzz::write(folder / (layout.folders.empty() ? "." : layout.folders[0]) / "1.jpg", "");
   try {
     const Source source = make_source(layout, folder);
     const std::size_t bins = shards::bin_centres(source).size();
-    shards::make_importer(source)->list("", [&](shards::Entry&& entry) {
+    const char* part = layout.kind == Source::webdataset ? "1.tar" : "";
+    shards::make_importer(source, folder / "scratch")->list(part, [&](shards::Entry&& entry) {
       CSKD_CHECK(!entry.key.empty(), "a picture without a key");
       if (!entry.label) return;
       const std::vector<float>& histogram = entry.label->histogram;

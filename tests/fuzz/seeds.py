@@ -11,7 +11,7 @@ LABELS = [
     + b"\nsession1,1.jpg,3,1,0,0,1,2,3,2,1,0,0\n",
     b'"image_name","c1","c2","c3","c4","c5","c_total","MOS","SD","set"\n"1.jpg",0,0.1,0.2,0.6,0.1,100,60,0.7,"training"\n',
     b"Image name,MOS,Brightness\n1.jpg,55.5,3\n", b" 1.jpg 0.5\n", b"image_id=user_id=score\n1=2=7\n1=3=8\n",
-    b"path,score\n1.jpg,2.5\n",
+    b"path,score\n1.jpg,2.5\n", b'{"score": 2.5, "other": [1, {"a": null}]}',
 ]
 
 

@@ -93,9 +93,11 @@ CONFIG = '[run]\nfolder = "run"\nseed = {seed}\nmin_free = 0\n'
 
 
 def test_ranks_with_other_configurations_are_a_no_go(tmp_path):
+    (tmp_path / "photos").mkdir()
+    (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
     for seed in (1, 2):
-        (tmp_path / f"{seed}.toml").write_text(CONFIG.format(seed=seed))
-    result = both([CSKD, "doctor", tmp_path / "1.toml"], [CSKD, "doctor", tmp_path / "2.toml"])
+        (tmp_path / f"{seed}.toml").write_text(CONFIG.format(seed=seed) + f'[[sources]]\nname = "a"\nkind = "folder"\npath = "photos"\n')
+    result = both(*([CSKD, "doctor", tmp_path / f"{seed}.toml", "--stage", "shard"] for seed in (1, 2)))
     assert result.returncode == 1, result.stderr
     assert re.search(r"wrong +configuration +\S+ read another one: run.seed is 2 there, 1 elsewhere", result.stdout), result.stdout
     assert "verdict: no-go (configuration)" in result.stdout

@@ -53,6 +53,7 @@ TEST_F(ImporterDamage, TableWithNulBytes) {
 TEST_F(ImporterDamage, LinesWithoutAnEnd) {
   EXPECT_THAT(table_damage(std::string((1 << 20) + 1, 'a')),
               StartsWith("t.csv:2: the line has more than 1048576 bytes"));
+  EXPECT_THAT(table_damage("a\r" + std::string(5 << 20, 'a')), HasSubstr("end with a carriage return alone"));
   EXPECT_THAT(table_damage(std::string(5 << 20, 'a')), StartsWith("t.csv:2: the line has more than 1048576 bytes"));
   EXPECT_THAT(table_damage(std::string(1 << 20, 'a')), HasSubstr("1 fields, expected 3"));
 }
@@ -129,10 +130,27 @@ TEST_F(ImporterDamage, PicturesInListsOfTwoSplits) {
 
 TEST_F(ImporterDamage, PictureOutsideTheFolder) {
   const std::string why = "is absolute or leads out of its folder: pictures are named relative to the folder of images";
-  EXPECT_EQ(table_damage("/etc/a.jpg,3,train\n"), "t.csv:2: '/etc/a.jpg' " + why);
+  EXPECT_EQ(table_damage("/etc/a.jpg,3,train\n"),
+            "t.csv:2: '/etc/a.jpg' " + why + " (a csv source may allow absolute_paths)");
   EXPECT_EQ(table_damage("b/../../a.jpg,3,train\n"), "t.csv:2: 'b/../../a.jpg' " + why);
   EXPECT_EQ(table_damage("..,3,train\n"), "t.csv:2: '..' " + why);
   EXPECT_EQ(table_damage("..a/b...jpg,3,train\n"), "no DataError");
+}
+
+TEST_F(ImporterDamage, AbsolutePathsWhereTheyAreAllowed) {
+  const std::string picture = (folder_ / "elsewhere/a.jpg").native();
+  pictures({"elsewhere/a.jpg", "b.jpg"});
+  config::Source source = table("path,mean,set\n" + picture + ",3,train\nb.jpg,3,train\n");
+  source.set_absolute_paths(true);
+  const std::vector<Entry> entries = list(source);
+  ASSERT_EQ(entries.size(), 2U);
+  EXPECT_EQ(entries[0].key, picture);
+  EXPECT_EQ(entries[0].file, picture);
+  EXPECT_EQ(entries[0].fault, "");
+  EXPECT_EQ(entries[1].fault, "");
+  source = table("path,mean,set\n/a/../b.jpg,3,train\n");
+  source.set_absolute_paths(true);
+  EXPECT_THAT(damage(source), HasSubstr("leads out of its folder"));
 }
 
 TEST_F(ImporterDamage, PictureWithoutAName) {

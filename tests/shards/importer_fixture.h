@@ -43,11 +43,14 @@ class ImporterTest : public testing::Test {
 
   static std::vector<Entry> list_all(const config::Source& source) {
     std::vector<Entry> entries;
-    const std::unique_ptr<Importer> importer = make_importer(source);
-    for (const std::string& part : importer->parts()) {
-      importer->list(part, [&](Entry&& entry) { entries.push_back(std::move(entry)); });
-    }
+    const auto take = [&](Entry&& entry) { entries.push_back(std::move(entry)); };
+    const std::unique_ptr<Importer> importer = make_importer(source, source.path() + ".unpacked");
+    for (const std::string& part : importer->parts(take)) importer->list(part, take);
     return entries;
+  }
+
+  static std::vector<std::string> parts(const config::Source& source) {
+    return make_importer(source, "")->parts([](Entry&&) {});
   }
 
   // "key split" of each entry, "key fault" where it has one.

@@ -29,7 +29,7 @@ TEST_P(BadSources, AreRefusedWithTheirNameAndKeys) {
   source.set_kind(GetParam().kind);
   GetParam().change(source);
   try {
-    make_importer(source);
+    make_importer(source, "");
     FAIL() << "was accepted";
   } catch (const runtime::UsageError& error) {
     EXPECT_EQ(error.what(), std::string("source 'photos': ") + GetParam().message);
@@ -76,7 +76,7 @@ const BadSource kBadSources[] = {
      [](Source& s) {
        add_bins(s, {1, 2});
      },
-     "bins cannot be used: pictures of kind \"webdataset\" have no ratings"},
+     "bins cannot be used: without columns.mean or columns.counts its pictures have no ratings"},
     {"StddevOfAFolder", Source::folder, [](Source& s) { s.set_score_stddev(1); },
      "score_stddev cannot be used: pictures of kind \"folder\" have no ratings"},
     {"ImagesOfAFolder", Source::folder, [](Source& s) { s.set_images("/elsewhere"); },
@@ -88,9 +88,25 @@ const BadSource kBadSources[] = {
     {"StddevColumnWithoutRatings", Source::csv, [](Source& s) { s.mutable_columns()->set_stddev("std"); },
      "columns.stddev cannot be used: without columns.mean or columns.counts its pictures have no ratings"},
     {"ColumnsOfAnotherKind", Source::spaq, [](Source& s) { s.mutable_columns()->set_path("file"); },
-     "columns is for kind \"csv\", not \"spaq\""},
+     "columns and absolute_paths are for a table or an archive, not for kind \"spaq\""},
     {"DelimiterOfAnotherKind", Source::folder, [](Source& s) { s.mutable_columns()->set_delimiter(";"); },
-     "columns is for kind \"csv\", not \"folder\""},
+     "columns and absolute_paths are for a table or an archive, not for kind \"folder\""},
+    {"AbsolutePathsOfAnArchive", Source::webdataset, [](Source& s) { s.set_absolute_paths(true); },
+     "columns.path, columns.delimiter and absolute_paths are for kind \"csv\", not \"webdataset\""},
+    {"PointerThatIsNone", Source::webdataset,
+     [](Source& s) {
+       s.mutable_columns()->set_mean("/a~2");
+       add_bins(s, {1, 2});
+     },
+     "columns.mean is \"/a~2\", which is no JSON pointer (RFC 6901)"},
+    {"ExtensionThatIsNone", Source::webdataset,
+     [](Source& s) {
+       s.mutable_columns()->set_mean(".a.b");
+       add_bins(s, {1, 2});
+     },
+     "columns.mean is \".a.b\", expected a field or an extension like \".cls\""},
+    {"ArchiveWithoutBins", Source::webdataset, [](Source& s) { s.mutable_columns()->set_mean("score"); },
+     "bins is missing: the scores of a webdataset source may be on any scale, so it must be given"},
     {"LongDelimiter", Source::csv, [](Source& s) { s.mutable_columns()->set_delimiter("||"); },
      "columns.delimiter is \"||\", expected one ASCII character other than a quote, or \"tab\""},
     {"QuoteAsDelimiter", Source::csv, [](Source& s) { s.mutable_columns()->set_delimiter("\""); },

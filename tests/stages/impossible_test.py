@@ -1,5 +1,6 @@
 """What cannot be done is refused before anything is done, all of it at once."""
 
+import json
 import shutil
 
 import pytest
@@ -13,6 +14,12 @@ CASES = {
     "a labelled batch": (["distill.labelled_batch=6"], "distill.labelled_batch is 6, which the 4 micro-batches do not divide"),
     "one picture": (["baseline.training.global_batch=4"], "baseline.training.global_batch is 4 in 4 micro-batches, but mobilenetv3_small_100 normalises"),
     "nobody judges": (["distill.training.keep_best=1"], "distill.training.keep_best needs a validation"),
+}
+
+
+LACKING = {
+    "validation": (["distill.training.validate_every=4"], "distill.training.validate_every needs 2 validation pictures, but the corpus has 0"),
+    "a batch larger than an epoch": (["finetune.training.global_batch=4096"], "finetune.training.global_batch is 4096, but an epoch of its pictures has"),
 }
 
 
@@ -39,17 +46,30 @@ def test_all_at_once(config):
         assert f"  - {words}" in process.stderr, (words, process.stderr)
 
 
+def test_doctor_finds_them_too(config, cached):
+    path, folder = config("doctor")
+    fine = json.loads(run("doctor", path, "--json").stdout)
+    assert [check["verdict"] for check in fine["checks"] if check["name"] == "stages"] == ["fine"]
+    process = run("doctor", path, "--json", *(word for changes, _ in CASES.values() for change in changes for word in ("--set", change)))
+    assert process.returncode == 1, process.stderr
+    report = json.loads(process.stdout)
+    found = [check["found"] for check in report["checks"] if check["name"] == "stages" and check["verdict"] == "wrong"]
+    assert not report["go"] and all(any(words in text for text in found) for _, words in CASES.values()), found
+    # Nothing is said of a corpus that is to be packed anew.
+    changes = ["distill.training.validate_every=4"]
+    shutil.copytree(cached / "shards", folder / "shards")
+    for more, expected in ([], 1), (["sources[4].validation_share=0.2"], 0):
+        words = [word for change in changes + more for word in ("--set", change)]
+        report = json.loads(run("doctor", path, "--json", *words).stdout)
+        found = [check["found"] for check in report["checks"] if check["name"] == "stages" and check["verdict"] == "wrong"]
+        assert len(found) == expected and all("needs 2 validation pictures" in text for text in found), found
+
+
 def test_ranks_that_do_not_divide_the_micro_batches(config):
     path, folder = config("ranks")
     process = mpirun(3, "run", path)
     assert process.returncode == 2 and "align.training.micro_batches is 4, which 3 ranks do not divide; start 1, 2, 4 ranks" in process.stderr
     assert not (folder / "shards/manifest.cskd").exists()
-
-
-LACKING = {
-    "validation": (["distill.training.validate_every=4"], "distill.training.validate_every needs 2 validation pictures, but the corpus has 0"),
-    "a batch larger than an epoch": (["finetune.training.global_batch=4096"], "finetune.training.global_batch is 4096, but an epoch of its pictures has"),
-}
 
 
 @pytest.mark.parametrize("case", LACKING)

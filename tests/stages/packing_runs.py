@@ -77,7 +77,7 @@ def samples(folder):
             for row in range(len(offsets) - 1):
                 if row in out[path.name]:
                     continue
-                key = keys[ends[row]:ends[row + 1]].decode()
+                key = keys[ends[row]:ends[row + 1]].decode(errors="surrogateescape")
                 histogram = file["label/histogram"][row] if "label" in file else None
                 source = file.attrs["source"].decode() if isinstance(file.attrs["source"], bytes) else file.attrs["source"]
                 assert (source, key) not in found
