@@ -3,7 +3,6 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
-#include <span>
 
 #include <ATen/ATen.h>
 #include <fmt/format.h>
@@ -235,13 +234,20 @@ ReduceStatistics GradientReducer::finish_step() {
   return statistics;
 }
 
-double GradientReducer::gradient_norm() const {
+at::Tensor GradientReducer::bucket_norms() const {
   std::vector<at::Tensor> norms;
   for (const Bucket& bucket : state_->buckets) norms.push_back(bucket.flat.norm());
-  if (norms.empty()) return 0;
-  const at::Tensor read = at::stack(norms).to(at::kDouble).to(at::kCPU);  // of a GPU once, not for each bucket
+  return at::stack(norms);
+}
+
+double GradientReducer::gradient_norm() const {
+  const at::Tensor read = bucket_norms().to(at::kDouble).to(at::kCPU);
+  return norm_of_buckets({read.const_data_ptr<double>(), static_cast<std::size_t>(read.numel())});
+}
+
+double norm_of_buckets(std::span<const double> norms) {
   double sum = 0;
-  for (const double norm : std::span(read.const_data_ptr<double>(), norms.size())) sum += norm * norm;
+  for (const double norm : norms) sum += norm * norm;
   return std::sqrt(sum);
 }
 

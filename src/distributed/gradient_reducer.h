@@ -10,6 +10,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <span>
 #include <string>
 #include <utility>
 #include <vector>
@@ -76,7 +77,8 @@ class GradientReducer {
   // hold sums over micro-batches and ranks. Throws as Work::wait().
   ReduceStatistics finish_step();
 
-  // L2 norm of all gradients, summed bucket by bucket.
+  // L2 norm of the gradients of each bucket, [buckets] float32 on the device; of all of them (waits for a device).
+  at::Tensor bucket_norms() const;
   double gradient_norm() const;
   void scale(double factor);
 
@@ -88,5 +90,8 @@ class GradientReducer {
   struct State;
   std::shared_ptr<State> state_;
 };
+
+// Of all gradients, from the norms of the buckets.
+double norm_of_buckets(std::span<const double> norms);
 
 }  // namespace cskd::distributed

@@ -88,29 +88,32 @@ void StepAgreement::finish_forward(const std::vector<at::Tensor>& figures, const
       sums_, elastic_ ? distributed::Reduction::kTreeSum : distributed::Reduction::kSum, "statistics and figures");
 }
 
-std::vector<double> StepAgreement::finish_step() {
+StepAgreement::Result StepAgreement::finish_step(bool stops, const at::Tensor& extra) {
   CSKD_CHECK(work_ != nullptr, "not all micro-batches are there");
   const at::NoGradGuard no_gradients;
+  flag_.fill_(stops ? 1.0 : 0.0);
+  communicator_.all_reduce(flag_, distributed::Reduction::kMax, "stop");
   work_->wait();
   work_.reset();
   const double share = 1.0 / static_cast<double>(micro_batches_);
   at::add_out(statistics_, statistics_before_, changes_, share);
-  const at::Tensor rest = sums_.narrow(0, changes_.numel(), sums_.numel() - changes_.numel()).to(at::kCPU);
-  std::vector<double> numbers(rest.const_data_ptr<float>(), rest.const_data_ptr<float>() + rest.numel());
-  for (std::int64_t i = 0; i < figures_.numel(); ++i) numbers[static_cast<std::size_t>(i)] *= share;
-  return numbers;
+  const auto part = [](const at::Tensor& read, std::int64_t from, std::int64_t count) {
+    const float* numbers = read.const_data_ptr<float>() + from;
+    return std::vector<double>(numbers, numbers + count);
+  };
+  const std::int64_t agreed = sums_.numel() - changes_.numel();
+  const at::Tensor read = at::cat({sums_.narrow(0, changes_.numel(), agreed), extra, flag_}).to(at::kCPU);
+  Result result{.figures = part(read, 0, agreed),
+                .extra = part(read, agreed, extra.numel()),
+                .any_stops = part(read, agreed + extra.numel(), 1).front() > 0};
+  for (std::int64_t i = 0; i < figures_.numel(); ++i) result.figures[static_cast<std::size_t>(i)] *= share;
+  return result;
 }
 
 void StepAgreement::undo_step() {
   const at::NoGradGuard no_gradients;
   statistics_.copy_(statistics_before_);
   counters_.copy_(counters_before_);
-}
-
-bool StepAgreement::on_any(bool holds) {
-  flag_.fill_(holds ? 1.0 : 0.0);
-  communicator_.all_reduce(flag_, distributed::Reduction::kMax, "stop");
-  return flag_.item<float>() > 0;
 }
 
 }  // namespace cskd::training

@@ -30,14 +30,18 @@ class StepAgreement {
   // Its forward pass is done. `figures`: scalars, of which means are made; `counts`: sums are. The same numbers of them
   // every time. After the last micro-batch of the step this starts the exchange. Does not wait for a device.
   void finish_forward(const std::vector<at::Tensor>& figures, const std::vector<double>& counts);
-  // After the last backward pass: waits for the exchange and updates the statistics. Means of the figures, then sums of
-  // the counts, over all micro-batches.
-  std::vector<double> finish_step();
+  // What the whole step gave.
+  struct Result {
+    std::vector<double> figures;  // means of the figures, then sums of the counts, over all micro-batches
+    std::vector<double> extra;
+    bool any_stops = false;
+  };
+  // After the last backward pass: waits for the exchange and updates the statistics. `stops`: this rank wishes to stop,
+  // a message of its own, since that may become true up to the last moment. `extra`: float32 [n] of this rank, read
+  // along with the rest, so that a step waits for its device once. Collective.
+  Result finish_step(bool stops, const at::Tensor& extra);
   // The step is left out: the statistics are those that it began with. After finish_step().
   void undo_step();
-
-  // Whether it holds on any rank; a message of its own, for what may become true up to the last moment. Collective.
-  bool on_any(bool holds);
 
  private:
   distributed::Communicator& communicator_;

@@ -224,15 +224,17 @@ class Training {
       spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(),
                    reduced.unused.front());
     }
-    stop = agreement_.on_any(runtime::StopSignal::received() != 0);
-    const std::vector<double> agreed = agreement_.finish_step();
+    const StepAgreement::Result result =
+        agreement_.finish_step(runtime::StopSignal::received() != 0, reducer_.bucket_norms());
+    stop = result.any_stops;
+    const std::vector<double>& agreed = result.figures;
     if (!std::ranges::all_of(agreed, [](double figure) { return std::isfinite(figure); }))
       warn_of_what_is_not_finite(results);
 
     const double loss = agreed.front();
     const double rate = optim::learning_rate(schedule_, number);
     trace_.enter("optimiser");
-    const double norm = reducer_.gradient_norm();
+    const double norm = distributed::norm_of_buckets(result.extra);
     apply(norm, loss, rate);
     trace_.leave();
     trace_.step(number + 1, start, reduced);
