@@ -15,7 +15,7 @@
 #include "runtime/error.h"
 #include "runtime/launch_check.h"
 #include "runtime/unix_time.h"
-#include "stages/score.h"
+#include "stages/stage_table.h"
 
 namespace cskd::launch {
 namespace {
@@ -70,7 +70,7 @@ data::Image in_a_row(const at::Tensor& pictures) {
 
 }  // namespace
 
-Display::Display(stages::RunFolder folder, const config::Config& config, int ranks)
+Display::Display(run::RunFolder folder, const config::Config& config, int ranks)
     : folder_(std::move(folder)), config_(config) {
   status_.ranks = ranks;
 }
@@ -115,7 +115,7 @@ void Display::progress(const std::string& label, std::int64_t done, std::int64_t
 }
 
 void Display::started(std::uint64_t first_step, std::uint64_t steps) {
-  const bool goes_on = training()->when_full() == config::Training::go_on;
+  const bool goes_on = training().when_full() == config::Training::go_on;
   metrics_.emplace(folder_.stage(stage_), static_cast<std::int64_t>(first_step) + 1,
                    goes_on ? report::OnFailure::kRetry : report::OnFailure::kThrow);
   progress_.emplace(stage_, "steps", static_cast<std::int64_t>(first_step));
@@ -140,7 +140,7 @@ void Display::stepped(const training::StepReport& report) {
     const std::lock_guard lock(mutex_);
     goodput_->step(static_cast<std::int64_t>(report.step), report.kept_seconds, clock_now());
   }
-  if (report.step % training()->log_every() == 0 || report.step == report.steps || report.validated) {
+  if (report.step % training().log_every() == 0 || report.step == report.steps || report.validated) {
     auto figures = report.figures;
     figures.emplace_back("perf/goodput", goodput_->now(clock_now())->share());
     metrics_->write(static_cast<std::int64_t>(report.step), figures);
@@ -191,12 +191,7 @@ void Display::checkpointed(std::uint64_t step) {
   });
 }
 
-const config::Training* Display::training() const {
-  if (stage_ == "align") return &config_.align().training();
-  if (stage_ == stages::kTeacher) return &config_.finetune().training();
-  if (stage_ == stages::kBaseline) return &config_.baseline().training();
-  return &config_.distill().training();
-}
+const config::Training& Display::training() const { return *stages::stage_entry(stage_).training(config_).training; }
 
 template <typename Change>
 void Display::change_status(const Change& change) {

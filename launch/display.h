@@ -14,14 +14,14 @@
 #include "report/metric_log.h"
 #include "report/progress.h"
 #include "report/status_file.h"
-#include "stages/run_folder.h"
+#include "run/run_folder.h"
 #include "training/trainer.h"
 
 namespace cskd::launch {
 
 class Display : public training::TrainingObserver {
  public:
-  Display(stages::RunFolder folder, const config::Config& config, int ranks);
+  Display(run::RunFolder folder, const config::Config& config, int ranks);
 
   // A stage begins.
   void begin(const std::string& stage);
@@ -41,11 +41,11 @@ class Display : public training::TrainingObserver {
   void checkpointed(std::uint64_t step) override;
 
  private:
-  const config::Training* training() const;
+  const config::Training& training() const;
   template <typename Change>
   void change_status(const Change& change);
 
-  stages::RunFolder folder_;
+  run::RunFolder folder_;
   const config::Config& config_;
   std::string stage_;
   std::string label_;

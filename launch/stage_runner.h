@@ -1,5 +1,5 @@
-// Runs stages of a configuration in a world: threads, communicator, logs, progress and metrics around what src/stages
-// does.
+// Runs stages of a configuration in a world: threads, communicator, logs, progress and metrics around the
+// functions of the table of stages.
 #pragma once
 
 #include <memory>
@@ -10,21 +10,13 @@
 #include "config/config.pb.h"
 #include "distributed/communicator.h"
 #include "distributed/watch.h"
-#include "evaluation/metrics.h"
 #include "launch/display.h"
 #include "launch/job_watch.h"
 #include "launch/program.h"
+#include "run/context.h"
 #include "runtime/run_lock.h"
-#include "stages/context.h"
 
 namespace cskd::launch {
-
-// How good a trained model is on the held-out test pictures.
-struct ModelResult {
-  std::string model;  // "student", "supervised" or "teacher"
-  double label_fraction = 1;
-  evaluation::Scores scores;
-};
 
 class StageRunner {
  public:
@@ -40,25 +32,17 @@ class StageRunner {
   StageRunner(const StageRunner&) = delete;
   StageRunner& operator=(const StageRunner&) = delete;
 
-  // Names in their order: shard, cache, align, finetune, baseline, distill, evaluate.
-  static const std::vector<std::string>& stages();
-
   // Collective. Throws UsageError with all that keeps these stages from being done: see stages::find_impossible().
   void require_possible(const std::vector<std::string>& stages) const;
 
   // Collective. Says on rank 0 what was done. `by_name`: the user asked for this stage, not for all.
-  stages::StageOutcome run(const std::string& stage, bool by_name);
+  run::StageOutcome run(const std::string& stage, bool by_name);
 
-  // What evaluate found, now or before; rank 0 only, empty until it ran.
-  const std::vector<ModelResult>& results() const { return results_; }
   const config::Config& config() const { return config_; }
 
  private:
   void require_same_job() const;
-  stages::StageOutcome act(const std::string& stage);
-  stages::StageOutcome evaluate();
-  // What decides about what evaluate() finds of the models that these stages trained.
-  runtime::Inputs evaluate_inputs(const std::vector<std::string>& trained) const;
+  run::StageOutcome act(const std::string& stage);
 
   config::Config config_;
   runtime::World& world_;
@@ -68,11 +52,7 @@ class StageRunner {
   std::unique_ptr<Display> display_;
   std::unique_ptr<JobWatch> job_watch_;
   std::unique_ptr<runtime::Trace> trace_;
-  std::unique_ptr<stages::Context> context_;
-  std::vector<ModelResult> results_;
+  std::unique_ptr<run::Context> context_;
 };
-
-// A table of results for people, one line each.
-std::string results_table(const std::vector<ModelResult>& results);
 
 }  // namespace cskd::launch

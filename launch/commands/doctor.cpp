@@ -15,11 +15,11 @@
 #include "doctor/report.h"
 #include "launch/commands/commands.h"
 #include "launch/config_arguments.h"
-#include "launch/stage_runner.h"
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
 #include "runtime/terminal.h"
 #include "stages/feasibility.h"
+#include "stages/stage_table.h"
 
 namespace cskd::launch {
 namespace {
@@ -27,7 +27,7 @@ namespace {
 struct DoctorArguments {
   ConfigArguments config;
   std::string run_folder;
-  std::vector<std::string> stages = StageRunner::stages();
+  std::vector<std::string> stages = stages::stage_names();
   bool json = false;
   bool all = false;
   bool strict = false;
@@ -88,8 +88,8 @@ void add_doctor(Program& program) {
   command.add_option("--run-folder", arguments->run_folder,
                      "Folder to measure instead of the configuration's, or of .");
   command.add_option("--stage", arguments->stages, "Stages of the configuration that must be possible; all by default")
-      ->check(CLI::IsMember(StageRunner::stages()))
-      ->option_text(fmt::format("{{{}}} ...", fmt::join(StageRunner::stages(), ",")));
+      ->check(CLI::IsMember(stages::stage_names()))
+      ->option_text(fmt::format("{{{}}} ...", fmt::join(stages::stage_names(), ",")));
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
   command.add_flag("--all", arguments->all, "Print what is fine too, with its figures");
   command.add_flag("--strict", arguments->strict, "What is slow is a no-go as well");

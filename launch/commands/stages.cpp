@@ -9,14 +9,17 @@
 #include <fmt/format.h>
 
 #include "config/reader.h"
+#include "evaluation/evaluate.h"
+#include "evaluation/results.h"
 #include "launch/commands/commands.h"
 #include "launch/config_arguments.h"
 #include "launch/deadline.h"
-#include "launch/results_file.h"
+#include "launch/run_summary.h"
 #include "launch/stage_runner.h"
 #include "runtime/atomic_file.h"
 #include "runtime/stop_signal.h"
 #include "runtime/terminal.h"
+#include "stages/stage_table.h"
 
 namespace cskd::launch {
 namespace {
@@ -87,9 +90,12 @@ void add_stage(Program& program, const std::string& stage, const std::string& de
     runtime::outlive_pipes();
     const std::unique_ptr<StageRunner> runner = make_runner(*arguments, program, world);
     runner->require_possible({stage});
-    const stages::StageOutcome outcome = runner->run(stage, true);
-    if (world.rank() == 0 && stage == "shard") show("\n" + corpus_table(outcome.completion.facts));
-    if (world.rank() == 0 && !runner->results().empty()) show("\n" + results_table(runner->results()));
+    const run::StageOutcome outcome = runner->run(stage, true);
+    const stages::StageEntry& entry = stages::stage_entry(stage);
+    if (world.rank() == 0 && outcome.finished && entry.result != nullptr) {
+      const run::RunFolder folder{runner->config().run().folder()};
+      show("\n" + entry.result(folder, outcome.completion));
+    }
     return outcome.finished ? runtime::ExitCode::kDone : runtime::ExitCode::kRequeue;
   });
 }
@@ -99,20 +105,21 @@ runtime::ExitCode run_all(const StageArguments& arguments, const Program& progra
   runtime::outlive_pipes();
   const std::unique_ptr<StageRunner> runner = make_runner(arguments, program, world);
   RunSummary summary;
-  runner->require_possible(StageRunner::stages());
-  for (const std::string& stage : StageRunner::stages()) {
-    const stages::StageOutcome outcome = runner->run(stage, false);
-    if (stage == "shard" && outcome.finished) runner->require_possible(StageRunner::stages());
+  runner->require_possible(stages::stage_names());
+  for (const stages::StageEntry& entry : stages::stage_table()) {
+    const run::StageOutcome outcome = runner->run(entry.name, false);
+    if (entry.makes_corpus && outcome.finished) runner->require_possible(stages::stage_names());
     if (!outcome.finished) return runtime::ExitCode::kRequeue;
-    const stages::Completion& completion = outcome.completion;
+    const run::Completion& completion = outcome.completion;
     summary.stages.push_back(
-        {stage, completion.seconds,
+        {entry.name, completion.seconds,
          completion.seconds > 0 ? static_cast<double>(completion.images) / completion.seconds : 0});
-    if (stage == "shard") summary.corpus = completion.facts;
+    if (entry.makes_corpus) summary.corpus = completion.facts;
     if (world.any(runtime::StopSignal::received() != 0)) return runtime::ExitCode::kRequeue;
   }
-  summary.results = runner->results();
   if (world.rank() == 0) {
+    summary.results =
+        evaluation::read_results(evaluation::results_folder(run::RunFolder{runner->config().run().folder()}));
     const std::filesystem::path path = std::filesystem::path(runner->config().run().folder()) / "summary.json";
     runtime::write_file_atomically(path, to_json(summary));
     show(fmt::format("{}\n  {}\n", to_text(summary), path.native()));
@@ -123,13 +130,7 @@ runtime::ExitCode run_all(const StageArguments& arguments, const Program& progra
 }  // namespace
 
 void add_stages(Program& program) {
-  add_stage(program, "shard", "Pack the sources into verified image shards, without duplicates and leaks");
-  add_stage(program, "cache", "Store what the frozen CLIP encoder sees in views of every picture");
-  add_stage(program, "align", "Stage I: align an encoder to CLIP, without labels");
-  add_stage(program, "finetune", "Train the aesthetics teacher on labelled pictures");
-  add_stage(program, "baseline", "Train the student's encoder on labels alone, to compare with");
-  add_stage(program, "distill", "Stage II: train the student from labels and the teacher's scores");
-  add_stage(program, "evaluate", "Judge the trained models on the held-out test pictures");
+  for (const stages::StageEntry& entry : stages::stage_table()) add_stage(program, entry.name, entry.description);
 }
 
 void add_run(Program& program) {

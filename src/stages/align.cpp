@@ -4,14 +4,16 @@
 
 #include <torch/torch.h>
 
+#include "batches/batches.h"
+#include "batches/micro_batch_loader.h"
 #include "data/render_view.h"
+#include "evaluation/validation.h"
+#include "features/cache.h"
+#include "features/cache_set.h"
+#include "features/clip_tower.h"
 #include "losses/alignment.h"
-#include "stages/batches.h"
-#include "stages/cache.h"
-#include "stages/cache_set.h"
 #include "stages/inputs.h"
 #include "stages/model_stage.h"
-#include "stages/validation.h"
 
 namespace cskd::stages {
 namespace {
@@ -25,7 +27,8 @@ struct AlignBatch {
 
 class AlignStage : public ModelStage {
  public:
-  AlignStage(const Context& context, Headed model, Headed average, shards::CacheBinding binding)
+  AlignStage(const run::Context& context, inference::Headed model, inference::Headed average,
+             shards::CacheBinding binding)
       : ModelStage("align", context.config.align().training(), std::move(model), std::move(average),
                    static_cast<std::int64_t>(binding.width)),
         context_(context),
@@ -39,15 +42,15 @@ class AlignStage : public ModelStage {
   }
 
   void start(std::uint64_t step) override {
-    caches_.audit(samples_, step, *load_clip(context_));
+    caches_.audit(samples_, step, *features::load_clip(context_));
     const config::Training& training = context_.config.align().training();
     const auto samples = static_cast<std::uint64_t>(micro_batch_images());
     loader_.emplace(context_, name(), training, step,
-                    MicroBatchMaker<AlignBatch>{
+                    batches::MicroBatchMaker<AlignBatch>{
                         .begin = [this](std::uint64_t position, std::uint64_t count) { return begin(position, count); },
                         .fill = [this](AlignBatch& batch, std::uint64_t item) { fill(batch, item); },
                         .items = samples,
-                        .bytes = pixel_bytes(samples, shape_size_) + 2 * samples * caches_.width()});
+                        .bytes = batches::pixel_bytes(samples, shape_size_) + 2 * samples * caches_.width()});
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t, std::uint64_t) override {
@@ -55,8 +58,8 @@ class AlignStage : public ModelStage {
     AlignBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
     const torch::Tensor predicted =
-        model().forward(models::normalise(to_device(batch.pixels, device), model().shape()));
-    const torch::Tensor target = to_device(batch.targets, device).to(at::kFloat);
+        model().forward(models::normalise(batches::to_device(batch.pixels, device), model().shape()));
+    const torch::Tensor target = batches::to_device(batch.targets, device).to(at::kFloat);
     const torch::Tensor smooth_l1 = losses::whitened_smooth_l1(predicted, target);
     const torch::Tensor cosine = losses::cosine_distance(predicted, target);
     result.loss =
@@ -65,7 +68,7 @@ class AlignStage : public ModelStage {
     result.images = batch.pixels.size(0);
     keep_pictures(batch.pixels);
     result.samples_text = [this, samples = std::move(batch.samples)] {
-      return samples_text(corpus_.corpus(), samples);
+      return batches::samples_text(corpus_.corpus(), samples);
     };
     result.damaged = corpus_.damaged();
     return result;
@@ -83,7 +86,7 @@ class AlignStage : public ModelStage {
   AlignBatch begin(std::uint64_t position, std::uint64_t count) const {
     AlignBatch batch{.samples = std::vector<data::SampleRef>(count),
                      .uses = order_.at(position, count),
-                     .pixels = pixel_room(count, shape_size_, context_.communicator.device()),
+                     .pixels = batches::pixel_room(count, shape_size_, context_.communicator.device()),
                      .targets = at::empty(
                          {static_cast<std::int64_t>(count), static_cast<std::int64_t>(caches_.width())}, at::kHalf)};
     for (const data::SampleUse& use : batch.uses) corpus_.source().will_use(samples_, use.sample);
@@ -99,33 +102,39 @@ class AlignStage : public ModelStage {
       const std::uint64_t view = (cache->image_hash(sample.ref.row) + use.round) % caches_.views();
       const std::vector<std::uint16_t> bits = cache->pooled(sample.ref.row, view);
       std::memcpy(static_cast<char*>(batch.targets.data_ptr()) + 2 * bits.size() * item, bits.data(), 2 * bits.size());
-      data::render_view(sample.bytes, view_of(cache->view(sample.ref.row, view)), shape_size_,
-                        resize_mode(context_.config), picture_in(batch.pixels, item));
+      data::render_view(sample.bytes, features::view_of(cache->view(sample.ref.row, view)), shape_size_,
+                        batches::resize_mode(context_.config), batches::picture_in(batch.pixels, item));
     });
   }
 
-  const Context& context_;
-  CheckedCorpus corpus_;
-  FeatureValidation validation_{corpus_, context_};
-  CacheSet caches_;
+  const run::Context& context_;
+  batches::CheckedCorpus corpus_;
+  evaluation::FeatureValidation validation_{corpus_, context_};
+  features::CacheSet caches_;
   data::SampleSet samples_;
   data::SampleOrder order_;
   int shape_size_ = model().shape().image_size;
-  std::optional<MicroBatchLoader<AlignBatch>> loader_;  // last: its threads use the rest
+  std::optional<batches::MicroBatchLoader<AlignBatch>> loader_;  // last: its threads use the rest
 };
 
 }  // namespace
 
-StageOutcome run_align(const Context& context) {
+TrainingSetup align_training(const config::Config& config) {
+  const config::Align& align = config.align();
+  return {&align.training(), "align.encoder", align.encoder(), static_cast<int>(align.image_size())};
+}
+
+run::StageOutcome run_align(const run::Context& context) {
   const config::Align& align = context.config.align();
   return train_stage(context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
     const models::EncoderShape teacher = models::encoder_shape(context.config.clip().encoder());
     const auto image_size = static_cast<int>(align.image_size());
-    Headed model = make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
-    Headed average =
-        make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
+    inference::Headed model =
+        inference::make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
+    inference::Headed average =
+        inference::make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
     return std::make_unique<AlignStage>(context, std::move(model), std::move(average),
-                                        cache_binding(context.config, teacher));
+                                        features::cache_binding(context.config, teacher));
   });
 }
 

@@ -19,7 +19,7 @@ using models::Precision;
 using Json = nlohmann::ordered_json;
 
 // What a measurement belongs to.
-Json subject_of(const training::ProbeOptions& probe, const Context& context) {
+Json subject_of(const training::ProbeOptions& probe, const run::Context& context) {
   return {{"encoder", probe.encoder},
           {"image_size", probe.image_size},
           {"batch", probe.batch},
@@ -66,7 +66,7 @@ std::string cases_text(const std::vector<training::ProbeCase>& cases) {
 
 }  // namespace
 
-ComputeSettings choose_compute(const Context& context, const std::string& stage, training::ProbeOptions probe) {
+ComputeSettings choose_compute(const run::Context& context, const std::string& stage, training::ProbeOptions probe) {
   const config::Compute& compute = context.config.compute();
   if (compute.precision() != config::Compute::auto_)
     probe.precision = models::precision_named(config::Compute::Precision_Name(compute.precision()));

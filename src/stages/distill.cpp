@@ -5,16 +5,17 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
+#include "batches/batches.h"
+#include "batches/micro_batch_loader.h"
 #include "data/render_view.h"
+#include "evaluation/validation.h"
+#include "inference/prediction.h"
 #include "losses/distribution.h"
 #include "runtime/error.h"
-#include "stages/align.h"
-#include "stages/batches.h"
 #include "stages/inputs.h"
 #include "stages/model_stage.h"
-#include "stages/prediction.h"
 #include "stages/score.h"
-#include "stages/validation.h"
+#include "stages/start_weights.h"
 
 namespace cskd::stages {
 namespace {
@@ -43,9 +44,9 @@ struct PseudoLabels {
   at::Tensor weights;        // [N]
 };
 
-PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const CheckedCorpus& corpus, const data::SampleSet& samples,
-                           const Context& context) {
-  const at::Tensor views = predict_distributions(
+PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const batches::CheckedCorpus& corpus,
+                           const data::SampleSet& samples, const run::Context& context) {
+  const at::Tensor views = inference::predict_distributions(
       teacher, corpus, samples,
       {.views = data::TestViews::kMirrored, .leave_out_damaged = true, .doing = "pseudo-labels were made"}, context,
       [&](std::int64_t done, std::int64_t total) { context.progress("pseudo-labels", done, total); });
@@ -53,7 +54,7 @@ PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const CheckedCorpus& 
   const at::Tensor damaged = views.isnan().any(2).any(1);
   const at::Tensor distributions =
       at::where(damaged.view({-1, 1}), 1.0 / static_cast<double>(views.size(2)), views.mean(1));
-  const std::vector<double> centres = bin_centres(corpus.corpus());
+  const std::vector<double> centres = batches::bin_centres(corpus.corpus());
   const at::Tensor means = views.matmul(at::tensor(at::ArrayRef<double>(centres)).to(at::kFloat));
   const at::Tensor weights = losses::pseudo_label_weight(means, context.config.distill().variance_penalty());
   return {distributions.to(at::kFloat).contiguous(), at::where(damaged, 0.0, weights).to(at::kFloat).contiguous()};
@@ -76,8 +77,8 @@ struct DistillBatch {
 
 class DistillStage : public ModelStage {
  public:
-  DistillStage(const Context& context, Headed model, Headed average, std::unique_ptr<CheckedCorpus> corpus,
-               const Headed& teacher, std::int64_t bins)
+  DistillStage(const run::Context& context, inference::Headed model, inference::Headed average,
+               std::unique_ptr<batches::CheckedCorpus> corpus, const inference::Headed& teacher, std::int64_t bins)
       : ModelStage(kStudent, context.config.distill().training(), std::move(model), std::move(average), bins),
         context_(context),
         settings_(context.config.distill()),
@@ -99,21 +100,20 @@ class DistillStage : public ModelStage {
     const std::uint64_t unlabelled = unlabelled_samples(settings_);
     const std::uint64_t views = settings_.consistency_weight() > 0 ? 2 : 1;
     loader_.emplace(context_, name(), settings_.training(), step,
-                    MicroBatchMaker<DistillBatch>{.begin =
-                                                      [this, labelled](std::uint64_t position, std::uint64_t count) {
-                                                        // Both streams share the number of the micro-batch.
-                                                        return DistillBatch{
-                                                            begin(labelled_, position / count * labelled, labelled),
-                                                            begin(unlabelled_, position, count)};
-                                                      },
-                                                  .fill =
-                                                      [this, labelled](DistillBatch& batch, std::uint64_t item) {
-                                                        if (item < labelled)
-                                                          return fill(labelled_, batch.labelled, item);
-                                                        fill(unlabelled_, batch.unlabelled, item - labelled);
-                                                      },
-                                                  .items = labelled + unlabelled,
-                                                  .bytes = views * pixel_bytes(labelled + unlabelled, image_size_)});
+                    batches::MicroBatchMaker<DistillBatch>{
+                        .begin =
+                            [this, labelled](std::uint64_t position, std::uint64_t count) {
+                              // Both streams share the number of the micro-batch.
+                              return DistillBatch{begin(labelled_, position / count * labelled, labelled),
+                                                  begin(unlabelled_, position, count)};
+                            },
+                        .fill =
+                            [this, labelled](DistillBatch& batch, std::uint64_t item) {
+                              if (item < labelled) return fill(labelled_, batch.labelled, item);
+                              fill(unlabelled_, batch.unlabelled, item - labelled);
+                            },
+                        .items = labelled + unlabelled,
+                        .bytes = views * batches::pixel_bytes(labelled + unlabelled, image_size_)});
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t) override {
@@ -121,7 +121,8 @@ class DistillStage : public ModelStage {
     DistillBatch batch = loader_->next(result.data_wait);
     const at::Device device = context_.communicator.device();
     const auto joined = [&](at::Tensor StreamBatch::*part) {
-      return at::cat({to_device(batch.labelled.*part, device), to_device(batch.unlabelled.*part, device)});
+      return at::cat(
+          {batches::to_device(batch.labelled.*part, device), batches::to_device(batch.unlabelled.*part, device)});
     };
     const std::int64_t labelled = batch.labelled.strong.size(0);
 
@@ -150,7 +151,9 @@ class DistillStage : public ModelStage {
     keep_pictures(batch.labelled.strong);
     std::vector<data::SampleRef> samples = std::move(batch.labelled.samples);
     samples.insert(samples.end(), batch.unlabelled.samples.begin(), batch.unlabelled.samples.end());
-    result.samples_text = [this, samples = std::move(samples)] { return samples_text(corpus_->corpus(), samples); };
+    result.samples_text = [this, samples = std::move(samples)] {
+      return batches::samples_text(corpus_->corpus(), samples);
+    };
     result.damaged = corpus_->damaged();
     return result;
   }
@@ -184,8 +187,8 @@ class DistillStage : public ModelStage {
     const auto n = static_cast<std::int64_t>(count);
     StreamBatch batch{
         .samples = std::vector<data::SampleRef>(count), .position = position, .uses = stream.order.at(position, count)};
-    batch.strong = pixel_room(count, image_size_, device);
-    if (settings_.consistency_weight() > 0) batch.weak = pixel_room(count, image_size_, device);
+    batch.strong = batches::pixel_room(count, image_size_, device);
+    if (settings_.consistency_weight() > 0) batch.weak = batches::pixel_room(count, image_size_, device);
     batch.teacher = at::empty({n, bins_});
     batch.weight = at::empty({n});
     if (stream.has_labels) batch.labels = at::empty({n, bins_});
@@ -202,51 +205,60 @@ class DistillStage : public ModelStage {
           const std::uint64_t number = (batch.position + item) | (stream.has_labels ? 1ULL << 63 : 0);
           runtime::Philox strong(seed(), data::kStreamStrongViews, number);
           runtime::Philox weak(seed(), data::kStreamWeakViews, number);
-          const data::ResizeMode mode = resize_mode(context_.config);
+          const data::ResizeMode mode = batches::resize_mode(context_.config);
           data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), image_size_,
-                            mode, picture_in(batch.strong, item));
+                            mode, batches::picture_in(batch.strong, item));
           if (batch.weak.defined()) {
             data::render_view(sample.bytes, data::weak_view(weak, shard->width(row), shard->height(row)), image_size_,
-                              mode, picture_in(batch.weak, item));
+                              mode, batches::picture_in(batch.weak, item));
           }
-          std::ranges::copy(row_of(stream.pseudo.distributions, sample.number), row_of(batch.teacher, item).begin());
+          std::ranges::copy(batches::row_of(stream.pseudo.distributions, sample.number),
+                            batches::row_of(batch.teacher, item).begin());
           batch.weight.data_ptr<float>()[item] = stream.pseudo.weights.data_ptr<float>()[sample.number];
-          if (stream.has_labels) std::ranges::copy(shard->histogram(row), row_of(batch.labels, item).begin());
+          if (stream.has_labels) std::ranges::copy(shard->histogram(row), batches::row_of(batch.labels, item).begin());
         });
   }
 
-  const Context& context_;
+  const run::Context& context_;
   const config::Distill& settings_;
-  std::unique_ptr<CheckedCorpus> corpus_;
-  ScoreValidation validation_{*corpus_, context_};
+  std::unique_ptr<batches::CheckedCorpus> corpus_;
+  evaluation::ScoreValidation validation_{*corpus_, context_};
   std::int64_t bins_;
   data::TrainingSets sets_;
   Stream labelled_, unlabelled_;
   int image_size_ = model().shape().image_size;
-  std::optional<MicroBatchLoader<DistillBatch>> loader_;  // last: its threads use the rest
+  std::optional<batches::MicroBatchLoader<DistillBatch>> loader_;  // last: its threads use the rest
 };
 
 }  // namespace
 
-StageOutcome run_distill(const Context& context) {
+TrainingSetup distill_training(const config::Config& config) {
+  const config::Align& align = config.align();
+  return {&config.distill().training(), "align.encoder", align.encoder(), static_cast<int>(align.image_size()),
+          config.distill().start()};
+}
+
+run::StageOutcome run_distill(const run::Context& context) {
   const config::Distill& distill = context.config.distill();
   static_cast<void>(labelled_samples(distill));
   return train_stage(
       context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
-        auto corpus = std::make_unique<CheckedCorpus>(context);
-        const auto bins = static_cast<std::int64_t>(bin_centres(corpus->corpus()).size());
+        auto corpus = std::make_unique<batches::CheckedCorpus>(context);
+        const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
         if (data::training_sets(corpus->corpus(), context.config.labels().fraction(), context.config.run().seed())
                 .unlabelled.size() == 0) {
           throw runtime::UsageError(
               "distill needs pictures without labels, but the corpus has none: add an unlabelled source, or lower "
               "labels.fraction");
         }
-        const Headed teacher = load_stage_model(context, kTeacher, models::kScoreHead);
-        const config::Align& align = context.config.align();
-        const auto image_size = static_cast<int>(align.image_size());
-        Headed model = make_model(context, align.encoder(), image_size, models::kScoreHead, bins, kStudent);
-        Headed average = make_model(context, align.encoder(), image_size, models::kScoreHead, bins, kStudent);
-        start_weights(*model, distill.start(), context);
+        const inference::Headed teacher = inference::load_stage_model(context, kTeacher, models::kScoreHead);
+        const TrainingSetup setup = distill_training(context.config);
+        const auto make = [&] {
+          return inference::make_model(context, setup.encoder, setup.image_size, models::kScoreHead, bins, kStudent);
+        };
+        inference::Headed model = make();
+        inference::Headed average = make();
+        start_weights(*model, setup.start, context);
         return std::make_unique<DistillStage>(context, std::move(model), std::move(average), std::move(corpus), teacher,
                                               bins);
       });

@@ -9,15 +9,17 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "batches/batches.h"
 #include "data/corpus.h"
 #include "data/sample_order.h"
 #include "data/sampler.h"
 #include "models/encoder.h"
 #include "models/safetensors.h"
+#include "packing/pack.h"
 #include "runtime/error.h"
-#include "stages/batches.h"
 #include "stages/inputs.h"
 #include "stages/score.h"
+#include "stages/stage_table.h"
 #include "training/recipe.h"
 
 namespace cskd::stages {
@@ -42,33 +44,12 @@ class Findings {
   std::vector<std::string> texts_;
 };
 
-// A training and the model that it trains.
-struct Trained {
-  std::string stage;
-  std::string encoder_key;
-  std::string encoder;
-  int image_size = 0;
-  config::Start start = config::random;
-  const config::Training* training = nullptr;
-};
-
-std::vector<Trained> trainings(const config::Config& config, const std::vector<std::string>& stages) {
-  const config::Align& align = config.align();
-  const config::Finetune& finetune = config.finetune();
-  const auto align_size = static_cast<int>(align.image_size());
-  const bool own = !finetune.encoder().empty();
-  std::vector<Trained> all{
-      {"align", "align.encoder", align.encoder(), align_size, config::random, &align.training()},
-      {kTeacher, own ? "finetune.encoder" : "align.encoder", own ? finetune.encoder() : align.encoder(),
-       own ? static_cast<int>(finetune.image_size()) : align_size, finetune.start(), &finetune.training()},
-      {kBaseline, "align.encoder", align.encoder(), align_size, config::random, &config.baseline().training()},
-      {kStudent, "align.encoder", align.encoder(), align_size, config.distill().start(), &config.distill().training()}};
-  std::erase_if(all, [&](const Trained& each) { return std::ranges::find(stages, each.stage) == stages.end(); });
-  return all;
-}
-
 bool has(const std::vector<std::string>& stages, const std::string& stage) {
   return std::ranges::find(stages, stage) != stages.end();
+}
+
+bool any(const std::vector<std::string>& stages, bool StageEntry::*property) {
+  return std::ranges::any_of(stages, [&](const std::string& stage) { return stage_entry(stage).*property; });
 }
 
 bool lies_in(const std::filesystem::path& path, const std::filesystem::path& folder) {
@@ -86,19 +67,20 @@ void check_weights(const config::Clip& clip, Findings& findings) {
   findings.check("clip.weights", [&] { models::read_safetensors_header(clip.weights()); });
 }
 
-void check_training(const Trained& trained, int ranks, Findings& findings) {
-  const config::Training& training = *trained.training;
+void check_training(const NamedTraining& trained, int ranks, Findings& findings) {
+  const TrainingSetup& setup = trained.setup;
+  const config::Training& training = *setup.training;
   const std::string table = trained.stage + ".training";
   findings.check("", [&] { training::require_layout(table, training, 0, ranks); });
   findings.check("", [&] { training::require_judge(table, training); });
   bool normalises = false;
-  findings.check(trained.encoder_key, [&] { normalises = models::normalises_batches(trained.encoder); });
-  findings.check(trained.encoder_key, [&] { models::encoder_shape(trained.encoder, trained.image_size); });
+  findings.check(setup.encoder_key, [&] { normalises = models::normalises_batches(setup.encoder); });
+  findings.check(setup.encoder_key, [&] { models::encoder_shape(setup.encoder, setup.image_size); });
   if (normalises && training.global_batch() == training.micro_batches()) {
     findings.add(
         fmt::format("{0}.global_batch is {1} in {1} micro-batches, but {2} normalises over the pictures of a "
                     "micro-batch and needs two of them: lower {0}.micro_batches",
-                    table, training.global_batch(), trained.encoder));
+                    table, training.global_batch(), setup.encoder));
   }
 }
 
@@ -107,13 +89,13 @@ void check_training(const Trained& trained, int ranks, Findings& findings) {
 std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<std::string>& stages,
                                            int ranks) {
   Findings findings;
-  const std::vector<Trained> trained = trainings(config, stages);
+  const std::vector<NamedTraining> trained = trainings_of(config, stages);
   const bool starts_from_clip =
-      std::ranges::any_of(trained, [](const Trained& each) { return each.start == config::clip; });
-  if (has(stages, "shard") && config.sources().empty())
+      std::ranges::any_of(trained, [](const NamedTraining& each) { return each.setup.start == config::clip; });
+  if (any(stages, &StageEntry::makes_corpus) && config.sources().empty())
     findings.add("the configuration has no [[sources]]: there is nothing to pack");
   for (const config::Source& source : config.sources()) {
-    if (has(stages, "shard") && source.kind() == config::Source::folder &&
+    if (any(stages, &StageEntry::makes_corpus) && source.kind() == config::Source::folder &&
         lies_in(config.run().folder(), source.path())) {
       findings.add(
           fmt::format("run.folder {} lies in {}, where source '{}' takes its pictures from: choose another one",
@@ -124,7 +106,7 @@ std::vector<std::string> impossible_stages(const config::Config& config, const s
     findings.check("clip.encoder", [&] { models::encoder_shape(config.clip().encoder()); });
     check_weights(config.clip(), findings);
   }
-  for (const Trained& each : trained) check_training(each, ranks, findings);
+  for (const NamedTraining& each : trained) check_training(each, ranks, findings);
   if (const config::Distill& distill = config.distill();
       has(stages, kStudent) && distill.labelled_batch() % distill.training().micro_batches() != 0) {
     findings.add(fmt::format("distill.labelled_batch is {}, which the {} micro-batches do not divide",
@@ -134,7 +116,7 @@ std::vector<std::string> impossible_stages(const config::Config& config, const s
 }
 
 std::vector<std::string> impossible_on_corpus(const config::Config& config, const std::vector<std::string>& stages,
-                                              const RunFolder& folder) {
+                                              const run::RunFolder& folder) {
   Findings findings;
   const data::Corpus corpus(folder.shards());
   const std::uint64_t seed = config.run().seed();
@@ -147,8 +129,8 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
     });
   };
   const std::uint64_t judged = split(shards::Split::kValidation).size();
-  for (const Trained& each : trainings(config, stages)) {
-    const config::Training& training = *each.training;
+  for (const NamedTraining& each : trainings_of(config, stages)) {
+    const config::Training& training = *each.setup.training;
     const std::string table = each.stage + ".training";
     const std::uint64_t needed = each.stage == "align" ? 1 : 2;
     if (training.validate_every() > 0 && judged < needed) {
@@ -162,7 +144,7 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
                     table + ".global_batch", training.global_batch());
       continue;
     }
-    findings.check("", [&] { bin_centres(corpus); });
+    findings.check("", [&] { batches::bin_centres(corpus); });
     if (each.stage != kStudent) {
       require_epoch(labelled, table + ".global_batch", training.global_batch());
       continue;
@@ -177,7 +159,7 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
     const std::uint64_t batch = config.distill().labelled_batch();
     require_epoch(labelled, "distill.labelled_batch", batch > 0 ? batch : training.global_batch());
   }
-  if (has(stages, "evaluate")) {
+  if (any(stages, &StageEntry::judges)) {
     const std::uint64_t tests = split(shards::Split::kTest).size();
     if (tests == 0) findings.add("no source has a test split: there is nothing to evaluate on");
     if (tests == 1) findings.add("the corpus has one test picture: correlations need two");
@@ -188,11 +170,11 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
 std::vector<std::string> find_impossible(const config::Config& config, const std::vector<std::string>& stages,
                                          int ranks) {
   std::vector<std::string> findings = impossible_stages(config, stages, ranks);
-  const RunFolder folder{config.run().folder()};
+  const run::RunFolder folder{config.run().folder()};
   if (!std::filesystem::exists(folder.shards() / shards::kManifestFile)) return findings;
-  if (has(stages, "shard")) {
-    const std::optional<runtime::Inputs> packed = recorded_inputs(folder.shards());
-    if (!packed || !runtime::differences(*packed, shard_inputs(config)).empty()) return findings;
+  if (any(stages, &StageEntry::makes_corpus)) {
+    const std::optional<runtime::Inputs> packed = run::recorded_inputs(folder.shards());
+    if (!packed || !runtime::differences(*packed, packing::shard_inputs(config)).empty()) return findings;
   }
   for (std::string& finding : impossible_on_corpus(config, stages, folder)) findings.push_back(std::move(finding));
   return findings;

@@ -5,8 +5,8 @@
 #include <vector>
 
 #include "config/config.pb.h"
+#include "run/run_folder.h"
 #include "shards/manifest.h"
-#include "stages/run_folder.h"
 
 namespace cskd::stages {
 
@@ -21,7 +21,7 @@ std::vector<std::string> impossible_stages(const config::Config& config, const s
 // test pictures, no validation pictures where a training asks for them, batches larger than an epoch. Throws as
 // shards::read_manifest().
 std::vector<std::string> impossible_on_corpus(const config::Config& config, const std::vector<std::string>& stages,
-                                              const RunFolder& folder);
+                                              const run::RunFolder& folder);
 
 // Both, the second one where the corpus lies packed as it is configured, or is not to be packed by these stages. Throws
 // as shards::read_manifest().

@@ -3,8 +3,9 @@
 #include <set>
 
 #include "config/toml_writer.h"
-#include "shards/manifest.h"
-#include "stages/model_setup.h"
+#include "features/cache.h"
+#include "features/clip_tower.h"
+#include "run/provenance.h"
 
 namespace cskd::stages {
 namespace {
@@ -12,61 +13,36 @@ namespace {
 using config::Keys;
 using config::settings_of;
 
-constexpr const char* kCorpus = "contents of the shards";
-constexpr const char* kClip = "clip.encoder and contents of clip.weights";
-
 void add_order(runtime::Inputs& inputs, const config::Config& config) {
   inputs.add("data.shuffle_window", std::to_string(config.data().shuffle_window()));
 }
 
 // Of a training that sees labels, where its models start so.
-runtime::Inputs labelled_inputs(const Context& context, const std::set<config::Start>& starts) {
-  runtime::Inputs inputs = corpus_inputs(context);
+runtime::Inputs labelled_inputs(const run::Context& context, const std::set<config::Start>& starts) {
+  runtime::Inputs inputs = run::corpus_inputs(context);
   inputs.add(settings_of(context.config.labels(), "labels", Keys::kDecisive));
   add_order(inputs, context.config);
   // What was aligned depends on CLIP's weights, too: the file is read once.
   if (starts.contains(config::aligned)) {
     inputs.add(align_inputs(context));
   } else if (starts.contains(config::clip)) {
-    inputs.add(kClip, clip_inputs(context.config).hex());
+    inputs.add(features::kClipInput, features::clip_inputs(context.config).hex());
   }
   return inputs;
 }
 
 }  // namespace
 
-runtime::Inputs corpus_inputs(const Context& context) {
-  runtime::Inputs inputs;
-  inputs.add(kCorpus, shards::corpus_digest(shards::read_manifest(context.folder.shards())).hex());
-  inputs.add("run.seed", std::to_string(context.config.run().seed()));
-  inputs.add("data.resize", config::Resize_Name(context.config.data().resize()));
-  return inputs;
-}
-
-runtime::Inputs shard_inputs(const config::Config& config) {
-  runtime::Inputs inputs;
-  for (const config::Source& source : config.sources()) inputs.add(settings_of(source, "sources." + source.name()));
-  inputs.add(settings_of(config.packing(), "packing"));
-  inputs.add("run.seed", std::to_string(config.run().seed()));
-  return inputs;
-}
-
-runtime::Inputs cache_inputs(const Context& context) {
-  runtime::Inputs inputs = corpus_inputs(context);
-  inputs.add(kClip, clip_inputs(context.config).hex());
-  inputs.add(settings_of(context.config.cache(), "cache", Keys::kDecisive));
-  return inputs;
-}
-
-runtime::Inputs align_inputs(const Context& context) {
-  runtime::Inputs inputs = cache_inputs(context);
+runtime::Inputs align_inputs(const run::Context& context) {
+  runtime::Inputs inputs = features::cache_inputs(context);
   inputs.add(settings_of(context.config.align(), "align", Keys::kDecisive));
   add_order(inputs, context.config);
   return inputs;
 }
 
-runtime::Inputs supervised_inputs(const Context& context, const std::string& stage, const config::Training& training,
-                                  const std::string& encoder, int image_size, config::Start start) {
+runtime::Inputs supervised_inputs(const run::Context& context, const std::string& stage,
+                                  const config::Training& training, const std::string& encoder, int image_size,
+                                  config::Start start) {
   runtime::Inputs inputs = labelled_inputs(context, {start});
   inputs.add("encoder of " + stage, encoder);
   inputs.add("image size of " + stage, std::to_string(image_size));
@@ -74,7 +50,7 @@ runtime::Inputs supervised_inputs(const Context& context, const std::string& sta
   return inputs;
 }
 
-runtime::Inputs distill_inputs(const Context& context) {
+runtime::Inputs distill_inputs(const run::Context& context) {
   const config::Config& config = context.config;
   runtime::Inputs inputs = labelled_inputs(context, {config.distill().start(), config.finetune().start()});
   inputs.add("encoder of distill", config.align().encoder());

@@ -9,6 +9,7 @@
 #include "runtime/failure_point.h"
 #include "runtime/shared_files.h"
 #include "stages/compute_choice.h"
+#include "training/trainer.h"
 
 namespace cskd::stages {
 namespace {
@@ -21,8 +22,8 @@ std::vector<std::string> names_of(const training::NamedTensors& tensors) {
 
 }  // namespace
 
-ModelStage::ModelStage(std::string name, const config::Training& training, Headed model, Headed average,
-                       std::int64_t outputs)
+ModelStage::ModelStage(std::string name, const config::Training& training, inference::Headed model,
+                       inference::Headed average, std::int64_t outputs)
     : name_(std::move(name)),
       training_(training),
       model_(std::move(model)),
@@ -50,7 +51,7 @@ bool ModelStage::decays(const std::string& parameter, const at::Tensor& tensor) 
 }
 
 std::vector<std::pair<std::string, std::string>> ModelStage::metadata() const {
-  return model_metadata(*model_, name_, outputs_);
+  return inference::model_metadata(*model_, name_, outputs_);
 }
 
 training::ProbeOptions ModelStage::probe_options() const {
@@ -66,19 +67,19 @@ void ModelStage::use(const models::ComputeSettings& settings) {
   average_->use(settings);
 }
 
-StageOutcome train_stage(const Context& context, const std::string& name, const config::Training& training,
-                         const runtime::Inputs& inputs,
-                         const std::function<std::unique_ptr<ModelStage>()>& make_stage) {
+run::StageOutcome train_stage(const run::Context& context, const std::string& name, const config::Training& training,
+                              const runtime::Inputs& inputs,
+                              const std::function<std::unique_ptr<ModelStage>()>& make_stage) {
   const std::filesystem::path folder = context.folder.stage(name);
   if (const auto done =
-          agree_on_completion(folder, inputs, context.world, OtherInputs::kRefuse, context.allowed_changes)) {
+          run::agree_on_completion(folder, inputs, context.world, run::OtherInputs::kRefuse, context.allowed_changes)) {
     runtime::wait_until_there(context.folder.model(name));
     return {.completion = *done, .done_before = true};
   }
   // Before anything takes time.
   static_cast<void>(data::make_batch_layout((name + ".training").c_str(), training.global_batch(),
                                             training.micro_batches(), context.world.rank(), context.world.size()));
-  make_stage_folder(folder, context.world);
+  run::make_stage_folder(folder, context.world);
   const std::unique_ptr<ModelStage> stage = make_stage();
   const models::ComputeSettings settings = choose_compute(context, name, stage->probe_options());
   stage->use(settings);
@@ -98,7 +99,7 @@ StageOutcome train_stage(const Context& context, const std::string& name, const 
                                    .pictures_every = context.config.logging().pictures_every()};
   const training::TrainingOutcome trained =
       train(*stage, options, context.world, context.communicator, *context.observer);
-  StageOutcome outcome{
+  run::StageOutcome outcome{
       .completion = {.stage = name, .inputs = inputs, .seconds = trained.seconds, .images = trained.images}};
   outcome.completion.facts = nlohmann::ordered_json{{"steps", trained.steps},
                                                     {"loss", trained.loss},
@@ -111,7 +112,7 @@ StageOutcome train_stage(const Context& context, const std::string& name, const 
     runtime::failure_point("stage.model", name);
     const auto metadata = stage->metadata();
     models::write_safetensors(context.folder.model(name), stage->average(), {metadata.begin(), metadata.end()});
-    write_completion(folder, outcome.completion);
+    run::write_completion(folder, outcome.completion);
   }
   context.world.barrier();
   // Whoever comes next reads it, on every rank.

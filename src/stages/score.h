@@ -1,19 +1,23 @@
-// Trainings of score models: the aesthetics teacher and the baseline on labels alone, and Stage II, the distilled
-// student.
+// Trainings of models that score pictures.
 #pragma once
 
-#include "stages/context.h"
+#include "run/context.h"
+#include "stages/training_setup.h"
 
 namespace cskd::stages {
 
-// Stage names, also folders of the run.
+// Names of the stages, and of their folders.
 inline constexpr const char* kTeacher = "finetune";
 inline constexpr const char* kBaseline = "baseline";
 inline constexpr const char* kStudent = "distill";
 
+TrainingSetup finetune_training(const config::Config& config);
+TrainingSetup baseline_training(const config::Config& config);
+TrainingSetup distill_training(const config::Config& config);
+
 // Each writes <run>/<stage>: model.safetensors, checkpoints/. Collective. Throws UsageError when there are no labels.
-StageOutcome run_finetune(const Context& context);
-StageOutcome run_baseline(const Context& context);
-StageOutcome run_distill(const Context& context);
+run::StageOutcome run_finetune(const run::Context& context);
+run::StageOutcome run_baseline(const run::Context& context);
+run::StageOutcome run_distill(const run::Context& context);
 
 }  // namespace cskd::stages

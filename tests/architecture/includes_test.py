@@ -5,6 +5,8 @@ import os
 import pathlib
 import re
 
+import draw
+
 SOURCE = pathlib.Path(os.environ["CSKD_SOURCE_DIR"])
 BUILD = pathlib.Path(os.environ["CSKD_BUILD_DIR"])
 
@@ -15,8 +17,12 @@ ORDER = [
     {"shards"},
     {"distributed"},
     {"data"},
-    {"models", "losses", "optim"},
-    {"training", "evaluation"},
+    {"models", "losses", "optim", "metrics"},
+    {"run"},
+    {"batches"},
+    {"inference"},
+    {"training", "packing", "features"},
+    {"evaluation"},
     {"stages", "analysis", "export", "report", "demo", "doctor", "bench"},
     {"launch"},
 ]
@@ -78,8 +84,17 @@ def test_a_forbidden_include_is_found():
     assert violations("report", text, {"runtime"}) == ["config"]
 
 
+def test_the_page_shows_the_graph_of_the_build():
+    assert draw.page_with(draw.drawing(draw.declared())) == draw.PAGE.read_text(), "run tests/architecture/draw.py --write"
+
+
+def test_a_drawing_leaves_out_what_follows():
+    depends = {"a": set(), "b": {"a"}, "c": {"a", "b"}, "d": {"b"}}
+    assert draw.drawing(depends) == "```\n  2  c           -> b\n  2  d           -> b\n\n  1  b           -> a\n\n  0  a\n```\n"
+
+
 def test_torch_free_folders_stay_torch_free():
-    for folder in ("src/runtime", "src/config", "shards"):
+    for folder in ("src/runtime", "src/config", "shards", "src/packing", "src/metrics"):
         for path in (SOURCE / folder).rglob("*.[hc]*"):
             if path.suffix in (".h", ".cpp"):
                 assert not re.search(r"#\s*include\s*<(torch|ATen|c10)/", path.read_text()), path

@@ -13,14 +13,14 @@
 #include <fmt/format.h>
 #include <sys/resource.h>
 
+#include "packing/duplicates.h"
+#include "packing/shard_plan.h"
 #include "runtime/philox.h"
 #include "runtime/world.h"
-#include "stages/duplicates.h"
-#include "stages/packing_plan.h"
 
 namespace {
 
-namespace stages = cskd::stages;
+namespace packing = cskd::packing;
 
 constexpr std::uint64_t kSeed = 1;
 constexpr std::uint64_t kEvery = 1000;  // picture i with i % kEvery == 998: an exact copy; 999: a near one
@@ -41,16 +41,16 @@ std::uint64_t original_of(std::uint64_t number) {
   return random.bits64() % (number / kEvery + 1) * kEvery;
 }
 
-stages::IndexRecord record_of(std::uint64_t number) {
+packing::IndexRecord record_of(std::uint64_t number) {
   const bool is_exact = number % kEvery == kEvery - 2;
   const bool is_near = number % kEvery == kEvery - 1;
   const std::uint64_t original = is_exact || is_near ? original_of(number) : number;
   const Look look = look_of(original);
   const std::array<std::uint64_t, 2> name{original, is_near ? number + 1 : 0};
-  stages::IndexRecord record{.pixel_hash = cskd::runtime::content_hash(std::as_bytes(std::span(name))),
-                             .phash = is_near ? look.phash ^ 0x8000'0000'0001'0001 : look.phash,
-                             .key_hash = number,
-                             .stored_size = 50'000};
+  packing::IndexRecord record{.pixel_hash = cskd::runtime::content_hash(std::as_bytes(std::span(name))),
+                              .phash = is_near ? look.phash ^ 0x8000'0000'0001'0001 : look.phash,
+                              .key_hash = number,
+                              .stored_size = 50'000};
   record.thumbnail.fill(static_cast<std::uint8_t>(look.level));
   return record;
 }
@@ -80,25 +80,25 @@ int main(int argc, char** argv) {
     const int threads = argc > 3 ? std::atoi(argv[3]) : 2;
     if (world.rank() == 0) {
       std::filesystem::create_directory(folder);
-      cskd::runtime::RecordWriter<stages::IndexRecord> writer(folder / "index");
+      cskd::runtime::RecordWriter<packing::IndexRecord> writer(folder / "index");
       for (std::uint64_t number = 0; number < pictures; ++number) writer.add(record_of(number));
       writer.close();
     }
     world.barrier();
-    const stages::SampleIndex index({folder / "index"});
+    const packing::SampleIndex index({folder / "index"});
     const double before = most_resident_mib();
     auto start = std::chrono::steady_clock::now();
-    const stages::LossList losses = stages::find_losses(index, {.threads = threads}, world, folder);
+    const packing::DropList drops = packing::find_drops(index, {.threads = threads}, world, folder);
     const double finding = seconds_since(start);
     if (world.rank() == 0) {
       start = std::chrono::steady_clock::now();
-      stages::write_packing_order(index, losses, kSeed, 256ULL << 20, folder / "order");
-      const auto cuts = stages::cut_into_shards(stages::PackingOrder(folder / "order"), {});
+      packing::write_packing_order(index, drops, kSeed, 256ULL << 20, folder / "order");
+      const auto cuts = packing::cut_into_shards(packing::PackingOrder(folder / "order"), {});
       fmt::print(
           "{{\"pictures\": {}, \"ranks\": {}, \"threads\": {}, \"seconds_of_comparing\": {:.1f}, "
           "\"seconds_of_ordering\": {:.1f}, \"lost\": {}, \"copies\": {}, \"shards\": {}, \"resident_before_mib\": "
           "{:.0f}, \"peak_resident_mib\": {:.0f}}}\n",
-          pictures, world.size(), threads, finding, seconds_since(start), losses.size(), 2 * (pictures / kEvery),
+          pictures, world.size(), threads, finding, seconds_since(start), drops.size(), 2 * (pictures / kEvery),
           cuts.size(), before, most_resident_mib());
       std::filesystem::remove_all(folder);
     }

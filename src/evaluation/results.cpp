@@ -1,0 +1,116 @@
+#include "evaluation/results.h"
+
+#include <array>
+#include <cmath>
+#include <limits>
+#include <numeric>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/input_file.h"
+
+namespace cskd::evaluation {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+// JSON has no NaN: a figure that cannot be computed (all predictions equal) is null.
+Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
+
+Json estimate(const metrics::Estimate& figure) {
+  return {{"value", number(figure.value)}, {"low", number(figure.low)}, {"high", number(figure.high)}};
+}
+
+double mean_of(const std::vector<double>& distribution, const std::vector<double>& bin_centres) {
+  const double total = std::accumulate(distribution.begin(), distribution.end(), 0.0);
+  return std::inner_product(distribution.begin(), distribution.end(), bin_centres.begin(), 0.0) / total;
+}
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"') result += '"';
+    result += c;
+  }
+  return result + "\"";
+}
+
+// The figures of results.json under their names.
+using Figure = std::pair<const char*, metrics::Estimate metrics::Scores::*>;
+constexpr std::array<Figure, 8> kFigures{{{"srcc", &metrics::Scores::srcc},
+                                          {"plcc", &metrics::Scores::plcc},
+                                          {"krcc", &metrics::Scores::krcc},
+                                          {"accuracy", &metrics::Scores::accuracy},
+                                          {"emd1", &metrics::Scores::emd1},
+                                          {"emd2", &metrics::Scores::emd2},
+                                          {"mse", &metrics::Scores::mse},
+                                          {"std_plcc", &metrics::Scores::std_plcc}}};
+constexpr const char* kResultsFile = "results.json";
+constexpr const char* kPredictionsFile = "predictions.csv";
+constexpr std::uint64_t kLargestResults = 1 << 20;
+
+}  // namespace
+
+std::vector<std::filesystem::path> write_results(const std::filesystem::path& folder,
+                                                 const std::vector<ModelResult>& results,
+                                                 const std::vector<TestPredictions>& predictions) {
+  Json list = Json::array();
+  for (const ModelResult& result : results) {
+    Json entry{{"model", result.model}, {"label_fraction", result.label_fraction}, {"n", result.scores.n}};
+    for (const auto& [name, figure] : kFigures) entry[name] = estimate(result.scores.*figure);
+    list.push_back(entry);
+  }
+  runtime::write_file_atomically(folder / kResultsFile, Json{{"results", list}}.dump(2) + "\n");
+  std::string table = "picture,model,rated_mean,predicted_mean\n";
+  for (const TestPredictions& model : predictions) {
+    for (size_t i = 0; i < model.keys.size(); ++i) {
+      table += fmt::format("{},{},{:.6f},{:.6f}\n", quoted(model.keys[i]), model.model,
+                           mean_of(model.rated[i], model.bin_centres), mean_of(model.predicted[i], model.bin_centres));
+    }
+  }
+  runtime::write_file_atomically(folder / kPredictionsFile, table);
+  return {kResultsFile, kPredictionsFile};
+}
+
+std::vector<ModelResult> read_results(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kResultsFile;
+  const auto value_of = [](const Json& number) {
+    return number.is_null() ? std::numeric_limits<double>::quiet_NaN() : number.get<double>();
+  };
+  try {
+    std::vector<ModelResult> results;
+    const Json document = Json::parse(runtime::read_text_file(path, kLargestResults));
+    for (const Json& entry : document.at("results")) {
+      ModelResult& result = results.emplace_back();
+      result.model = entry.at("model").get<std::string>();
+      result.label_fraction = entry.at("label_fraction").get<double>();
+      result.scores.n = entry.at("n").get<std::int64_t>();
+      for (const auto& [name, figure] : kFigures) {
+        const Json& parts = entry.at(name);
+        result.scores.*figure = {value_of(parts.at("value")), value_of(parts.at("low")), value_of(parts.at("high"))};
+      }
+    }
+    return results;
+  } catch (const nlohmann::json::exception& error) {
+    throw runtime::DataError(fmt::format("{} is damaged: {}", path.native(), error.what()));
+  }
+}
+
+std::string results_table(const std::vector<ModelResult>& results) {
+  std::string text = fmt::format("  {:<11} {:>7} {:>6} {:>15} {:>6} {:>9} {:>6} {:>6}\n", "model", "labels", "SRCC",
+                                 "95 % interval", "PLCC", "accuracy", "EMD", "n");
+  for (const ModelResult& result : results) {
+    const metrics::Scores& scores = result.scores;
+    text += fmt::format("  {:<11} {:>5.0f} % {:>6.3f} {:>15} {:>6.3f} {:>7.1f} % {:>6.4f} {:>6}\n", result.model,
+                        100 * result.label_fraction, scores.srcc.value,
+                        fmt::format("{:.3f}..{:.3f}", scores.srcc.low, scores.srcc.high), scores.plcc.value,
+                        100 * scores.accuracy.value, scores.emd1.value, scores.n);
+  }
+  return text;
+}
+
+}  // namespace cskd::evaluation

@@ -1,0 +1,32 @@
+// How good models are, as files and as text.
+#pragma once
+
+#include <filesystem>
+#include <string>
+#include <vector>
+
+#include "evaluation/test_predictions.h"
+#include "metrics/metrics.h"
+
+namespace cskd::evaluation {
+
+// How good a trained model is on the held-out test pictures.
+struct ModelResult {
+  std::string model;  // as people call it: "student"
+  double label_fraction = 1;
+  metrics::Scores scores;
+};
+
+// <folder>/results.json: every figure with its interval. <folder>/predictions.csv: key, model, rated and predicted
+// mean. Atomic. Returns their names.
+std::vector<std::filesystem::path> write_results(const std::filesystem::path& folder,
+                                                 const std::vector<ModelResult>& results,
+                                                 const std::vector<TestPredictions>& predictions);
+
+// What write_results() wrote to results.json. Throws DataError when it is damaged.
+std::vector<ModelResult> read_results(const std::filesystem::path& folder);
+
+// A table for people, one line each.
+std::string results_table(const std::vector<ModelResult>& results);
+
+}  // namespace cskd::evaluation

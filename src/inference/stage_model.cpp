@@ -1,0 +1,59 @@
+#include "inference/stage_model.h"
+
+#include <fmt/format.h>
+#include <torch/torch.h>
+
+#include "data/sampler.h"
+#include "models/safetensors.h"
+#include "runtime/error.h"
+#include "runtime/philox.h"
+#include "runtime/shared_files.h"
+
+namespace cskd::inference {
+Headed make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
+                  std::int64_t outputs, const std::string& purpose) {
+  const std::uint64_t item = runtime::content_hash(purpose).prefix();
+  torch::manual_seed(runtime::Philox(context.config.run().seed(), data::kStreamModel, item).bits64());
+  auto model = std::make_shared<models::HeadedEncoder>(models::make_encoder(encoder, image_size), head, outputs);
+  model->to(context.communicator.device());
+  model->use({});
+  return model;
+}
+
+Headed load_stage_model(const run::Context& context, const std::string& stage, const char* head) {
+  const std::filesystem::path path = context.folder.model(stage);
+  if (!runtime::wait_until_there(path)) {
+    throw runtime::UsageError(fmt::format("{} is not there: run 'cskd {}' first", path.native(), stage));
+  }
+  const models::SafetensorsHeader header = models::read_safetensors_header(path);
+  const auto field = [&](const char* name) {
+    const auto found = header.metadata.find(name);
+    if (found == header.metadata.end())
+      throw runtime::DataError(fmt::format("{} lacks '{}' in its metadata", path.native(), name));
+    return found->second;
+  };
+  const auto number = [&](const char* name) {
+    const std::string text = field(name);
+    if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) {
+      throw runtime::DataError(
+          fmt::format("{}: '{}' of its metadata is '{}', expected a whole number", path.native(), name, text));
+    }
+    return std::stoi(text);
+  };
+  const Headed model = make_model(context, field("encoder"), number("image_size"), head, number("outputs"), stage);
+  model->load(models::read_safetensors(path), path.native(), false);
+  model->eval();
+  for (const torch::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);
+  return model;
+}
+
+std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model,
+                                                                const std::string& stage, std::int64_t outputs) {
+  return {{"format", "cskd-model"},
+          {"stage", stage},
+          {"encoder", model.shape().name},
+          {"image_size", std::to_string(model.shape().image_size)},
+          {"outputs", std::to_string(outputs)}};
+}
+
+}  // namespace cskd::inference

@@ -1,0 +1,53 @@
+// Reads, hashes and decodes one picture, before it may enter a shard.
+#pragma once
+
+#include <condition_variable>
+#include <cstddef>
+#include <cstdint>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "config/packing.pb.h"
+#include "shards/survey.pb.h"
+
+namespace cskd::packing {
+
+// Bytes that the threads of a process may use for decoded pictures together, so that a few huge ones do not add up.
+class DecodingMemory {
+ public:
+  explicit DecodingMemory(std::uint64_t limit) : limit_(limit), free_(limit) {}
+
+  // Waits until `bytes` (or the whole limit, if that is less) are free, and holds them as long as it lives.
+  class Share {
+   public:
+    Share(DecodingMemory& memory, std::uint64_t bytes);
+    ~Share();
+    Share(const Share&) = delete;
+    Share& operator=(const Share&) = delete;
+
+   private:
+    DecodingMemory& memory_;
+    std::uint64_t bytes_;
+  };
+
+ private:
+  const std::uint64_t limit_;
+  std::uint64_t free_;
+  std::mutex mutex_;
+  std::condition_variable freed_;
+};
+
+// Fills in what `picture`, as its source lists it, lacks. Never throws for a bad picture or an unreadable file: that is
+// its fault. Returns the picture's bytes made smaller where packing.max_side asks for it, nothing otherwise.
+std::vector<std::byte> check_picture(const config::Packing& packing, shards::SurveyChunk::Picture& picture,
+                                     DecodingMemory& memory);
+
+// The bytes of a picture as it came. Throws Error or DataError.
+std::vector<std::byte> read_picture(const shards::SurveyChunk::Picture& picture);
+
+// The bytes of a picture made smaller, as check_picture() returned them. Throws as read_picture(), and DataError when
+// the picture does not decode any more.
+std::vector<std::byte> make_smaller(const config::Packing& packing, const shards::SurveyChunk::Picture& picture);
+
+}  // namespace cskd::packing

@@ -1,0 +1,452 @@
+#include "packing/survey.h"
+
+#include <algorithm>
+#include <fstream>
+#include <memory>
+#include <set>
+#include <sstream>
+#include <tuple>
+#include <utility>
+
+#include <fmt/format.h>
+#include <google/protobuf/io/coded_stream.h>
+
+#include "data/decode.h"
+#include "packing/image_check.h"
+#include "packing/list_line.h"
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "runtime/input_file.h"
+#include "runtime/sealed_file.h"
+#include "runtime/shared_files.h"
+#include "runtime/threads.h"
+#include "runtime/work_queue.h"
+#include "shards/importers/importer.h"
+
+namespace cskd::packing {
+namespace {
+
+namespace fs = std::filesystem;
+
+constexpr const char* kMagic = "CSKDSURV";
+constexpr std::uint32_t kVersion = 1;
+constexpr std::uint64_t kChunkSamples = 512;  // on average
+constexpr std::uint64_t kMostChunkSamples = 2048;
+constexpr std::uint64_t kDecodingMemory = 512ULL << 20;
+constexpr std::uint64_t kMostPassedOver = 10'000;  // that are listed, of a kind and source
+constexpr std::uint64_t kFewestPassedOver = 10;    // of each archive
+
+shards::SurveyChunk::Picture picture_of(const shards::Entry& entry) {
+  shards::SurveyChunk::Picture picture;
+  picture.set_key(entry.key);
+  picture.set_file(entry.file);
+  picture.set_offset(entry.offset);
+  picture.set_size(entry.size);
+  picture.set_changed(entry.changed);
+  picture.set_split(static_cast<std::uint32_t>(entry.split));
+  picture.set_fault(entry.fault);
+  if (entry.label) {
+    picture.set_mean(entry.label->mean);
+    picture.set_stddev(entry.label->stddev);
+    picture.mutable_histogram()->Assign(entry.label->histogram.begin(), entry.label->histogram.end());
+  }
+  return picture;
+}
+
+// What decides a checked chunk besides the list.
+runtime::ContentHash digest_of(const std::string& list, const config::Packing& packing) {
+  runtime::ContentHasher hasher;
+  hasher.add_field(kVersion);
+  hasher.add_field(data::kDecoderVersion);
+  hasher.add_field(packing.max_side());
+  hasher.add_field(packing.quality());
+  hasher.add_field(packing.max_megapixels());
+  hasher.add(list);
+  return hasher.hash();
+}
+
+std::string told_of_passed_over(const std::map<std::string, std::uint64_t>& kinds) {
+  std::string told;
+  for (const auto& [kind, count] : kinds) told += fmt::format("{} {} {}", told.empty() ? "" : ",", count, kind);
+  return told.empty() ? "" : fmt::format(" (passed over:{})", told);
+}
+
+// Sorted as text in the order of sources and parts.
+std::string place_of(std::uint32_t source, std::uint32_t part) { return fmt::format("{:010}-{:010}", source, part); }
+
+// Cuts what a part of a source lists into chunks.
+class ChunkWriter {
+ public:
+  ChunkWriter(std::function<void(const shards::SurveyChunk&)> write) : write_(std::move(write)) {}
+
+  void take(const shards::Entry& entry) {
+    *chunk_.add_pictures() = picture_of(entry);
+    const auto samples = static_cast<std::uint64_t>(chunk_.pictures_size());
+    if (runtime::content_hash(entry.key).prefix() % kChunkSamples == 0 || samples == kMostChunkSamples) finish();
+  }
+  void finish() {
+    if (chunk_.pictures_size() > 0) write_(chunk_);
+    chunk_.Clear();
+  }
+
+ private:
+  std::function<void(const shards::SurveyChunk&)> write_;
+  shards::SurveyChunk chunk_;
+};
+
+void write_plainly(const fs::path& path, const std::string& bytes) {
+  runtime::failure_point("survey.list", path.native());
+  std::ofstream file(path, std::ios::binary);
+  file.write(bytes.data(), static_cast<std::streamsize>(bytes.size()));
+  file.close();
+  if (!file) throw runtime::Error(fmt::format("cannot write {}: is the disk full?", path.native()));
+}
+
+shards::SurveyChunk parse(const std::string& bytes, const fs::path& path) {
+  shards::SurveyChunk chunk;
+  if (!chunk.ParseFromString(bytes)) throw runtime::DataError(fmt::format("{} is damaged", path.native()));
+  return chunk;
+}
+
+}  // namespace
+
+// What is passed over in a part of a source: counted by kind, and listed by name as far as there is room.
+class PassedOver {
+ public:
+  PassedOver(const config::Source& source, std::string part, std::uint64_t parts)
+      : source_(source), part_(std::move(part)), room_(std::max(kFewestPassedOver, kMostPassedOver / parts)) {}
+
+  void add(const shards::Entry& entry) {
+    if (++counts_[entry.passed_over] <= room_)
+      lines_ += list_line(source_.name(), entry.key, "passed_over", entry.passed_over);
+  }
+  // "<place> <count> <kind>" for each kind, for counting; nothing when there are none.
+  std::string summary(const std::string& place) const {
+    std::string summary;
+    for (const auto& [kind, count] : counts_) summary += fmt::format("{} {} {}\n", place, count, kind);
+    return summary;
+  }
+  std::string lines() const {
+    std::string lines = lines_;
+    for (const auto& [kind, count] : counts_) {
+      if (count > room_)
+        lines += list_line(source_.name(), part_, "passed_over", fmt::format("{} more: {}", count - room_, kind));
+    }
+    return lines;
+  }
+
+ private:
+  const config::Source& source_;
+  std::string part_;
+  std::uint64_t room_;
+  std::map<std::string, std::uint64_t> counts_;
+  std::string lines_;
+};
+
+Survey::Survey(const PackingContext& context, std::vector<config::Source> sources)
+    : context_(context),
+      sources_(std::move(sources)),
+      list_folder_(context.folder / "work"),
+      survey_folder_(context.folder / "survey") {
+  if (context_.world.rank() == 0) {
+    std::error_code error;
+    runtime::remove_leftover(list_folder_, "of an earlier packing");  // lists are written anew whatever stays
+    fs::create_directories(list_folder_, error);
+    for (const config::Source& source : sources_) {
+      if (!error) fs::create_directories(survey_folder_ / source.name(), error);
+    }
+    if (error) runtime::throw_system_error(fmt::format("cannot prepare {}", list_folder_.native()), error.value());
+  }
+  context_.world.barrier();
+  runtime::wait_until_there(list_folder_);
+  for (const config::Source& source : sources_) runtime::wait_until_there(survey_folder_ / source.name());
+  list();
+  refuse_empty_sources();
+  refuse_other_files();
+  check();
+}
+
+Survey::~Survey() {
+  if (context_.world.rank() == 0) runtime::remove_leftover(list_folder_, "the lists of this packing");
+}
+
+fs::path Survey::list_path(const Chunk& chunk) const {
+  return list_folder_ / fmt::format("{}-{}-{}", chunk.source, chunk.part, chunk.number);
+}
+
+fs::path Survey::path(const Chunk& chunk, const char* extension) const {
+  return survey_folder_ / sources_[chunk.source].name() / (chunk.digest.hex() + extension);
+}
+
+// Writes the chunks of a part and describes each in a line.
+std::string Survey::list_part(std::uint32_t source, std::uint32_t part, const std::string& name,
+                              PassedOver& passed_over) {
+  std::string lines;
+  Chunk chunk{.source = source, .part = part};
+  ChunkWriter writer([&](const shards::SurveyChunk& listed) {
+    const std::string bytes = listed.SerializeAsString();
+    write_plainly(list_path(chunk), bytes);
+    std::uint64_t size = 0;
+    for (const auto& picture : listed.pictures()) size += picture.size();
+    lines += fmt::format("{} {} {} {} {} {}\n", source, part, chunk.number, listed.pictures_size(), size,
+                         digest_of(bytes, context_.config.packing()).hex());
+    ++chunk.number;
+  });
+  try {
+    shards::make_importer(sources_[source], unpacked_folder())->list(name, [&](shards::Entry&& entry) {
+      if (entry.passed_over.empty()) {
+        writer.take(entry);
+      } else {
+        passed_over.add(entry);
+      }
+    });
+  } catch (const std::exception&) {
+    runtime::rethrow_with_context(fmt::format("source '{}' cannot be used", sources_[source].name()));
+  }
+  writer.finish();
+  return lines;
+}
+
+fs::path Survey::passed_over_path(const std::string& place) const { return list_folder_ / ("passed-over-" + place); }
+
+// Returns how many there are of each kind, for gather_passed_over().
+std::string Survey::write_passed_over(const PassedOver& passed_over, const std::string& place) const {
+  const std::string lines = passed_over.lines();
+  if (!lines.empty()) write_plainly(passed_over_path(place), lines);
+  return passed_over.summary(place);
+}
+
+// Counts of all ranks on each. `own` holds lines "<place> <count> <kind>".
+void Survey::gather_passed_over(const std::string& own) {
+  std::set<std::string> places;
+  for (const std::string& text : context_.world.all_gather(own)) {
+    std::istringstream stream(text);
+    std::string place;
+    std::uint64_t count = 0;
+    for (std::string kind; stream >> place >> count && std::getline(stream >> std::ws, kind);) {
+      passed_over_[std::stoul(place)][kind] += count;
+      places.insert(place);
+    }
+  }
+  passed_over_places_.assign(places.begin(), places.end());
+}
+
+void Survey::for_each_passed_over(const std::function<void(std::string_view line)>& take) const {
+  for (const std::string& place : passed_over_places_) {
+    const runtime::InputFile file(passed_over_path(place));
+    const std::vector<std::byte> bytes = file.read_at(0, file.size());
+    take({reinterpret_cast<const char*>(bytes.data()), bytes.size()});
+  }
+}
+
+void Survey::list() {
+  passed_over_.resize(sources_.size());
+  std::vector<std::tuple<std::uint32_t, std::uint32_t, std::string>> parts;
+  std::vector<std::uint32_t> part_counts;  // by source
+  std::string passed_over;
+  runtime::ContentHasher names;
+  for (std::uint32_t source = 0; source < sources_.size(); ++source) {
+    try {
+      PassedOver beside(sources_[source], sources_[source].path(), 1);
+      const auto importer = shards::make_importer(sources_[source], unpacked_folder());
+      std::uint32_t part = 0;
+      for (const std::string& name : importer->parts([&](const shards::Entry& entry) { beside.add(entry); })) {
+        names.add_field(name);
+        parts.emplace_back(source, part++, name);
+      }
+      part_counts.push_back(part);
+      if (context_.world.rank() == 0) passed_over += write_passed_over(beside, place_of(source, part));
+    } catch (const std::exception&) {
+      runtime::rethrow_with_context(fmt::format("source '{}' cannot be used", sources_[source].name()));
+    }
+  }
+  const std::string own = names.hash().hex();
+  const std::vector<std::string> all = context_.world.all_gather(own);
+  const auto other = std::find_if(all.begin(), all.end(), [&](const std::string& hash) { return hash != own; });
+  if (other != all.end()) {
+    throw runtime::DataError(
+        fmt::format("rank {} and rank {} see other archives in the sources: are all on a shared file system?",
+                    context_.world.rank(), other - all.begin()));
+  }
+
+  std::string lines;
+  {
+    const auto total = static_cast<std::int64_t>(parts.size());
+    runtime::WorkQueue queue(context_.world, total);
+    while (const auto i = queue.next()) {
+      const auto& [source, part, name] = parts[static_cast<std::size_t>(*i)];
+      PassedOver in_part(sources_[source], name, part_counts[source]);
+      lines += list_part(source, part, name, in_part);
+      passed_over += write_passed_over(in_part, place_of(source, part));
+    }
+    queue.finish("sources were listed");
+  }
+  gather_passed_over(passed_over);
+  for (const std::string& text : context_.world.all_gather(lines)) {
+    std::istringstream stream(text);
+    Chunk chunk;
+    std::string hex;
+    while (stream >> chunk.source >> chunk.part >> chunk.number >> chunk.samples >> chunk.bytes >> hex) {
+      chunk.digest = runtime::ContentHash::from_hex(hex);
+      chunks_.push_back(chunk);
+    }
+  }
+  std::sort(chunks_.begin(), chunks_.end(), [](const Chunk& a, const Chunk& b) {
+    return std::tie(a.source, a.part, a.number) < std::tie(b.source, b.part, b.number);
+  });
+  for (Chunk& chunk : chunks_) {
+    chunk.first = samples_;
+    samples_ += chunk.samples;
+  }
+}
+
+void Survey::refuse_empty_sources() const {
+  for (std::uint32_t source = 0; source < sources_.size(); ++source) {
+    const bool has_any =
+        std::any_of(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) { return chunk.source == source; });
+    if (has_any) continue;
+    throw runtime::DataError(
+        fmt::format("source '{}' cannot be used: {} holds no picture (.jpg, .jpeg, .png, .webp): is the path right?{}",
+                    sources_[source].name(), sources_[source].path(), told_of_passed_over(passed_over_[source])));
+  }
+}
+
+// Each rank looks for the first picture of every source: one that mounts something else there would call all faulty.
+void Survey::refuse_other_files() const {
+  std::set<std::uint32_t> seen;
+  for (const Chunk& chunk : chunks_) {
+    if (!seen.insert(chunk.source).second) continue;
+    const shards::SurveyChunk listed = read_list(chunk);
+    const auto usable = std::find_if(listed.pictures().begin(), listed.pictures().end(),
+                                     [](const auto& picture) { return picture.fault().empty(); });
+    if (usable == listed.pictures().end()) continue;
+    std::error_code error;
+    if (!fs::exists(usable->file(), error)) {
+      throw runtime::DataError(
+          fmt::format("rank {} does not see {}, which another rank lists: are all sources on a shared file system?",
+                      context_.world.rank(), usable->file()));
+    }
+  }
+}
+
+void Survey::check() {
+  DecodingMemory memory(kDecodingMemory);
+  {
+    const auto total = static_cast<std::int64_t>(chunks_.size());
+    runtime::WorkQueue queue(context_.world, total, {.takers = context_.threads});
+    runtime::run_on_threads(context_.threads, [&](int thread) {
+      while (const auto i = queue.next()) {
+        const Chunk& chunk = chunks_[static_cast<std::size_t>(*i)];
+        check_chunk(chunk, memory);
+        if (context_.world.rank() == 0 && thread == 0) {
+          context_.progress("checking", static_cast<std::int64_t>(chunk.first + chunk.samples),
+                            static_cast<std::int64_t>(samples_));
+        }
+      }
+    });
+    queue.finish("pictures were checked");
+  }
+  if (context_.world.rank() == 0)
+    context_.progress("checking", static_cast<std::int64_t>(samples_), static_cast<std::int64_t>(samples_));
+}
+
+void Survey::check_chunk(const Chunk& chunk, DecodingMemory& memory) const {
+  const fs::path target = path(chunk, ".chunk");
+  if (fs::exists(target)) {
+    try {
+      if (static_cast<std::uint32_t>(read(chunk).pictures_size()) == chunk.samples) return;
+    } catch (const runtime::Error&) {
+      // Damaged: it is made again.
+    }
+  }
+  shards::SurveyChunk checked = read_list(chunk);
+  std::unique_ptr<runtime::AtomicFile> smaller_pictures;
+  std::uint64_t smaller_bytes = 0;
+  for (auto& picture : *checked.mutable_pictures()) {
+    const std::vector<std::byte> smaller = check_picture(context_.config.packing(), picture, memory);
+    if (!picture.smaller()) continue;
+    if (!smaller_pictures) smaller_pictures = std::make_unique<runtime::AtomicFile>(path(chunk, ".pictures"));
+    picture.set_smaller_offset(smaller_bytes);
+    smaller_bytes += smaller.size();
+    smaller_pictures->write(smaller);
+  }
+  if (smaller_pictures) smaller_pictures->commit();
+  runtime::write_sealed_file(target, kMagic, kVersion, checked.SerializeAsString());
+}
+
+shards::SurveyChunk Survey::read_list(const Chunk& chunk) const {
+  const fs::path file = list_path(chunk);
+  runtime::wait_until_there(file);
+  return parse(runtime::read_text_file(file, 1ULL << 30), file);
+}
+
+shards::SurveyChunk Survey::read(const Chunk& chunk) const {
+  const fs::path file = path(chunk, ".chunk");
+  return parse(runtime::read_sealed_file(file, kMagic, kVersion), file);
+}
+
+const Chunk& Survey::chunk_of(std::uint64_t number) const {
+  const auto next = std::upper_bound(chunks_.begin(), chunks_.end(), number,
+                                     [](std::uint64_t wanted, const Chunk& chunk) { return wanted < chunk.first; });
+  return *(next - 1);
+}
+
+std::vector<ChunkPlace> Survey::places(const shards::SurveyChunk& chunk) {
+  // A message's repeated field: a byte of tag and wire type, the length as a varint, the picture.
+  std::vector<ChunkPlace> places;
+  std::uint64_t offset = runtime::kSealedHeader;
+  for (const auto& picture : chunk.pictures()) {
+    const auto size = static_cast<std::uint32_t>(picture.ByteSizeLong());
+    offset += 1 + google::protobuf::io::CodedOutputStream::VarintSize32(size);
+    places.push_back({offset, size});
+    offset += size;
+  }
+  return places;
+}
+
+std::vector<shards::SurveyChunk::Picture> Survey::read_pictures(const Chunk& chunk,
+                                                                std::span<const ChunkPlace> places) const {
+  const runtime::InputFile file(path(chunk, ".chunk"));
+  std::vector<shards::SurveyChunk::Picture> pictures(places.size());
+  for (std::size_t i = 0; i < places.size(); ++i) {
+    const std::vector<std::byte> bytes = file.read_at(places[i].offset, places[i].size);
+    if (!pictures[i].ParseFromArray(bytes.data(), static_cast<int>(bytes.size())))
+      throw runtime::DataError(fmt::format("{} is damaged", file.path().native()));
+  }
+  return pictures;
+}
+
+void Survey::read_stored(const Chunk& chunk, const shards::SurveyChunk::Picture& picture,
+                         std::span<std::byte> target) const {
+  if (!picture.smaller()) return runtime::InputFile(picture.file()).read_at(picture.offset(), target);
+  const fs::path file = path(chunk, ".pictures");
+  // It is there unless the chunk was checked for an earlier packing.
+  if (fs::exists(file)) return runtime::InputFile(file).read_at(picture.smaller_offset(), target);
+  const std::vector<std::byte> bytes = make_smaller(context_.config.packing(), picture);
+  if (bytes.size() != target.size())
+    throw runtime::DataError(fmt::format("'{}' changed while the corpus was packed", picture.file()));
+  std::copy(bytes.begin(), bytes.end(), target.begin());
+}
+
+void Survey::forget_the_rest() const {
+  std::vector<std::string> wanted;
+  for (const Chunk& chunk : chunks_) wanted.push_back(chunk.digest.hex());
+  std::sort(wanted.begin(), wanted.end());
+  const auto is_wanted = [&](const fs::path& file) {
+    return file.extension() == ".chunk" && std::binary_search(wanted.begin(), wanted.end(), file.stem().native());
+  };
+  // Files may be millions: some at a time, because what changes a folder while it is listed may be seen or not.
+  constexpr std::size_t kAtOnce = 4096;
+  for (std::vector<fs::path> rest;; rest.clear()) {
+    for (const auto& item : fs::recursive_directory_iterator(survey_folder_)) {
+      if (item.is_regular_file() && !is_wanted(item.path())) rest.push_back(item.path());
+      if (rest.size() == kAtOnce) break;
+    }
+    const auto gone = std::count_if(rest.begin(), rest.end(),
+                                    [](const fs::path& file) { return runtime::remove_leftover(file, "the chunk"); });
+    if (gone == 0 || rest.size() < kAtOnce) return;
+  }
+}
+
+}  // namespace cskd::packing

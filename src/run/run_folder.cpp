@@ -1,0 +1,180 @@
+#include "run/run_folder.h"
+
+#include <algorithm>
+#include <cstdlib>
+#include <fstream>
+#include <map>
+#include <utility>
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
+
+#include "runtime/atomic_file.h"
+#include "runtime/error.h"
+#include "runtime/input_file.h"
+#include "runtime/shared_files.h"
+
+namespace cskd::run {
+namespace {
+
+constexpr std::uint64_t kLargestRecord = 1 << 20;
+constexpr std::size_t kMostInRecord = 100;  // products; so that the record stays small whatever a stage makes
+constexpr const char* kProductList = "products.txt";
+
+std::filesystem::path record_path(const std::filesystem::path& stage_folder) { return stage_folder / "complete.json"; }
+
+// Of a file that any rank may have written.
+std::string hash_of_file(const std::filesystem::path& path) {
+  runtime::wait_until_there(path);
+  return runtime::content_hash(runtime::InputFile(path)).hex();
+}
+
+std::string product_list(const std::filesystem::path& stage_folder,
+                         const std::vector<std::filesystem::path>& products) {
+  std::string text;
+  for (const std::filesystem::path& product : products)
+    text += fmt::format("{}  {}\n", hash_of_file(stage_folder / product), product.native());
+  return text;
+}
+
+// Products and their hashes, as the record names them.
+std::vector<std::pair<std::string, std::string>> listed_products(const std::filesystem::path& stage_folder) {
+  std::ifstream list(stage_folder / kProductList);
+  std::vector<std::pair<std::string, std::string>> products;
+  for (std::string hash, name; list >> hash && list.get() == ' ' && list.get() == ' ' && std::getline(list, name);)
+    products.emplace_back(name, hash);
+  return products;
+}
+
+bool is_text_table(const nlohmann::json& record, const char* key) {
+  const auto table = record.is_object() ? record.find(key) : record.end();
+  return table != record.end() && table->is_object() &&
+         std::all_of(table->begin(), table->end(), [](const nlohmann::json& value) { return value.is_string(); });
+}
+
+// Whether a training is to go on after its end: its number of steps was raised, and may differ.
+bool is_extended(const runtime::Inputs& before, const runtime::Inputs& now, const std::set<std::string>& allowed) {
+  constexpr std::string_view kSteps = ".training.steps";
+  return std::ranges::any_of(allowed, [&](const std::string& name) {
+    const auto was = before.values().find(name);
+    const auto is = now.values().find(name);
+    return name.ends_with(kSteps) && was != before.values().end() && is != now.values().end() &&
+           std::strtoull(is->second.c_str(), nullptr, 10) > std::strtoull(was->second.c_str(), nullptr, 10);
+  });
+}
+
+// As text, and parsed; nothing when there is none, or a damaged one (logged).
+struct Record {
+  std::string text;
+  nlohmann::json parsed;
+
+  runtime::Inputs inputs() const { return runtime::Inputs(parsed["inputs"].get<std::map<std::string, std::string>>()); }
+};
+
+std::optional<Record> read_record(const std::filesystem::path& stage_folder) {
+  const std::filesystem::path path = record_path(stage_folder);
+  if (!std::filesystem::exists(path)) return std::nullopt;
+  Record record{.text = runtime::read_text_file(path, kLargestRecord)};
+  record.parsed = nlohmann::json::parse(record.text, nullptr, false);
+  if (is_text_table(record.parsed, "products") && is_text_table(record.parsed, "inputs")) return record;
+  spdlog::warn("{} is damaged: the stage runs again", path.native());
+  return std::nullopt;
+}
+
+// The record's text, or nothing when the stage has to run (again).
+std::optional<std::string> valid_record(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,
+                                        OtherInputs other_inputs, const std::set<std::string>& allowed) {
+  const std::optional<Record> record = read_record(stage_folder);
+  if (!record) return std::nullopt;
+  const runtime::Inputs before = record->inputs();
+  if (const std::string differing = runtime::differences(before, inputs, allowed); !differing.empty()) {
+    if (other_inputs == OtherInputs::kMakeAgain) return std::nullopt;
+    throw runtime::UsageError(
+        fmt::format("{} was made with other settings or data: {}; restore them, choose another run.folder, remove the "
+                    "folder, or keep its result with --allow-change NAME",
+                    stage_folder.native(), differing));
+  }
+  if (is_extended(before, inputs, allowed)) {
+    spdlog::info("{} is complete, but has more steps now: it goes on from its last checkpoint", stage_folder.native());
+    return std::nullopt;
+  }
+  const auto is_whole = [&](const std::string& name, const std::string& hash) {
+    const std::filesystem::path product = stage_folder / name;
+    if (runtime::wait_until_there(product) && hash == hash_of_file(product)) return true;
+    spdlog::warn("{} is missing or damaged: its stage runs again", product.native());
+    return false;
+  };
+  for (const auto& [name, hash] : record->parsed["products"].items()) {
+    if (!is_whole(name, hash.get<std::string>())) return std::nullopt;
+    if (name != kProductList) continue;
+    for (const auto& [listed, listed_hash] : listed_products(stage_folder)) {
+      if (!is_whole(listed, listed_hash)) return std::nullopt;
+    }
+  }
+  return record->text;
+}
+
+Completion parse(const std::string& text) {
+  const nlohmann::json record = nlohmann::json::parse(text);
+  Completion completion;
+  completion.stage = record.value("stage", "");
+  completion.seconds = record.value("seconds", 0.0);
+  completion.images = record.value("images", std::uint64_t{0});
+  completion.facts = record.value("facts", nlohmann::json::object()).dump();
+  for (const auto& [name, hash] : record["products"].items()) completion.products.emplace_back(name);
+  return completion;
+}
+
+}  // namespace
+
+void write_completion(const std::filesystem::path& stage_folder, const Completion& completion) {
+  nlohmann::ordered_json record{{"stage", completion.stage},
+                                {"inputs", completion.inputs.values()},
+                                {"seconds", completion.seconds},
+                                {"images", completion.images},
+                                {"facts", nlohmann::ordered_json::parse(completion.facts)},
+                                {"products", nlohmann::ordered_json::object()}};
+  std::vector<std::filesystem::path> named = completion.products;
+  if (named.size() > kMostInRecord) {
+    runtime::write_file_atomically(stage_folder / kProductList, product_list(stage_folder, completion.products));
+    named = {kProductList};
+  }
+  for (const std::filesystem::path& product : named)
+    record["products"][product.native()] = hash_of_file(stage_folder / product);
+  runtime::write_file_atomically(record_path(stage_folder), record.dump(2) + "\n");
+}
+
+std::optional<runtime::Inputs> recorded_inputs(const std::filesystem::path& stage_folder) {
+  const std::optional<Record> record = read_record(stage_folder);
+  return record ? std::make_optional(record->inputs()) : std::nullopt;
+}
+
+std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,
+                                              runtime::World& world, OtherInputs other_inputs,
+                                              const std::set<std::string>& allowed) {
+  std::string text;
+  if (world.rank() == 0) text = valid_record(stage_folder, inputs, other_inputs, allowed).value_or("");
+  text = world.broadcast(text);
+  if (text.empty()) return std::nullopt;
+  Completion completion = parse(text);
+  completion.inputs = inputs;
+  return completion;
+}
+
+void make_stage_folder(const std::filesystem::path& folder, runtime::World& world) {
+  if (world.rank() == 0) {
+    std::error_code error;
+    std::filesystem::create_directories(folder, error);
+    if (error) runtime::throw_system_error(fmt::format("cannot create the folder {}", folder.native()), error.value());
+  }
+  world.barrier();
+  if (!runtime::wait_until_there(folder)) {
+    throw runtime::Error(
+        fmt::format("{} does not see the folder {}, which rank 0 made: run.folder must lie on a file "
+                    "system that all hosts share ('cskd doctor' looks)",
+                    world.host(), folder.native()));
+  }
+}
+
+}  // namespace cskd::run

@@ -1,0 +1,59 @@
+// What lies where in a run's folder, and which stages are complete.
+#pragma once
+
+#include <cstdint>
+#include <filesystem>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "config/config.pb.h"
+#include "runtime/inputs.h"
+#include "runtime/world.h"
+
+namespace cskd::run {
+
+struct RunFolder {
+  std::filesystem::path root;
+
+  std::filesystem::path shards() const { return root / "shards"; }
+  std::filesystem::path cache(const std::string& encoder) const { return root / "cache" / encoder; }
+  std::filesystem::path stage(const std::string& name) const { return root / name; }
+  std::filesystem::path model(const std::string& stage_name) const { return root / stage_name / "model.safetensors"; }
+};
+
+// A finished stage: <run>/<stage>/complete.json. What it made is whole as long as the files have these hashes; those of
+// many files are in products.txt beside it ("<hash>  <file>", a line each), whose own hash the record holds.
+struct Completion {
+  std::string stage;
+  runtime::Inputs inputs;
+  double seconds = 0;
+  std::uint64_t images = 0;
+  std::vector<std::filesystem::path> products;  // relative to the stage's folder
+  std::string facts = "{}";                     // JSON of the stage's own, for summaries
+};
+
+// Hashes the products and writes the record, last and atomically. One rank calls.
+void write_completion(const std::filesystem::path& stage_folder, const Completion& completion);
+
+// What a stage was made from, as its record tells; nothing when there is none, or a damaged one. Its products may be
+// damaged all the same.
+std::optional<runtime::Inputs> recorded_inputs(const std::filesystem::path& stage_folder);
+
+// What to do about a stage that is complete but was made from other inputs. What took hours is never overwritten
+// silently; what is cheap to make again may be.
+enum class OtherInputs { kRefuse, kMakeAgain };
+
+// Collective: the record that rank 0 reads. Nothing when the stage is not complete, or one of its products is missing
+// or damaged (logged), or it was made from other inputs and may be made again. Throws UsageError, naming what differs,
+// when it may not. Inputs whose names are `allowed` may differ; a training whose steps were raised so is not complete,
+// but goes on from its last checkpoint.
+std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,
+                                              runtime::World& world, OtherInputs other_inputs = OtherInputs::kRefuse,
+                                              const std::set<std::string>& allowed = {});
+
+// Makes the folder on rank 0; the others wait. Throws Error.
+void make_stage_folder(const std::filesystem::path& folder, runtime::World& world);
+
+}  // namespace cskd::run

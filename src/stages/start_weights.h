@@ -1,0 +1,13 @@
+// Where the weights of a model come from when its training begins.
+#pragma once
+
+#include "config/config.pb.h"
+#include "models/headed_encoder.h"
+#include "run/context.h"
+
+namespace cskd::stages {
+
+// Fills the encoder (not the head) as `start` says. Throws UsageError when that model is another encoder.
+void start_weights(models::HeadedEncoder& model, config::Start start, const run::Context& context);
+
+}  // namespace cskd::stages
