@@ -1,5 +1,10 @@
 #include "launch/config_arguments.h"
 
+#include <filesystem>
+#include <system_error>
+
+#include "config/reader.h"
+
 namespace cskd::launch {
 
 void add_config_arguments(CLI::App& command, const std::string& what_for, ConfigArguments& arguments) {
@@ -10,6 +15,13 @@ void add_config_arguments(CLI::App& command, const std::string& what_for, Config
                   "Change a key of the configuration: --set run.seed=7, --set sources[0].path=/photos")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
+}
+
+std::string run_folder_of(const std::string& path) {
+  std::error_code error;
+  const bool is_configuration =
+      std::filesystem::path(path).extension() == ".toml" && std::filesystem::is_regular_file(path, error);
+  return is_configuration ? config::load_config(path, {}).run().folder() : path;
 }
 
 }  // namespace cskd::launch

@@ -1,4 +1,4 @@
-// When a run has to be over, as people and schedulers say it.
+// The time by which a run has to be over, as people and schedulers say it.
 #pragma once
 
 #include <chrono>

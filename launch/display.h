@@ -1,5 +1,5 @@
-// What rank 0 shows and writes of a run while it goes on: progress on the console, metrics.jsonl and TensorBoard events
-// of each training, status.json.
+// Everything that rank 0 shows and writes of a run while it goes on: progress on the console, metrics.jsonl and
+// TensorBoard events of each training, status.json.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What rank 0 learns from the others' signs of life: who is slow, and which part of the network is.
+// The signs of life of all ranks, as rank 0 reads them: who is slow, and which part of the network is.
 #pragma once
 
 #include <functional>

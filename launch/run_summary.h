@@ -1,4 +1,4 @@
-// What a whole run did, as a file and as text.
+// The summary of a whole run, as a file and as text.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Whether a folder is one and the same for all ranks.
+// A check that a folder is one and the same for all ranks.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// How OpenMP's threads wait for their next piece of work.
+// The way OpenMP's threads wait for their next piece of work.
 //
 // Note [Threads that spin]
 // Between two operations libgomp's threads spin for 300,000 turns, about a millisecond, before they sleep. Where

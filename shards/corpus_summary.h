@@ -1,4 +1,5 @@
-// What a corpus holds, in figures: from the small datasets of its shards, without HDF5 and without decoding a picture.
+// The contents of a corpus in figures: from the small datasets of its shards, without HDF5 and without decoding a
+// picture.
 #pragma once
 
 #include <array>

@@ -1,4 +1,4 @@
-// Whether all of an image shard is whole.
+// A check of every byte of an image shard.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What a sample is before it lies in a shard.
+// A sample before it lies in a shard.
 #pragma once
 
 #include <array>

@@ -47,7 +47,7 @@ void add_loader(CLI::App& bench, Program& program) {
   command.add_option("--batch", options.batch, "Images of a batch")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command.add_option("--size", options.size, "Pixels a side")->check(CLI::Range(1, 4096))->capture_default_str();
+  command.add_option("--image-size", options.size, "Pixels a side")->check(CLI::Range(1, 4096))->capture_default_str();
   add_choice(command, "--view", options.view, "crop: random resized crop; whole; weak, strong: those of distillation",
              {{"crop", bench::LoaderView::kCrop},
               {"whole", bench::LoaderView::kWhole},

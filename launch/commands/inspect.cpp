@@ -16,6 +16,7 @@
 
 #include "launch/commands/commands.h"
 #include "launch/commands/inspect_checkpoints.h"
+#include "launch/config_arguments.h"
 #include "report/contact_sheet.h"
 #include "report/progress.h"
 #include "runtime/counted.h"
@@ -349,12 +350,14 @@ void add_inspect(Program& program) {
   command
       .add_option(
           "PATH", arguments->path,
-          "Run folder, folder of shards, manifest, one image shard (*.h5), folder of a training, or a checkpoint")
+          "Run folder or configuration of a run, folder of shards, manifest, one image shard (*.h5), folder of a "
+          "training, or a checkpoint")
       ->required();
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");
   command.add_flag("--verify", arguments->verify, "Check files, pictures and labels against their checksums");
   command.add_flag("--json", arguments->json, "Print JSON");
   const auto action = [arguments](runtime::World& world) {
+    arguments->path = run_folder_of(arguments->path);
     const std::vector<std::filesystem::path> checkpoints = find_checkpoints(arguments->path);
     if (checkpoints.empty()) return inspect(*arguments, world);
     if (world.rank() != 0) return runtime::ExitCode::kDone;

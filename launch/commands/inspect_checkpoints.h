@@ -1,4 +1,4 @@
-// What `cskd inspect` tells of checkpoints.
+// The report of `cskd inspect` on checkpoints.
 #pragma once
 
 #include <filesystem>

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <nlohmann/json.hpp>
 
 #include "config/reader.h"
 #include "evaluation/evaluate.h"
@@ -29,6 +30,7 @@ struct StageArguments {
   std::string resume = "auto";
   std::vector<std::string> allowed_changes;
   std::string stop_before;
+  bool json = false;
 };
 
 void add_arguments(CLI::App& command, StageArguments& arguments) {
@@ -49,6 +51,7 @@ void add_arguments(CLI::App& command, StageArguments& arguments) {
                   "Stop at a checkpoint, with exit code 75, before this: 3h50m from now on, 2026-12-01T18:00, or slurm "
                   "(the end of the job)")
       ->type_name("TIME");
+  command.add_flag("--json", arguments.json, "Print the result as JSON");
 }
 
 std::optional<runtime::StopSignal::Clock::time_point> deadline_of(const StageArguments& arguments) {
@@ -77,6 +80,22 @@ void show(const std::string& text) {
   std::fflush(stdout);
 }
 
+// Of a stage that was asked for alone.
+void show_result(const stages::StageEntry& entry, const run::StageOutcome& outcome, const run::RunFolder& folder,
+                 bool as_json) {
+  const run::Completion& done = outcome.completion;
+  if (!as_json) {
+    if (outcome.finished && entry.result != nullptr) show("\n" + entry.result(folder, done));
+    return;
+  }
+  nlohmann::ordered_json document{
+      {"stage", entry.name},     {"finished", outcome.finished}, {"done_before", outcome.done_before},
+      {"seconds", done.seconds}, {"images", done.images},        {"facts", nlohmann::ordered_json::parse(done.facts)}};
+  if (outcome.finished && entry.result_json != nullptr)
+    document["result"] = nlohmann::ordered_json::parse(entry.result_json(folder));
+  show(document.dump(2) + "\n");
+}
+
 void add_stage(Program& program, const std::string& stage, const std::string& description) {
   CLI::App& command =
       program.add_command(stage, description,
@@ -91,10 +110,9 @@ void add_stage(Program& program, const std::string& stage, const std::string& de
     const std::unique_ptr<StageRunner> runner = make_runner(*arguments, program, world);
     runner->require_possible({stage});
     const run::StageOutcome outcome = runner->run(stage, true);
-    const stages::StageEntry& entry = stages::stage_entry(stage);
-    if (world.rank() == 0 && outcome.finished && entry.result != nullptr) {
+    if (world.rank() == 0) {
       const run::RunFolder folder{runner->config().run().folder()};
-      show("\n" + entry.result(folder, outcome.completion));
+      show_result(stages::stage_entry(stage), outcome, folder, arguments->json);
     }
     return outcome.finished ? runtime::ExitCode::kDone : runtime::ExitCode::kRequeue;
   });
@@ -122,7 +140,7 @@ runtime::ExitCode run_all(const StageArguments& arguments, const Program& progra
         evaluation::read_results(evaluation::results_folder(run::RunFolder{runner->config().run().folder()}));
     const std::filesystem::path path = std::filesystem::path(runner->config().run().folder()) / "summary.json";
     runtime::write_file_atomically(path, to_json(summary));
-    show(fmt::format("{}\n  {}\n", to_text(summary), path.native()));
+    show(arguments.json ? to_json(summary) : fmt::format("{}\n  {}\n", to_text(summary), path.native()));
   }
   return runtime::ExitCode::kDone;
 }

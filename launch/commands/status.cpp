@@ -16,6 +16,7 @@
 #include <unistd.h>
 
 #include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
 #include "report/complete_stages.h"
 #include "report/health.h"
 #include "report/status_text.h"
@@ -191,10 +192,11 @@ std::string is_interval(const std::string& text) {
 void add_status(Program& program) {
   CLI::App& command = program.add_command("status", "Show what a run is doing, how far it is and whether it is well",
                                           "  cskd status runs/demo\n"
+                                          "  cskd status configs/demo.toml\n"
                                           "  cskd status runs/demo --watch\n"
                                           "  cskd status runs/demo --json");
   const auto arguments = std::make_shared<StatusArguments>();
-  command.add_option("RUN", arguments->run, "Run folder")->required();
+  command.add_option("RUN", arguments->run, "Run folder, or the configuration of the run")->required();
   CLI::Option* watch_flag = command.add_flag("--watch", arguments->watch, "Show it again and again until it ends");
   command.add_option("--interval", arguments->interval, "Seconds between two looks of --watch")
       ->check(is_interval)
@@ -202,7 +204,10 @@ void add_status(Program& program) {
       ->needs(watch_flag);
   command.add_flag("--json", arguments->json, "Print JSON: the file status.json and what is made of it")
       ->excludes(watch_flag);
-  program.run_alone(command, [arguments] { return show(*arguments); });
+  program.run_alone(command, [arguments] {
+    arguments->run = run_folder_of(arguments->run);
+    return show(*arguments);
+  });
 }
 
 }  // namespace cskd::launch

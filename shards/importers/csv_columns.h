@@ -1,4 +1,4 @@
-// How the table of a csv source is laid out.
+// The layout of a csv source's table.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// What listing needs to know of a path, from one stat(). Links are followed.
+// The facts of a path that listing needs, from one stat(). Links are followed.
 #pragma once
 
 #include <cstdint>

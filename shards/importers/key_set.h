@@ -1,4 +1,4 @@
-// Which keys were seen: to find what a list names twice, in about 12 bytes a key.
+// The set of keys that were seen: to find what a list names twice, in about 12 bytes a key.
 #pragma once
 
 #include <array>

@@ -1,5 +1,5 @@
-// Where a published collection keeps its lists and its pictures. It may have been unpacked or mirrored in more than one
-// way: the first place that is there counts.
+// The places where a published collection keeps its lists and pictures. It may have been unpacked or mirrored in more
+// than one way: the first place that is there counts.
 #pragma once
 
 #include <string>

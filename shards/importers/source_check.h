@@ -1,4 +1,4 @@
-// Whether the keys of a source go together.
+// A check that the keys of a source go together.
 #pragma once
 
 #include "config/source.pb.h"

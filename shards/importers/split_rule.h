@@ -1,4 +1,4 @@
-// Which pictures of a source serve for what.
+// The rule by which pictures of a source serve for training, validation or testing.
 #pragma once
 
 #include <memory>

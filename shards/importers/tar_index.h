@@ -1,4 +1,4 @@
-// What lies where in a tar archive (ustar, GNU, pax), without extracting it. Archives are hostile: names are only keys,
+// The index of a tar archive (ustar, GNU, pax), without extracting it. Archives are hostile: names are only keys,
 // never paths that are written to; symbolic links, devices and sparse files are passed over. A hard link is the file
 // that it names. Archives that were joined (cat a.tar b.tar) are read to the end, as by tar --ignore-zeros.
 #pragma once

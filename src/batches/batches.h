@@ -1,4 +1,4 @@
-// How samples of a corpus become tensors: what the stages have in common.
+// Tensors from samples of a corpus: what the stages have in common.
 #pragma once
 
 #include <chrono>

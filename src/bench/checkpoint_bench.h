@@ -1,4 +1,4 @@
-// How long training waits for checkpoints, and how fast they are written.
+// A benchmark of checkpoints: how long training waits for them, and how fast they are written.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How fast ranks exchange and train: all-reduces alone, and whole training steps on made-up pictures.
+// A benchmark of the engine: all-reduces alone, and whole training steps on made-up pictures.
 #pragma once
 
 #include <cstdint>

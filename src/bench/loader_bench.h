@@ -1,4 +1,4 @@
-// How fast batches come out of image shards: the loader as training uses it, without a network behind it.
+// A benchmark of the loader as training uses it, without a network behind it.
 #pragma once
 
 #include <cstdint>

@@ -43,6 +43,10 @@ std::string kind_of(const KeyPage& key) {
   return text;
 }
 
+std::string like_another(const KeyPage& table) {
+  return table.same_as.empty() ? "" : fmt::format(" Keys and defaults are those of [{}].", table.same_as);
+}
+
 constexpr const char* kIntroduction = R"(# Configuration
 
 One TOML file describes a run. This page lists every key; `cskd config --help-all` prints the same.
@@ -71,7 +75,7 @@ std::string help_all() {
   std::string text;
   for (const KeyPage& page : key_pages()) {
     if (page.is_table) {
-      text += (text.empty() ? "" : "\n") + header_of(page) + "\n" + wrapped(page.effect, 2);
+      text += (text.empty() ? "" : "\n") + header_of(page) + "\n" + wrapped(page.effect + like_another(page), 2);
       continue;
     }
     const std::string fallback =
@@ -87,8 +91,8 @@ std::string markdown_page() {
   std::string text = kIntroduction;
   for (const KeyPage& page : key_pages()) {
     if (page.is_table) {
-      text += fmt::format("\n## `{}`\n\n{}\n\n| key | type | default | effect |\n|---|---|---|---|\n", header_of(page),
-                          page.effect);
+      text += fmt::format("\n## `{}`\n\n{}{}\n", header_of(page), page.effect, like_another(page));
+      if (page.same_as.empty()) text += "\n| key | type | default | effect |\n|---|---|---|---|\n";
       continue;
     }
     std::string effect = page.effect;

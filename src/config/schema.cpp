@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <limits>
+#include <map>
 #include <sstream>
 
 #include <fmt/format.h>
@@ -118,7 +119,9 @@ std::string implied_default(const FieldDescriptor& field) {
   }
 }
 
-void add_pages(const Descriptor& type, const std::string& path, const Comments& comments, std::vector<KeyPage>& pages) {
+// `tables`: where each type of table was listed first.
+void add_pages(const Descriptor& type, const std::string& path, const Comments& comments,
+               std::map<const Descriptor*, std::string>& tables, std::vector<KeyPage>& pages) {
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
     KeyPage page;
@@ -128,8 +131,10 @@ void add_pages(const Descriptor& type, const std::string& path, const Comments& 
     page.is_table = field.message_type() != nullptr;
     if (page.is_table) {
       if (field.is_repeated()) page.path += "[]";
+      const auto [first, is_new] = tables.emplace(field.message_type(), page.path);
+      if (!is_new) page.same_as = first->second;
       pages.push_back(page);
-      add_pages(*field.message_type(), page.path, comments, pages);
+      if (is_new) add_pages(*field.message_type(), page.path, comments, tables, pages);
       continue;
     }
     const KeyRules& limits = rules_of(field);
@@ -220,7 +225,8 @@ std::string expectation(const FieldDescriptor& field) {
 std::vector<KeyPage> key_pages() {
   const Comments comments;
   std::vector<KeyPage> pages;
-  add_pages(*Config::descriptor(), "", comments, pages);
+  std::map<const Descriptor*, std::string> tables;
+  add_pages(*Config::descriptor(), "", comments, tables, pages);
   return pages;
 }
 

@@ -41,6 +41,8 @@ struct KeyPage {
   std::string range;          // "from 0", "above 0", ..., may be empty
   std::string default_value;  // in TOML syntax, "required" for a key without one
   std::string effect;         // the comment of the field, paragraphs as single lines
+  // Of a table: the path of an earlier one that has the same keys with the same defaults; its own are not listed again.
+  std::string same_as;
   // Name and comment of each value of an enumeration.
   std::vector<std::pair<std::string, std::string>> choices;
 };

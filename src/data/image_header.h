@@ -1,4 +1,4 @@
-// What an encoded picture says of itself before it is decoded. Hostile input is expected.
+// The header of an encoded picture, read before it is decoded. Hostile input is expected.
 #pragma once
 
 #include <cstddef>

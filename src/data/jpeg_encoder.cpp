@@ -21,9 +21,9 @@ std::vector<std::byte> encode_jpeg(const Image& image, int quality) {
   std::vector<std::byte> jpeg(tjBufSize(image.width, image.height, TJSAMP_420));
   auto* bytes = reinterpret_cast<unsigned char*>(jpeg.data());
   unsigned long size = jpeg.size();
-  const int pressed = tjCompress2(compressor.get(), image.rgb.data(), image.width, 0, image.height, TJPF_RGB, &bytes,
-                                  &size, TJSAMP_420, quality, TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC);
-  CSKD_CHECK(pressed == 0, "libjpeg-turbo: {}", tjGetErrorStr2(compressor.get()));
+  const int status = tjCompress2(compressor.get(), image.rgb.data(), image.width, 0, image.height, TJPF_RGB, &bytes,
+                                 &size, TJSAMP_420, quality, TJFLAG_ACCURATEDCT | TJFLAG_NOREALLOC);
+  CSKD_CHECK(status == 0, "libjpeg-turbo: {}", tjGetErrorStr2(compressor.get()));
   jpeg.resize(size);
   return jpeg;
 }

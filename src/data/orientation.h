@@ -1,4 +1,4 @@
-// How to turn a picture upright: the one thing that cskd reads of the metadata of all formats.
+// The orientation of a picture: the one thing that cskd reads of the metadata of all formats.
 //
 // Note [Orientation]
 // A picture's Exif counts, in JPEG's APP1 segment, PNG's eXIf chunk or WebP's EXIF chunk; where it says nothing, or PNG

@@ -1,4 +1,5 @@
-// What a picture looks like, in 200 bytes: two pictures that differ in compression or size alone are found by them.
+// A description of what a picture looks like, in 200 bytes: two pictures that differ in compression or size alone are
+// found by them.
 #pragma once
 
 #include <cstdint>
@@ -43,7 +44,7 @@ class LookOfRows {
 
 // Note [Near duplicates]
 // The hash alone takes pictures of one layout (a horizon, a bright spot in the middle) for equal. So thumbnails must
-// agree as well. On the demo corpus, whose scenes are of few layouts, copies that were pressed harder, scaled or
+// agree as well. On the demo corpus, whose scenes are of few layouts, copies that were compressed more, scaled or
 // converted differ by at most 0.6 levels on average, while different pictures whose hashes are within 6 bits differ by
 // 10.6 and more, within 12 bits by 6.2 and more.
 constexpr int kMostThumbnailDifference = 4;  // levels of 255, mean over pixels and channels

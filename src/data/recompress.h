@@ -1,4 +1,4 @@
-// What saving a picture as JPEG once more does to its pixels.
+// The effect on pixels of saving a picture as JPEG once more.
 #pragma once
 
 #include "data/image.h"

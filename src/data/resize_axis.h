@@ -1,4 +1,4 @@
-// Which source samples make one sample of the result, along one axis.
+// The source samples that make one sample of a resized picture, along one axis.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Which positions of the sequences of samples (data/sample_order.h) a rank takes.
+// The positions of the sequences of samples (data/sample_order.h) that a rank takes.
 //
 // Note [Virtual ranks]
 // A global batch is cut into a fixed number of micro-batches. The micro-batch, not the process, is the unit of

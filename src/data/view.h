@@ -34,7 +34,7 @@ View random_resized_crop(runtime::Philox& random, int width, int height, double 
 View weak_view(runtime::Philox& random, int width, int height);
 
 // Stage II, strong: mirrored half of the time, a crop of 90 % or more of the area whose sides shrink by factors within
-// 5 % of each other; in half of the cases pressed as JPEG of quality 70 to 95, and in half of the cases one grey
+// 5 % of each other; in half of the cases compressed as JPEG of quality 70 to 95, and in half of the cases one grey
 // rectangle of 1 to 4 % of the area.
 View strong_view(runtime::Philox& random, int width, int height);
 

@@ -1,4 +1,4 @@
-// Where a corpus is put: what may be replaced there, the folder it grows in, and the one rename that shows it.
+// The place of a corpus on disk: what may be replaced there, the folder it grows in, and the one rename that shows it.
 //
 // Note [All or nothing]
 // A corpus grows in `<folder>.partial` and is renamed to `<folder>` when it is whole. The file `.cskd-unfinished` in it

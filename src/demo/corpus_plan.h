@@ -1,4 +1,4 @@
-// What a demo corpus consists of, file by file, before anything is rendered. Pure: the same on every rank.
+// The plan of a demo corpus, file by file, before anything is rendered. Pure: the same on every rank.
 #pragma once
 
 #include <cstdint>

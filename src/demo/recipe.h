@@ -1,4 +1,4 @@
-// How one image file of the corpus is made: everything about a file follows from its recipe and the corpus's seed, so
+// The recipe of one image file of the corpus: everything about a file follows from its recipe and the corpus's seed, so
 // that any rank and any thread can make it, and a duplicate is simply the same recipe under another name.
 #pragma once
 

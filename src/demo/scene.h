@@ -1,5 +1,5 @@
-// What is in a picture, as plain parameters that a person can name. The renderer turns it into pixels, the hidden taste
-// into a score; captions can be written from it.
+// The contents of a picture, as plain parameters that a person can name. The renderer turns it into pixels, the hidden
+// taste into a score; captions can be written from it.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// What LibTorch makes of this process's processor cores.
+// The speed that LibTorch reaches on this process's processor cores.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Which GPU each rank takes.
+// The choice of a GPU for each rank.
 #pragma once
 
 #include <optional>

@@ -1,4 +1,4 @@
-// What a rank's last collective operations were: when each was asked for, begun and done. Written all the time, read
+// A rank's last collective operations: when each was asked for, begun and done. Written all the time, read
 // when something goes wrong.
 #pragma once
 

@@ -1,4 +1,4 @@
-// How good the network between the hosts of a job is, by what the kernels know of its TCP connections.
+// The quality of the network between the hosts of a job, by what the kernels know of its TCP connections.
 //
 // Note [Which link is slow]
 // Every rank looks at its own connections (MPI's over TCP, the failure detector's) every few seconds: the round trip

@@ -1,4 +1,4 @@
-// Which rank the others wait for, step after step, and what its time goes into.
+// The rank that the others wait for, step after step, and what its time goes into.
 //
 // Note [Who is slow]
 // All-reduces make all ranks equally late: the time of a step says nothing about who is. But a step's last bucket ends

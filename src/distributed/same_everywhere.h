@@ -1,4 +1,4 @@
-// What must be equal on every rank before they work together.
+// A check of facts that must be equal on every rank.
 #pragma once
 
 #include <string>

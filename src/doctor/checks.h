@@ -1,4 +1,4 @@
-// What the gathered facts mean: each is fine, slow (works, but costs time) or wrong (will fail), with a remedy.
+// The meaning of the gathered facts: each is fine, slow (works, but costs time) or wrong (will fail), with a remedy.
 #pragma once
 
 #include <string>

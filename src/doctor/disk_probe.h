@@ -1,4 +1,4 @@
-// What the disk under a run folder can do.
+// The speed of the disk under a run folder.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// What the operating system says of this host and of the limits of this process.
+// Facts of this host and the limits of this process, from the operating system.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How fast the ranks of this world exchange data.
+// The speed at which the ranks of this world exchange data.
 #pragma once
 
 #include <cstdint>

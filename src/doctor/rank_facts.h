@@ -1,4 +1,4 @@
-// What one rank sees of the machine it runs on; gathered from all ranks for the checks.
+// The view of one rank of the machine it runs on; gathered from all ranks for the checks.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How files of a folder pass between hosts.
+// The way that files of a folder pass between hosts.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// Whether a rank can read the sources that a configuration names.
+// A check that a rank can read the sources that a configuration names.
 #pragma once
 
 #include <filesystem>

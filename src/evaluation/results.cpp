@@ -76,6 +76,10 @@ std::vector<std::filesystem::path> write_results(const std::filesystem::path& fo
   return {kResultsFile, kPredictionsFile};
 }
 
+std::string results_json(const std::filesystem::path& folder) {
+  return runtime::read_text_file(folder / kResultsFile, kLargestResults);
+}
+
 std::vector<ModelResult> read_results(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kResultsFile;
   const auto value_of = [](const Json& number) {

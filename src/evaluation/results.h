@@ -1,4 +1,4 @@
-// How good models are, as files and as text.
+// The results of an evaluation, as files and as text.
 #pragma once
 
 #include <filesystem>
@@ -25,6 +25,9 @@ std::vector<std::filesystem::path> write_results(const std::filesystem::path& fo
 
 // What write_results() wrote to results.json. Throws DataError when it is damaged.
 std::vector<ModelResult> read_results(const std::filesystem::path& folder);
+
+// results.json as it stands. Throws DataError when it is too large to be one.
+std::string results_json(const std::filesystem::path& folder);
 
 // A table for people, one line each.
 std::string results_table(const std::vector<ModelResult>& results);

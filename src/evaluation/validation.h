@@ -1,4 +1,4 @@
-// What a training's averaged weights make of the validation pictures: whole ones, squeezed into a square, in the
+// The validation of a training's averaged weights: whole ones, squeezed into a square, in the
 // training's precision. Pictures that became unreadable are left out.
 #pragma once
 

@@ -1,4 +1,4 @@
-// What a model makes of many pictures, shared out over ranks.
+// Predictions of a model for many pictures, shared out over ranks.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// How well predicted score distributions agree with people's: METHOD.md, "Evaluation". Pure functions, double
+// Agreement of predicted score distributions with people's (docs/method.md, "Figures"). Pure functions, double
 // precision, no LibTorch.
 #pragma once
 

@@ -1,4 +1,5 @@
-// How a model computes: the numbers that its products are made with, and how its tensors lie in memory.
+// The settings of a model's computations: the numbers that its products are made with, and how its tensors lie in
+// memory.
 #pragma once
 
 #include <optional>

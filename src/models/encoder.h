@@ -4,6 +4,7 @@
 #include <array>
 #include <memory>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include <torch/nn/module.h>
@@ -58,7 +59,11 @@ bool normalises_batches(const std::string& name);
 // divide.
 std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size = 0);
 
-// Fills every parameter and buffer of `encoder` from a safetensors file: names as in the module, or each preceded by
+// Whether a buffer of this name is a running statistic of BatchNorm. Any other (a table of indices, a mask) is a
+// constant of an encoder's structure, and neither trained, averaged nor stored.
+bool is_statistic(std::string_view buffer);
+
+// Fills every parameter and statistic of `encoder` from a safetensors file: names as in the module, or each preceded by
 // `visual.`. float16, bfloat16 and float32 values are converted. Classifier heads (`classifier.*`, `head.*`, `fc.*`),
 // `proj`, and a text tower beside `visual.` are passed over; anything else that is missing, unexpected or of another
 // shape is listed in a DataError that names the file.

@@ -86,7 +86,13 @@ void load_encoder_weights(Encoder& encoder, const std::string& path) {
     stored.erase(found);
   };
   for (const auto& parameter : encoder.named_parameters()) match(parameter.key(), parameter.value());
-  for (const auto& buffer : encoder.named_buffers()) match(buffer.key(), buffer.value());
+  for (const auto& buffer : encoder.named_buffers()) {
+    if (is_statistic(buffer.key())) {
+      match(buffer.key(), buffer.value());
+    } else {  // files may hold a constant, too
+      stored.erase(has_towers ? std::string(kTowerPrefix) + buffer.key() : buffer.key());
+    }
+  }
 
   std::vector<std::string> unexpected;
   for (const auto& [name, tensor] : stored) {

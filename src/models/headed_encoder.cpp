@@ -1,5 +1,6 @@
 #include "models/headed_encoder.h"
 
+#include <string_view>
 #include <utility>
 
 #include <fmt/format.h>
@@ -60,7 +61,9 @@ std::vector<std::pair<std::string, torch::Tensor>> HeadedEncoder::state() {
 
 std::vector<std::pair<std::string, torch::Tensor>> HeadedEncoder::statistics() {
   std::vector<std::pair<std::string, torch::Tensor>> result;
-  for (const auto& item : named_buffers()) result.emplace_back(file_name(item.key()), item.value());
+  for (const auto& item : named_buffers()) {
+    if (is_statistic(item.key())) result.emplace_back(file_name(item.key()), item.value());
+  }
   return result;
 }
 

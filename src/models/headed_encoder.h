@@ -40,11 +40,11 @@ class HeadedEncoder : public torch::nn::Module {
   bool is_head(const std::string& name) const { return name.starts_with(head_name_ + "."); }
   const EncoderShape& shape() const { return encoder_->shape(); }
 
-  // Parameters that require gradients, and all parameters and buffers, under the names of weight files: the encoder's
-  // own, without prefix, and "<head>.weight", "<head>.bias".
+  // Parameters that require gradients, and all parameters with statistics(), under the names of weight files: the
+  // encoder's own, without prefix, and "<head>.weight", "<head>.bias".
   std::vector<std::pair<std::string, torch::Tensor>> trainable();
   std::vector<std::pair<std::string, torch::Tensor>> state();
-  // The buffers among state(): running statistics of BatchNorm, which a forward pass in training mode changes.
+  // Running statistics of BatchNorm (is_statistic()), which a forward pass in training mode changes.
   std::vector<std::pair<std::string, torch::Tensor>> statistics();
 
   // Copies from `weights` (as state(); more names are allowed). Throws DataError naming `origin` when one is missing or

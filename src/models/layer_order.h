@@ -1,4 +1,4 @@
-// Which layer of its encoder a parameter belongs to, for learning rates that fall layer by layer towards the image
+// The layer of its encoder that a parameter belongs to, for learning rates that fall layer by layer towards the image
 // (Clark et al., arXiv 2003.10555; Bao et al., arXiv 2106.08254).
 #pragma once
 

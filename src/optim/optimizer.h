@@ -1,4 +1,4 @@
-// How weights follow from their gradients.
+// Optimisers: weights from their gradients.
 #pragma once
 
 #include <functional>

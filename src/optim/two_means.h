@@ -1,4 +1,4 @@
-// What AdamW and LAMB keep: decaying means of gradients and of their squares, and the number of steps.
+// The state of AdamW and LAMB: decaying means of gradients and of their squares, and the number of steps.
 #pragma once
 
 #include <vector>

@@ -1,4 +1,5 @@
-// Who may stay of two pictures that (nearly) equal each other: Note [Who stays] of packing/duplicates.h.
+// The order in which one may stay of two pictures that (nearly) equal each other: Note [Who stays] of
+// packing/duplicates.h.
 #pragma once
 
 #include <cstdint>

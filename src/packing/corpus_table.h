@@ -1,4 +1,4 @@
-// What became of the pictures of each source, for people.
+// A table of what became of the pictures of each source.
 #pragma once
 
 #include <string>

@@ -1,4 +1,4 @@
-// Which pictures are left out because another one (nearly) equals them.
+// Pictures that are dropped because another one (nearly) equals them.
 //
 // Note [Who stays]
 // Of pictures with the same pixels one stays, and of pictures that nearly equal each other (data/perceptual_hash.h) no

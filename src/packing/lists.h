@@ -1,4 +1,4 @@
-// What packing left out, for people: quarantine.jsonl, dropped.jsonl and passed_over.jsonl.
+// The lists of what packing left out, for people: quarantine.jsonl, dropped.jsonl and passed_over.jsonl.
 #pragma once
 
 #include <filesystem>

@@ -1,4 +1,4 @@
-// What the parts of packing work with.
+// The context that the parts of packing work with.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Which picture lies in which new shard, and where.
+// The plan of new shards: which picture lies in which, and where.
 //
 // Note [Order in shards]
 // Pictures of a source and split are shuffled by a keyed hash of their pixels and then cut into shards: every shard is

@@ -1,4 +1,4 @@
-// What packing knows of every picture of the sources before it decides: where it lies, whether it decodes, what it
+// The survey of every picture of the sources before packing decides: where it lies, whether it decodes, what it
 // looks like.
 //
 // Note [Survey]

@@ -1,4 +1,4 @@
-// Which stages of a run are complete, as far as people want to know.
+// The complete stages of a run, as far as people want to know.
 #pragma once
 
 #include <cstdint>

@@ -1,4 +1,4 @@
-// Whether a run is well, from its status.
+// The health of a run, from its status.
 #pragma once
 
 #include <string>

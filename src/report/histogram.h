@@ -1,4 +1,4 @@
-// How the values of a tensor are spread.
+// Histograms of the values of a tensor.
 #pragma once
 
 #include <cstddef>

@@ -1,4 +1,4 @@
-// How far a long job is: a bar on a terminal, a plain line every few seconds elsewhere.
+// The progress of a long job: a bar on a terminal, a plain line every few seconds elsewhere.
 #pragma once
 
 #include <chrono>

@@ -1,4 +1,4 @@
-// What a run is doing, as the file <run>/status.json that anybody may read while it runs.
+// The status of a run, as the file <run>/status.json that anybody may read while it runs.
 //
 //   {"version": 1, "state": "running", "stage": "align", "step": 1204, "steps": 7500, "unit": "steps", ...}
 //

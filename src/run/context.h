@@ -1,4 +1,4 @@
-// What every stage gets to work with.
+// The context that every stage works in.
 #pragma once
 
 #include <cstdint>

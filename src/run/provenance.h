@@ -1,4 +1,4 @@
-// What decides about every result that is made from the packed corpus.
+// The inputs of every result that is made from the packed corpus.
 #pragma once
 
 #include "run/context.h"

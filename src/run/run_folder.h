@@ -1,4 +1,4 @@
-// What lies where in a run's folder, and which stages are complete.
+// The folder of a run, and the records of its complete stages.
 #pragma once
 
 #include <cstdint>

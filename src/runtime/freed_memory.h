@@ -1,4 +1,4 @@
-// What happens to memory that is freed.
+// The fate of memory that is freed.
 #pragma once
 
 namespace cskd::runtime {

@@ -1,4 +1,4 @@
-// Where this process runs.
+// The host that this process runs on.
 #pragma once
 
 #include <string>

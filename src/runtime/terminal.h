@@ -1,4 +1,4 @@
-// Whether somebody is looking: colours and progress bars belong on a terminal only; and what becomes of
+// Terminals: colours and progress bars belong on a terminal only; and what becomes of
 // output that nobody reads.
 //
 // Note [Terminals behind a launcher]

@@ -1,4 +1,4 @@
-// What one rank did when, for a trace viewer: spans on named tracks, in the Trace Event Format that Perfetto
+// A trace of what one rank did when, for a viewer: spans on named tracks, in the Trace Event Format that Perfetto
 // (https://ui.perfetto.dev) and chrome://tracing open.
 // https://docs.google.com/document/d/1CvAClvFfyA5R-PhYUmn5OOQtYMH4h6I0nSsKchNAySU
 #pragma once

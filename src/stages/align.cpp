@@ -6,6 +6,7 @@
 
 #include "batches/batches.h"
 #include "batches/micro_batch_loader.h"
+#include "batches/sample_stream.h"
 #include "data/render_view.h"
 #include "evaluation/validation.h"
 #include "features/cache.h"
@@ -19,8 +20,7 @@ namespace cskd::stages {
 namespace {
 
 struct AlignBatch {
-  std::vector<data::SampleRef> samples;
-  std::vector<data::SampleUse> uses;
+  batches::SampleStream::Part part;
   at::Tensor pixels;   // [n, S, S, 3] uint8
   at::Tensor targets;  // [n, D] float16
 };
@@ -34,15 +34,14 @@ class AlignStage : public ModelStage {
         context_(context),
         corpus_(context),
         caches_(context, corpus_.corpus(), std::move(binding)),
-        samples_(data::SampleSet::of_split(corpus_.corpus(), shards::Split::kUnlabelled)
-                     .followed_by(data::SampleSet::of_split(corpus_.corpus(), shards::Split::kTrain))),
-        order_(context.config.run().seed(), data::kStreamAlignOrder, samples_.groups(),
-               context.config.data().shuffle_window()) {
-    data::require_batch(order_, "align.training.global_batch", context.config.align().training().global_batch());
-  }
+        stream_(context, corpus_,
+                data::SampleSet::of_split(corpus_.corpus(), shards::Split::kUnlabelled)
+                    .followed_by(data::SampleSet::of_split(corpus_.corpus(), shards::Split::kTrain)),
+                data::kStreamAlignOrder, "align.training.global_batch",
+                context.config.align().training().global_batch()) {}
 
   void start(std::uint64_t step) override {
-    caches_.audit(samples_, step, *features::load_clip(context_));
+    caches_.audit(stream_.samples(), step, *features::load_clip(context_));
     const config::Training& training = context_.config.align().training();
     const auto samples = static_cast<std::uint64_t>(micro_batch_images());
     loader_.emplace(context_, name(), training, step,
@@ -66,11 +65,7 @@ class AlignStage : public ModelStage {
         context_.config.align().smooth_l1_weight() * smooth_l1 + context_.config.align().cosine_weight() * cosine;
     result.figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}};
     result.images = batch.pixels.size(0);
-    keep_pictures(batch.pixels);
-    result.samples_text = [this, samples = std::move(batch.samples)] {
-      return batches::samples_text(corpus_.corpus(), samples);
-    };
-    result.damaged = corpus_.damaged();
+    describe(result, corpus_, batch.pixels, std::move(batch.part.refs));
     return result;
   }
 
@@ -84,19 +79,14 @@ class AlignStage : public ModelStage {
 
  private:
   AlignBatch begin(std::uint64_t position, std::uint64_t count) const {
-    AlignBatch batch{.samples = std::vector<data::SampleRef>(count),
-                     .uses = order_.at(position, count),
-                     .pixels = batches::pixel_room(count, shape_size_, context_.communicator.device()),
-                     .targets = at::empty(
-                         {static_cast<std::int64_t>(count), static_cast<std::int64_t>(caches_.width())}, at::kHalf)};
-    for (const data::SampleUse& use : batch.uses) corpus_.source().will_use(samples_, use.sample);
-    return batch;
+    return {.part = stream_.begin(position, count),
+            .pixels = batches::pixel_room(count, shape_size_, context_.communicator.device()),
+            .targets =
+                at::empty({static_cast<std::int64_t>(count), static_cast<std::int64_t>(caches_.width())}, at::kHalf)};
   }
 
   void fill(AlignBatch& batch, std::uint64_t item) const {
-    const data::SampleUse& use = batch.uses[item];
-    corpus_.source().with_sample(samples_, use.sample, [&](const data::SampleSource::Sample& sample) {
-      batch.samples[item] = sample.ref;
+    stream_.read(batch.part, item, [&](const data::SampleSource::Sample& sample, const data::SampleUse& use) {
       const auto cache = caches_.of(sample.ref.shard);
       // Each use takes the next of a picture's stored views.
       const std::uint64_t view = (cache->image_hash(sample.ref.row) + use.round) % caches_.views();
@@ -111,8 +101,7 @@ class AlignStage : public ModelStage {
   batches::CheckedCorpus corpus_;
   evaluation::FeatureValidation validation_{corpus_, context_};
   features::CacheSet caches_;
-  data::SampleSet samples_;
-  data::SampleOrder order_;
+  batches::SampleStream stream_;
   int shape_size_ = model().shape().image_size;
   std::optional<batches::MicroBatchLoader<AlignBatch>> loader_;  // last: its threads use the rest
 };

@@ -7,11 +7,13 @@
 
 #include "batches/batches.h"
 #include "batches/micro_batch_loader.h"
+#include "batches/sample_stream.h"
 #include "data/render_view.h"
 #include "evaluation/validation.h"
 #include "inference/prediction.h"
 #include "losses/distribution.h"
 #include "runtime/error.h"
+#include "stages/distill_terms.h"
 #include "stages/inputs.h"
 #include "stages/model_stage.h"
 #include "stages/score.h"
@@ -62,9 +64,7 @@ PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const batches::Checke
 
 // One stream's part of a micro-batch.
 struct StreamBatch {
-  std::vector<data::SampleRef> samples;
-  std::uint64_t position = 0;
-  std::vector<data::SampleUse> uses;
+  batches::SampleStream::Part part;
   at::Tensor strong, weak;  // [n, S, S, 3] uint8; weak only where consistency counts
   at::Tensor teacher;       // [n, K]
   at::Tensor weight;        // [n]
@@ -84,15 +84,11 @@ class DistillStage : public ModelStage {
         settings_(context.config.distill()),
         corpus_(std::move(corpus)),
         bins_(bins),
-        sets_(data::training_sets(corpus_->corpus(), context.config.labels().fraction(), context.config.run().seed())),
-        labelled_{sets_.labelled, {seed(), data::kStreamLabelledOrder, sets_.labelled.groups(), window()}, {}, true},
-        unlabelled_{
-            sets_.unlabelled, {seed(), data::kStreamUnlabelledOrder, sets_.unlabelled.groups(), window()}, {}, false} {
-    const std::uint64_t micro_batches = settings_.training().micro_batches();
-    data::require_batch(labelled_.order, "distill.labelled_batch", labelled_samples(settings_) * micro_batches);
-    data::require_batch(unlabelled_.order, "distill.training.global_batch", settings_.training().global_batch());
-    labelled_.pseudo = pseudo_labels(*teacher, *corpus_, sets_.labelled, context);
-    unlabelled_.pseudo = pseudo_labels(*teacher, *corpus_, sets_.unlabelled, context);
+        terms_(distill_terms(settings_)),
+        labelled_(stream(true)),
+        unlabelled_(stream(false)) {
+    labelled_.pseudo = pseudo_labels(*teacher, *corpus_, labelled_.samples.samples(), context);
+    unlabelled_.pseudo = pseudo_labels(*teacher, *corpus_, unlabelled_.samples.samples(), context);
   }
 
   void start(std::uint64_t step) override {
@@ -124,37 +120,28 @@ class DistillStage : public ModelStage {
       return at::cat(
           {batches::to_device(batch.labelled.*part, device), batches::to_device(batch.unlabelled.*part, device)});
     };
-    const std::int64_t labelled = batch.labelled.strong.size(0);
-
     const torch::Tensor strong = models::normalise(joined(&StreamBatch::strong), model().shape());
-    const torch::Tensor student = torch::softmax(model().forward(strong), 1);
-    const torch::Tensor supervised =
-        losses::squared_emd(student.narrow(0, 0, labelled), batch.labelled.labels.to(device)).mean();
-    const torch::Tensor pseudo =
-        (joined(&StreamBatch::weight) * losses::squared_emd(student, joined(&StreamBatch::teacher))).mean();
-    torch::Tensor consistency = torch::zeros({}, student.options());
-    const double weight = consistency_weight(step);
-    if (weight > 0) {
-      torch::Tensor average;
-      {
-        const torch::NoGradGuard no_gradients;
-        average =
-            torch::softmax(average_model().forward(models::normalise(joined(&StreamBatch::weak), model().shape())), 1);
-      }
-      consistency = losses::squared_emd(student, average).mean();
-    }
-    result.loss = supervised + settings_.pseudo_label_weight() * pseudo + weight * consistency;
-    result.figures = {{"train/supervised", supervised.detach()},
-                      {"train/pseudo_label", pseudo.detach()},
-                      {"train/consistency", consistency.detach()}};
-    result.images = student.size(0);
-    keep_pictures(batch.labelled.strong);
-    std::vector<data::SampleRef> samples = std::move(batch.labelled.samples);
-    samples.insert(samples.end(), batch.unlabelled.samples.begin(), batch.unlabelled.samples.end());
-    result.samples_text = [this, samples = std::move(samples)] {
-      return batches::samples_text(corpus_->corpus(), samples);
+    const DistillInput input{
+        .student = torch::softmax(model().forward(strong), 1),
+        .labelled = batch.labelled.strong.size(0),
+        .labels = batch.labelled.labels.to(device),
+        .teacher = joined(&StreamBatch::teacher),
+        .teacher_weight = joined(&StreamBatch::weight),
+        .average =
+            [&] {
+              const torch::NoGradGuard no_gradients;
+              const torch::Tensor weak = models::normalise(joined(&StreamBatch::weak), model().shape());
+              return torch::softmax(average_model().forward(weak), 1);
+            },
     };
-    result.damaged = corpus_->damaged();
+    const DistillLoss sum = add_up(terms_, input, step, settings_.training().steps());
+    result.loss = sum.loss;
+    for (std::size_t i = 0; i < terms_.size(); ++i)
+      result.figures.emplace_back("train/" + terms_[i].name, sum.figures[i]);
+    result.images = input.student.size(0);
+    std::vector<data::SampleRef> samples = std::move(batch.labelled.part.refs);
+    samples.insert(samples.end(), batch.unlabelled.part.refs.begin(), batch.unlabelled.part.refs.end());
+    describe(result, *corpus_, batch.labelled.strong, std::move(samples));
     return result;
   }
 
@@ -167,56 +154,56 @@ class DistillStage : public ModelStage {
 
  private:
   struct Stream {
-    data::SampleSet samples;
-    data::SampleOrder order;
+    batches::SampleStream samples;
     PseudoLabels pseudo;
     bool has_labels = false;
   };
 
-  std::uint64_t seed() const { return context_.config.run().seed(); }
-  std::uint64_t window() const { return context_.config.data().shuffle_window(); }
-
-  double consistency_weight(std::uint64_t step) const {
-    const double ramp = settings_.consistency_ramp() * static_cast<double>(settings_.training().steps());
-    const double share = ramp > 0 ? std::min(1.0, static_cast<double>(step) / ramp) : 1.0;
-    return settings_.consistency_weight() * share;
+  Stream stream(bool labelled) const {
+    data::TrainingSets sets =
+        data::training_sets(corpus_->corpus(), context_.config.labels().fraction(), context_.config.run().seed());
+    if (labelled) {
+      return {.samples = {context_, *corpus_, std::move(sets.labelled), data::kStreamLabelledOrder,
+                          "distill.labelled_batch", labelled_samples(settings_) * settings_.training().micro_batches()},
+              .has_labels = true};
+    }
+    return {.samples = {context_, *corpus_, std::move(sets.unlabelled), data::kStreamUnlabelledOrder,
+                        "distill.training.global_batch", settings_.training().global_batch()}};
   }
+
+  std::uint64_t seed() const { return context_.config.run().seed(); }
 
   StreamBatch begin(const Stream& stream, std::uint64_t position, std::uint64_t count) const {
     const at::Device device = context_.communicator.device();
     const auto n = static_cast<std::int64_t>(count);
-    StreamBatch batch{
-        .samples = std::vector<data::SampleRef>(count), .position = position, .uses = stream.order.at(position, count)};
+    StreamBatch batch{.part = stream.samples.begin(position, count)};
     batch.strong = batches::pixel_room(count, image_size_, device);
     if (settings_.consistency_weight() > 0) batch.weak = batches::pixel_room(count, image_size_, device);
     batch.teacher = at::empty({n, bins_});
     batch.weight = at::empty({n});
     if (stream.has_labels) batch.labels = at::empty({n, bins_});
-    for (const data::SampleUse& use : batch.uses) corpus_->source().will_use(stream.samples, use.sample);
     return batch;
   }
 
   void fill(const Stream& stream, StreamBatch& batch, std::uint64_t item) const {
-    corpus_->source().with_sample(
-        stream.samples, batch.uses[item].sample, [&](const data::SampleSource::Sample& sample) {
-          batch.samples[item] = sample.ref;
-          const auto [shard, row] = std::pair(&sample.shard, sample.ref.row);
-          // The labelled stream's views differ from the unlabelled one's at equal positions.
-          const std::uint64_t number = (batch.position + item) | (stream.has_labels ? 1ULL << 63 : 0);
-          runtime::Philox strong(seed(), data::kStreamStrongViews, number);
-          runtime::Philox weak(seed(), data::kStreamWeakViews, number);
-          const data::ResizeMode mode = batches::resize_mode(context_.config);
-          data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), image_size_,
-                            mode, batches::picture_in(batch.strong, item));
-          if (batch.weak.defined()) {
-            data::render_view(sample.bytes, data::weak_view(weak, shard->width(row), shard->height(row)), image_size_,
-                              mode, batches::picture_in(batch.weak, item));
-          }
-          std::ranges::copy(batches::row_of(stream.pseudo.distributions, sample.number),
-                            batches::row_of(batch.teacher, item).begin());
-          batch.weight.data_ptr<float>()[item] = stream.pseudo.weights.data_ptr<float>()[sample.number];
-          if (stream.has_labels) std::ranges::copy(shard->histogram(row), batches::row_of(batch.labels, item).begin());
-        });
+    stream.samples.read(batch.part, item, [&](const data::SampleSource::Sample& sample, const data::SampleUse&) {
+      const auto [shard, row] = std::pair(&sample.shard, sample.ref.row);
+      // The labelled stream's views differ from the unlabelled one's at equal positions.
+      const std::uint64_t number = batch.part.number(item) | (stream.has_labels ? 1ULL << 63 : 0);
+      runtime::Philox strong(seed(), data::kStreamStrongViews, number);
+      runtime::Philox weak(seed(), data::kStreamWeakViews, number);
+      const data::ResizeMode mode = batches::resize_mode(context_.config);
+      data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), image_size_,
+                        mode, batches::picture_in(batch.strong, item));
+      if (batch.weak.defined()) {
+        data::render_view(sample.bytes, data::weak_view(weak, shard->width(row), shard->height(row)), image_size_, mode,
+                          batches::picture_in(batch.weak, item));
+      }
+      std::ranges::copy(batches::row_of(stream.pseudo.distributions, sample.number),
+                        batches::row_of(batch.teacher, item).begin());
+      batch.weight.data_ptr<float>()[item] = stream.pseudo.weights.data_ptr<float>()[sample.number];
+      if (stream.has_labels) std::ranges::copy(shard->histogram(row), batches::row_of(batch.labels, item).begin());
+    });
   }
 
   const run::Context& context_;
@@ -224,7 +211,7 @@ class DistillStage : public ModelStage {
   std::unique_ptr<batches::CheckedCorpus> corpus_;
   evaluation::ScoreValidation validation_{*corpus_, context_};
   std::int64_t bins_;
-  data::TrainingSets sets_;
+  std::vector<DistillTerm> terms_;
   Stream labelled_, unlabelled_;
   int image_size_ = model().shape().image_size;
   std::optional<batches::MicroBatchLoader<DistillBatch>> loader_;  // last: its threads use the rest

@@ -172,11 +172,16 @@ std::vector<std::string> find_impossible(const config::Config& config, const std
   std::vector<std::string> findings = impossible_stages(config, stages, ranks);
   const run::RunFolder folder{config.run().folder()};
   if (!std::filesystem::exists(folder.shards() / shards::kManifestFile)) return findings;
-  if (any(stages, &StageEntry::makes_corpus)) {
-    const std::optional<runtime::Inputs> packed = run::recorded_inputs(folder.shards());
-    if (!packed || !runtime::differences(*packed, packing::shard_inputs(config)).empty()) return findings;
+  const bool packs = any(stages, &StageEntry::makes_corpus);
+  try {
+    if (packs) {
+      const std::optional<runtime::Inputs> packed = run::recorded_inputs(folder.shards());
+      if (!packed || !runtime::differences(*packed, packing::shard_inputs(config)).empty()) return findings;
+    }
+    for (std::string& finding : impossible_on_corpus(config, stages, folder)) findings.push_back(std::move(finding));
+  } catch (const runtime::DataError&) {
+    if (!packs) throw;  // otherwise packing restores what is damaged
   }
-  for (std::string& finding : impossible_on_corpus(config, stages, folder)) findings.push_back(std::move(finding));
   return findings;
 }
 

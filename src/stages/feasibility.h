@@ -1,4 +1,4 @@
-// What makes stages impossible, found before any work is done rather than hours later.
+// Findings that make stages impossible, before any work is done rather than hours later.
 #pragma once
 
 #include <string>
@@ -24,7 +24,7 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
                                               const run::RunFolder& folder);
 
 // Both, the second one where the corpus lies packed as it is configured, or is not to be packed by these stages. Throws
-// as shards::read_manifest().
+// as shards::read_manifest() where no stage packs; one that does restores a damaged manifest.
 std::vector<std::string> find_impossible(const config::Config& config, const std::vector<std::string>& stages,
                                          int ranks);
 

@@ -1,4 +1,4 @@
-// What decides about the result of each training: its settings, and digests of what it reads.
+// The inputs of each training: its settings, and digests of what it reads.
 #pragma once
 
 #include "run/context.h"

@@ -50,6 +50,15 @@ bool ModelStage::decays(const std::string& parameter, const at::Tensor& tensor) 
   return tensor.dim() > 1 && (training_.decayed() == config::Training::matrices || !models::is_embedding(parameter));
 }
 
+void ModelStage::describe(training::MicroBatchResult& result, const batches::CheckedCorpus& corpus, at::Tensor pixels,
+                          std::vector<data::SampleRef> samples) {
+  last_pictures_ = std::move(pixels);
+  result.samples_text = [&corpus, samples = std::move(samples)] {
+    return batches::samples_text(corpus.corpus(), samples);
+  };
+  result.damaged = corpus.damaged();
+}
+
 std::vector<std::pair<std::string, std::string>> ModelStage::metadata() const {
   return inference::model_metadata(*model_, name_, outputs_);
 }

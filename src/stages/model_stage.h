@@ -8,6 +8,7 @@
 #include <utility>
 #include <vector>
 
+#include "batches/batches.h"
 #include "data/sampler.h"
 #include "inference/stage_model.h"
 #include "models/layer_order.h"
@@ -43,8 +44,10 @@ class ModelStage : public training::Stage {
  protected:
   models::HeadedEncoder& model() { return *model_; }
   models::HeadedEncoder& average_model() { return *average_; }
-  // For pictures(): [n, S, S, 3] uint8.
-  void keep_pictures(at::Tensor pixels) { last_pictures_ = std::move(pixels); }
+  // What all trainings tell of a micro-batch: the samples in it, uses of damaged ones, and for pictures() its pixels
+  // [n, S, S, 3] uint8. `corpus` must outlive the result.
+  void describe(training::MicroBatchResult& result, const batches::CheckedCorpus& corpus, at::Tensor pixels,
+                std::vector<data::SampleRef> samples);
 
  private:
   std::string name_;

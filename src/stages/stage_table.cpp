@@ -32,6 +32,10 @@ std::string judged(const run::RunFolder& folder, const run::Completion&) {
   return evaluation::results_table(evaluation::read_results(evaluation::results_folder(folder)));
 }
 
+std::string judged_json(const run::RunFolder& folder) {
+  return evaluation::results_json(evaluation::results_folder(folder));
+}
+
 }  // namespace
 
 const std::vector<StageEntry>& stage_table() {
@@ -67,6 +71,7 @@ const std::vector<StageEntry>& stage_table() {
        .description = "Judge the trained models on the held-out test pictures",
        .run = evaluate_all,
        .result = judged,
+       .result_json = judged_json,
        .judges = true},
   };
   return table;

@@ -22,6 +22,8 @@ struct StageEntry {
   const char* judged_model = nullptr;
   // Null, or what a person who asked for this stage alone wants to read of its result.
   std::string (*result)(const run::RunFolder& folder, const run::Completion& completion) = nullptr;
+  // Null, or the same as JSON, beyond the facts of the completion.
+  std::string (*result_json)(const run::RunFolder& folder) = nullptr;
   bool makes_corpus = false;  // that all others read
   bool judges = false;        // models on test pictures
 };

@@ -1,4 +1,4 @@
-// Where the weights of a model come from when its training begins.
+// The weights that a model starts its training with.
 #pragma once
 
 #include "config/config.pb.h"

@@ -6,6 +6,7 @@
 
 #include "batches/batches.h"
 #include "batches/micro_batch_loader.h"
+#include "batches/sample_stream.h"
 #include "data/render_view.h"
 #include "evaluation/validation.h"
 #include "losses/distribution.h"
@@ -19,9 +20,7 @@ namespace cskd::stages {
 namespace {
 
 struct LabelledBatch {
-  std::vector<data::SampleRef> samples;
-  std::uint64_t position = 0;
-  std::vector<data::SampleUse> uses;
+  batches::SampleStream::Part part;
   at::Tensor pixels;  // [n, S, S, 3] uint8
   at::Tensor labels;  // [n, K] float32
 };
@@ -37,12 +36,10 @@ class SupervisedStage : public ModelStage {
         training_(training),
         corpus_(std::move(corpus)),
         bins_(bins),
-        samples_(data::training_sets(corpus_->corpus(), context.config.labels().fraction(), context.config.run().seed())
-                     .labelled),
-        order_(context.config.run().seed(), data::kStreamLabelledOrder, samples_.groups(),
-               context.config.data().shuffle_window()) {
-    data::require_batch(order_, this->name() + ".training.global_batch", training.global_batch());
-  }
+        stream_(context, *corpus_,
+                data::training_sets(corpus_->corpus(), context.config.labels().fraction(), context.config.run().seed())
+                    .labelled,
+                data::kStreamLabelledOrder, this->name() + ".training.global_batch", training.global_batch()) {}
 
   void start(std::uint64_t step) override {
     const auto samples = static_cast<std::uint64_t>(micro_batch_images());
@@ -62,11 +59,7 @@ class SupervisedStage : public ModelStage {
         model().forward(models::normalise(batches::to_device(batch.pixels, device), model().shape()));
     result.loss = losses::squared_emd(torch::softmax(logits, 1), batch.labels.to(device)).mean();
     result.images = batch.pixels.size(0);
-    keep_pictures(batch.pixels);
-    result.samples_text = [this, samples = std::move(batch.samples)] {
-      return batches::samples_text(corpus_->corpus(), samples);
-    };
-    result.damaged = corpus_->damaged();
+    describe(result, *corpus_, batch.pixels, std::move(batch.part.refs));
     return result;
   }
 
@@ -77,20 +70,15 @@ class SupervisedStage : public ModelStage {
 
  private:
   LabelledBatch begin(std::uint64_t position, std::uint64_t count) const {
-    LabelledBatch batch{.samples = std::vector<data::SampleRef>(count),
-                        .position = position,
-                        .uses = order_.at(position, count),
-                        .pixels = batches::pixel_room(count, image_size_, context_.communicator.device()),
-                        .labels = at::empty({static_cast<std::int64_t>(count), bins_})};
-    for (const data::SampleUse& use : batch.uses) corpus_->source().will_use(samples_, use.sample);
-    return batch;
+    return {.part = stream_.begin(position, count),
+            .pixels = batches::pixel_room(count, image_size_, context_.communicator.device()),
+            .labels = at::empty({static_cast<std::int64_t>(count), bins_})};
   }
 
   void fill(LabelledBatch& batch, std::uint64_t item) const {
-    corpus_->source().with_sample(samples_, batch.uses[item].sample, [&](const data::SampleSource::Sample& sample) {
-      batch.samples[item] = sample.ref;
+    stream_.read(batch.part, item, [&](const data::SampleSource::Sample& sample, const data::SampleUse&) {
       const auto [shard, row] = std::pair(&sample.shard, sample.ref.row);
-      runtime::Philox random(context_.config.run().seed(), data::kStreamStrongViews, batch.position + item);
+      runtime::Philox random(context_.config.run().seed(), data::kStreamStrongViews, batch.part.number(item));
       data::render_view(sample.bytes, data::strong_view(random, shard->width(row), shard->height(row)), image_size_,
                         batches::resize_mode(context_.config), batches::picture_in(batch.pixels, item));
       std::ranges::copy(shard->histogram(row), batches::row_of(batch.labels, item).begin());
@@ -102,8 +90,7 @@ class SupervisedStage : public ModelStage {
   std::unique_ptr<batches::CheckedCorpus> corpus_;
   evaluation::ScoreValidation validation_{*corpus_, context_};
   std::int64_t bins_;
-  data::SampleSet samples_;
-  data::SampleOrder order_;
+  batches::SampleStream stream_;
   int image_size_ = model().shape().image_size;
   std::optional<batches::MicroBatchLoader<LabelledBatch>> loader_;  // last: its threads use the rest
 };

@@ -1,4 +1,4 @@
-// Which settings a model trains fastest with on this machine: a short measurement.
+// A short measurement of which settings a model trains fastest with on this machine.
 //
 // Note [Start-up probe]
 // Whether bfloat16 or channels-last tensors pay depends on the model, the processor and the batch: on processors

@@ -1,4 +1,4 @@
-// What differs between the trainings of Stage I and Stage II: models, losses and streams of data. The loop is the
+// The part of a training that differs between Stage I and Stage II: models, losses and streams of data. The loop is the
 // trainer's.
 #pragma once
 

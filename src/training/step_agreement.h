@@ -1,4 +1,4 @@
-// What ranks agree on once a step besides gradients.
+// The exchange between ranks, once a step, of what is not a gradient.
 #pragma once
 
 #include <cstdint>

@@ -1,5 +1,5 @@
-// What a training does at each moment, for the journal of collectives and, where one is asked for, for a trace of some
-// steps.
+// The work of a training at each moment, for the journal of collectives and, where one is asked for, for a trace of
+// some steps.
 #pragma once
 
 #include <chrono>

@@ -93,6 +93,12 @@ def test_a_drawing_leaves_out_what_follows():
     assert draw.drawing(depends) == "```\n  2  c           -> b\n  2  d           -> b\n\n  1  b           -> a\n\n  0  a\n```\n"
 
 
+def test_headers_begin_with_what_they_are():
+    question = re.compile(r"// (What|Which|Whether|How|Who|Where|When|Why)\b")
+    folders = ("src", "shards", "launch", "tests")
+    assert [str(path) for folder in folders for path in (SOURCE / folder).rglob("*.h") if question.match(path.read_text())] == []
+
+
 def test_torch_free_folders_stay_torch_free():
     for folder in ("src/runtime", "src/config", "shards", "src/packing", "src/metrics"):
         for path in (SOURCE / folder).rglob("*.[hc]*"):

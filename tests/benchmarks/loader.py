@@ -209,7 +209,7 @@ def run_bare(threads):
 
 def run_cskd(resize, work, threads, epochs, corpus="cskd"):
     result = json.loads(output_of([ROOT / "build/release/cskd", "bench", "loader", HOME / corpus / "run", "--threads", str(threads), "--batch", str(BATCH),
-                                   "--size", str(SIZE), "--view", "crop", "--resize", resize, "--work", work, "--epochs", str(epochs),
+                                   "--image-size", str(SIZE), "--view", "crop", "--resize", resize, "--work", work, "--epochs", str(epochs),
                                    "--min-area", str(AREA[0]), "--json"]))
     return {**result, "resident_bytes": result["epochs"][-1]["resident_bytes"]}
 

@@ -1,6 +1,9 @@
 #include "config/documentation.h"
 
+#include <map>
+#include <set>
 #include <sstream>
+#include <string>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -24,6 +27,19 @@ TEST(Documentation, EveryKeyAndChoiceSaysWhatItDoes) {
     EXPECT_GT(page.effect.size(), 15U) << page.path;
     for (const auto& [name, effect] : page.choices) EXPECT_GT(effect.size(), 5U) << page.path << " = " << name;
   }
+}
+
+TEST(Documentation, ATableIsListedOnce) {
+  std::map<std::string, std::string> same;
+  std::set<std::string> listed;
+  for (const KeyPage& page : key_pages()) {
+    if (page.is_table) same[page.path] = page.same_as;
+    if (page.path.ends_with(".steps")) listed.insert(page.path);
+  }
+  EXPECT_EQ(same["align.training"], "");
+  EXPECT_EQ(same["distill.training"], "align.training");
+  EXPECT_EQ(listed, std::set<std::string>{"align.training.steps"});
+  EXPECT_THAT(markdown_page(), testing::HasSubstr("Keys and defaults are those of [align.training]."));
 }
 
 TEST(Documentation, EveryNumberWithAUnitNamesIt) {

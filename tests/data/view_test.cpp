@@ -102,7 +102,7 @@ TEST(StrongView, KeepsNinetyPercentAndTheRatio) {
     }
   }
   EXPECT_NEAR(erased, 1000, 100);
-  EXPECT_NEAR(qualities[0], 1000, 100);  // not pressed
+  EXPECT_NEAR(qualities[0], 1000, 100);  // not compressed
   EXPECT_EQ(qualities.size(), 27U);      // 0, and 70 to 95
   EXPECT_EQ(std::next(qualities.begin())->first, 70);
   EXPECT_EQ(qualities.rbegin()->first, 95);

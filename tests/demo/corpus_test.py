@@ -145,7 +145,7 @@ def test_orientations_make_the_original(corpus, planted):
         original = opened(corpus / entry["original"])
         upright = ImageOps.exif_transpose(image)
         assert upright.size == original.size
-        assert difference(upright, original) < 7  # grain, pressed once in each direction
+        assert difference(upright, original) < 7  # grain, compressed once in each direction
         assert difference(image, original) > 1.5 * difference(upright, original)
 
 

@@ -35,7 +35,7 @@ def test_help_names_the_choices():
 @pytest.mark.parametrize("work", ["views", "bytes", "order"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_image_is_loaded_once_an_epoch(packed, work, threads):
-    process = run("bench", "loader", packed, "--work", work, "--threads", threads, "--batch", 7, "--size", 48, "--epochs", 4, "--json")
+    process = run("bench", "loader", packed, "--work", work, "--threads", threads, "--batch", 7, "--image-size", 48, "--epochs", 4, "--json")
     assert process.returncode == 0, process.stderr
     result = json.loads(process.stdout)
     assert result["is_complete"] is True and result["damaged"] == 0
@@ -50,7 +50,7 @@ def test_every_image_is_loaded_once_an_epoch(packed, work, threads):
 
 @pytest.mark.parametrize("view", ["crop", "whole", "weak", "strong"])
 def test_views_and_the_text(packed, view):
-    process = run("bench", "loader", packed / "shards", "--view", view, "--resize", "fast", "--size", 32, "--epochs", 2)
+    process = run("bench", "loader", packed / "shards", "--view", view, "--resize", "fast", "--image-size", 32, "--epochs", 2)
     assert process.returncode == 0, process.stderr
     assert f"views ({view}, 32 pixels, fast)" in process.stdout
     assert "images/s, each image once an epoch" in process.stdout

@@ -327,8 +327,14 @@ def test_paths_of_other_things_are_refused(packed, tmp_path):
     refused(tmp_path / "nowhere", "is not there; expected a manifest (manifest.cskd)")
     refused(tmp_path / "nowhere", "is not there", ranks=2)
     refused(tmp_path, "holds neither manifest.cskd nor shards/manifest.cskd", "'cskd shard'")
-    (tmp_path / "run.toml").touch()
-    refused(tmp_path / "run.toml", "expected a manifest")
+    (tmp_path / "run.txt").touch()
+    refused(tmp_path / "run.txt", "expected a manifest")
+    (tmp_path / "run.toml").touch()  # a configuration, which stands for its run folder
+    process = run("inspect", tmp_path / "run.toml")
+    assert process.returncode == 2 and "run.toml: is empty; a configuration has" in errors(process)[0]
+    (tmp_path / "run.toml").write_text('[run]\nfolder = "here"\n')
+    process = run("inspect", tmp_path / "run.toml")
+    assert process.returncode == 3 and f"{tmp_path}/here is not there" in errors(process)[0]
     (tmp_path / "text.h5").write_text("no HDF5")
     refused(tmp_path / "text.h5", "does not open as HDF5")
     with h5py.File(tmp_path / "cache.h5", "w", libver="latest") as file:

@@ -1,5 +1,10 @@
 #include "models/headed_encoder.h"
 
+#include <cmath>
+#include <map>
+#include <set>
+#include <string>
+
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
@@ -26,6 +31,34 @@ struct IdentityHead {
   std::shared_ptr<HeadedEncoder> model;
   torch::Tensor images = torch::randn({4, 3, 32, 32});
 };
+
+// What other families have beside BatchNorm's statistics: tables of indices, masks, flags.
+class OddBuffers : public Encoder {
+ public:
+  OddBuffers()
+      : Encoder({.name = "odd", .image_size = 4, .pooled_width = 3}),
+        norm_(register_module("norm", torch::nn::BatchNorm2d(3))) {
+    index_ = register_buffer("relative_position_index", torch::arange(4));
+    mask_ = register_buffer("attn_mask", torch::full({2, 2}, -INFINITY));
+    flag_ = register_buffer("is_shifted", torch::ones({1}, torch::kBool));
+  }
+  Features forward(const torch::Tensor& images) override { return {.pooled = norm_(images).mean({2, 3})}; }
+
+ private:
+  torch::nn::BatchNorm2d norm_;
+  torch::Tensor index_, mask_, flag_;
+};
+
+TEST(HeadedEncoder, OnlyBatchNormHasStatistics) {
+  HeadedEncoder model(std::make_shared<OddBuffers>(), kScoreHead, 5);
+  std::set<std::string> statistics;
+  for (const auto& [name, tensor] : model.statistics()) statistics.insert(name);
+  EXPECT_EQ(statistics, (std::set<std::string>{"norm.running_mean", "norm.running_var", "norm.num_batches_tracked"}));
+  std::map<std::string, torch::Tensor> weights;
+  for (const auto& [name, tensor] : model.state()) weights.emplace(name, tensor.clone());
+  EXPECT_EQ(weights.size(), 7U) << "and two parameters each of the norm and the head";
+  model.load(weights, "a test", false);  // an infinite mask among them would be refused
+}
 
 TEST(FeatureDropout, LeavesOutItsShareAndScalesTheRest) {
   IdentityHead head;

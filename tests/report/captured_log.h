@@ -1,4 +1,4 @@
-// What the program logs while a test looks.
+// The log of the program while a test looks.
 #pragma once
 
 #include <memory>

@@ -94,9 +94,9 @@ def test_larger_pictures_are_made_smaller_as_pillow_does(tmp_path):
         stored = Image.open(io.BytesIO(packed["a", name][1]))
         assert stored.format == "JPEG" and stored.size == size
         original = ImageOps.exif_transpose(Image.open(tmp_path / "a" / name)).convert("RGB").resize(size, Image.Resampling.BICUBIC)
-        pressed = io.BytesIO()
-        original.save(pressed, "JPEG", quality=80)
-        assert numpy.array_equal(numpy.asarray(stored), numpy.asarray(Image.open(pressed)))
+        compressed = io.BytesIO()
+        original.save(compressed, "JPEG", quality=80)
+        assert numpy.array_equal(numpy.asarray(stored), numpy.asarray(Image.open(compressed)))
     # Their bytes come from the source again when the working file is gone.
     first = contents(tmp_path / "run" / "shards")
     (tmp_path / "run" / "shards" / "complete.json").unlink()

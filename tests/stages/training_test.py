@@ -255,6 +255,22 @@ def check_run(folder):
     return summary
 
 
+def check_json(path, folder, summary):
+    """What is printed for programs is what lies in the files."""
+    process = run("run", path, "--json")
+    printed = json.loads(process.stdout)
+    assert process.returncode == 0 and printed["corpus"] == summary["corpus"] and printed["results"] == summary["results"]
+    for stage in ("align", "evaluate"):
+        process = run(stage, path, "--json")
+        printed = json.loads(process.stdout)
+        assert process.returncode == 0 and printed["stage"] == stage and printed["finished"] and printed["done_before"]
+        assert printed["images"] == json.loads((folder / stage / "complete.json").read_text())["images"]
+    assert printed["result"] == json.loads((folder / "evaluate" / "results.json").read_text())
+    # The configuration stands for its run folder.
+    assert json.loads(run("status", path, "--json").stdout)["state"] == "finished"
+    assert json.loads(run("inspect", path, "--json").stdout) == json.loads(run("inspect", folder, "--json").stdout)
+
+
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_a_whole_run(config, ranks):
     path, folder = config(f"whole{ranks}")
@@ -267,6 +283,8 @@ def test_a_whole_run(config, ranks):
     assert again.returncode == 0, again.stderr
     assert again.stderr.count("is complete already") == 7
     assert check_run(folder) == summary
+    if ranks == 1:
+        check_json(path, folder, summary)
     # What the evaluation depends on has changed: it alone is done again.
     changed = run("run", path, "--set", "evaluate.resamples=50")
     assert changed.returncode == 0, changed.stderr

@@ -2,10 +2,13 @@
 #include "training/trainer.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cmath>
 #include <csignal>
 #include <limits>
 #include <string>
+#include <thread>
+#include <utility>
 #include <vector>
 
 #include <ATen/ATen.h>
@@ -87,12 +90,16 @@ class Regression final : public Stage {
   }
 
   at::Tensor pictures() const override { return {}; }
-  std::vector<std::pair<std::string, double>> validate() override { return {{"validation/emd", weights_sum()}}; }
+  std::vector<std::pair<std::string, double>> validate() override {
+    std::this_thread::sleep_for(std::exchange(first_validation, {}));
+    return {{"validation/emd", weights_sum()}};
+  }
   std::string main_figure() const override { return "validation/emd"; }
 
   double weights_sum() const { return weights_.sum().item<double>(); }
 
   std::vector<std::pair<std::uint64_t, std::uint64_t>> no_numbers;  // (step, micro-batch) without a finite loss
+  std::chrono::milliseconds first_validation{};                     // how long it takes
   std::uint64_t stops_at = std::numeric_limits<std::uint64_t>::max();
 
  private:
@@ -285,6 +292,20 @@ TEST_F(TrainerTest, ASignalToOneRankStopsAllWithinOneStepAndTheRunGoesOn) {
   if (world->rank() == 0) {
     EXPECT_EQ(observer_.first, 5U);
   }
+}
+
+// Two steps, a checkpoint (10 s and three times the longest) and a validation may lie between the sign and the end.
+TEST_F(TrainerTest, ADeadlineLeavesRoomForAValidation) {
+  options_.training.set_steps(100'000'000);
+  options_.training.set_checkpoint_every(1);
+  options_.training.set_validate_every(1);
+  options_.training.set_check_every(0);
+  Regression stage;
+  stage.first_validation = std::chrono::milliseconds(1500);
+  const auto deadline = runtime::StopSignal::Clock::now() + std::chrono::milliseconds(13'500);
+  const runtime::StopSignal signal(deadline);
+  EXPECT_FALSE(train(stage).finished);
+  EXPECT_GT(deadline - runtime::StopSignal::Clock::now(), std::chrono::milliseconds(10'900));
 }
 
 }  // namespace

@@ -1,4 +1,4 @@
-#include "models/vision_transformer.h"
+#include "models/families/vision_transformer.h"
 
 #include <cmath>
 #include <string>
@@ -10,6 +10,23 @@
 
 namespace cskd::models {
 namespace {
+
+// The forms differ in the names of their parameters, in the epsilon of LayerNorm (1e-5, 1e-6), and in that open_clip's
+// has a LayerNorm before the blocks and no bias in the patch embedding.
+enum class VisionTransformerForm { kOpenClip, kTimm };
+
+enum class Gelu {
+  kErf,
+  kQuick  // x sigmoid(1.702 x): OpenAI's checkpoints and some others. The wrong choice fails silently.
+};
+
+struct VisionTransformerSize {
+  int patch = 0;  // pixels a side
+  int width = 0;
+  int layers = 0;
+  int heads = 0;
+  int mlp_width = 0;
+};
 
 using torch::Tensor;
 
@@ -171,11 +188,55 @@ class VisionTransformer final : public Encoder {
   torch::nn::LayerNorm last_norm_{nullptr};
 };
 
-}  // namespace
-
+// The position embedding is made for shape.grid * shape.grid tokens. REQUIRES: shape.grid * patch = shape.image_size;
+// heads divide width.
 std::shared_ptr<Encoder> make_vision_transformer(const EncoderShape& shape, const VisionTransformerSize& size,
                                                  VisionTransformerForm form, Gelu gelu) {
   return std::make_shared<VisionTransformer>(shape, size, form, gelu);
+}
+
+EncoderEntry entry(const char* name, int image_size, const Normalisation& normalisation,
+                   const VisionTransformerSize& size, VisionTransformerForm form, Gelu gelu = Gelu::kErf) {
+  return {.name = name,
+          .image_size = image_size,
+          .normalisation = normalisation,
+          .stride = size.patch,
+          .pooled_width = size.width,
+          .token_width = size.width,
+          .make = [=](const EncoderShape& shape) { return make_vision_transformer(shape, size, form, gelu); }};
+}
+
+// Patch, width, layers, heads, width of the MLP.
+constexpr VisionTransformerSize kB32{32, 768, 12, 12, 3072};
+constexpr VisionTransformerSize kB16{16, 768, 12, 12, 3072};
+constexpr VisionTransformerSize kL14{14, 1024, 24, 16, 4096};
+constexpr VisionTransformerSize kH14{14, 1280, 32, 16, 5120};
+
+}  // namespace
+
+std::vector<EncoderEntry> vision_transformer_entries() {
+  const auto clip = [](const char* name, int image_size, const VisionTransformerSize& size, Gelu gelu = Gelu::kErf) {
+    return entry(name, image_size, kClipNormalisation, size, VisionTransformerForm::kOpenClip, gelu);
+  };
+  const auto timm = [](const char* name, int image_size, const VisionTransformerSize& size) {
+    return entry(name, image_size, kHalfNormalisation, size, VisionTransformerForm::kTimm);
+  };
+  return {
+      clip("ViT-B-32", 224, kB32),
+      clip("ViT-B-32-quickgelu", 224, kB32, Gelu::kQuick),
+      clip("ViT-B-16", 224, kB16),
+      clip("ViT-B-16-quickgelu", 224, kB16, Gelu::kQuick),
+      clip("ViT-L-14", 224, kL14),
+      clip("ViT-L-14-quickgelu", 224, kL14, Gelu::kQuick),
+      clip("ViT-L-14-336", 336, kL14),
+      clip("ViT-L-14-336-quickgelu", 336, kL14, Gelu::kQuick),
+      clip("ViT-H-14", 224, kH14),
+      // No home: small enough to be trained where the demo runs.
+      clip("ViT-demo-16", 128, {16, 192, 6, 3, 768}),
+      timm("vit_tiny_patch16_224", 224, {16, 192, 12, 3, 768}),
+      timm("vit_small_patch16_224", 224, {16, 384, 12, 6, 1536}),
+      timm("vit_base_patch16_224", 224, {16, 768, 12, 12, 3072}),
+  };
 }
 
 }  // namespace cskd::models

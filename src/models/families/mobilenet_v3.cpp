@@ -1,4 +1,4 @@
-#include "models/mobilenet_v3.h"
+#include "models/families/mobilenet_v3.h"
 
 #include <algorithm>
 #include <string>
@@ -11,6 +11,11 @@
 
 namespace cskd::models {
 namespace {
+
+enum class MobileNetV3Size { kSmall, kLarge };
+
+constexpr int pooled_width(MobileNetV3Size size) { return size == MobileNetV3Size::kSmall ? 1024 : 1280; }
+constexpr int token_width(MobileNetV3Size size) { return size == MobileNetV3Size::kSmall ? 576 : 960; }
 
 using torch::Tensor;
 
@@ -149,7 +154,7 @@ class MobileNetV3 final : public Encoder {
       list->push_back(blocks);
     }
     // The last stage is a single convolution: blocks.S.0.conv, blocks.S.0.bn1.
-    const int last_width = mobilenet_v3_token_width(size);
+    const int last_width = token_width(size);
     const auto last = std::make_shared<torch::nn::Module>("ConvBnAct");
     last_ = last->register_module("conv", convolution({.in = width, .out = last_width}));
     last_norm_ = last->register_module("bn1", batch_norm(last_width));
@@ -157,8 +162,7 @@ class MobileNetV3 final : public Encoder {
     last_stage->push_back(last);
     list->push_back(last_stage);
 
-    head_ = register_module("conv_head",
-                            convolution({.in = last_width, .out = mobilenet_v3_pooled_width(size), .bias = true}));
+    head_ = register_module("conv_head", convolution({.in = last_width, .out = pooled_width(size), .bias = true}));
   }
 
   Features forward(const Tensor& images) override {
@@ -179,10 +183,22 @@ class MobileNetV3 final : public Encoder {
   torch::nn::Conv2d head_{nullptr};
 };
 
+EncoderEntry entry(const char* name, MobileNetV3Size size) {
+  return {.name = name,
+          .image_size = 224,
+          .normalisation = kImageNetNormalisation,
+          .stride = 32,
+          .pooled_width = pooled_width(size),
+          .token_width = token_width(size),
+          .normalises_batches = true,
+          .make = [=](const EncoderShape& shape) { return std::make_shared<MobileNetV3>(shape, size); }};
+}
+
 }  // namespace
 
-std::shared_ptr<Encoder> make_mobilenet_v3(const EncoderShape& shape, MobileNetV3Size size) {
-  return std::make_shared<MobileNetV3>(shape, size);
+std::vector<EncoderEntry> mobilenet_v3_entries() {
+  return {entry("mobilenetv3_small_100", MobileNetV3Size::kSmall),
+          entry("mobilenetv3_large_100", MobileNetV3Size::kLarge)};
 }
 
 }  // namespace cskd::models

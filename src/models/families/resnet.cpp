@@ -1,4 +1,4 @@
-#include "models/resnet.h"
+#include "models/families/resnet.h"
 
 #include <string>
 #include <vector>
@@ -10,6 +10,11 @@
 
 namespace cskd::models {
 namespace {
+
+struct ResNetSize {
+  std::array<int, 4> blocks{};  // of each stage
+  bool has_bottleneck = false;  // 1 x 1, 3 x 3, 1 x 1 to four times the width, instead of two 3 x 3
+};
 
 using torch::Tensor;
 
@@ -92,10 +97,22 @@ class ResNet final : public Encoder {
   std::vector<std::shared_ptr<Block>> blocks_;
 };
 
+EncoderEntry entry(const char* name, const ResNetSize& size) {
+  const int width = size.has_bottleneck ? 2048 : 512;
+  return {.name = name,
+          .image_size = 224,
+          .normalisation = kImageNetNormalisation,
+          .stride = 32,
+          .pooled_width = width,
+          .token_width = width,
+          .normalises_batches = true,
+          .make = [=](const EncoderShape& shape) { return std::make_shared<ResNet>(shape, size); }};
+}
+
 }  // namespace
 
-std::shared_ptr<Encoder> make_resnet(const EncoderShape& shape, const ResNetSize& size) {
-  return std::make_shared<ResNet>(shape, size);
+std::vector<EncoderEntry> resnet_entries() {
+  return {entry("resnet18", {{2, 2, 2, 2}, false}), entry("resnet50", {{3, 4, 6, 3}, true})};
 }
 
 }  // namespace cskd::models

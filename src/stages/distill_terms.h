@@ -1,0 +1,48 @@
+// The terms that Stage II minimises: a list, each with a name, a weight and a formula.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <string>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "config/config.pb.h"
+
+namespace cskd::stages {
+
+// A micro-batch as terms see it: N pictures, the labelled ones first. Distributions have K bins, and rows that sum
+// to 1.
+struct DistillInput {
+  at::Tensor student;         // [N, K], of strong views; with gradients
+  std::int64_t labelled = 0;  // pictures with labels
+  at::Tensor labels;          // [labelled, K]
+  at::Tensor teacher;         // [N, K]
+  at::Tensor teacher_weight;  // [N]: how far the teacher's answer counts
+  // [N, K]: what the moving average of the student says of weak views. Costs a forward pass.
+  std::function<at::Tensor()> average;
+};
+
+struct DistillTerm {
+  std::string name;                                                       // logged as "train/<name>"
+  std::function<double(std::uint64_t step, std::uint64_t steps)> weight;  // at step 0 to steps - 1
+  std::function<at::Tensor(const DistillInput&)> compute;                 // a scalar
+  bool is_costly = false;                                                 // not computed where its weight is 0
+};
+
+// Of a configuration, in the order in which they are added up:
+//   supervised    squared EMD to the labels, of labelled pictures
+//   pseudo_label  squared EMD to the teacher's answers, each by its weight
+//   consistency   squared EMD to the moving average's answers to weak views; its weight rises with the training
+std::vector<DistillTerm> distill_terms(const config::Distill& settings);
+
+// The weighted sum of the terms, and each of them without gradients, 0 where it was not computed.
+struct DistillLoss {
+  at::Tensor loss;
+  std::vector<at::Tensor> figures;
+};
+DistillLoss add_up(const std::vector<DistillTerm>& terms, const DistillInput& input, std::uint64_t step,
+                   std::uint64_t steps);
+
+}  // namespace cskd::stages

@@ -1,0 +1,79 @@
+// Terms of Stage II against closed forms, and their sum against autograd by hand.
+#include "stages/distill_terms.h"
+
+#include <ATen/ATen.h>
+#include <gtest/gtest.h>
+
+namespace cskd::stages {
+namespace {
+
+// Of two bins: squared EMD is the squared difference of the first bins, over 2.
+at::Tensor two_bins(std::initializer_list<double> first) {
+  const at::Tensor a = at::tensor(at::ArrayRef<double>(first)).to(at::kFloat);
+  return at::stack({a, 1 - a}, 1);
+}
+
+class DistillTerms : public testing::Test {
+ protected:
+  DistillTerms() {
+    settings_.set_pseudo_label_weight(2);
+    settings_.set_consistency_weight(3);
+    settings_.set_consistency_ramp(0.5);
+    input_.student = two_bins({0.5, 0.5, 0.5}).set_requires_grad(true);
+    input_.labelled = 1;
+    input_.labels = two_bins({0.9});
+    input_.teacher = two_bins({0.5, 0.7, 0.1});
+    input_.teacher_weight = at::tensor({1.0F, 0.5F, 0.25F});
+    input_.average = [this] {
+      ++averages_;
+      return two_bins({0.6, 0.6, 0.3});
+    };
+  }
+
+  double value(std::size_t term) { return distill_terms(settings_)[term].compute(input_).item<double>(); }
+
+  config::Distill settings_;
+  DistillInput input_;
+  int averages_ = 0;
+};
+
+TEST_F(DistillTerms, AreTheirClosedForms) {
+  EXPECT_NEAR(value(0), 0.16 / 2, 1e-7);  // of the labelled picture alone
+  EXPECT_NEAR(value(1), (0.5 * 0.04 + 0.25 * 0.16) / 2 / 3, 1e-7);
+  EXPECT_NEAR(value(2), (0.01 + 0.01 + 0.04) / 2 / 3, 1e-7);
+}
+
+TEST_F(DistillTerms, ConsistencyRises) {
+  const auto weight = distill_terms(settings_)[2].weight;
+  EXPECT_DOUBLE_EQ(weight(0, 100), 0);
+  EXPECT_DOUBLE_EQ(weight(25, 100), 1.5);
+  EXPECT_DOUBLE_EQ(weight(75, 100), 3);
+  settings_.set_consistency_ramp(0);
+  EXPECT_DOUBLE_EQ(distill_terms(settings_)[2].weight(0, 100), 3);
+}
+
+TEST_F(DistillTerms, AddUpByTheirWeights) {
+  const DistillLoss sum = add_up(distill_terms(settings_), input_, 25, 100);
+  EXPECT_NEAR(sum.loss.item<double>(), value(0) + 2 * value(1) + 1.5 * value(2), 1e-6);
+  ASSERT_EQ(sum.figures.size(), 3U);
+  for (std::size_t i = 0; i < 3; ++i) {
+    EXPECT_FLOAT_EQ(sum.figures[i].item<float>(), static_cast<float>(value(i)));
+    EXPECT_FALSE(sum.figures[i].requires_grad());
+  }
+  sum.loss.backward();
+  // d/dp of (p - q)^2 / 2 of the first bin; the second one has no part in it, its cumulative sum is always 1.
+  const double first = (0.5 - 0.9) + 1.5 * (0.5 - 0.6) / 3;
+  EXPECT_NEAR(input_.student.grad()[0][0].item<double>(), first, 1e-6);
+}
+
+TEST_F(DistillTerms, WhatCostsAForwardPassIsNotComputedInVain) {
+  const DistillLoss sum = add_up(distill_terms(settings_), input_, 0, 100);
+  EXPECT_EQ(averages_, 0);
+  EXPECT_EQ(sum.figures[2].item<double>(), 0);
+  settings_.set_pseudo_label_weight(0);
+  EXPECT_GT(add_up(distill_terms(settings_), input_, 0, 100).figures[1].item<double>(), 0)
+      << "what costs nothing is logged";
+}
+
+}  // namespace
+}  // namespace cskd::stages
