@@ -8,7 +8,6 @@
 #include <set>
 
 #include <fmt/format.h>
-#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -192,14 +191,10 @@ class LongerWait {
 void tell_passed_over(const Survey& survey) {
   for (std::size_t i = 0; i < survey.sources().size(); ++i) {
     std::uint64_t all = 0;
-    std::vector<std::string> kinds;
-    for (const auto& [what, count] : survey.passed_over(i)) {
-      all += count;
-      kinds.push_back(fmt::format("{} {}", count, what));
-    }
+    for (const auto& [what, count] : survey.passed_over(i)) all += count;
     if (all > 0) {
       spdlog::info("source '{}': {} files were passed over, no pictures by their names: {} (see {})",
-                   survey.sources()[i].name(), all, fmt::join(kinds, ", "), kPassedOverFile);
+                   survey.sources()[i].name(), all, text_of_kinds(survey.passed_over(i)), kPassedOverFile);
     }
   }
 }

@@ -13,7 +13,6 @@
 
 #include "data/decode.h"
 #include "packing/image_check.h"
-#include "packing/list_line.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
@@ -34,8 +33,6 @@ constexpr std::uint32_t kVersion = 1;
 constexpr std::uint64_t kChunkSamples = 512;  // on average
 constexpr std::uint64_t kMostChunkSamples = 2048;
 constexpr std::uint64_t kDecodingMemory = 512ULL << 20;
-constexpr std::uint64_t kMostPassedOver = 10'000;  // that are listed, of a kind and source
-constexpr std::uint64_t kFewestPassedOver = 10;    // of each archive
 
 shards::SurveyChunk::Picture picture_of(const shards::Entry& entry) {
   shards::SurveyChunk::Picture picture;
@@ -64,12 +61,6 @@ runtime::ContentHash digest_of(const std::string& list, const config::Packing& p
   hasher.add_field(packing.max_megapixels());
   hasher.add(list);
   return hasher.hash();
-}
-
-std::string told_of_passed_over(const std::map<std::string, std::uint64_t>& kinds) {
-  std::string told;
-  for (const auto& [kind, count] : kinds) told += fmt::format("{} {} {}", told.empty() ? "" : ",", count, kind);
-  return told.empty() ? "" : fmt::format(" (passed over:{})", told);
 }
 
 // Sorted as text in the order of sources and parts.
@@ -110,39 +101,6 @@ shards::SurveyChunk parse(const std::string& bytes, const fs::path& path) {
 }
 
 }  // namespace
-
-// What is passed over in a part of a source: counted by kind, and listed by name as far as there is room.
-class PassedOver {
- public:
-  PassedOver(const config::Source& source, std::string part, std::uint64_t parts)
-      : source_(source), part_(std::move(part)), room_(std::max(kFewestPassedOver, kMostPassedOver / parts)) {}
-
-  void add(const shards::Entry& entry) {
-    if (++counts_[entry.passed_over] <= room_)
-      lines_ += list_line(source_.name(), entry.key, "passed_over", entry.passed_over);
-  }
-  // "<place> <count> <kind>" for each kind, for counting; nothing when there are none.
-  std::string summary(const std::string& place) const {
-    std::string summary;
-    for (const auto& [kind, count] : counts_) summary += fmt::format("{} {} {}\n", place, count, kind);
-    return summary;
-  }
-  std::string lines() const {
-    std::string lines = lines_;
-    for (const auto& [kind, count] : counts_) {
-      if (count > room_)
-        lines += list_line(source_.name(), part_, "passed_over", fmt::format("{} more: {}", count - room_, kind));
-    }
-    return lines;
-  }
-
- private:
-  const config::Source& source_;
-  std::string part_;
-  std::uint64_t room_;
-  std::map<std::string, std::uint64_t> counts_;
-  std::string lines_;
-};
 
 Survey::Survey(const PackingContext& context, std::vector<config::Source> sources)
     : context_(context),
@@ -306,9 +264,11 @@ void Survey::refuse_empty_sources() const {
     const bool has_any =
         std::any_of(chunks_.begin(), chunks_.end(), [&](const Chunk& chunk) { return chunk.source == source; });
     if (has_any) continue;
+    const std::string kinds = text_of_kinds(passed_over_[source]);
     throw runtime::DataError(
         fmt::format("source '{}' cannot be used: {} holds no picture (.jpg, .jpeg, .png, .webp): is the path right?{}",
-                    sources_[source].name(), sources_[source].path(), told_of_passed_over(passed_over_[source])));
+                    sources_[source].name(), sources_[source].path(),
+                    kinds.empty() ? "" : fmt::format(" (passed over: {})", kinds)));
   }
 }
 

@@ -21,6 +21,7 @@
 
 #include "config/source.pb.h"
 #include "packing/packing_context.h"
+#include "packing/passed_over.h"
 #include "runtime/content_hash.h"
 #include "shards/survey.pb.h"
 
@@ -85,8 +86,7 @@ class Survey {
   shards::SurveyChunk read_list(const Chunk& chunk) const;
   std::filesystem::path passed_over_path(const std::string& place) const;
   std::filesystem::path unpacked_folder() const { return list_folder_ / "unpacked"; }
-  std::string list_part(std::uint32_t source, std::uint32_t part, const std::string& name,
-                        class PassedOver& passed_over);
+  std::string list_part(std::uint32_t source, std::uint32_t part, const std::string& name, PassedOver& passed_over);
   std::string write_passed_over(const PassedOver& passed_over, const std::string& place) const;
   void gather_passed_over(const std::string& own);
   void list();

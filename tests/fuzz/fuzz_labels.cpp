@@ -4,12 +4,11 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
-
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "shards/importers/importer.h"
 #include "tests/fuzz/scratch_file.h"
+#include "tests/tar_member.h"
 
 namespace {
 
@@ -42,20 +41,8 @@ const std::vector<Layout>& layouts() {
   return all;
 }
 
-std::string member(const std::string& name, const std::string& contents) {
-  std::string block(512, '\0');
-  block.replace(0, name.size(), name);
-  block.replace(124, 11, fmt::format("{:011o}", contents.size()));
-  block.replace(148, 8, "        ");
-  block[156] = '0';
-  unsigned sum = 0;
-  for (const char c : block) sum += static_cast<unsigned char>(c);
-  block.replace(148, 6, fmt::format("{:06o}", sum));
-  return block + contents + std::string((512 - contents.size() % 512) % 512, '\0');
-}
-
 std::string archive_of(const std::string& json) {
-  return member("1.jpg", "") + member("1.json", json) + std::string(1024, '\0');
+  return tests::tar_member("1.jpg", "") + tests::tar_member("1.json", json) + std::string(1024, '\0');
 }
 
 Source make_source(const Layout& layout, const fs::path& folder) {

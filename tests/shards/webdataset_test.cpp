@@ -7,6 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/shards/importer_fixture.h"
+#include "tests/tar_member.h"
 
 namespace cskd::shards {
 namespace {
@@ -16,20 +17,9 @@ using testing::ElementsAre;
 
 class Webdataset : public ImporterTest {
  protected:
-  static std::string member(const std::string& name, const std::string& contents) {
-    std::string block(512, '\0');
-    block.replace(0, name.size(), name);
-    block.replace(124, 11, fmt::format("{:011o}", contents.size()));
-    block.replace(148, 8, "        ");
-    block[156] = '0';
-    unsigned sum = 0;
-    for (const char c : block) sum += static_cast<unsigned char>(c);
-    block.replace(148, 6, fmt::format("{:06o}", sum));
-    return block + contents + std::string((512 - contents.size() % 512) % 512, '\0');
-  }
   void archive(const std::string& name, const std::vector<std::string>& members) const {
     std::string bytes;
-    for (const std::string& picture : members) bytes += member(picture, "bytes of " + picture);
+    for (const std::string& picture : members) bytes += tests::tar_member(picture, "bytes of " + picture);
     write(name, bytes + std::string(1024, '\0'));
   }
 };
@@ -66,8 +56,9 @@ TEST_F(Webdataset, TellsWhatIsPassedOver) {
 }
 
 TEST_F(Webdataset, WithoutAnExtensionTheBytesTell) {
-  write("1.tar", member("a", "\xFF\xD8\xFF and the rest") + member("b", "no picture, whatever it is") +
-                     member("c.d41d8cd98f00b204e9800998", "\x89PNG\r\n\x1A\n....") + std::string(1024, '\0'));
+  write("1.tar",
+        tests::tar_member("a", "\xFF\xD8\xFF and the rest") + tests::tar_member("b", "no picture, whatever it is") +
+            tests::tar_member("c.d41d8cd98f00b204e9800998", "\x89PNG\r\n\x1A\n....") + std::string(1024, '\0'));
   EXPECT_THAT(summary(source(Source::webdataset)),
               ElementsAre("1.tar/a unlabelled", "1.tar/c.d41d8cd98f00b204e9800998 unlabelled"));
 }
@@ -123,7 +114,7 @@ class Sidecars : public Webdataset {
   // Name and contents of each member.
   Source rated(const std::vector<std::pair<std::string, std::string>>& members, const std::string& mean) const {
     std::string bytes;
-    for (const auto& [name, contents] : members) bytes += member(name, contents);
+    for (const auto& [name, contents] : members) bytes += tests::tar_member(name, contents);
     write("1.tar", bytes + std::string(1024, '\0'));
     Source source = this->source(Source::webdataset, "1.tar");
     for (const double bin : {0.0, 5.0, 10.0}) source.add_bins(bin);
