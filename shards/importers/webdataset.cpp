@@ -76,29 +76,35 @@ class WebdatasetImporter final : public Importer {
     const auto pass_over = [&](const std::string& name, const std::string& what) {
       take({.key = fmt::format("{}/{}", part, name), .passed_over = what});
     };
-    const std::vector<TarMember> members = index(archive, file, pass_over);
-    std::optional<SidecarRatings> ratings;
-    if (fields_.are_given()) ratings.emplace(fields_, scale_, file, members);
-    for (const TarMember& member : members) {
-      if (is_hidden(member.name)) continue;
-      if (!is_picture(file, member)) {
-        const std::string kind = kind_of_file(member.name);
-        if (!ratings || !fields_.read(kind)) pass_over(member.name, kind);
-        continue;
+    // Messages name the archive, also where it was unpacked elsewhere.
+    try {
+      const std::vector<TarMember> members = index_tar(file, pass_over);
+      std::optional<SidecarRatings> ratings;
+      if (fields_.are_given()) ratings.emplace(fields_, scale_, file, members);
+      for (const TarMember& member : members) {
+        if (is_hidden(member.name)) continue;
+        if (!is_picture(file, member)) {
+          const std::string kind = kind_of_file(member.name);
+          if (!ratings || !fields_.read(kind)) pass_over(member.name, kind);
+          continue;
+        }
+        Entry entry{.key = fmt::format("{}/{}", part, member.name),
+                    .file = file.path().native(),
+                    .offset = member.offset,
+                    .size = member.size,
+                    .changed = changed};
+        if (ratings) {
+          SidecarRatings::Rating rating = ratings->of(member.name);
+          entry.label = std::move(rating.label);
+          entry.split = rating.split;
+        }
+        take(std::move(entry));
       }
-      Entry entry{.key = fmt::format("{}/{}", part, member.name),
-                  .file = file.path().native(),
-                  .offset = member.offset,
-                  .size = member.size,
-                  .changed = changed};
-      if (ratings) {
-        SidecarRatings::Rating rating = ratings->of(member.name);
-        entry.label = std::move(rating.label);
-        entry.split = rating.split;
-      }
-      take(std::move(entry));
+      if (ratings) ratings->refuse_unknown_fields();
+    } catch (const runtime::DataError&) {
+      if (file.path() == archive) throw;
+      runtime::rethrow_with_context(fmt::format("{}, unpacked", archive));
     }
-    if (ratings) ratings->refuse_unknown_fields();
   }
 
  private:
@@ -114,17 +120,6 @@ class WebdatasetImporter final : public Importer {
     const std::filesystem::path target = scratch_ / (runtime::content_hash(archive).hex() + ".tar");
     unpack(archive, target);
     return target.native();
-  }
-
-  // Messages name the archive, also where it was unpacked elsewhere.
-  static std::vector<TarMember> index(const std::string& archive, const runtime::InputFile& file,
-                                      const PassOver& pass_over) {
-    try {
-      return index_tar(file, pass_over);
-    } catch (const runtime::DataError&) {
-      if (file.path() == archive) throw;
-      runtime::rethrow_with_context(fmt::format("{}, unpacked", archive));
-    }
   }
 
   std::string path_;

@@ -85,6 +85,8 @@ def test_ratings_beside_pictures_are_those_of_a_table(tmp_path):
     keys = 'bins = [1.0, 4.0, 7.0, 10.0]\nsplit = "train"\n'
     path = folder_config(tmp_path, [("t", "webdataset", tmp_path / "tars", keys + 'columns = { mean = "/rating/mean" }\n')])
     packs(path)
+    process = run("shard", path, "--set", f"run.folder={tmp_path}/misspelt", "--set", "sources[0].columns.mean=/rating/mea")
+    assert process.returncode == 3 and f"{tmp_path}/tars/a.tar.gz, unpacked\n" in process.stderr, process.stderr
     save_photos(tmp_path / "table" / "a.tar.gz", range(12))
     for n in range(12):
         (tmp_path / "table" / "a.tar.gz" / f"{n:04}.jpg").rename(tmp_path / "table" / "a.tar.gz" / f"{n}.jpg")
