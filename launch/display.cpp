@@ -15,7 +15,6 @@
 #include "runtime/error.h"
 #include "runtime/launch_check.h"
 #include "runtime/unix_time.h"
-#include "stages/stage_table.h"
 
 namespace cskd::launch {
 namespace {
@@ -75,15 +74,17 @@ Display::Display(run::RunFolder folder, const config::Config& config, int ranks)
   status_.ranks = ranks;
 }
 
-void Display::begin(const std::string& stage) {
-  stage_ = stage;
+void Display::begin(const stages::Stage& stage) {
+  stage_ = stage.id();
+  const bool trains = stage.entry->training != nullptr;
+  training_ = trains ? stage.entry->training(config_, stage.name).training : nullptr;
   if (!status_file_) {
     goodput_.emplace(go_on_measuring(folder_.root));
     status_file_.emplace(folder_.root);
   }
   change_status([&](report::Status& status) {
     const int ranks = status.ranks;
-    status = {.stage = stage, .ranks = ranks};
+    status = {.stage = stage_, .ranks = ranks};
   });
 }
 
@@ -115,7 +116,7 @@ void Display::progress(const std::string& label, std::int64_t done, std::int64_t
 }
 
 void Display::started(std::uint64_t first_step, std::uint64_t steps) {
-  const bool goes_on = training().when_full() == config::Training::go_on;
+  const bool goes_on = training_->when_full() == config::Training::go_on;
   metrics_.emplace(folder_.stage(stage_), static_cast<std::int64_t>(first_step) + 1,
                    goes_on ? report::OnFailure::kRetry : report::OnFailure::kThrow);
   progress_.emplace(stage_, "steps", static_cast<std::int64_t>(first_step));
@@ -140,7 +141,7 @@ void Display::stepped(const training::StepReport& report) {
     const std::lock_guard lock(mutex_);
     goodput_->step(static_cast<std::int64_t>(report.step), report.kept_seconds, clock_now());
   }
-  if (report.step % training().log_every() == 0 || report.step == report.steps || report.validated) {
+  if (report.step % training_->log_every() == 0 || report.step == report.steps || report.validated) {
     auto figures = report.figures;
     figures.emplace_back("perf/goodput", goodput_->now(clock_now())->share());
     metrics_->write(static_cast<std::int64_t>(report.step), figures);
@@ -190,8 +191,6 @@ void Display::checkpointed(std::uint64_t step) {
         report::Status::Checkpoint{.step = static_cast<std::int64_t>(step), .time = runtime::unix_time()};
   });
 }
-
-const config::Training& Display::training() const { return *stages::stage_entry(stage_).training(config_).training; }
 
 template <typename Change>
 void Display::change_status(const Change& change) {

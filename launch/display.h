@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 #include <mutex>
 #include <optional>
@@ -15,6 +16,7 @@
 #include "report/progress.h"
 #include "report/status_file.h"
 #include "run/run_folder.h"
+#include "stages/graph.h"
 #include "training/trainer.h"
 
 namespace cskd::launch {
@@ -23,8 +25,10 @@ class Display : public training::TrainingObserver {
  public:
   Display(run::RunFolder folder, const config::Config& config, int ranks);
 
+  // The result of a stage lies elsewhere.
+  void place(const std::string& stage, const std::filesystem::path& folder) { folder_.elsewhere[stage] = folder; }
   // A stage begins.
-  void begin(const std::string& stage);
+  void begin(const stages::Stage& stage);
   // It ended so; `message`: what it failed with. Throws Error when the log of one that did not fail cannot be written.
   void end(report::RunState state, const std::string& message = "");
   // Who is slow, a line each; empty: nobody. Any thread.
@@ -41,13 +45,13 @@ class Display : public training::TrainingObserver {
   void checkpointed(std::uint64_t step) override;
 
  private:
-  const config::Training& training() const;
   template <typename Change>
   void change_status(const Change& change);
 
   run::RunFolder folder_;
   const config::Config& config_;
   std::string stage_;
+  const config::Training* training_ = nullptr;  // of the stage, where it trains
   std::string label_;
   int steps_here_ = 0;  // of this process, in the stage
   std::optional<report::Progress> progress_;

@@ -42,6 +42,8 @@ int main(int argc, char** argv) {
   cskd::runtime::raise_open_files_limit();
   cskd::launch::Program program;
   cskd::launch::add_run(program);
+  cskd::launch::add_sweep(program);
+  cskd::launch::add_plan(program);
   cskd::launch::add_stages(program);
   cskd::launch::add_demo(program);
   cskd::launch::add_doctor(program);

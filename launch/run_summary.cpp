@@ -39,14 +39,17 @@ std::string to_json(const RunSummary& summary) {
 }
 
 std::string to_text(const RunSummary& summary) {
-  std::string text = fmt::format("\n  {:<10} {:>9} {:>10}\n", "stage", "seconds", "images/s");
+  std::size_t width = 10;
+  for (const RunSummary::Stage& stage : summary.stages) width = std::max(width, stage.name.size());
+  std::string text = fmt::format("\n  {:<{}} {:>9} {:>10}\n", "stage", width, "seconds", "images/s");
   double total = 0;
   for (const RunSummary::Stage& stage : summary.stages) {
-    text += fmt::format("  {:<10} {:>9.1f} {:>10.0f}\n", stage.name, stage.seconds, stage.images_per_second);
+    text += fmt::format("  {:<{}} {:>9.1f} {:>10.0f}\n", stage.name, width, stage.seconds, stage.images_per_second);
     total += stage.seconds;
   }
-  text += fmt::format("  {:<10} {:>9.1f}\n\n", "all", total);
-  return text + packing::corpus_table(summary.corpus) + "\n" + evaluation::results_table(summary.results);
+  text += fmt::format("  {:<{}} {:>9.1f}\n\n", "all", width, total);
+  text += packing::corpus_table(summary.corpus);
+  return summary.results.empty() ? text : text + "\n" + evaluation::results_table(summary.results);
 }
 
 }  // namespace cskd::launch

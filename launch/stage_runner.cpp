@@ -21,7 +21,6 @@
 #include "runtime/freed_memory.h"
 #include "runtime/work_queue.h"
 #include "stages/feasibility.h"
-#include "stages/stage_table.h"
 
 namespace cskd::launch {
 namespace {
@@ -44,18 +43,22 @@ int cores_of_rank(runtime::World& world) {
 }  // namespace
 
 StageRunner::StageRunner(config::Config config, const Options& options, const Program& program, runtime::World& world)
-    : config_(std::move(config)), world_(world) {
+    : config_(std::move(config)), member_(options.member), world_(world) {
   runtime::keep_freed_memory();
-  const run::RunFolder folder{config_.run().folder()};
+  const run::RunFolder folder{.root = config_.run().folder(), .elsewhere = {}};
   require_shared_folder(folder.root / "logs", world);
   run::make_stage_folder(folder.root / "logs", world);
   if (world.rank() == 0) {
     lock_ = std::make_unique<runtime::RunLock>(folder.root, [](const std::string& text) { spdlog::warn("{}", text); });
-    runtime::write_file_atomically(folder.root / "config.toml", config::to_toml(config_));
+    const std::filesystem::path file =
+        folder.root / (member_.empty() ? "config.toml" : fmt::format("members/{}.toml", member_));
+    std::filesystem::create_directories(file.parent_path());
+    runtime::write_file_atomically(file, config::to_toml(config_));
   }
   world.barrier();
   program.use_log_level(config::Logging::Level_Name(config_.logging().level()), world, folder.root / "logs");
   require_same_job();
+  stages::refuse(of_rank_zero([&] { return run::old_results(folder.root); }));
   const int cores = cores_of_rank(world);
   const int threads = config_.compute().threads() > 0 ? static_cast<int>(config_.compute().threads()) : cores;
   at::set_num_threads(threads);
@@ -95,42 +98,63 @@ StageRunner::~StageRunner() {
   world_.failure_detector().set_last_words({});
 }
 
-void StageRunner::require_possible(const std::vector<std::string>& stages) const {
+void StageRunner::require_possible(const std::vector<stages::Stage>& stages) const {
+  stages::refuse(of_rank_zero([&] { return stages::find_impossible(config_, stages, world_.size()); }));
+}
+
+void StageRunner::require_needs(const std::vector<stages::Stage>& stages) const {
+  stages::refuse(of_rank_zero(
+      [&] { return stages::lacking_needs(config_, stages, context_->folder, context_->allowed_changes); }));
+}
+
+std::vector<std::string> StageRunner::of_rank_zero(const std::function<std::vector<std::string>()>& find) const {
   std::string found;
   if (world_.rank() == 0) {
-    for (const std::string& finding : stages::find_impossible(config_, stages, world_.size())) found += finding + '\0';
+    for (const std::string& finding : find()) found += finding + '\0';
   }
   found = world_.broadcast(found);
   std::vector<std::string> findings;
   for (std::size_t at = 0; at < found.size(); at = found.find('\0', at) + 1)
     findings.push_back(found.substr(at, found.find('\0', at) - at));
-  stages::refuse(findings);
+  return findings;
 }
 
-run::StageOutcome StageRunner::run(const std::string& stage, bool by_name) {
-  context_->looks_for_new = by_name;
+run::StageOutcome StageRunner::run(const stages::Stage& stage, Reason reason, bool more_follow) {
+  const std::string id = stage.id();
+  context_->looks_for_new = reason == Reason::kAsked;
+  if (!member_.empty()) share_result(stage);
   // Stages share work out dynamically: a rank may wait at their end for another's last shard.
   world_.set_timeout(std::max<std::chrono::milliseconds>(std::chrono::hours(1),
                                                          std::chrono::seconds(config_.compute().step_timeout())));
   if (world_.rank() == 0) display_->begin(stage);
   const run::StageOutcome outcome = act(stage);
   if (world_.rank() != 0) return outcome;
-  const bool more_follow = !by_name && stage != stages::stage_names().back();
   if (!outcome.finished) {
     display_->end(report::RunState::kStopped);
   } else {
     display_->end(more_follow ? report::RunState::kRunning : report::RunState::kFinished);
   }
   if (outcome.done_before) {
-    spdlog::info("{} is complete already", stage);
+    spdlog::info("{} is complete already", id);
   } else if (!outcome.finished) {
-    spdlog::info("{} stopped at a checkpoint; the same command goes on", stage);
+    spdlog::info("{} stopped at a checkpoint; the same command goes on", id);
   } else {
     const double seconds = outcome.completion.seconds;
-    spdlog::info("{} took {:.1f} s, {:.0f} images/s", stage, seconds,
+    spdlog::info("{} took {:.1f} s, {:.0f} images/s", id, seconds,
                  seconds > 0 ? static_cast<double>(outcome.completion.images) / seconds : 0.0);
   }
   return outcome;
+}
+
+void StageRunner::share_result(const stages::Stage& stage) {
+  const std::string hash = of_rank_zero([&] {
+    return std::vector<std::string>{stage.entry->inputs(config_, context_->folder, stage.name).hash().hex()};
+  }).front();
+  constexpr std::size_t kDigits = 16;
+  const std::filesystem::path folder =
+      context_->folder.root / "results" / fmt::format("{}-{}", stage.id(), hash.substr(0, kDigits));
+  context_->folder.elsewhere[stage.id()] = folder;
+  display_->place(stage.id(), folder);
 }
 
 // Different files, builds or launches on different ranks would fail later, in ways that say less.
@@ -144,12 +168,12 @@ void StageRunner::require_same_job() const {
   distributed::require_same(world_, "the job", facts);
 }
 
-run::StageOutcome StageRunner::act(const std::string& stage) {
+run::StageOutcome StageRunner::act(const stages::Stage& stage) {
   try {
-    return stages::stage_entry(stage).run(*context_);
+    return stage.entry->run(*context_, stage.name);
   } catch (const runtime::Stopped& stopped) {
     spdlog::debug("{}", stopped.what());
-    return {.completion = {.stage = stage}, .finished = false};
+    return {.completion = {.stage = stage.id()}, .finished = false};
   } catch (const std::exception& error) {
     if (world_.rank() == 0)
       display_->end(report::RunState::kFailed, fmt::format("{}", fmt::join(runtime::messages(error), ": ")));

@@ -17,8 +17,8 @@ is queued again and goes on; it goes on at once on the other hosts when it loses
   --min-nodes M           fewest nodes to go on with after losses; with fewer the job is queued again (half of --nodes)
 
   --chain                 one job for each stage
-  --stages A,B,...        only these, in this order: shard cache align finetune baseline distill evaluate
-  --stage-nodes A=N,...   nodes of single stages of a chain; by default --nodes, fewer where micro_batches wants that, and one
+  --stages A,B,...        only these: single stages (align.student) or all of a kind (align); in the order of the graph
+  --stage-nodes A=N,...   nodes of single stages or kinds in a chain; by default --nodes, fewer where micro_batches wants that, and one
                           for evaluate
   --after JOB             the first job waits until that one has succeeded
 
@@ -59,7 +59,7 @@ source "$cskd_home/cluster/slurm/job_file.sh"
 # shellcheck source=cluster/slurm/shape.sh
 source "$cskd_home/cluster/slurm/shape.sh"
 
-all_stages=(shard cache align finetune baseline distill evaluate)
+graph=() kinds=() # stages of the configuration in their order, and their kinds
 options=(--nodes --gpus-per-node --ranks-per-node --spare --min-nodes --chain --stages --stage-nodes --after --partition --time
   --site --set --allow-change --no-doctor --max-failures --max-stops --folder --dry-run --help)
 config='' site_path=${CSKD_SITE:-} folder='' after='' asked_partition='' asked_time='' stage_list=''
@@ -84,8 +84,8 @@ require_number() { # OPTION VALUE LEAST
 }
 
 require_stage() { # OPTION NAME
-  if ! is_one_of "$2" "${all_stages[@]}"; then
-    refuse "$1 names '$2'$(did_you_mean "$2" "${all_stages[@]}")" "stages are: ${all_stages[*]}"
+  if ! is_one_of "$2" "${graph[@]}" "${kinds[@]}"; then
+    refuse "$1 names '$2'$(did_you_mean "$2" "${graph[@]}" "${kinds[@]}")" "stages are: ${graph[*]}"
   fi
 }
 
@@ -94,7 +94,6 @@ read_stage_nodes() { # TEXT
   IFS=, read -r -a pairs <<<"$1"
   for each in "${pairs[@]}"; do
     if [[ $each != *=* ]]; then refuse "--stage-nodes holds '$each'; expected STAGE=NODES, such as shard=2"; fi
-    require_stage --stage-nodes "${each%%=*}"
     require_number "--stage-nodes ${each%%=*}" "${each#*=}" 1
     stage_nodes[${each%%=*}]=${each#*=}
   done
@@ -172,16 +171,37 @@ check_command_line() {
   fi
   if [[ -z $least_nodes ]]; then least_nodes=$(((node_count + 1) / 2)); fi
   if ((least_nodes > node_count)); then refuse "--min-nodes $least_nodes is more than --nodes $node_count"; fi
-  if [[ -n $stage_list ]]; then
-    IFS=, read -r -a stages <<<"$stage_list"
-    for stage in "${stages[@]}"; do require_stage --stages "$stage"; done
-  else
-    stages=(run)
-    if $is_chain; then stages=("${all_stages[@]}"); fi
-  fi
-  for stage in "${!stage_nodes[@]}"; do
-    if ! is_one_of "$stage" "${stages[@]}"; then refuse "--stage-nodes names $stage, which is not among the jobs" "it belongs to --chain or --stages"; fi
+}
+
+# Sets stages to those that get jobs.
+choose_stages() {
+  local each stage wanted=()
+  for stage in "${graph[@]}"; do
+    if ! is_one_of "${stage%%.*}" "${kinds[@]}"; then kinds+=("${stage%%.*}"); fi
   done
+  stages=(run)
+  if [[ -n $stage_list ]]; then
+    IFS=, read -r -a wanted <<<"$stage_list"
+    for each in "${wanted[@]}"; do require_stage --stages "$each"; done
+    stages=()
+    for stage in "${graph[@]}"; do
+      if is_one_of "$stage" "${wanted[@]}" || is_one_of "${stage%%.*}" "${wanted[@]}"; then stages+=("$stage"); fi
+    done
+  elif $is_chain; then
+    stages=("${graph[@]}")
+  fi
+  for each in "${!stage_nodes[@]}"; do
+    require_stage --stage-nodes "$each"
+    for stage in "${stages[@]}"; do
+      if [[ $each == "$stage" || $each == "${stage%%.*}" ]]; then continue 2; fi
+    done
+    refuse "--stage-nodes names $each, which is not among the jobs" "it belongs to --chain or --stages"
+  done
+}
+
+# Nodes that --stage-nodes gives STAGE, itself before its kind; nothing without.
+nodes_of() { # STAGE
+  printf '%s' "${stage_nodes[$1]:-${stage_nodes[${1%%.*}]:-}}"
 }
 
 # ---- jobs ---------------------------------------------------------------------------------------------------------------
@@ -220,12 +240,12 @@ plan_job() { # STAGE
   ranks=${ranks:-1}
 
   if [[ $stage == evaluate ]]; then job[nodes]=1; fi
-  job[nodes]=${stage_nodes[$stage]:-${job[nodes]}}
+  if [[ -n $(nodes_of "$stage") ]]; then job[nodes]=$(nodes_of "$stage"); fi
   read_divisors "$stage"
   job[micro_batches]=$micro_batches job[power_of_two]=$power_of_two
   wanted=$((job[nodes] * ranks))
   read -r -a shape < <(shape_of "${job[nodes]}" "$ranks" "$micro_batches" "$power_of_two")
-  if ((shape[0] * shape[1] != wanted)) && { [[ $stage == run ]] || [[ -v stage_nodes[$stage] ]]; }; then
+  if ((shape[0] * shape[1] != wanted)) && { [[ $stage == run ]] || [[ -n $(nodes_of "$stage") ]]; }; then
     refuse "$stage: $wanted ranks (${job[nodes]} nodes with $ranks each) do not divide micro_batches = $micro_batches of its training$($power_of_two && echo ', and "elastic" wants a power of two')" \
       "at most $((shape[0] * shape[1])) ranks fit: ${shape[0]} nodes with ${shape[1]} each; or raise micro_batches; or --chain, where each stage takes what it can use"
   fi
@@ -286,7 +306,7 @@ submit() {
     if ! answer=$(timeout 60 sbatch --test-only "${job[file]}" 2>&1) && [[ $answer != *'configuration is not available'* ]]; then
       fail 2 "Slurm refuses the job of $stage: $(sed -n 's/^\(sbatch\|allocation failure\): \(error: \)\?//p' <<<"$answer" | paste -sd' ')" "its script: ${job[file]}"
     fi
-    printf -v text '%-9s %d node%s x %d rank%s%s%s' "$stage" "${job[nodes]}" "$( ((job[nodes] == 1)) || echo s)" "${job[ranks_per_node]}" \
+    printf -v text '%-19s %d node%s x %d rank%s%s%s' "$stage" "${job[nodes]}" "$( ((job[nodes] == 1)) || echo s)" "${job[ranks_per_node]}" \
       "$( ((job[ranks_per_node] == 1)) || echo s)" "$( ((!job[gpus])) || echo ' and GPUs')" "$( ((!job[spare])) || echo ", ${job[spare]} spare")"
     lines+=("$text")
   done
@@ -312,6 +332,8 @@ main() {
   if [[ -n $site_path ]]; then read_site_file "$site_path"; fi
   find_program
   read_configuration "${cskd[@]}" config "$config" "${set_arguments[@]}"
+  read_graph "${cskd[@]}" plan "$config" "${set_arguments[@]}" --names
+  choose_stages
   if [[ -n $folder ]]; then folder=$(realpath -m -- "$folder"); else folder=${settings[run.folder]}/slurm; fi
   if ! command -v sbatch >/dev/null; then
     if ! $is_dry; then fail 1 "sbatch was not found" "submit on a login node of the cluster, or load Slurm's module"; fi

@@ -248,7 +248,7 @@ find_end_time() {
 
 job_main() {
   local pause
-  local -a examined=()
+  local -a examined=() stage_names=()
   trap on_stop USR1
   trap on_end TERM
   read_history
@@ -256,6 +256,7 @@ job_main() {
   banner
   if [[ -n ${SLURM_JOB_END_TIME:-} ]]; then stage_arguments+=(--stop-before slurm); fi
   choose_hosts
+  if [[ $command == *.* ]]; then stage_names=("${command#*.}"); fi # of "align.student"
   if $with_doctor; then
     if [[ $command != run ]]; then examined=(--stage "$command"); fi
     run_ranks $((shape[0] * shape[1])) "${shape[1]}" "${hosts[@]}" -- "${cskd[@]}" doctor "$config" "${set_arguments[@]}" "${examined[@]}"
@@ -266,7 +267,7 @@ job_main() {
   best_progress=$(progress)
   while :; do
     if ((nodes + spare > 1)); then start_guards "${hosts[@]}"; fi
-    run_ranks $((shape[0] * shape[1])) "${shape[1]}" "${hosts[@]}" -- "${cskd[@]}" "$command" "$config" "${set_arguments[@]}" "${stage_arguments[@]}"
+    run_ranks $((shape[0] * shape[1])) "${shape[1]}" "${hosts[@]}" -- "${cskd[@]}" "${command%%.*}" "$config" "${stage_names[@]}" "${set_arguments[@]}" "${stage_arguments[@]}"
     case $code in
       0) leave 0 "$command is done" ;;
       2) leave 2 "wrong configuration or command line, see above" ;;

@@ -26,7 +26,7 @@ seconds_of() { # SLURM-TIME
 
 # ---- the configuration --------------------------------------------------------------------------------------------------
 
-declare -A settings=() # of the configuration with every default: align.training.micro_batches -> 4
+declare -A settings=() # of the configuration with every default: align.student.training.micro_batches -> 4
 
 read_configuration() { # CSKD-COMMAND...: with the configuration's path and --set
   local text key value
@@ -39,6 +39,12 @@ read_configuration() { # CSKD-COMMAND...: with the configuration's path and --se
       print table substr($0, 1, RSTART - 1) "\t" value
     }' <<<"$text")
   if [[ -z ${settings[run.folder]:-} ]]; then fail 1 "cskd config names no run.folder: it belongs to another version than this script"; fi
+}
+
+read_graph() { # CSKD-COMMAND...: that prints the names of its stages
+  local text
+  text=$("$@" 2>&1) || fail $? "$text"
+  mapfile -t graph <<<"$text"
 }
 
 greatest_common_divisor() { # A B

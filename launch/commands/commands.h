@@ -11,8 +11,10 @@ void add_config(Program& program);
 void add_demo(Program& program);
 void add_doctor(Program& program);
 void add_inspect(Program& program);
+void add_plan(Program& program);
 void add_run(Program& program);
 void add_stages(Program& program);
 void add_status(Program& program);
+void add_sweep(Program& program);
 
 }  // namespace cskd::launch

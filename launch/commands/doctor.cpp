@@ -19,6 +19,7 @@
 #include "runtime/error.h"
 #include "runtime/terminal.h"
 #include "stages/feasibility.h"
+#include "stages/graph.h"
 #include "stages/stage_table.h"
 
 namespace cskd::launch {
@@ -27,7 +28,7 @@ namespace {
 struct DoctorArguments {
   ConfigArguments config;
   std::string run_folder;
-  std::vector<std::string> stages = stages::stage_names();
+  std::vector<std::string> stages;
   bool json = false;
   bool all = false;
   bool strict = false;
@@ -44,9 +45,9 @@ void use_config(const config::Config& config, const std::vector<std::string>& st
   }
   for (const auto& [key, value] : config::settings_of(config, "")) options.settings.emplace(key, value);
   options.configuration = runtime::content_hash(config::to_toml(config)).hex();
-  options.find_impossible = [config, stages, ranks = world.size()] {
+  options.find_impossible = [config, chosen = stages::chosen(stages::graph(config), stages), ranks = world.size()] {
     try {
-      return stages::find_impossible(config, stages, ranks);
+      return stages::find_impossible(config, chosen, ranks);
     } catch (const runtime::DataError& error) {
       return std::vector<std::string>{runtime::messages(error).back()};
     }
@@ -87,9 +88,12 @@ void add_doctor(Program& program) {
   add_config_arguments(command, "Configuration whose run folder and sources are looked at", arguments->config);
   command.add_option("--run-folder", arguments->run_folder,
                      "Folder to measure instead of the configuration's, or of .");
-  command.add_option("--stage", arguments->stages, "Stages of the configuration that must be possible; all by default")
-      ->check(CLI::IsMember(stages::stage_names()))
-      ->option_text(fmt::format("{{{}}} ...", fmt::join(stages::stage_names(), ",")));
+  command
+      .add_option("--stage", arguments->stages,
+                  fmt::format("Stages of the configuration that must be possible: kinds ({}) or single ones "
+                              "(align.student); all by default",
+                              fmt::join(stages::stage_kinds(), ", ")))
+      ->type_name("STAGE");
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
   command.add_flag("--all", arguments->all, "Print what is fine too, with its figures");
   command.add_flag("--strict", arguments->strict, "What is slow is a no-go as well");

@@ -29,6 +29,7 @@ std::string wrapped(const std::string& text, size_t indent) {
 
 // "[run]", "[[sources]]"
 std::string header_of(const KeyPage& table) {
+  // "[align.NAME]" is the path of a table with a name.
   return table.path.ends_with("[]") ? fmt::format("[[{}]]", table.path.substr(0, table.path.size() - 2))
                                     : fmt::format("[{}]", table.path);
 }

@@ -96,17 +96,12 @@ bool within_rules(const FieldDescriptor& field, double number) {
   return !limits.has_above() || number > limits.above();
 }
 
-bool is_name(const std::string& text) {
-  constexpr size_t kLongest = 64;
-  const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
-  return !text.empty() && text.size() <= kLongest && std::all_of(text.begin(), text.end(), allowed);
-}
-
 // Every key and table below `type`, as dotted paths.
 void collect_paths(const Descriptor& type, const std::string& path, std::vector<std::string>& paths) {
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
-    const std::string inner = below(path, field.name());
+    if (rules_of(field).table_name()) continue;
+    const std::string inner = below(path, field.name()) + (is_named_list(field) ? ".NAME" : "");
     paths.push_back(inner);
     if (field.message_type() != nullptr) collect_paths(*field.message_type(), inner, paths);
   }
@@ -120,7 +115,7 @@ void MessageReader::read(const TomlTable& table, Place place, const std::string&
   const Descriptor& type = *message.GetDescriptor();
   for (const auto& [key, value] : table) {
     const FieldDescriptor* field = type.FindFieldByName(key.name);
-    if (field == nullptr) {
+    if (field == nullptr || rules_of(*field).table_name()) {
       refuse_unknown(key, path, type);
     } else {
       read_field(value, below(path, key.name), *field, message);
@@ -148,7 +143,9 @@ void MessageReader::set_defaults(Message& message) {
 void MessageReader::read_field(const TomlValue& value, const std::string& path, const FieldDescriptor& field,
                                Message& message) {
   CSKD_CHECK(!field.is_map() && field.containing_oneof() == nullptr, "{} is a map or in a oneof", field.full_name());
-  if (field.is_repeated()) {
+  if (is_named_list(field)) {
+    read_named(value, path, field, message);
+  } else if (field.is_repeated()) {
     read_list(value, path, field, message);
   } else if (field.message_type() != nullptr) {
     const auto* table = std::get_if<TomlTable>(&value.value);
@@ -173,6 +170,11 @@ void MessageReader::read_list(const TomlValue& value, const std::string& path, c
                      : fmt::format("{} is {}, expected a list: [{}, ...]", path, describe(value), expectation(field)));
     return;
   }
+  if (const std::uint32_t most = rules_of(field).most(); most > 0 && (array->empty() || array->size() > most)) {
+    report(value.place, fmt::format("{} has {} elements, expected {}", path, array->size(),
+                                    most == 1 ? "one" : fmt::format("1 to {}", most)));
+    return;
+  }
   for (size_t i = 0; i < array->size(); ++i) {
     const TomlValue& element = (*array)[i];
     const std::string element_path = fmt::format("{}[{}]", path, i);
@@ -185,6 +187,34 @@ void MessageReader::read_list(const TomlValue& value, const std::string& path, c
     }
   }
   if (of_tables) check_unique(*array, path, field);
+}
+
+void MessageReader::read_named(const TomlValue& value, const std::string& path, const FieldDescriptor& field,
+                               Message& message) {
+  const auto* table = std::get_if<TomlTable>(&value.value);
+  if (table == nullptr) {
+    report(value.place, fmt::format("{0} is {1}, expected tables with names: [{0}.NAME]", path, describe(value)));
+    return;
+  }
+  for (const auto& [key, element] : *table) {
+    const std::string element_path = below(path, key.name);
+    const auto* inner = std::get_if<TomlTable>(&element.value);
+    if (inner == nullptr) {
+      report(element.place,
+             fmt::format("{} is {}, expected a table: [{}.NAME] with its keys below", element_path, describe(element), path));
+    } else if (!is_name(key.name)) {
+      report(key.place, fmt::format("{} has no fit name, expected {}", element_path, kNameRule));
+    } else if (const auto* key_field = field.message_type()->FindFieldByName(key.name);
+               key_field != nullptr && !rules_of(*key_field).table_name()) {
+      // A key in the wrong place, or the form of before there were names.
+      report(key.place, fmt::format("{} cannot be the name of a table, since tables in [{}.NAME] have a key of this name",
+                                    element_path, path));
+    } else {
+      Message& named = *reflection(message).AddMessage(&message, &field);
+      read(*inner, element.place, element_path, named);
+      reflection(named).SetString(&named, table_name_of(*field.message_type()), key.name);
+    }
+  }
 }
 
 void MessageReader::read_scalar(const TomlValue& value, const std::string& path, const FieldDescriptor& field,
@@ -226,6 +256,7 @@ void MessageReader::read_scalar(const TomlValue& value, const std::string& path,
       const bool may_be_empty = limits.default_() == kEmptyText;
       const bool wrong_path = limits.path() && ((text->empty() && !may_be_empty) || text->size() > kLongestPath);
       if (wrong_path || (limits.name() && !is_name(*text))) return refuse();
+      if (!limits.refers_to().empty()) places_[path] = value.place;
       const std::optional<std::string> given = limits.path() ? with_home(*text) : *text;
       if (!given || (limits.path() && has_variable(*text))) {
         report(value.place,
@@ -293,7 +324,9 @@ void MessageReader::check_unique(const TomlArray& array, const std::string& path
 void MessageReader::refuse_unknown(const TomlKey& key, const std::string& path, const Descriptor& type) {
   std::vector<std::string> names;
   names.reserve(static_cast<size_t>(type.field_count()));
-  for (int i = 0; i < type.field_count(); ++i) names.push_back(type.field(i)->name());
+  for (int i = 0; i < type.field_count(); ++i) {
+    if (!rules_of(*type.field(i)).table_name()) names.push_back(type.field(i)->name());
+  }
   std::string near = runtime::nearest(key.name, names);
   if (near.empty()) {
     // The right name in the wrong table.

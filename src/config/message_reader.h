@@ -1,10 +1,11 @@
 // Fills a protobuf message from a TOML table by reflection, so that a new key is one field of a .proto file.
 //
-// Supported: bool, all integers, float, double, string, enumerations (by name), messages (tables), and lists of all
-// these. TOML integers are 64-bit signed; a uint64 key takes 0..2^63-1. Bytes, maps, oneofs and groups are bugs of the
+// Supported: bool, all integers, float, double, string, enumerations (by name), messages (tables), lists of all these,
+// and tables with names. TOML integers are 64-bit signed; a uint64 key takes 0..2^63-1. Bytes, maps, oneofs and groups are bugs of the
 // schema.
 #pragma once
 
+#include <map>
 #include <string>
 #include <vector>
 
@@ -29,6 +30,9 @@ class MessageReader {
   // "" for the root; `place` is where a missing key is reported.
   void read(const TomlTable& table, Place place, const std::string& path, google::protobuf::Message& message);
 
+  // Where each value stands that names a table, by its path: "distill.student.teachers[0]".
+  const std::map<std::string, Place>& places_of_references() const { return places_; }
+
  private:
   // Gives `message` the defaults of its schema, tables inside it too.
   static void set_defaults(google::protobuf::Message& message);
@@ -38,6 +42,8 @@ class MessageReader {
                    google::protobuf::Message& message);
   void read_list(const TomlValue& value, const std::string& path, const google::protobuf::FieldDescriptor& field,
                  google::protobuf::Message& message);
+  void read_named(const TomlValue& value, const std::string& path, const google::protobuf::FieldDescriptor& field,
+                  google::protobuf::Message& message);
   void check_required(const TomlTable& table, Place place, const std::string& path,
                       const google::protobuf::Message& message);
   void check_unique(const TomlArray& array, const std::string& path, const google::protobuf::FieldDescriptor& field);
@@ -46,6 +52,7 @@ class MessageReader {
 
   std::vector<Problem>& problems_;
   const google::protobuf::Descriptor* root_ = nullptr;
+  std::map<std::string, Place> places_;
 };
 
 }  // namespace cskd::config

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <charconv>
 #include <optional>
+#include <utility>
 
 #include <fmt/format.h>
 
 #include "config/schema.h"
+#include "runtime/spelling.h"
 
 namespace cskd::config {
 namespace {
@@ -81,6 +83,13 @@ TomlValue& child(TomlTable& table, const std::string& name, Place place, TomlVal
   return table.emplace_back(TomlEntry{{name, place}, std::move(fresh)}).value;
 }
 
+// The name of a table that `name` may be meant for, where there is none of it.
+std::string nearest_other(const TomlTable& table, const std::string& name) {
+  std::vector<std::string> names;
+  for (const TomlEntry& entry : table) names.push_back(entry.key.name);
+  return std::ranges::find(names, name) != names.end() ? "" : runtime::nearest(name, names);
+}
+
 }  // namespace
 
 void apply_override(const std::string& text, int number, const Descriptor& type,
@@ -96,9 +105,24 @@ void apply_override(const std::string& text, int number, const Descriptor& type,
   TomlTable changed = root;
   TomlTable* table = &changed;
   const Descriptor* message = &type;
+  const Descriptor* named = nullptr;  // of the tables of which the next step names one
   std::string done;  // the path up to this step
   for (size_t i = 0; i < steps->size(); ++i) {
     const Step& step = (*steps)[i];
+    if (named != nullptr && i + 1 < steps->size() && !step.index) {
+      if (const std::string near = nearest_other(*table, step.name); !near.empty()) {
+        problems.push_back({place, fmt::format("there is no [{0}.{1}], did you mean {0}.{2}?", done, step.name, near)});
+        return;
+      }
+      table = std::get_if<TomlTable>(&child(*table, step.name, place, {TomlTable{}, place}).value);
+      done += "." + step.name;
+      if (table == nullptr) {
+        problems.push_back({place, fmt::format("{} is no table", done)});
+        return;
+      }
+      message = std::exchange(named, nullptr);
+      continue;
+    }
     const FieldDescriptor* field = message == nullptr ? nullptr : message->FindFieldByName(step.name);
     if (i + 1 == steps->size() && !step.index) {
       auto value = parse_value(text.substr(equals + 1), field, place);
@@ -146,6 +170,7 @@ void apply_override(const std::string& text, int number, const Descriptor& type,
       return;
     }
     message = field == nullptr ? nullptr : field->message_type();
+    if (field != nullptr && is_named_list(*field)) named = std::exchange(message, nullptr);
   }
 }
 

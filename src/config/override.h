@@ -16,8 +16,9 @@ namespace cskd::config {
 constexpr Place place_of_override(int i) { return {0, i}; }
 constexpr bool is_override(Place place) { return place.line == 0; }
 
-// Sets what `text`, "path=value", says in `root`, a document of messages of type `type`. The path is `table.key`, an
-// element of a list of tables `list[index]`; the index right behind the last element adds one. Relative paths become
+// Sets what `text`, "path=value", says in `root`, a document of messages of type `type`. The path is `table.key`,
+// of a table with a name `list.name.key`, an element of a list of tables `list[index]`; the index right behind the last
+// element adds one. Relative paths become
 // absolute from `current_folder`. What is wrong goes to `problems`, and `root` stays as it was.
 void apply_override(const std::string& text, int number, const google::protobuf::Descriptor& type,
                     const std::filesystem::path& current_folder, TomlTable& root, std::vector<Problem>& problems);

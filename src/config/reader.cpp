@@ -6,7 +6,9 @@
 
 #include "config/document.h"
 #include "config/message_reader.h"
+#include "config/old_form.h"
 #include "config/override.h"
+#include "config/references.h"
 #include "config/schema.h"
 #include "config/toml_tree.h"
 #include "runtime/error.h"
@@ -82,7 +84,10 @@ Config parse_config(const std::string& document, const std::string& name, const 
                     name));
   }
   Config config;
-  MessageReader(problems).read(root, {1, 1}, "", config);
+  refuse_old_form(root, name);
+  MessageReader reader(problems);
+  reader.read(root, {1, 1}, "", config);
+  check_references(config, reader.places_of_references(), problems);
   if (!problems.empty()) throw_problems(std::move(problems), name, overrides);
   make_paths_absolute(std::filesystem::absolute(folder.empty() ? "." : folder), config);
   return config;

@@ -96,9 +96,17 @@ std::string type_text(const FieldDescriptor& field) {
     case FieldDescriptor::CPPTYPE_STRING:
       return rules_of(field).path() ? "path" : rules_of(field).name() ? "name" : "text";
     case FieldDescriptor::CPPTYPE_MESSAGE:
-      return field.is_repeated() ? "list of tables" : "table";
+      return is_named_list(field) ? "tables with names" : field.is_repeated() ? "list of tables" : "table";
   }
   CSKD_CHECK(false, "type of {}", field.full_name());
+}
+
+// Which tables a value names, for people; empty for other keys.
+std::string reference_text(const FieldDescriptor& field) {
+  const std::vector<std::string> lists = referred_lists(field);
+  if (lists.empty()) return "";
+  if (lists.size() == 1) return fmt::format("NAME of [{}.NAME]", lists.front());
+  return fmt::format("one of {}.NAME", fmt::join(lists, ".NAME, "));
 }
 
 // What holds when a key has neither a default nor to be given.
@@ -124,13 +132,14 @@ void add_pages(const Descriptor& type, const std::string& path, const Comments& 
                std::map<const Descriptor*, std::string>& tables, std::vector<KeyPage>& pages) {
   for (int i = 0; i < type.field_count(); ++i) {
     const FieldDescriptor& field = *type.field(i);
+    if (rules_of(field).table_name()) continue;
     KeyPage page;
     page.path = path.empty() ? field.name() : path + "." + field.name();
     page.type = type_text(field);
     page.effect = comments.of(field);
     page.is_table = field.message_type() != nullptr;
     if (page.is_table) {
-      if (field.is_repeated()) page.path += "[]";
+      if (field.is_repeated()) page.path += is_named_list(field) ? ".NAME" : "[]";
       const auto [first, is_new] = tables.emplace(field.message_type(), page.path);
       if (!is_new) page.same_as = first->second;
       pages.push_back(page);
@@ -139,9 +148,10 @@ void add_pages(const Descriptor& type, const std::string& path, const Comments& 
     }
     const KeyRules& limits = rules_of(field);
     if (field.is_repeated()) page.type = "list: " + page.type;
+    page.range = range_text(field);
+    if (const std::string referred = reference_text(field); !referred.empty()) page.range = referred;
     if (limits.changeable()) page.effect += " May change while a run is resumed.";
     page.unit = limits.unit();
-    page.range = range_text(field);
     page.default_value = limits.required()           ? "required"
                          : limits.default_().empty() ? implied_default(field)
                                                      : limits.default_();
@@ -156,6 +166,30 @@ void add_pages(const Descriptor& type, const std::string& path, const Comments& 
 }  // namespace
 
 const KeyRules& rules_of(const FieldDescriptor& field) { return field.options().GetExtension(rules); }
+
+const FieldDescriptor* table_name_of(const Descriptor& type) {
+  for (int i = 0; i < type.field_count(); ++i) {
+    if (rules_of(*type.field(i)).table_name()) return type.field(i);
+  }
+  return nullptr;
+}
+
+bool is_named_list(const FieldDescriptor& field) {
+  return field.is_repeated() && field.message_type() != nullptr && table_name_of(*field.message_type()) != nullptr;
+}
+
+std::vector<std::string> referred_lists(const FieldDescriptor& field) {
+  std::istringstream words(rules_of(field).refers_to());
+  std::vector<std::string> lists;
+  for (std::string word; words >> word;) lists.push_back(word);
+  return lists;
+}
+
+bool is_name(const std::string& text) {
+  constexpr size_t kLongest = 64;
+  const auto allowed = [](char c) { return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '_' || c == '-'; };
+  return !text.empty() && text.size() <= kLongest && std::all_of(text.begin(), text.end(), allowed);
+}
 
 IntegerRange integer_range(const FieldDescriptor& field) {
   IntegerRange range{kLowest, kHighest};
@@ -212,7 +246,7 @@ std::string expectation(const FieldDescriptor& field) {
     }
     case FieldDescriptor::CPPTYPE_STRING:
       if (rules_of(field).path()) return fmt::format("a path in quotes, of 1 to {} bytes", kLongestPath);
-      if (rules_of(field).name()) return "a name in quotes: 1 to 64 of a-z, 0-9, _ and -";
+      if (rules_of(field).name()) return fmt::format("a name in quotes: {}", kNameRule);
       return "a text in quotes";
     case FieldDescriptor::CPPTYPE_BOOL:
       return "true or false";

@@ -26,6 +26,19 @@ struct IntegerRange {
 };
 IntegerRange integer_range(const google::protobuf::FieldDescriptor& field);
 
+// The field that holds the name of a table, null where tables of this type have none.
+const google::protobuf::FieldDescriptor* table_name_of(const google::protobuf::Descriptor& type);
+
+// Whether a field is a list of tables with names, [LIST.NAME] in TOML.
+bool is_named_list(const google::protobuf::FieldDescriptor& field);
+
+// The lists whose tables a key's value names; empty for keys that name none.
+std::vector<std::string> referred_lists(const google::protobuf::FieldDescriptor& field);
+
+// Whether `text` can be the name of a table or a source, by kNameRule.
+inline constexpr const char* kNameRule = "1 to 64 of a-z, 0-9, _ and -";
+bool is_name(const std::string& text);
+
 // "a whole number from 0 to 65535", `one of "folder", "webdataset" and "ava"`, "a table", ...: what a value must be.
 std::string expectation(const google::protobuf::FieldDescriptor& field);
 

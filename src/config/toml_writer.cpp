@@ -14,22 +14,6 @@ namespace {
 using google::protobuf::FieldDescriptor;
 using google::protobuf::Message;
 
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    const auto byte = static_cast<unsigned char>(c);
-    if (c == '"' || c == '\\') {
-      result += '\\';
-      result += c;
-    } else if (byte < 0x20 || byte == 0x7F) {
-      result += fmt::format("\\u{:04X}", byte);
-    } else {
-      result += c;
-    }
-  }
-  return result + '"';
-}
-
 // The shortest digits that read back as the same number, with the point that makes it a TOML float.
 template <typename T>
 std::string real(T number) {
@@ -69,6 +53,11 @@ std::string scalar(const Message& message, const FieldDescriptor& field, int ind
 
 std::string join(const std::string& path, const std::string& name) { return path.empty() ? name : path + "." + name; }
 
+// Of an element of a list of tables with names.
+std::string name_of(const Message& table) {
+  return table.GetReflection()->GetString(table, table_name_of(*table.GetDescriptor()));
+}
+
 // The value of a key that is no table.
 std::string value_of(const Message& message, const FieldDescriptor& field) {
   if (!field.is_repeated()) return scalar(message, field, -1);
@@ -85,6 +74,7 @@ void write_table(const Message& message, const std::string& path, std::string& t
   std::vector<const FieldDescriptor*> tables;
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor& field = *message.GetDescriptor()->field(i);
+    if (rules_of(field).table_name()) continue;
     if (field.message_type() != nullptr) {
       tables.push_back(&field);
     } else {
@@ -99,8 +89,11 @@ void write_table(const Message& message, const std::string& path, std::string& t
       continue;
     }
     for (int k = 0; k < access.FieldSize(message, field); ++k) {
-      text += fmt::format("{}[[{}]]\n", text.empty() ? "" : "\n", inner);
-      write_table(access.GetRepeatedMessage(message, field, k), inner, text);
+      const Message& element = access.GetRepeatedMessage(message, field, k);
+      const bool is_named = is_named_list(*field);
+      const std::string header = is_named ? join(inner, name_of(element)) : inner;
+      text += fmt::format("{}{}{}{}\n", text.empty() ? "" : "\n", is_named ? "[" : "[[", header, is_named ? "]" : "]]");
+      write_table(element, header, text);
     }
   }
 }
@@ -110,20 +103,49 @@ void add_settings(const Message& message, const std::string& path, Keys keys,
   const auto& access = *message.GetReflection();
   for (int i = 0; i < message.GetDescriptor()->field_count(); ++i) {
     const FieldDescriptor& field = *message.GetDescriptor()->field(i);
-    if (keys == Keys::kDecisive && rules_of(field).changeable()) continue;
+    if (rules_of(field).table_name() || (keys == Keys::kDecisive && rules_of(field).changeable())) continue;
     const std::string inner = join(path, field.name());
     if (field.message_type() == nullptr) {
       settings.emplace_back(inner, value_of(message, field));
     } else if (!field.is_repeated()) {
       add_settings(access.GetMessage(message, &field), inner, keys, settings);
     } else {
-      for (int k = 0; k < access.FieldSize(message, &field); ++k)
-        add_settings(access.GetRepeatedMessage(message, &field, k), fmt::format("{}[{}]", inner, k), keys, settings);
+      for (int k = 0; k < access.FieldSize(message, &field); ++k) {
+        const Message& element = access.GetRepeatedMessage(message, &field, k);
+        add_settings(element, is_named_list(field) ? join(inner, name_of(element)) : fmt::format("{}[{}]", inner, k),
+                     keys, settings);
+      }
     }
   }
 }
 
 }  // namespace
+
+std::string to_toml(const TomlValue& value) {
+  if (const auto* array = std::get_if<TomlArray>(&value.value)) {
+    std::vector<std::string> elements;
+    for (const TomlValue& element : *array) elements.push_back(to_toml(element));
+    return fmt::format("[{}]", fmt::join(elements, ", "));
+  }
+  const auto* text = std::get_if<std::string>(&value.value);
+  return text == nullptr ? describe(value) : quoted(*text);
+}
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    const auto byte = static_cast<unsigned char>(c);
+    if (c == '"' || c == '\\') {
+      result += '\\';
+      result += c;
+    } else if (byte < 0x20 || byte == 0x7F) {
+      result += fmt::format("\\u{:04X}", byte);
+    } else {
+      result += c;
+    }
+  }
+  return result + '"';
+}
 
 std::vector<std::pair<std::string, std::string>> settings_of(const Message& message, const std::string& path,
                                                              Keys keys) {

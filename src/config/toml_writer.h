@@ -7,6 +7,8 @@
 
 #include <google/protobuf/message.h>
 
+#include "config/toml_tree.h"
+
 namespace cskd::config {
 
 // Read again by MessageReader, it gives an equal message. Keys in the order of the schema, tables as [a.b], lists of
@@ -14,13 +16,19 @@ namespace cskd::config {
 // [[a]], numbers with all their digits.
 std::string to_toml(const google::protobuf::Message& message);
 
+// A value of a document as TOML. REQUIRES: it is no table
+std::string to_toml(const TomlValue& value);
+
+// A text as a TOML string, in quotes.
+std::string quoted(const std::string& text);
+
 enum class Keys {
   kAll,
   kDecisive,  // without those that may change in a run
 };
 
 // Every key and its value in TOML syntax, each key with `path` before it: {"align.training.steps", "200"},
-// {"sources[0].name", "\"coast\""}.
+// {"sources[0].name", "\"coast\""}, {"align.student.encoder", "\"mobile\""}.
 std::vector<std::pair<std::string, std::string>> settings_of(const google::protobuf::Message& message,
                                                              const std::string& path, Keys keys = Keys::kAll);
 

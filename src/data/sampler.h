@@ -25,6 +25,7 @@ enum RandomStream : std::uint32_t {
   kStreamCacheAudit = 113,
   kStreamStandIns = 114,
   kStreamModel = 120,
+  kStreamSweepResamples = 130,
 };
 
 // How a rank takes its part of a global batch.

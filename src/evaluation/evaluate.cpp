@@ -5,6 +5,8 @@
 #include <filesystem>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <spdlog/spdlog.h>
 
 #include "config/toml_writer.h"
 #include "evaluation/results.h"
@@ -18,51 +20,57 @@
 namespace cskd::evaluation {
 namespace {
 
-runtime::Inputs evaluate_inputs(const run::Context& context, const std::vector<JudgedModel>& models) {
-  runtime::Inputs inputs = run::corpus_inputs(context);
-  inputs.add(config::settings_of(context.config.evaluate(), "evaluate"));
-  inputs.add(config::settings_of(context.config.labels(), "labels"));
-  for (const JudgedModel& model : models) {
-    const runtime::InputFile weights(context.folder.model(model.stage));
-    inputs.add("model of " + model.stage, runtime::content_hash(weights).hex());
-  }
-  return inputs;
-}
-
 // Those that rank 0 sees.
-std::vector<JudgedModel> trained(const run::Context& context, std::vector<JudgedModel> models) {
-  std::erase_if(models, [&](const JudgedModel& model) {
-    const bool is_there = context.world.rank() == 0 && std::filesystem::exists(context.folder.model(model.stage));
-    return !context.world.any(is_there);
+std::vector<std::string> trained(const run::Context& context, std::vector<std::string> stages, bool all_needed) {
+  std::vector<std::string> lacking;
+  std::erase_if(stages, [&](const std::string& stage) {
+    const bool is_there = context.world.rank() == 0 && std::filesystem::exists(context.folder.model(stage));
+    if (context.world.any(is_there)) return false;
+    lacking.push_back(stage);
+    return true;
   });
-  if (models.empty()) {
-    throw runtime::UsageError(
-        fmt::format("{} holds no trained model: run 'cskd distill' first", context.config.run().folder()));
+  if (stages.empty() || (all_needed && !lacking.empty())) {
+    throw runtime::UsageError(fmt::format("{} holds no model of {} yet: train {} first", context.config.run().folder(),
+                                          fmt::join(lacking, ", "), lacking.size() == 1 ? "it" : "one of them"));
   }
-  return models;
+  if (context.world.rank() == 0 && !lacking.empty())
+    spdlog::warn("not judged, since not trained yet: {}", fmt::join(lacking, ", "));
+  return stages;
 }
 
 }  // namespace
 
 std::filesystem::path results_folder(const run::RunFolder& folder) { return folder.stage("evaluate"); }
 
-run::StageOutcome run_evaluate(const run::Context& context, const std::vector<JudgedModel>& models) {
+runtime::Inputs evaluate_inputs(const config::Config& config, const run::RunFolder& folder,
+                                const std::vector<std::string>& stages) {
+  runtime::Inputs inputs = run::corpus_inputs(config, folder);
+  config::Evaluate settings = config.evaluate();
+  settings.clear_models();  // those that are judged are among the inputs
+  inputs.add(config::settings_of(settings, "evaluate"));
+  inputs.add(config::settings_of(config.labels(), "labels"));
+  for (const std::string& stage : stages) {
+    const runtime::InputFile weights(folder.model(stage));
+    inputs.add("model of " + stage, runtime::content_hash(weights).hex());
+  }
+  return inputs;
+}
+
+run::StageOutcome run_evaluate(const run::Context& context, const std::vector<std::string>& stages,
+                               bool all_needed) {
   const auto start = std::chrono::steady_clock::now();
-  const std::vector<JudgedModel> judged = trained(context, models);
+  const std::vector<std::string> judged = trained(context, stages, all_needed);
   const std::filesystem::path folder = results_folder(context.folder);
-  run::StageOutcome outcome{.completion = {.stage = "evaluate", .inputs = evaluate_inputs(context, judged)}};
+  run::StageOutcome outcome{.completion = {.stage = "evaluate", .inputs = evaluate_inputs(context.config, context.folder, judged)}};
   if (const auto done =
           run::agree_on_completion(folder, outcome.completion.inputs, context.world, run::OtherInputs::kMakeAgain)) {
     return {.completion = *done, .done_before = true};
   }
   run::make_stage_folder(folder, context.world);
   runtime::failure_point("evaluate.start", folder.native());
-  std::vector<std::string> stages;
-  for (const JudgedModel& model : judged) stages.push_back(model.stage);
-  std::vector<TestPredictions> all = predict_test_split(context, stages);
+  const std::vector<TestPredictions> all = predict_test_split(context, judged);
   std::vector<ModelResult> results;
-  for (std::size_t i = 0; i < all.size(); ++i) {
-    TestPredictions& predictions = all[i];
+  for (const TestPredictions& predictions : all) {
     std::vector<metrics::RatedPrediction> pictures;
     for (std::size_t picture = 0; picture < predictions.predicted.size(); ++picture)
       pictures.push_back({predictions.predicted[picture], predictions.rated[picture]});
@@ -70,7 +78,6 @@ run::StageOutcome run_evaluate(const run::Context& context, const std::vector<Ju
                                         .middle = metrics::middle_of(predictions.bin_centres),
                                         .resamples = static_cast<int>(context.config.evaluate().resamples()),
                                         .seed = context.config.run().seed()};
-    predictions.model = judged[i].name;
     if (context.world.rank() == 0)
       results.push_back({predictions.model, predictions.label_fraction, metrics::score(pictures, options)});
     outcome.completion.images += pictures.size();

@@ -9,15 +9,15 @@
 
 namespace cskd::evaluation {
 
-struct JudgedModel {
-  std::string stage;  // that trains it
-  std::string name;   // as people call it
-};
-
 std::filesystem::path results_folder(const run::RunFolder& folder);
 
-// Judges those of the models that are there, in this order: results.json and predictions.csv in results_folder().
-// Collective. Throws UsageError when none is there, or no test picture.
-run::StageOutcome run_evaluate(const run::Context& context, const std::vector<JudgedModel>& models);
+// What decides about the result, where these models are there: their contents, among others.
+runtime::Inputs evaluate_inputs(const config::Config& config, const run::RunFolder& folder,
+                                const std::vector<std::string>& stages);
+
+// Judges the models of these stages, in this order: results.json and predictions.csv in results_folder(). Those that
+// are not there yet are told and left out, unless all are needed. Collective. Throws UsageError when none is there, or
+// no test picture.
+run::StageOutcome run_evaluate(const run::Context& context, const std::vector<std::string>& stages, bool all_needed);
 
 }  // namespace cskd::evaluation

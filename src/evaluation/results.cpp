@@ -1,6 +1,8 @@
 #include "evaluation/results.h"
 
+#include <algorithm>
 #include <array>
+#include <charconv>
 #include <cmath>
 #include <limits>
 #include <numeric>
@@ -30,15 +32,6 @@ double mean_of(const std::vector<double>& distribution, const std::vector<double
   return std::inner_product(distribution.begin(), distribution.end(), bin_centres.begin(), 0.0) / total;
 }
 
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"') result += '"';
-    result += c;
-  }
-  return result + "\"";
-}
-
 // The figures of results.json under their names.
 using Figure = std::pair<const char*, metrics::Estimate metrics::Scores::*>;
 constexpr std::array<Figure, 8> kFigures{{{"srcc", &metrics::Scores::srcc},
@@ -52,8 +45,18 @@ constexpr std::array<Figure, 8> kFigures{{{"srcc", &metrics::Scores::srcc},
 constexpr const char* kResultsFile = "results.json";
 constexpr const char* kPredictionsFile = "predictions.csv";
 constexpr std::uint64_t kLargestResults = 1 << 20;
+constexpr std::uint64_t kLargestPredictions = std::uint64_t{1} << 32;
 
 }  // namespace
+
+std::string quoted(const std::string& text) {
+  std::string result = "\"";
+  for (const char c : text) {
+    if (c == '"') result += '"';
+    result += c;
+  }
+  return result + "\"";
+}
 
 std::vector<std::filesystem::path> write_results(const std::filesystem::path& folder,
                                                  const std::vector<ModelResult>& results,
@@ -104,13 +107,52 @@ std::vector<ModelResult> read_results(const std::filesystem::path& folder) {
   }
 }
 
+std::vector<PredictedMeans> read_predictions(const std::filesystem::path& folder) {
+  const std::filesystem::path path = folder / kPredictionsFile;
+  const std::string text = runtime::read_text_file(path, kLargestPredictions);
+  std::vector<PredictedMeans> models;
+  for (std::size_t at = text.find('\n') + 1; at != 0 && at < text.size();) {
+    // A key in quotes, which may hold ends of lines, as file names may; see quoted(). Then ",model,rated,predicted".
+    std::string key;
+    std::size_t end = at + 1;
+    for (; end < text.size(); ++end) {
+      if (text[end] == '"' && (end + 1 == text.size() || text[++end] != '"')) break;
+      key += text[end];
+    }
+    const std::size_t line_end = std::min(text.find('\n', end), text.size());
+    const std::size_t model_end = text.find(',', std::min(end + 1, text.size()));
+    double rated = 0;
+    double predicted = 0;
+    const char* last = text.data() + line_end;
+    bool is_row = text[at] == '"' && end < text.size() && text[end] == ',' && model_end < line_end;
+    if (is_row) {
+      const auto first = std::from_chars(text.data() + model_end + 1, last, rated);
+      is_row = first.ec == std::errc() && first.ptr < last && *first.ptr == ',';
+      if (is_row) {
+        const auto second = std::from_chars(first.ptr + 1, last, predicted);
+        is_row = second.ec == std::errc() && second.ptr == last;
+      }
+    }
+    if (!is_row) throw runtime::DataError(fmt::format("{} is damaged at byte {}", path.native(), at));
+    const std::string model = text.substr(end + 1, model_end - end - 1);
+    if (models.empty() || models.back().model != model) models.push_back({.model = model, .pictures = {}, .rated = {}, .predicted = {}});
+    models.back().pictures.push_back(std::move(key));
+    models.back().rated.push_back(rated);
+    models.back().predicted.push_back(predicted);
+    at = line_end + 1;
+  }
+  return models;
+}
+
 std::string results_table(const std::vector<ModelResult>& results) {
-  std::string text = fmt::format("  {:<11} {:>7} {:>6} {:>15} {:>6} {:>9} {:>6} {:>6}\n", "model", "labels", "SRCC",
-                                 "95 % interval", "PLCC", "accuracy", "EMD", "n");
+  std::size_t width = 11;
+  for (const ModelResult& result : results) width = std::max(width, result.model.size());
+  std::string text = fmt::format("  {:<{}} {:>7} {:>6} {:>15} {:>6} {:>9} {:>6} {:>6}\n", "model", width, "labels",
+                                 "SRCC", "95 % interval", "PLCC", "accuracy", "EMD", "n");
   for (const ModelResult& result : results) {
     const metrics::Scores& scores = result.scores;
-    text += fmt::format("  {:<11} {:>5.0f} % {:>6.3f} {:>15} {:>6.3f} {:>7.1f} % {:>6.4f} {:>6}\n", result.model,
-                        100 * result.label_fraction, scores.srcc.value,
+    text += fmt::format("  {:<{}} {:>5.0f} % {:>6.3f} {:>15} {:>6.3f} {:>7.1f} % {:>6.4f} {:>6}\n", result.model,
+                        width, 100 * result.label_fraction, scores.srcc.value,
                         fmt::format("{:.3f}..{:.3f}", scores.srcc.low, scores.srcc.high), scores.plcc.value,
                         100 * scores.accuracy.value, scores.emd1.value, scores.n);
   }

@@ -12,7 +12,7 @@ namespace cskd::evaluation {
 
 // How good a trained model is on the held-out test pictures.
 struct ModelResult {
-  std::string model;  // as people call it: "student"
+  std::string model;  // stage that trained it: "distill.student"
   double label_fraction = 1;
   metrics::Scores scores;
 };
@@ -26,8 +26,20 @@ std::vector<std::filesystem::path> write_results(const std::filesystem::path& fo
 // What write_results() wrote to results.json. Throws DataError when it is damaged.
 std::vector<ModelResult> read_results(const std::filesystem::path& folder);
 
+// A model's predictions of a run's test pictures, as predictions.csv holds them, in its order.
+struct PredictedMeans {
+  std::string model;
+  std::vector<std::string> pictures;
+  std::vector<double> rated, predicted;
+};
+// Throws DataError when the file is damaged.
+std::vector<PredictedMeans> read_predictions(const std::filesystem::path& folder);
+
 // results.json as it stands. Throws DataError when it is too large to be one.
 std::string results_json(const std::filesystem::path& folder);
+
+// A text in quotes, as tables separated by commas have it (RFC 4180).
+std::string quoted(const std::string& text);
 
 // A table for people, one line each.
 std::string results_table(const std::vector<ModelResult>& results);

@@ -3,7 +3,7 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
-#include "features/clip_tower.h"
+#include "features/tower.h"
 #include "inference/prediction.h"
 #include "losses/alignment.h"
 #include "metrics/metrics.h"
@@ -59,8 +59,9 @@ Figures ScoreValidation::operator()(models::HeadedEncoder& model) {
           {"validation/emd", scores.emd2.value}};
 }
 
-FeatureValidation::FeatureValidation(const batches::CheckedCorpus& corpus, const run::Context& context)
-    : corpus_(corpus), context_(context) {}
+FeatureValidation::FeatureValidation(const batches::CheckedCorpus& corpus, const run::Context& context,
+                                     const config::Tower& tower)
+    : corpus_(corpus), context_(context), tower_(tower) {}
 
 Figures FeatureValidation::operator()(models::HeadedEncoder& model) {
   const data::SampleSet pictures = validation_pictures(corpus_, 1);
@@ -70,9 +71,9 @@ Figures FeatureValidation::operator()(models::HeadedEncoder& model) {
         .select(1, 0);
   };
   if (!targets_.defined()) {
-    const std::shared_ptr<models::Encoder> clip = features::load_clip(context_);
-    targets_ = features(clip->shape(), [&](const at::Tensor& pixels) {
-      return clip->forward(models::normalise(pixels, clip->shape())).pooled;
+    const std::shared_ptr<models::Encoder> tower = features::load_tower(context_, tower_);
+    targets_ = features(tower->shape(), [&](const at::Tensor& pixels) {
+      return tower->forward(models::normalise(pixels, tower->shape())).pooled;
     });
   }
   const at::Tensor predicted = features(

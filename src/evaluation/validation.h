@@ -29,11 +29,11 @@ class ScoreValidation {
   const run::Context& context_;
 };
 
-// Of CLIP's features: "validation/cosine" and "validation/smooth_l1", as Stage I's losses. The CLIP encoder sees the
+// Of a tower's features: "validation/cosine" and "validation/smooth_l1", as Stage I's losses. The tower sees the
 // pictures once, at the first call.
 class FeatureValidation {
  public:
-  FeatureValidation(const batches::CheckedCorpus& corpus, const run::Context& context);
+  FeatureValidation(const batches::CheckedCorpus& corpus, const run::Context& context, const config::Tower& tower);
 
   // As above; one picture is enough.
   Figures operator()(models::HeadedEncoder& model);
@@ -41,6 +41,7 @@ class FeatureValidation {
  private:
   const batches::CheckedCorpus& corpus_;
   const run::Context& context_;
+  const config::Tower& tower_;
   at::Tensor targets_;  // [N, D]
 };
 

@@ -9,11 +9,12 @@
 #include <torch/torch.h>
 
 #include "batches/batches.h"
+#include "config/tables.h"
 #include "config/toml_writer.h"
 #include "data/decode.h"
 #include "data/render_view.h"
 #include "data/sampler.h"
-#include "features/clip_tower.h"
+#include "features/tower.h"
 #include "models/headed_encoder.h"
 #include "run/provenance.h"
 #include "runtime/atomic_file.h"
@@ -25,14 +26,14 @@
 namespace cskd::features {
 namespace {
 
-std::vector<data::View> draw_views(const run::Context& context, const shards::ImageShardReader& shard,
-                                   std::uint64_t row) {
+std::vector<data::View> draw_views(const run::Context& context, const config::Tower& tower,
+                                   const shards::ImageShardReader& shard, std::uint64_t row) {
   // The picture's contents decide its views, not its place.
   runtime::Philox random(context.config.run().seed(), data::kStreamStoredViews, shard.hash(row).prefix());
   std::vector<data::View> views;
-  for (std::uint32_t v = 0; v < context.config.cache().views(); ++v) {
+  for (std::uint32_t v = 0; v < tower.views(); ++v) {
     views.push_back(
-        data::random_resized_crop(random, shard.width(row), shard.height(row), context.config.cache().min_area()));
+        data::random_resized_crop(random, shard.width(row), shard.height(row), tower.min_area()));
   }
   return views;
 }
@@ -43,16 +44,16 @@ struct ViewBatch {
   at::Tensor pixels;  // [rows * V, S, S, 3] uint8
 };
 
-void cache_shard(const run::Context& context, const batches::CheckedCorpus& corpus, std::uint32_t index,
-                 models::Encoder& encoder, const shards::CacheBinding& binding, const std::filesystem::path& path,
-                 runtime::WorkQueue& queue) {
+void cache_shard(const run::Context& context, const config::Tower& tower, const batches::CheckedCorpus& corpus,
+                 std::uint32_t index, models::Encoder& encoder, const shards::CacheBinding& binding,
+                 const std::filesystem::path& path, runtime::WorkQueue& queue) {
   const auto shard = corpus.corpus().shard(index);
   const std::uint64_t views = binding.view_count;
-  const std::uint64_t rows_at_once = std::max<std::uint64_t>(1, context.config.cache().batch() / views);
+  const std::uint64_t rows_at_once = std::max<std::uint64_t>(1, tower.batch() / views);
   std::vector<shards::CacheRow> rows(shard->samples());
   for (std::uint64_t row = 0; row < rows.size(); ++row) {
     rows[row].image_hash = shard->hash(row).prefix();
-    for (const data::View& view : draw_views(context, *shard, row)) {
+    for (const data::View& view : draw_views(context, tower, *shard, row)) {
       rows[row].views.push_back({view.box.x, view.box.y, view.box.width, view.box.height, view.flip});
     }
   }
@@ -98,7 +99,7 @@ void cache_shard(const run::Context& context, const batches::CheckedCorpus& corp
         throw runtime::DataError(
             fmt::format("{} with the weights {} gives features of {} that are not finite, or too large "
                         "for 16 bits: are they weights of this encoder?",
-                        encoder.shape().name, context.config.clip().weights(), shard->name(batch.first + i)));
+                        encoder.shape().name, tower.weights(), shard->name(batch.first + i)));
       }
       row.pooled.resize(numbers);
       if (row.has_features) std::memcpy(row.pooled.data(), bits + 2 * i * numbers, 2 * numbers);
@@ -116,17 +117,18 @@ std::vector<std::uint64_t> image_hashes(const shards::ImageShardReader& shard) {
 
 }  // namespace
 
-shards::CacheBinding cache_binding(const config::Config& config, const models::EncoderShape& shape) {
+shards::CacheBinding cache_binding(const config::Config& config, const config::Tower& tower,
+                                   const models::EncoderShape& shape) {
   return {.encoder = shape.name,
-          .weights = clip_inputs(config),
+          .weights = weights_digest(tower),
           .image_size = static_cast<std::uint64_t>(shape.image_size),
           .preprocessing = fmt::format(
               "{}, mean {} {} {}, stddev {} {} {}", config.data().resize() == config::fast ? "fast bicubic" : "bicubic",
               shape.mean[0], shape.mean[1], shape.mean[2], shape.stddev[0], shape.stddev[1], shape.stddev[2]),
           .views = fmt::format("random resized crop, area {} to 1, ratio 3/4 to 4/3, flip 1/2, seed {}",
-                               config.cache().min_area(), config.run().seed()),
+                               tower.min_area(), config.run().seed()),
           .decoder_version = data::kDecoderVersion,
-          .view_count = config.cache().views(),
+          .view_count = tower.views(),
           .width = static_cast<std::uint64_t>(shape.pooled_width)};
 }
 
@@ -146,20 +148,31 @@ bool is_cached(const shards::Manifest::Shard& shard) {
          shard.split() == static_cast<std::uint32_t>(shards::Split::kTrain);
 }
 
-std::filesystem::path cache_path(const run::Context& context, const shards::Manifest::Shard& shard) {
-  return context.folder.cache(context.config.clip().encoder()) / shard.file();
+std::string cache_stage(const config::Tower& tower) { return "cache." + tower.name(); }
+
+std::filesystem::path cache_path(const run::Context& context, const config::Tower& tower,
+                                 const shards::Manifest::Shard& shard) {
+  return context.folder.stage(cache_stage(tower)) / shard.file();
 }
 
-runtime::Inputs cache_inputs(const run::Context& context) {
-  runtime::Inputs inputs = run::corpus_inputs(context);
-  inputs.add(kClipInput, clip_inputs(context.config).hex());
-  inputs.add(config::settings_of(context.config.cache(), "cache", config::Keys::kDecisive));
+std::pair<std::string, std::string> weights_input(const config::Tower& tower) {
+  return {fmt::format("towers.{}.architecture and contents of its weights", tower.name()), weights_digest(tower).hex()};
+}
+
+runtime::Inputs cache_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
+  const config::Tower& tower = config::table_named(config.towers(), name);
+  runtime::Inputs inputs = run::corpus_inputs(config, folder);
+  inputs.add({weights_input(tower)});
+  config::Tower views = tower;
+  views.clear_weights();  // their contents count, wherever they lie
+  inputs.add(config::settings_of(views, "towers." + name, config::Keys::kDecisive));
   return inputs;
 }
 
-run::StageOutcome run_cache(const run::Context& context) {
-  const std::filesystem::path folder = context.folder.cache(context.config.clip().encoder());
-  const runtime::Inputs inputs = cache_inputs(context);
+run::StageOutcome run_cache(const run::Context& context, const std::string& name) {
+  const config::Tower& tower = config::table_named(context.config.towers(), name);
+  const std::filesystem::path folder = context.folder.stage(cache_stage(tower));
+  const runtime::Inputs inputs = cache_inputs(context.config, context.folder, name);
   // Caches of other shards are kept when shards were added; those of other settings are refused one by one.
   if (const auto done = run::agree_on_completion(folder, inputs, context.world, run::OtherInputs::kMakeAgain))
     return {.completion = *done, .done_before = true};
@@ -167,9 +180,9 @@ run::StageOutcome run_cache(const run::Context& context) {
   const auto start = std::chrono::steady_clock::now();
   const batches::CheckedCorpus checked(context);
   const data::Corpus& corpus = checked.corpus();
-  const std::shared_ptr<models::Encoder> clip = load_clip(context);
-  const shards::CacheBinding binding = cache_binding(context.config, clip->shape());
-  run::Completion completion{.stage = "cache", .inputs = inputs};
+  const std::shared_ptr<models::Encoder> encoder = load_tower(context, tower);
+  const shards::CacheBinding binding = cache_binding(context.config, tower, encoder->shape());
+  run::Completion completion{.stage = cache_stage(tower), .inputs = inputs};
   std::vector<std::uint32_t> indices;
   std::vector<std::int64_t> done_after{0};  // images up to each shard
   for (int i = 0; i < corpus.manifest().shards_size(); ++i) {
@@ -194,18 +207,18 @@ run::StageOutcome run_cache(const run::Context& context) {
     while (const auto i = queue.next()) {
       runtime::failure_point("cache.next", folder.native());
       const std::uint32_t index = indices[static_cast<size_t>(*i)];
-      const std::filesystem::path path = cache_path(context, corpus.manifest().shards(static_cast<int>(index)));
+      const std::filesystem::path path = cache_path(context, tower, corpus.manifest().shards(static_cast<int>(index)));
       if (!shards::is_valid_feature_cache(path, binding, image_hashes(*corpus.shard(index)))) {
-        cache_shard(context, checked, index, *clip, binding, path, queue);
+        cache_shard(context, tower, checked, index, *encoder, binding, path, queue);
       }
       if (context.world.rank() == 0)
-        context.progress("cache", done_after[static_cast<size_t>(*i) + 1], done_after.back());
+        context.progress(completion.stage, done_after[static_cast<size_t>(*i) + 1], done_after.back());
     }
     queue.finish("features were cached");
   }
   completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context.world.rank() == 0) {
-    context.progress("cache", done_after.back(), done_after.back());
+    context.progress(completion.stage, done_after.back(), done_after.back());
     run::write_completion(folder, completion);
   }
   context.world.barrier();

@@ -1,4 +1,4 @@
-// Stores what the frozen CLIP encoder sees in random views of every unlabelled and training picture.
+// The stage that stores what a tower sees in random views of every unlabelled and training picture.
 #pragma once
 
 #include <ATen/core/Tensor.h>
@@ -12,8 +12,9 @@
 
 namespace cskd::features {
 
-// What the caches of this configuration are bound to. `width` is the encoder's.
-shards::CacheBinding cache_binding(const config::Config& config, const models::EncoderShape& shape);
+// What the caches of a tower are bound to. `shape` is the tower's.
+shards::CacheBinding cache_binding(const config::Config& config, const config::Tower& tower,
+                                   const models::EncoderShape& shape);
 
 // The view that was stored, to be rendered again.
 data::View view_of(const shards::StoredView& stored);
@@ -24,19 +25,22 @@ at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, cons
 // Whether a shard has a cache: those of pictures that are trained on.
 bool is_cached(const shards::Manifest::Shard& shard);
 
+// The stage that makes a tower's caches: "cache.clip".
+std::string cache_stage(const config::Tower& tower);
+
 // File of the cache of a shard.
-std::filesystem::path cache_path(const run::Context& context, const shards::Manifest::Shard& shard);
+std::filesystem::path cache_path(const run::Context& context, const config::Tower& tower,
+                                 const shards::Manifest::Shard& shard);
 
-// <run>/cache/<encoder>/<shard>: one feature cache for each image shard, shared out over ranks as they ask. Collective.
-// Caches that are whole are kept; one of another teacher or view specification is refused (BindingError). Facts: views,
+// <run>/cache/<tower>/<shard>: one feature cache for each image shard, shared out over ranks as they ask. Collective.
+// Caches that are whole are kept; one of another tower or view specification is refused (BindingError). Facts: views,
 // width.
-run::StageOutcome run_cache(const run::Context& context);
+run::StageOutcome run_cache(const run::Context& context, const std::string& tower);
 
-// What decides about its result. Throws UsageError when clip.weights is missing, DataError when the manifest is
-// damaged.
-runtime::Inputs cache_inputs(const run::Context& context);
+// What decides about its result. Throws DataError when the manifest is damaged.
+runtime::Inputs cache_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& tower);
 
-// Name of the input that stands for CLIP: see clip_inputs().
-inline constexpr const char* kClipInput = "clip.encoder and contents of clip.weights";
+// What stands for a tower's weights among inputs: name, and digest of the file.
+std::pair<std::string, std::string> weights_input(const config::Tower& tower);
 
 }  // namespace cskd::features

@@ -44,8 +44,10 @@ void check_rows(const shards::FeatureCacheReader& cache, const shards::ImageShar
 
 }  // namespace
 
-CacheSet::CacheSet(const run::Context& context, const data::Corpus& corpus, shards::CacheBinding binding)
+CacheSet::CacheSet(const run::Context& context, const config::Tower& tower, const data::Corpus& corpus,
+                   shards::CacheBinding binding)
     : context_(context),
+      tower_(tower),
       corpus_(corpus),
       binding_(std::move(binding)),
       readers_(std::make_shared<data::OpenFiles<shards::FeatureCacheReader>>(
@@ -61,7 +63,7 @@ void CacheSet::require_complete() const {
   for (const shards::Manifest::Shard& shard : corpus_.manifest().shards()) {
     if (!is_cached(shard)) continue;
     ++caches;
-    const std::filesystem::path path = cache_path(context_, shard);
+    const std::filesystem::path path = cache_path(context_, tower_, shard);
     // A file system that lags behind is given its time once.
     if (missing == 0 ? runtime::wait_until_there(path) : std::filesystem::exists(path)) continue;
     if (missing++ == 0) first = path;
@@ -73,7 +75,7 @@ void CacheSet::require_complete() const {
 
 std::shared_ptr<const shards::FeatureCacheReader> CacheSet::open(std::uint32_t shard) const {
   const shards::Manifest::Shard& entry = corpus_.manifest().shards(static_cast<int>(shard));
-  const std::filesystem::path path = cache_path(context_, entry);
+  const std::filesystem::path path = cache_path(context_, tower_, entry);
   runtime::wait_until_there(path);
   std::error_code missing;  // the reader says so
   const std::uintmax_t size = std::filesystem::file_size(path, missing);
@@ -97,7 +99,7 @@ std::shared_ptr<const shards::FeatureCacheReader> CacheSet::of(std::uint32_t sha
   return reader;
 }
 
-void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& clip) const {
+void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& encoder) const {
   const auto rank = static_cast<std::uint64_t>(context_.world.rank());
   const auto ranks = static_cast<std::uint64_t>(context_.world.size());
   runtime::Philox random(context_.config.run().seed(), data::kStreamCacheAudit, step * ranks + rank);
@@ -114,21 +116,21 @@ void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models:
     }
     const auto cache = of(sample.shard);
     if (!cache->has_features(sample.row)) continue;
-    const at::Tensor pixels = batches::pixel_room(1, clip.shape().image_size, context_.communicator.device());
-    data::render_view(bytes, view_of(cache->view(sample.row, view)), clip.shape().image_size,
+    const at::Tensor pixels = batches::pixel_room(1, encoder.shape().image_size, context_.communicator.device());
+    data::render_view(bytes, view_of(cache->view(sample.row, view)), encoder.shape().image_size,
                       batches::resize_mode(context_.config), batches::picture_in(pixels, 0));
-    const at::Tensor found = encode_views(clip, pixels, context_.communicator.device()).to(at::kFloat);
+    const at::Tensor found = encode_views(encoder, pixels, context_.communicator.device()).to(at::kFloat);
     const std::vector<std::uint16_t> bits = cache->pooled(sample.row, view);
     at::Tensor stored = at::empty({1, static_cast<std::int64_t>(bits.size())}, at::kHalf);
     std::memcpy(stored.data_ptr(), bits.data(), 2 * bits.size());
     stored = stored.to(at::kFloat);
     const double difference = (found - stored).norm().item<double>() / stored.norm().item<double>();
     if (difference <= kLargestDifference) continue;  // not so when it is NaN
-    const std::filesystem::path path = cache_path(context_, corpus_.manifest().shards(static_cast<int>(sample.shard)));
+    const std::filesystem::path path = cache_path(context_, tower_, corpus_.manifest().shards(static_cast<int>(sample.shard)));
     throw runtime::DataError(
         fmt::format("{} row {}: the features of view {}, computed again with {}, differ by {:.0f} % from the stored "
                     "ones; remove the cache and run 'cskd cache'",
-                    path.native(), sample.row, view, context_.config.clip().weights(), 100 * difference));
+                    path.native(), sample.row, view, tower_.weights(), 100 * difference));
   }
 }
 

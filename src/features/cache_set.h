@@ -15,8 +15,9 @@ namespace cskd::features {
 
 class CacheSet {
  public:
-  // `context` and `corpus` must outlive it.
-  CacheSet(const run::Context& context, const data::Corpus& corpus, shards::CacheBinding binding);
+  // `context`, `tower` and `corpus` must outlive it.
+  CacheSet(const run::Context& context, const config::Tower& tower, const data::Corpus& corpus,
+           shards::CacheBinding binding);
 
   // The cache of a shard; those that were used last are kept, up to kOpenCaches of them. Any thread. Throws as
   // FeatureCacheReader, and DataError that names file and row when the cache belongs to other pictures than the
@@ -33,13 +34,14 @@ class CacheSet {
   // altogether: kLargestDifference lies far from both. Damaged pictures are passed over: training meets them.
   //
   // Throws DataError that names file and row.
-  void audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& clip) const;
+  void audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& encoder) const;
 
  private:
   void require_complete() const;
   std::shared_ptr<const shards::FeatureCacheReader> open(std::uint32_t shard) const;
 
   const run::Context& context_;
+  const config::Tower& tower_;
   const data::Corpus& corpus_;
   shards::CacheBinding binding_;
   std::shared_ptr<data::OpenFiles<shards::FeatureCacheReader>> readers_;

@@ -20,28 +20,37 @@ Headed make_model(const run::Context& context, const std::string& encoder, int i
   return model;
 }
 
-Headed load_stage_model(const run::Context& context, const std::string& stage, const char* head) {
-  const std::filesystem::path path = context.folder.model(stage);
-  if (!runtime::wait_until_there(path)) {
-    throw runtime::UsageError(fmt::format("{} is not there: run 'cskd {}' first", path.native(), stage));
-  }
-  const models::SafetensorsHeader header = models::read_safetensors_header(path);
-  const auto field = [&](const char* name) {
-    const auto found = header.metadata.find(name);
+StoredModel read_stage_model(const run::Context& context, const std::string& stage) {
+  StoredModel stored{.path = context.folder.model(stage)};
+  const std::string& name = stored.path.native();
+  if (!runtime::wait_until_there(stored.path))
+    throw runtime::UsageError(fmt::format("{} is not there: {} has not trained it yet", name, stage));
+  const models::SafetensorsHeader header = models::read_safetensors_header(stored.path);
+  const auto field = [&](const char* key) {
+    const auto found = header.metadata.find(key);
     if (found == header.metadata.end())
-      throw runtime::DataError(fmt::format("{} lacks '{}' in its metadata", path.native(), name));
+      throw runtime::DataError(fmt::format("{} lacks '{}' in its metadata", name, key));
     return found->second;
   };
-  const auto number = [&](const char* name) {
-    const std::string text = field(name);
+  const auto number = [&](const char* key) {
+    const std::string text = field(key);
     if (text.empty() || text.size() > 6 || text.find_first_not_of("0123456789") != std::string::npos) {
       throw runtime::DataError(
-          fmt::format("{}: '{}' of its metadata is '{}', expected a whole number", path.native(), name, text));
+          fmt::format("{}: '{}' of its metadata is '{}', expected a whole number", name, key, text));
     }
     return std::stoi(text);
   };
-  const Headed model = make_model(context, field("encoder"), number("image_size"), head, number("outputs"), stage);
-  model->load(models::read_safetensors(path), path.native(), false);
+  stored.encoder = field("encoder");
+  stored.image_size = number("image_size");
+  stored.outputs = number("outputs");
+  stored.tensors = models::read_safetensors(stored.path);
+  return stored;
+}
+
+Headed load_stage_model(const run::Context& context, const std::string& stage, const char* head) {
+  const StoredModel stored = read_stage_model(context, stage);
+  const Headed model = make_model(context, stored.encoder, stored.image_size, head, stored.outputs, stage);
+  model->load(stored.tensors, stored.path.native(), false);
   model->eval();
   for (const torch::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);
   return model;

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <cstdint>
+#include <filesystem>
+#include <map>
 #include <memory>
 #include <string>
 #include <utility>
@@ -19,11 +21,23 @@ using Headed = std::shared_ptr<models::HeadedEncoder>;
 Headed make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
                   std::int64_t outputs, const std::string& purpose);
 
-// The trained model of a stage, from its model.safetensors: encoder, size and head as its metadata says. In evaluation
-// mode.
+// model.safetensors of a stage, and what its metadata says.
+struct StoredModel {
+  std::filesystem::path path;
+  std::string encoder;
+  int image_size = 0;
+  std::int64_t outputs = 0;
+  std::map<std::string, at::Tensor> tensors;  // as HeadedEncoder::state()
+};
+
+// Throws UsageError when the stage has not trained it yet, DataError when it is damaged.
+StoredModel read_stage_model(const run::Context& context, const std::string& stage);
+
+// The trained model of a stage: encoder, size and head as its metadata says. In evaluation mode. Throws as
+// read_stage_model().
 Headed load_stage_model(const run::Context& context, const std::string& stage, const char* head);
 
-// What load_stage_model() needs to know.
+// What read_stage_model() needs to know.
 std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model,
                                                                 const std::string& stage, std::int64_t outputs);
 

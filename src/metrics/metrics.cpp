@@ -4,6 +4,7 @@
 #include <array>
 #include <cmath>
 #include <numeric>
+#include <utility>
 
 #include <fmt/format.h>
 
@@ -93,14 +94,14 @@ double percentile(const std::vector<double>& sorted, double share) {
   return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
-Estimate estimate(double value, std::vector<double>& resampled) {
+}  // namespace
+
+Estimate percentile_interval(double value, std::vector<double> resampled) {
   std::erase_if(resampled, [](double figure) { return std::isnan(figure); });
   if (resampled.empty()) return {value, value, value};
   std::sort(resampled.begin(), resampled.end());
   return {value, percentile(resampled, 0.025), percentile(resampled, 0.975)};
 }
-
-}  // namespace
 
 double middle_of(const std::vector<double>& bin_centres) {
   return bin_centres.size() == 10 ? 5.0 : (bin_centres.front() + bin_centres.back()) / 2;
@@ -145,7 +146,7 @@ Scores score(std::span<const RatedPrediction> pictures, const ScoreOptions& opti
   scores.n = static_cast<std::int64_t>(pictures.size());
   const std::array<Estimate*, kFigures> targets{&scores.srcc, &scores.plcc, &scores.krcc, &scores.accuracy,
                                                 &scores.emd1, &scores.emd2, &scores.mse,  &scores.std_plcc};
-  for (size_t figure = 0; figure < kFigures; ++figure) *targets[figure] = estimate(values[figure], resampled[figure]);
+  for (size_t figure = 0; figure < kFigures; ++figure) *targets[figure] = percentile_interval(values[figure], std::move(resampled[figure]));
   return scores;
 }
 

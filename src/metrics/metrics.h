@@ -31,6 +31,9 @@ struct Estimate {
   double high = 0;
 };
 
+// The interval of a figure from its values in resamples, those that are NaN left out; [value, value] without any.
+Estimate percentile_interval(double value, std::vector<double> resampled);
+
 struct Scores {
   Estimate srcc, plcc, krcc;  // of the mean scores
   Estimate accuracy;          // share of pictures whose means lie on the same side of `middle` (mean > middle)

@@ -34,16 +34,18 @@ std::optional<CompleteStage> read_record(const std::filesystem::path& path) {
 
 std::vector<CompleteStage> complete_stages(const std::filesystem::path& run) {
   std::vector<std::pair<std::filesystem::file_time_type, CompleteStage>> found;
-  for (const std::filesystem::path& folder : {run, run / "cache"}) {
-    std::error_code failure;
-    for (std::filesystem::directory_iterator entry(folder, failure), end; !failure && entry != end;
-         entry.increment(failure)) {
-      const std::filesystem::path path = entry->path() / "complete.json";
-      std::error_code none;
-      const auto time = std::filesystem::last_write_time(path, none);
-      if (none || found.size() == kMostStages) continue;
-      if (auto stage = read_record(path)) found.emplace_back(time, std::move(*stage));
-    }
+  // <run>/shards, <run>/align/student. Links are not followed: they could lead anywhere.
+  constexpr int kDepth = 2;
+  std::error_code failure;
+  for (std::filesystem::recursive_directory_iterator entry(run, failure), end; !failure && entry != end;
+       entry.increment(failure)) {
+    std::error_code none;
+    if (entry.depth() + 1 == kDepth || !entry->is_directory(none)) entry.disable_recursion_pending();
+    const std::filesystem::path path = entry->path() / "complete.json";
+    const auto time = std::filesystem::last_write_time(path, none);
+    if (none || found.size() == kMostStages) continue;
+    entry.disable_recursion_pending();  // a stage's folder may hold many files
+    if (auto stage = read_record(path)) found.emplace_back(time, std::move(*stage));
   }
   std::sort(found.begin(), found.end(), [](const auto& a, const auto& b) {
     return std::tie(a.first, a.second.stage) < std::tie(b.first, b.second.stage);

@@ -14,7 +14,7 @@ struct CompleteStage {
   std::uint64_t images = 0;
 };
 
-// From <run>/<stage>/complete.json and <run>/cache/<encoder>/complete.json, the earliest first. Whether what they made
+// From <run>/<kind>/complete.json and <run>/<kind>/<name>/complete.json, the earliest first. Whether what they made
 // is whole is not looked at; files that are no such records are passed over.
 std::vector<CompleteStage> complete_stages(const std::filesystem::path& run);
 

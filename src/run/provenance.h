@@ -1,12 +1,13 @@
 // The inputs of every result that is made from the packed corpus.
 #pragma once
 
-#include "run/context.h"
+#include "config/config.pb.h"
+#include "run/run_folder.h"
 #include "runtime/inputs.h"
 
 namespace cskd::run {
 
 // The corpus, the seed and how pictures are resized. Throws DataError when the manifest is damaged.
-runtime::Inputs corpus_inputs(const Context& context);
+runtime::Inputs corpus_inputs(const config::Config& config, const RunFolder& folder);
 
 }  // namespace cskd::run

@@ -3,10 +3,12 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
+#include <sstream>
 #include <map>
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -128,6 +130,32 @@ Completion parse(const std::string& text) {
 
 }  // namespace
 
+std::filesystem::path RunFolder::stage(const std::string& name) const {
+  if (const auto found = elsewhere.find(name); found != elsewhere.end()) return found->second;
+  if (name == "shard") return root / "shards";
+  std::filesystem::path path = root;
+  std::istringstream parts(name);
+  for (std::string part; std::getline(parts, part, '.');) path /= part;
+  return path;
+}
+
+std::vector<std::string> old_results(const std::filesystem::path& run) {
+  std::vector<std::string> old;
+  for (const char* kind : {"align", "finetune", "baseline", "distill"}) {
+    for (const char* file : {"complete.json", "model.safetensors", "metrics.jsonl"}) {
+      std::error_code error;
+      if (!std::filesystem::is_regular_file(run / kind / file, error)) continue;
+      old.push_back((run / kind).native());
+      break;
+    }
+  }
+  if (old.empty()) return {};
+  return {fmt::format("{} holds results of before stages had names, which cannot be gone on with: remove {}, or choose "
+                      "another run.folder. Packed shards are kept; so are the caches of a tower, if {}/cache/ENCODER "
+                      "is renamed to {}/cache/TOWER",
+                      run.native(), fmt::join(old, ", "), run.native(), run.native())};
+}
+
 void write_completion(const std::filesystem::path& stage_folder, const Completion& completion) {
   nlohmann::ordered_json record{{"stage", completion.stage},
                                 {"inputs", completion.inputs.values()},
@@ -145,9 +173,12 @@ void write_completion(const std::filesystem::path& stage_folder, const Completio
   runtime::write_file_atomically(record_path(stage_folder), record.dump(2) + "\n");
 }
 
-std::optional<runtime::Inputs> recorded_inputs(const std::filesystem::path& stage_folder) {
+std::optional<Completion> recorded_completion(const std::filesystem::path& stage_folder) {
   const std::optional<Record> record = read_record(stage_folder);
-  return record ? std::make_optional(record->inputs()) : std::nullopt;
+  if (!record) return std::nullopt;
+  Completion completion = parse(record->text);
+  completion.inputs = record->inputs();
+  return completion;
 }
 
 std::optional<Completion> agree_on_completion(const std::filesystem::path& stage_folder, const runtime::Inputs& inputs,

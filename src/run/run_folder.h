@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <filesystem>
+#include <map>
 #include <optional>
 #include <set>
 #include <string>
@@ -17,13 +18,20 @@ namespace cskd::run {
 struct RunFolder {
   std::filesystem::path root;
 
-  std::filesystem::path shards() const { return root / "shards"; }
-  std::filesystem::path cache(const std::string& encoder) const { return root / "cache" / encoder; }
-  std::filesystem::path stage(const std::string& name) const { return root / name; }
-  std::filesystem::path model(const std::string& stage_name) const { return root / stage_name / "model.safetensors"; }
+  // Results that lie elsewhere, by the stage that makes them: members of a sweep share them.
+  std::map<std::string, std::filesystem::path> elsewhere;
+
+  // Of a stage, "shard", "align.student", "evaluate": <run>/shards, <run>/align/student, <run>/evaluate.
+  std::filesystem::path stage(const std::string& name) const;
+  std::filesystem::path shards() const { return stage("shard"); }
+  std::filesystem::path model(const std::string& stage_name) const { return stage(stage_name) / "model.safetensors"; }
 };
 
-// A finished stage: <run>/<stage>/complete.json. What it made is whole as long as the files have these hashes; those of
+// Results of before stages had names, which lie where results of named stages belong: a sentence that says what to do
+// about them. Empty: there are none.
+std::vector<std::string> old_results(const std::filesystem::path& run);
+
+// A finished stage: complete.json in its folder. What it made is whole as long as the files have these hashes; those of
 // many files are in products.txt beside it ("<hash>  <file>", a line each), whose own hash the record holds.
 struct Completion {
   std::string stage;
@@ -37,9 +45,9 @@ struct Completion {
 // Hashes the products and writes the record, last and atomically. One rank calls.
 void write_completion(const std::filesystem::path& stage_folder, const Completion& completion);
 
-// What a stage was made from, as its record tells; nothing when there is none, or a damaged one. Its products may be
-// damaged all the same.
-std::optional<runtime::Inputs> recorded_inputs(const std::filesystem::path& stage_folder);
+// What a stage did and was made from, as its record tells; nothing when there is none, or a damaged one. Its products
+// may be damaged all the same.
+std::optional<Completion> recorded_completion(const std::filesystem::path& stage_folder);
 
 // What to do about a stage that is complete but was made from other inputs. What took hours is never overwritten
 // silently; what is cheap to make again may be.

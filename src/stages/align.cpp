@@ -7,11 +7,12 @@
 #include "batches/batches.h"
 #include "batches/micro_batch_loader.h"
 #include "batches/sample_stream.h"
+#include "config/tables.h"
 #include "data/render_view.h"
 #include "evaluation/validation.h"
 #include "features/cache.h"
 #include "features/cache_set.h"
-#include "features/clip_tower.h"
+#include "features/tower.h"
 #include "losses/alignment.h"
 #include "stages/inputs.h"
 #include "stages/model_stage.h"
@@ -27,24 +28,25 @@ struct AlignBatch {
 
 class AlignStage : public ModelStage {
  public:
-  AlignStage(const run::Context& context, inference::Headed model, inference::Headed average,
+  AlignStage(const run::Context& context, const config::Align& settings, const config::Tower& tower,
+             const TrainingSetup& setup, inference::Headed model, inference::Headed average,
              shards::CacheBinding binding)
-      : ModelStage("align", context.config.align().training(), std::move(model), std::move(average),
+      : ModelStage(setup.stage, settings.training(), std::move(model), std::move(average),
                    static_cast<std::int64_t>(binding.width)),
         context_(context),
+        settings_(settings),
+        tower_(tower),
         corpus_(context),
-        caches_(context, corpus_.corpus(), std::move(binding)),
+        caches_(context, tower, corpus_.corpus(), std::move(binding)),
         stream_(context, corpus_,
                 data::SampleSet::of_split(corpus_.corpus(), shards::Split::kUnlabelled)
                     .followed_by(data::SampleSet::of_split(corpus_.corpus(), shards::Split::kTrain)),
-                data::kStreamAlignOrder, "align.training.global_batch",
-                context.config.align().training().global_batch()) {}
+                data::kStreamAlignOrder, setup.streams.front().key, setup.streams.front().batch) {}
 
   void start(std::uint64_t step) override {
-    caches_.audit(stream_.samples(), step, *features::load_clip(context_));
-    const config::Training& training = context_.config.align().training();
+    caches_.audit(stream_.samples(), step, *features::load_tower(context_, tower_));
     const auto samples = static_cast<std::uint64_t>(micro_batch_images());
-    loader_.emplace(context_, name(), training, step,
+    loader_.emplace(context_, name(), settings_.training(), step,
                     batches::MicroBatchMaker<AlignBatch>{
                         .begin = [this](std::uint64_t position, std::uint64_t count) { return begin(position, count); },
                         .fill = [this](AlignBatch& batch, std::uint64_t item) { fill(batch, item); },
@@ -61,8 +63,7 @@ class AlignStage : public ModelStage {
     const torch::Tensor target = batches::to_device(batch.targets, device).to(at::kFloat);
     const torch::Tensor smooth_l1 = losses::whitened_smooth_l1(predicted, target);
     const torch::Tensor cosine = losses::cosine_distance(predicted, target);
-    result.loss =
-        context_.config.align().smooth_l1_weight() * smooth_l1 + context_.config.align().cosine_weight() * cosine;
+    result.loss = settings_.smooth_l1_weight() * smooth_l1 + settings_.cosine_weight() * cosine;
     result.figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}};
     result.images = batch.pixels.size(0);
     describe(result, corpus_, batch.pixels, std::move(batch.part.refs));
@@ -73,8 +74,7 @@ class AlignStage : public ModelStage {
   std::string main_figure() const override { return "validation/cosine"; }
 
   std::int64_t micro_batch_images() const override {
-    const config::Training& training = context_.config.align().training();
-    return training.global_batch() / training.micro_batches();
+    return settings_.training().global_batch() / settings_.training().micro_batches();
   }
 
  private:
@@ -98,8 +98,10 @@ class AlignStage : public ModelStage {
   }
 
   const run::Context& context_;
+  const config::Align& settings_;
+  const config::Tower& tower_;
   batches::CheckedCorpus corpus_;
-  evaluation::FeatureValidation validation_{corpus_, context_};
+  evaluation::FeatureValidation validation_{corpus_, context_, tower_};
   features::CacheSet caches_;
   batches::SampleStream stream_;
   int shape_size_ = model().shape().image_size;
@@ -108,22 +110,33 @@ class AlignStage : public ModelStage {
 
 }  // namespace
 
-TrainingSetup align_training(const config::Config& config) {
-  const config::Align& align = config.align();
-  return {&align.training(), "align.encoder", align.encoder(), static_cast<int>(align.image_size())};
+TrainingSetup align_training(const config::Config& config, const std::string& name) {
+  const config::Align& align = config::table_named(config.align(), name);
+  const std::string stage = "align." + name;
+  return {.stage = stage,
+          .training = &align.training(),
+          .source = model_source(config, "encoders." + align.encoder()),
+          .streams = {{PictureStream::Pictures::kAll, stage + ".training.global_batch", align.training().global_batch()}},
+          .validation_pictures = 1,
+          .learns_scores = false};
 }
 
-run::StageOutcome run_align(const run::Context& context) {
-  const config::Align& align = context.config.align();
-  return train_stage(context, "align", align.training(), align_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
-    const models::EncoderShape teacher = models::encoder_shape(context.config.clip().encoder());
-    const auto image_size = static_cast<int>(align.image_size());
-    inference::Headed model =
-        inference::make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
-    inference::Headed average =
-        inference::make_model(context, align.encoder(), image_size, models::kProjector, teacher.pooled_width, "align");
-    return std::make_unique<AlignStage>(context, std::move(model), std::move(average),
-                                        features::cache_binding(context.config, teacher));
+run::StageOutcome run_align(const run::Context& context, const std::string& name) {
+  const config::Align& align = config::table_named(context.config.align(), name);
+  const config::Tower& tower = config::table_named(context.config.towers(), align.towers(0));
+  const TrainingSetup setup = align_training(context.config, name);
+  const runtime::Inputs inputs = align_inputs(context.config, context.folder, name);
+  return train_stage(context, setup, inputs, [&]() -> std::unique_ptr<ModelStage> {
+    const models::EncoderShape teacher = models::encoder_shape(tower.architecture());
+    const auto make = [&] {
+      return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kProjector,
+                                   teacher.pooled_width, "align");
+    };
+    inference::Headed model = make();
+    inference::Headed average = make();
+    start_weights(*model, "encoders." + align.encoder(), context);
+    return std::make_unique<AlignStage>(context, align, tower, setup, std::move(model), std::move(average),
+                                        features::cache_binding(context.config, tower, teacher));
   });
 }
 

@@ -8,6 +8,7 @@
 #include "batches/batches.h"
 #include "batches/micro_batch_loader.h"
 #include "batches/sample_stream.h"
+#include "config/tables.h"
 #include "data/render_view.h"
 #include "evaluation/validation.h"
 #include "inference/prediction.h"
@@ -17,21 +18,19 @@
 #include "stages/inputs.h"
 #include "stages/model_stage.h"
 #include "stages/score.h"
-#include "stages/start_weights.h"
+#include "stages/model_source.h"
 
 namespace cskd::stages {
 namespace {
 
-// Labelled pictures of a micro-batch. Throws UsageError when distill.labelled_batch cannot be shared out evenly;
-// global_batch is looked at by make_batch_layout().
+// Labelled pictures of a step: as many as unlabelled ones, unless the configuration says otherwise.
+std::uint64_t labelled_batch(const config::Distill& distill) {
+  return distill.labelled_batch() > 0 ? distill.labelled_batch() : distill.training().global_batch();
+}
+
+// Labelled pictures of a micro-batch.
 std::uint64_t labelled_samples(const config::Distill& distill) {
-  const std::uint64_t micro_batches = distill.training().micro_batches();
-  const std::uint64_t batch = distill.labelled_batch();
-  if (batch % micro_batches != 0) {
-    throw runtime::UsageError(
-        fmt::format("distill.labelled_batch is {}, which the {} micro-batches do not divide", batch, micro_batches));
-  }
-  return (batch > 0 ? batch : distill.training().global_batch()) / micro_batches;
+  return labelled_batch(distill) / distill.training().micro_batches();
 }
 
 // Unlabelled pictures of a micro-batch.
@@ -47,7 +46,8 @@ struct PseudoLabels {
 };
 
 PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const batches::CheckedCorpus& corpus,
-                           const data::SampleSet& samples, const run::Context& context) {
+                           const data::SampleSet& samples, const config::Distill& settings,
+                           const run::Context& context) {
   const at::Tensor views = inference::predict_distributions(
       teacher, corpus, samples,
       {.views = data::TestViews::kMirrored, .leave_out_damaged = true, .doing = "pseudo-labels were made"}, context,
@@ -58,7 +58,7 @@ PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const batches::Checke
       at::where(damaged.view({-1, 1}), 1.0 / static_cast<double>(views.size(2)), views.mean(1));
   const std::vector<double> centres = batches::bin_centres(corpus.corpus());
   const at::Tensor means = views.matmul(at::tensor(at::ArrayRef<double>(centres)).to(at::kFloat));
-  const at::Tensor weights = losses::pseudo_label_weight(means, context.config.distill().variance_penalty());
+  const at::Tensor weights = losses::pseudo_label_weight(means, settings.variance_penalty());
   return {distributions.to(at::kFloat).contiguous(), at::where(damaged, 0.0, weights).to(at::kFloat).contiguous()};
 }
 
@@ -77,18 +77,19 @@ struct DistillBatch {
 
 class DistillStage : public ModelStage {
  public:
-  DistillStage(const run::Context& context, inference::Headed model, inference::Headed average,
-               std::unique_ptr<batches::CheckedCorpus> corpus, const inference::Headed& teacher, std::int64_t bins)
-      : ModelStage(kStudent, context.config.distill().training(), std::move(model), std::move(average), bins),
+  DistillStage(const run::Context& context, const config::Distill& settings, const TrainingSetup& setup,
+               inference::Headed model, inference::Headed average, std::unique_ptr<batches::CheckedCorpus> corpus,
+               const inference::Headed& teacher, std::int64_t bins)
+      : ModelStage(setup.stage, settings.training(), std::move(model), std::move(average), bins),
         context_(context),
-        settings_(context.config.distill()),
+        settings_(settings),
         corpus_(std::move(corpus)),
         bins_(bins),
         terms_(distill_terms(settings_)),
-        labelled_(stream(true)),
-        unlabelled_(stream(false)) {
-    labelled_.pseudo = pseudo_labels(*teacher, *corpus_, labelled_.samples.samples(), context);
-    unlabelled_.pseudo = pseudo_labels(*teacher, *corpus_, unlabelled_.samples.samples(), context);
+        labelled_(stream(setup, true)),
+        unlabelled_(stream(setup, false)) {
+    labelled_.pseudo = pseudo_labels(*teacher, *corpus_, labelled_.samples.samples(), settings, context);
+    unlabelled_.pseudo = pseudo_labels(*teacher, *corpus_, unlabelled_.samples.samples(), settings, context);
   }
 
   void start(std::uint64_t step) override {
@@ -159,16 +160,13 @@ class DistillStage : public ModelStage {
     bool has_labels = false;
   };
 
-  Stream stream(bool labelled) const {
+  Stream stream(const TrainingSetup& setup, bool labelled) const {
     data::TrainingSets sets =
         data::training_sets(corpus_->corpus(), context_.config.labels().fraction(), context_.config.run().seed());
-    if (labelled) {
-      return {.samples = {context_, *corpus_, std::move(sets.labelled), data::kStreamLabelledOrder,
-                          "distill.labelled_batch", labelled_samples(settings_) * settings_.training().micro_batches()},
-              .has_labels = true};
-    }
-    return {.samples = {context_, *corpus_, std::move(sets.unlabelled), data::kStreamUnlabelledOrder,
-                        "distill.training.global_batch", settings_.training().global_batch()}};
+    const PictureStream& chosen = setup.streams[labelled ? 1 : 0];
+    return {.samples = {context_, *corpus_, labelled ? std::move(sets.labelled) : std::move(sets.unlabelled),
+                        labelled ? data::kStreamLabelledOrder : data::kStreamUnlabelledOrder, chosen.key, chosen.batch},
+            .has_labels = labelled};
   }
 
   std::uint64_t seed() const { return context_.config.run().seed(); }
@@ -219,36 +217,40 @@ class DistillStage : public ModelStage {
 
 }  // namespace
 
-TrainingSetup distill_training(const config::Config& config) {
-  const config::Align& align = config.align();
-  return {&config.distill().training(), "align.encoder", align.encoder(), static_cast<int>(align.image_size()),
-          config.distill().start()};
+TrainingSetup distill_training(const config::Config& config, const std::string& name) {
+  const config::Distill& distill = config::table_named(config.distill(), name);
+  const std::string stage = "distill." + name;
+  constexpr std::uint64_t kTeacherViews = 2;  // whole, and mirrored
+  const ModelSource teacher = model_source(config, distill.teachers(0));
+  return {.stage = stage,
+          .training = &distill.training(),
+          .source = model_source(config, distill.from()),
+          .streams = {{PictureStream::Pictures::kUnlabelled, stage + ".training.global_batch",
+                       distill.training().global_batch()},
+                      {PictureStream::Pictures::kLabelled, stage + ".labelled_batch", labelled_batch(distill)}},
+          .passes = {{teacher, PictureStream::Pictures::kUnlabelled, kTeacherViews},
+                     {teacher, PictureStream::Pictures::kLabelled, kTeacherViews}},
+          .forwards = distill.consistency_weight() > 0 ? 1.0 : 0.0};
 }
 
-run::StageOutcome run_distill(const run::Context& context) {
-  const config::Distill& distill = context.config.distill();
-  static_cast<void>(labelled_samples(distill));
-  return train_stage(
-      context, kStudent, distill.training(), distill_inputs(context), [&]() -> std::unique_ptr<ModelStage> {
-        auto corpus = std::make_unique<batches::CheckedCorpus>(context);
-        const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
-        if (data::training_sets(corpus->corpus(), context.config.labels().fraction(), context.config.run().seed())
-                .unlabelled.size() == 0) {
-          throw runtime::UsageError(
-              "distill needs pictures without labels, but the corpus has none: add an unlabelled source, or lower "
-              "labels.fraction");
-        }
-        const inference::Headed teacher = inference::load_stage_model(context, kTeacher, models::kScoreHead);
-        const TrainingSetup setup = distill_training(context.config);
-        const auto make = [&] {
-          return inference::make_model(context, setup.encoder, setup.image_size, models::kScoreHead, bins, kStudent);
-        };
-        inference::Headed model = make();
-        inference::Headed average = make();
-        start_weights(*model, setup.start, context);
-        return std::make_unique<DistillStage>(context, std::move(model), std::move(average), std::move(corpus), teacher,
-                                              bins);
-      });
+run::StageOutcome run_distill(const run::Context& context, const std::string& name) {
+  const config::Distill& distill = config::table_named(context.config.distill(), name);
+  const TrainingSetup setup = distill_training(context.config, name);
+  const runtime::Inputs inputs = distill_inputs(context.config, context.folder, name);
+  return train_stage(context, setup, inputs, [&]() -> std::unique_ptr<ModelStage> {
+    auto corpus = std::make_unique<batches::CheckedCorpus>(context);
+    const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
+    const inference::Headed teacher = inference::load_stage_model(context, distill.teachers(0), models::kScoreHead);
+    const auto make = [&] {
+      return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kScoreHead,
+                                   bins, "distill");
+    };
+    inference::Headed model = make();
+    inference::Headed average = make();
+    start_weights(*model, distill.from(), context);
+    return std::make_unique<DistillStage>(context, distill, setup, std::move(model), std::move(average),
+                                          std::move(corpus), teacher, bins);
+  });
 }
 
 }  // namespace cskd::stages

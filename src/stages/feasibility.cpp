@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 
 #include "batches/batches.h"
+#include "config/tables.h"
 #include "data/corpus.h"
 #include "data/sample_order.h"
 #include "data/sampler.h"
@@ -17,9 +18,8 @@
 #include "models/safetensors.h"
 #include "packing/pack.h"
 #include "runtime/error.h"
-#include "stages/inputs.h"
-#include "stages/score.h"
 #include "stages/stage_table.h"
+#include "stages/training_setup.h"
 #include "training/recipe.h"
 
 namespace cskd::stages {
@@ -44,12 +44,16 @@ class Findings {
   std::vector<std::string> texts_;
 };
 
-bool has(const std::vector<std::string>& stages, const std::string& stage) {
-  return std::ranges::find(stages, stage) != stages.end();
+bool any(const std::vector<Stage>& stages, bool StageEntry::*property) {
+  return std::ranges::any_of(stages, [&](const Stage& stage) { return stage.entry->*property; });
 }
 
-bool any(const std::vector<std::string>& stages, bool StageEntry::*property) {
-  return std::ranges::any_of(stages, [&](const std::string& stage) { return stage_entry(stage).*property; });
+std::vector<TrainingSetup> trainings_of(const config::Config& config, const std::vector<Stage>& stages) {
+  std::vector<TrainingSetup> trainings;
+  for (const Stage& stage : stages) {
+    if (stage.entry->training != nullptr) trainings.push_back(stage.entry->training(config, stage.name));
+  }
+  return trainings;
 }
 
 bool lies_in(const std::filesystem::path& path, const std::filesystem::path& folder) {
@@ -59,39 +63,41 @@ bool lies_in(const std::filesystem::path& path, const std::filesystem::path& fol
   return !error && !relative.empty() && *relative.begin() != "..";
 }
 
-void check_weights(const config::Clip& clip, Findings& findings) {
-  if (clip.weights().empty()) {
-    findings.add("clip.weights is not given: name a safetensors file with the weights of clip.encoder");
-    return;
-  }
-  findings.check("clip.weights", [&] { models::read_safetensors_header(clip.weights()); });
+// Architecture and weights of a tower or an encoder.
+void check_table(const config::Config& config, const std::string& table, Findings& findings) {
+  const std::string name = table.substr(table.find('.') + 1);
+  const ModelSource source = model_source(config, table);
+  findings.check(source.key, [&] { models::encoder_shape(source.architecture, source.image_size); });
+  const std::string& weights = table.starts_with("towers.") ? config::table_named(config.towers(), name).weights()
+                                                            : config::table_named(config.encoders(), name).weights();
+  if (!weights.empty()) findings.check(table + ".weights", [&] { models::read_safetensors_header(weights); });
 }
 
-void check_training(const NamedTraining& trained, int ranks, Findings& findings) {
-  const TrainingSetup& setup = trained.setup;
+void check_training(const TrainingSetup& setup, int ranks, Findings& findings) {
   const config::Training& training = *setup.training;
-  const std::string table = trained.stage + ".training";
+  const std::string table = setup.stage + ".training";
   findings.check("", [&] { training::require_layout(table, training, 0, ranks); });
   findings.check("", [&] { training::require_judge(table, training); });
+  for (const PictureStream& stream : setup.streams) {
+    if (stream.batch != training.global_batch())
+      findings.check("", [&] { require_shares(stream, training.micro_batches()); });
+  }
   bool normalises = false;
-  findings.check(setup.encoder_key, [&] { normalises = models::normalises_batches(setup.encoder); });
-  findings.check(setup.encoder_key, [&] { models::encoder_shape(setup.encoder, setup.image_size); });
+  const ModelSource& source = setup.source;
+  findings.check(source.key, [&] { normalises = models::normalises_batches(source.architecture); });
+  findings.check(source.key, [&] { models::encoder_shape(source.architecture, source.image_size); });
   if (normalises && training.global_batch() == training.micro_batches()) {
     findings.add(
         fmt::format("{0}.global_batch is {1} in {1} micro-batches, but {2} normalises over the pictures of a "
                     "micro-batch and needs two of them: lower {0}.micro_batches",
-                    table, training.global_batch(), setup.encoder));
+                    table, training.global_batch(), source.architecture));
   }
 }
 
 }  // namespace
 
-std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<std::string>& stages,
-                                           int ranks) {
+std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<Stage>& stages, int ranks) {
   Findings findings;
-  const std::vector<NamedTraining> trained = trainings_of(config, stages);
-  const bool starts_from_clip =
-      std::ranges::any_of(trained, [](const NamedTraining& each) { return each.setup.start == config::clip; });
   if (any(stages, &StageEntry::makes_corpus) && config.sources().empty())
     findings.add("the configuration has no [[sources]]: there is nothing to pack");
   for (const config::Source& source : config.sources()) {
@@ -102,62 +108,56 @@ std::vector<std::string> impossible_stages(const config::Config& config, const s
                       config.run().folder(), source.path(), source.name()));
     }
   }
-  if (has(stages, "cache") || has(stages, "align") || starts_from_clip) {
-    findings.check("clip.encoder", [&] { models::encoder_shape(config.clip().encoder()); });
-    check_weights(config.clip(), findings);
+  for (const Stage& stage : stages) {
+    for (const std::string& table : stage.tables) check_table(config, table, findings);
   }
-  for (const NamedTraining& each : trained) check_training(each, ranks, findings);
-  if (const config::Distill& distill = config.distill();
-      has(stages, kStudent) && distill.labelled_batch() % distill.training().micro_batches() != 0) {
-    findings.add(fmt::format("distill.labelled_batch is {}, which the {} micro-batches do not divide",
-                             distill.labelled_batch(), distill.training().micro_batches()));
-  }
+  for (const TrainingSetup& setup : trainings_of(config, stages)) check_training(setup, ranks, findings);
   return findings.take();
 }
 
-std::vector<std::string> impossible_on_corpus(const config::Config& config, const std::vector<std::string>& stages,
+std::vector<std::string> impossible_on_corpus(const config::Config& config, const std::vector<Stage>& stages,
                                               const run::RunFolder& folder) {
   Findings findings;
   const data::Corpus corpus(folder.shards());
   const std::uint64_t seed = config.run().seed();
   const auto split = [&](shards::Split of) { return data::SampleSet::of_split(corpus, of); };
   const auto [labelled, unlabelled] = data::training_sets(corpus, config.labels().fraction(), seed);
-  const auto require_epoch = [&](const data::SampleSet& pictures, const std::string& key, std::uint64_t batch) {
-    findings.check("", [&] {
-      data::require_batch({seed, data::kStreamAlignOrder, pictures.groups(), config.data().shuffle_window()}, key,
-                          batch);
-    });
+  const data::SampleSet all = split(shards::Split::kUnlabelled).followed_by(split(shards::Split::kTrain));
+  const auto pictures_of = [&, &labelled = labelled, &unlabelled = unlabelled](PictureStream::Pictures pictures)
+      -> const data::SampleSet& {
+    switch (pictures) {
+      case PictureStream::Pictures::kAll:
+        return all;
+      case PictureStream::Pictures::kLabelled:
+        return labelled;
+      case PictureStream::Pictures::kUnlabelled:
+        break;
+    }
+    return unlabelled;
   };
   const std::uint64_t judged = split(shards::Split::kValidation).size();
-  for (const NamedTraining& each : trainings_of(config, stages)) {
-    const config::Training& training = *each.setup.training;
-    const std::string table = each.stage + ".training";
-    const std::uint64_t needed = each.stage == "align" ? 1 : 2;
-    if (training.validate_every() > 0 && judged < needed) {
+  for (const TrainingSetup& setup : trainings_of(config, stages)) {
+    if (setup.training->validate_every() > 0 && judged < setup.validation_pictures) {
       findings.add(
-          fmt::format("{}.validate_every needs {} validation pictures, but the corpus has {}: set validation_share "
-                      "of a rated source and pack it again, or set validate_every to 0",
-                      table, needed, judged));
+          fmt::format("{}.training.validate_every needs {} validation pictures, but the corpus has {}: set "
+                      "validation_share of a rated source and pack it again, or set validate_every to 0",
+                      setup.stage, setup.validation_pictures, judged));
     }
-    if (each.stage == "align") {
-      require_epoch(split(shards::Split::kUnlabelled).followed_by(split(shards::Split::kTrain)),
-                    table + ".global_batch", training.global_batch());
-      continue;
+    if (setup.learns_scores) findings.check("", [&] { batches::bin_centres(corpus); });
+    for (const PictureStream& stream : setup.streams) {
+      const data::SampleSet& pictures = pictures_of(stream.pictures);
+      if (stream.pictures == PictureStream::Pictures::kUnlabelled && pictures.size() == 0) {
+        findings.add(fmt::format(
+            "{} needs pictures without labels, but the corpus has none: add an unlabelled source, or lower "
+            "labels.fraction",
+            setup.stage));
+        continue;
+      }
+      findings.check("", [&] {
+        data::require_batch({seed, data::kStreamAlignOrder, pictures.groups(), config.data().shuffle_window()},
+                            stream.key, stream.batch);
+      });
     }
-    findings.check("", [&] { batches::bin_centres(corpus); });
-    if (each.stage != kStudent) {
-      require_epoch(labelled, table + ".global_batch", training.global_batch());
-      continue;
-    }
-    if (unlabelled.size() == 0) {
-      findings.add(
-          "distill needs pictures without labels, but the corpus has none: add an unlabelled source, or lower "
-          "labels.fraction");
-    } else {
-      require_epoch(unlabelled, table + ".global_batch", training.global_batch());
-    }
-    const std::uint64_t batch = config.distill().labelled_batch();
-    require_epoch(labelled, "distill.labelled_batch", batch > 0 ? batch : training.global_batch());
   }
   if (any(stages, &StageEntry::judges)) {
     const std::uint64_t tests = split(shards::Split::kTest).size();
@@ -167,22 +167,50 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
   return findings.take();
 }
 
-std::vector<std::string> find_impossible(const config::Config& config, const std::vector<std::string>& stages,
-                                         int ranks) {
+std::vector<std::string> find_impossible(const config::Config& config, const std::vector<Stage>& stages, int ranks) {
   std::vector<std::string> findings = impossible_stages(config, stages, ranks);
   const run::RunFolder folder{config.run().folder()};
   if (!std::filesystem::exists(folder.shards() / shards::kManifestFile)) return findings;
   const bool packs = any(stages, &StageEntry::makes_corpus);
   try {
     if (packs) {
-      const std::optional<runtime::Inputs> packed = run::recorded_inputs(folder.shards());
-      if (!packed || !runtime::differences(*packed, packing::shard_inputs(config)).empty()) return findings;
+      const std::optional<run::Completion> packed = run::recorded_completion(folder.shards());
+      if (!packed || !runtime::differences(packed->inputs, packing::shard_inputs(config)).empty()) return findings;
     }
     for (std::string& finding : impossible_on_corpus(config, stages, folder)) findings.push_back(std::move(finding));
   } catch (const runtime::DataError&) {
     if (!packs) throw;  // otherwise packing restores what is damaged
   }
   return findings;
+}
+
+std::vector<std::string> lacking_needs(const config::Config& config, const std::vector<Stage>& stages,
+                                       const run::RunFolder& folder, const std::set<std::string>& allowed_changes) {
+  Findings findings;
+  const std::vector<Stage> all = graph(config);
+  const bool is_packed = std::filesystem::exists(folder.shards() / shards::kManifestFile);
+  for (const Stage& stage : stages) {
+    if (stage.entry->judges) continue;  // what is there
+    for (const std::string& need : stage.needs) {
+      if (std::ranges::find(stages, need, &Stage::id) != stages.end()) continue;
+      const Stage& needed = *std::ranges::find(all, need, &Stage::id);
+      const std::string command =
+          needed.name.empty() ? needed.entry->kind : fmt::format("{} CONFIG {}", needed.entry->kind, needed.name);
+      const std::optional<run::Completion> recorded = run::recorded_completion(folder.stage(need));
+      if (!recorded) {
+        findings.add(fmt::format("{} needs {}, which is not complete: run 'cskd {}' first", stage.id(), need, command));
+        continue;
+      }
+      if (!is_packed) continue;
+      const std::string differing = runtime::differences(
+          recorded->inputs, needed.entry->inputs(config, folder, needed.name), allowed_changes);
+      if (!differing.empty() && !needed.entry->makes_corpus) {
+        findings.add(fmt::format("{} needs {}, which was made with other settings or data: {}; run 'cskd {}' first",
+                                 stage.id(), need, differing, command));
+      }
+    }
+  }
+  return findings.take();
 }
 
 void refuse(const std::vector<std::string>& findings) {

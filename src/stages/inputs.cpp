@@ -1,11 +1,10 @@
 #include "stages/inputs.h"
 
-#include <set>
-
+#include "config/tables.h"
 #include "config/toml_writer.h"
 #include "features/cache.h"
-#include "features/clip_tower.h"
 #include "run/provenance.h"
+#include "stages/model_source.h"
 
 namespace cskd::stages {
 namespace {
@@ -17,46 +16,38 @@ void add_order(runtime::Inputs& inputs, const config::Config& config) {
   inputs.add("data.shuffle_window", std::to_string(config.data().shuffle_window()));
 }
 
-// Of a training that sees labels, where its models start so.
-runtime::Inputs labelled_inputs(const run::Context& context, const std::set<config::Start>& starts) {
-  runtime::Inputs inputs = run::corpus_inputs(context);
-  inputs.add(settings_of(context.config.labels(), "labels", Keys::kDecisive));
-  add_order(inputs, context.config);
-  // What was aligned depends on CLIP's weights, too: the file is read once.
-  if (starts.contains(config::aligned)) {
-    inputs.add(align_inputs(context));
-  } else if (starts.contains(config::clip)) {
-    inputs.add(features::kClipInput, features::clip_inputs(context.config).hex());
-  }
+// Of a training that sees labels and starts from `from`.
+runtime::Inputs labelled_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& from) {
+  runtime::Inputs inputs = run::corpus_inputs(config, folder);
+  inputs.add(settings_of(config.labels(), "labels", Keys::kDecisive));
+  inputs.add(source_inputs(config, folder, from));
+  add_order(inputs, config);
   return inputs;
 }
 
 }  // namespace
 
-runtime::Inputs align_inputs(const run::Context& context) {
-  runtime::Inputs inputs = features::cache_inputs(context);
-  inputs.add(settings_of(context.config.align(), "align", Keys::kDecisive));
-  add_order(inputs, context.config);
+runtime::Inputs align_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
+  const config::Align& align = config::table_named(config.align(), name);
+  runtime::Inputs inputs = source_inputs(config, folder, "encoders." + align.encoder());
+  for (const std::string& tower : align.towers()) inputs.add(features::cache_inputs(config, folder, tower));
+  inputs.add(settings_of(align, "align." + name, Keys::kDecisive));
+  add_order(inputs, config);
   return inputs;
 }
 
-runtime::Inputs supervised_inputs(const run::Context& context, const std::string& stage,
-                                  const config::Training& training, const std::string& encoder, int image_size,
-                                  config::Start start) {
-  runtime::Inputs inputs = labelled_inputs(context, {start});
-  inputs.add("encoder of " + stage, encoder);
-  inputs.add("image size of " + stage, std::to_string(image_size));
-  inputs.add(settings_of(training, stage + ".training", Keys::kDecisive));
+runtime::Inputs finetune_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
+  const config::Finetune& finetune = config::table_named(config.finetune(), name);
+  runtime::Inputs inputs = labelled_inputs(config, folder, finetune.from());
+  inputs.add(settings_of(finetune, "finetune." + name, Keys::kDecisive));
   return inputs;
 }
 
-runtime::Inputs distill_inputs(const run::Context& context) {
-  const config::Config& config = context.config;
-  runtime::Inputs inputs = labelled_inputs(context, {config.distill().start(), config.finetune().start()});
-  inputs.add("encoder of distill", config.align().encoder());
-  inputs.add("image size of distill", std::to_string(config.align().image_size()));
-  inputs.add(settings_of(config.distill(), "distill", Keys::kDecisive));
-  inputs.add(settings_of(config.finetune(), "finetune", Keys::kDecisive));
+runtime::Inputs distill_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
+  const config::Distill& distill = config::table_named(config.distill(), name);
+  runtime::Inputs inputs = labelled_inputs(config, folder, distill.from());
+  for (const std::string& teacher : distill.teachers()) inputs.add(source_inputs(config, folder, teacher));
+  inputs.add(settings_of(distill, "distill." + name, Keys::kDecisive));
   return inputs;
 }
 

@@ -1,18 +1,17 @@
-// The inputs of each training: its settings, and digests of what it reads.
+// The inputs of each training: its settings, those of what it starts from, and digests of what it reads.
 #pragma once
 
-#include "run/context.h"
+#include <string>
+
+#include "config/config.pb.h"
+#include "run/run_folder.h"
 #include "runtime/inputs.h"
 
 namespace cskd::stages {
 
-// These read the manifest, and those that start from CLIP its weight file. Throw UsageError when clip.weights is needed
-// and missing, DataError when the manifest is damaged.
-runtime::Inputs align_inputs(const run::Context& context);
-// Of the training `stage` on labelled pictures: `training`, the encoder and image size, and where its weights start.
-runtime::Inputs supervised_inputs(const run::Context& context, const std::string& stage,
-                                  const config::Training& training, const std::string& encoder, int image_size,
-                                  config::Start start);
-runtime::Inputs distill_inputs(const run::Context& context);
+// These read the manifest and the weight files. Throw DataError when the manifest is damaged.
+runtime::Inputs align_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name);
+runtime::Inputs finetune_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name);
+runtime::Inputs distill_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name);
 
 }  // namespace cskd::stages

@@ -22,6 +22,12 @@ std::vector<std::string> names_of(const training::NamedTensors& tensors) {
 
 }  // namespace
 
+void require_shares(const PictureStream& stream, std::uint64_t micro_batches) {
+  if (stream.batch % micro_batches == 0) return;
+  throw runtime::UsageError(fmt::format("{} is {}, which the {} micro-batches do not divide", stream.key, stream.batch,
+                                        micro_batches));
+}
+
 ModelStage::ModelStage(std::string name, const config::Training& training, inference::Headed model,
                        inference::Headed average, std::int64_t outputs)
     : name_(std::move(name)),
@@ -76,9 +82,10 @@ void ModelStage::use(const models::ComputeSettings& settings) {
   average_->use(settings);
 }
 
-run::StageOutcome train_stage(const run::Context& context, const std::string& name, const config::Training& training,
-                              const runtime::Inputs& inputs,
+run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& setup, const runtime::Inputs& inputs,
                               const std::function<std::unique_ptr<ModelStage>()>& make_stage) {
+  const std::string& name = setup.stage;
+  const config::Training& training = *setup.training;
   const std::filesystem::path folder = context.folder.stage(name);
   if (const auto done =
           run::agree_on_completion(folder, inputs, context.world, run::OtherInputs::kRefuse, context.allowed_changes)) {
@@ -88,6 +95,7 @@ run::StageOutcome train_stage(const run::Context& context, const std::string& na
   // Before anything takes time.
   static_cast<void>(data::make_batch_layout((name + ".training").c_str(), training.global_batch(),
                                             training.micro_batches(), context.world.rank(), context.world.size()));
+  for (const PictureStream& stream : setup.streams) require_shares(stream, training.micro_batches());
   run::make_stage_folder(folder, context.world);
   const std::unique_ptr<ModelStage> stage = make_stage();
   const models::ComputeSettings settings = choose_compute(context, name, stage->probe_options());

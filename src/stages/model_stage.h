@@ -13,6 +13,7 @@
 #include "inference/stage_model.h"
 #include "models/layer_order.h"
 #include "run/context.h"
+#include "stages/training_setup.h"
 #include "training/compute_probe.h"
 #include "training/stage.h"
 
@@ -59,9 +60,8 @@ class ModelStage : public training::Stage {
   std::int64_t outputs_;
 };
 
-// Runs the trainer unless the stage is complete, and writes <stage>/model.safetensors from the moving average.
-run::StageOutcome train_stage(const run::Context& context, const std::string& name, const config::Training& training,
-                              const runtime::Inputs& inputs,
+// Runs the trainer unless the stage is complete, and writes its model.safetensors from the moving average.
+run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& setup, const runtime::Inputs& inputs,
                               const std::function<std::unique_ptr<ModelStage>()>& make_stage);
 
 }  // namespace cskd::stages

@@ -1,6 +1,7 @@
 #include "stages/stage_table.h"
 
 #include <algorithm>
+#include <filesystem>
 
 #include "evaluation/evaluate.h"
 #include "evaluation/results.h"
@@ -9,19 +10,40 @@
 #include "packing/pack.h"
 #include "runtime/check.h"
 #include "stages/align.h"
+#include "stages/graph.h"
+#include "stages/inputs.h"
 #include "stages/score.h"
 
 namespace cskd::stages {
 namespace {
 
-// Models that score pictures: the last one that a run trains, its product, comes first.
-run::StageOutcome evaluate_all(const run::Context& context) {
-  std::vector<evaluation::JudgedModel> models;
-  for (const StageEntry& entry : stage_table()) {
-    if (entry.judged_model != nullptr) models.push_back({entry.name, entry.judged_model});
+run::StageOutcome pack(const run::Context& context, const std::string&) { return packing::run_shard(context); }
+
+runtime::Inputs packed_from(const config::Config& config, const run::RunFolder&, const std::string&) {
+  return packing::shard_inputs(config);
+}
+
+// The models of the configuration that score pictures, as far as they are to be judged: the last one that a run trains,
+// its product, comes first.
+std::vector<std::string> judged_models(const config::Config& config) {
+  std::vector<std::string> models;
+  for (const Stage& stage : graph(config)) {
+    if (stage.entry->judges) models = stage.judged;
   }
   std::ranges::reverse(models);
-  return evaluation::run_evaluate(context, models);
+  return models;
+}
+
+run::StageOutcome judge(const run::Context& context, const std::string&) {
+  const bool all_needed = context.config.evaluate().models_size() > 0;
+  return evaluation::run_evaluate(context, judged_models(context.config), all_needed);
+}
+
+// Of those that are trained.
+runtime::Inputs judged_from(const config::Config& config, const run::RunFolder& folder, const std::string&) {
+  std::vector<std::string> models = judged_models(config);
+  std::erase_if(models, [&](const std::string& model) { return !std::filesystem::exists(folder.model(model)); });
+  return evaluation::evaluate_inputs(config, folder, models);
 }
 
 std::string packed(const run::RunFolder&, const run::Completion& completion) {
@@ -40,36 +62,47 @@ std::string judged_json(const run::RunFolder& folder) {
 
 const std::vector<StageEntry>& stage_table() {
   static const std::vector<StageEntry> table{
-      {.name = "shard",
+      {.kind = "shard",
        .description = "Pack the sources into verified image shards, without duplicates and leaks",
-       .run = packing::run_shard,
+       .run = pack,
+       .inputs = packed_from,
        .result = packed,
        .makes_corpus = true},
-      {.name = "cache",
-       .description = "Store what the frozen CLIP encoder sees in views of every picture",
-       .run = features::run_cache},
-      {.name = "align",
-       .description = "Stage I: align an encoder to CLIP, without labels",
+      {.kind = "cache",
+       .description = "Store what frozen towers see in views of every picture",
+       .list = "towers",
+       .example = "clip",
+       .run = features::run_cache,
+       .inputs = features::cache_inputs,
+       .caches_towers = true},
+      {.kind = "align",
+       .description = "Stage I: align encoders to towers, without labels",
+       .list = "align",
+       .example = "student",
        .run = run_align,
-       .training = align_training},
-      {.name = kTeacher,
-       .description = "Train the aesthetics teacher on labelled pictures",
+       .inputs = align_inputs,
+       .training = align_training,
+       .reads_caches = true},
+      {.kind = "finetune",
+       .description = "Train aesthetics teachers, and baselines, on labelled pictures",
+       .list = "finetune",
+       .example = "teacher",
        .run = run_finetune,
+       .inputs = finetune_inputs,
        .training = finetune_training,
-       .judged_model = "teacher"},
-      {.name = kBaseline,
-       .description = "Train the student's encoder on labels alone, to compare with",
-       .run = run_baseline,
-       .training = baseline_training,
-       .judged_model = "supervised"},
-      {.name = kStudent,
-       .description = "Stage II: train the student from labels and the teacher's scores",
+       .scores = true},
+      {.kind = "distill",
+       .description = "Stage II: train students from labels and a teacher's scores",
+       .list = "distill",
+       .example = "student",
        .run = run_distill,
+       .inputs = distill_inputs,
        .training = distill_training,
-       .judged_model = "student"},
-      {.name = "evaluate",
+       .scores = true},
+      {.kind = "evaluate",
        .description = "Judge the trained models on the held-out test pictures",
-       .run = evaluate_all,
+       .run = judge,
+       .inputs = judged_from,
        .result = judged,
        .result_json = judged_json,
        .judges = true},
@@ -77,29 +110,20 @@ const std::vector<StageEntry>& stage_table() {
   return table;
 }
 
-const StageEntry& stage_entry(std::string_view name) {
+const StageEntry& stage_entry(std::string_view kind) {
   const auto& table = stage_table();
-  const auto found = std::ranges::find_if(table, [&](const StageEntry& entry) { return entry.name == name; });
-  CSKD_CHECK(found != table.end(), "no stage '{}'", name);
+  const auto found = std::ranges::find_if(table, [&](const StageEntry& entry) { return entry.kind == kind; });
+  CSKD_CHECK(found != table.end(), "no kind of stage '{}'", kind);
   return *found;
 }
 
-const std::vector<std::string>& stage_names() {
-  static const std::vector<std::string> names = [] {
+const std::vector<std::string>& stage_kinds() {
+  static const std::vector<std::string> kinds = [] {
     std::vector<std::string> all;
-    for (const StageEntry& entry : stage_table()) all.emplace_back(entry.name);
+    for (const StageEntry& entry : stage_table()) all.emplace_back(entry.kind);
     return all;
   }();
-  return names;
-}
-
-std::vector<NamedTraining> trainings_of(const config::Config& config, const std::vector<std::string>& stages) {
-  std::vector<NamedTraining> trainings;
-  for (const StageEntry& entry : stage_table()) {
-    if (entry.training != nullptr && std::ranges::find(stages, entry.name) != stages.end())
-      trainings.push_back({entry.name, entry.training(config)});
-  }
-  return trainings;
+  return kinds;
 }
 
 }  // namespace cskd::stages

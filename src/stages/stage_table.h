@@ -1,5 +1,5 @@
-// All stages, in one table. Commands, the runner, the display, help and checks read it; nothing else knows a stage by
-// its name.
+// All kinds of stages, in one table. Commands, the runner, the display, help and checks read it; nothing else knows a
+// stage by its kind.
 #pragma once
 
 #include <string>
@@ -8,40 +8,42 @@
 
 #include "config/config.pb.h"
 #include "run/context.h"
+#include "runtime/inputs.h"
 #include "stages/training_setup.h"
 
 namespace cskd::stages {
 
 struct StageEntry {
-  const char* name = nullptr;
+  const char* kind = nullptr;  // the command, and what its stages are called: "align.student"
   const char* description = nullptr;
-  run::StageOutcome (*run)(const run::Context& context) = nullptr;
+  // The tables of a configuration that are stages of this kind, [<list>.NAME]; null for what there is one of, whose
+  // name is "".
+  const char* list = nullptr;
+  const char* example = nullptr;  // of such a name, for the help
+  run::StageOutcome (*run)(const run::Context& context, const std::string& name) = nullptr;
+  // What its result is made from. Reads the manifest (but for the stage that makes the corpus) and weight files.
+  runtime::Inputs (*inputs)(const config::Config& config, const run::RunFolder& folder,
+                            const std::string& name) = nullptr;
   // Null for stages that do not train.
-  TrainingSetup (*training)(const config::Config& config) = nullptr;
-  // What people call the model of its that scores pictures; null for stages without one.
-  const char* judged_model = nullptr;
+  TrainingSetup (*training)(const config::Config& config, const std::string& name) = nullptr;
   // Null, or what a person who asked for this stage alone wants to read of its result.
   std::string (*result)(const run::RunFolder& folder, const run::Completion& completion) = nullptr;
   // Null, or the same as JSON, beyond the facts of the completion.
   std::string (*result_json)(const run::RunFolder& folder) = nullptr;
-  bool makes_corpus = false;  // that all others read
-  bool judges = false;        // models on test pictures
+  bool makes_corpus = false;   // that all others read
+  bool caches_towers = false;  // the features of towers, for stages that read caches
+  bool reads_caches = false;
+  bool scores = false;  // its models score pictures
+  bool judges = false;  // models on test pictures
 };
 
-// In the order in which a run goes through them.
+// In the order in which a run goes through them, where references do not say otherwise.
 const std::vector<StageEntry>& stage_table();
 
-// REQUIRES: there is a stage of this name
-const StageEntry& stage_entry(std::string_view name);
+// REQUIRES: there is a stage of this kind
+const StageEntry& stage_entry(std::string_view kind);
 
-// Names of all stages, in their order.
-const std::vector<std::string>& stage_names();
-
-// Of the stages that are named. REQUIRES: as stage_entry()
-struct NamedTraining {
-  std::string stage;
-  TrainingSetup setup;
-};
-std::vector<NamedTraining> trainings_of(const config::Config& config, const std::vector<std::string>& stages);
+// All kinds, in their order.
+const std::vector<std::string>& stage_kinds();
 
 }  // namespace cskd::stages

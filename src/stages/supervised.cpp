@@ -7,6 +7,7 @@
 #include "batches/batches.h"
 #include "batches/micro_batch_loader.h"
 #include "batches/sample_stream.h"
+#include "config/tables.h"
 #include "data/render_view.h"
 #include "evaluation/validation.h"
 #include "losses/distribution.h"
@@ -14,7 +15,7 @@
 #include "stages/inputs.h"
 #include "stages/model_stage.h"
 #include "stages/score.h"
-#include "stages/start_weights.h"
+#include "stages/model_source.h"
 
 namespace cskd::stages {
 namespace {
@@ -28,18 +29,17 @@ struct LabelledBatch {
 // Squared EMD to the labels of strong views.
 class SupervisedStage : public ModelStage {
  public:
-  SupervisedStage(const run::Context& context, std::string name, const config::Training& training,
-                  inference::Headed model, inference::Headed average, std::unique_ptr<batches::CheckedCorpus> corpus,
-                  std::int64_t bins)
-      : ModelStage(std::move(name), training, std::move(model), std::move(average), bins),
+  SupervisedStage(const run::Context& context, const TrainingSetup& setup, inference::Headed model,
+                  inference::Headed average, std::unique_ptr<batches::CheckedCorpus> corpus, std::int64_t bins)
+      : ModelStage(setup.stage, *setup.training, std::move(model), std::move(average), bins),
         context_(context),
-        training_(training),
+        training_(*setup.training),
         corpus_(std::move(corpus)),
         bins_(bins),
         stream_(context, *corpus_,
                 data::training_sets(corpus_->corpus(), context.config.labels().fraction(), context.config.run().seed())
                     .labelled,
-                data::kStreamLabelledOrder, this->name() + ".training.global_batch", training.global_batch()) {}
+                data::kStreamLabelledOrder, setup.streams.front().key, setup.streams.front().batch) {}
 
   void start(std::uint64_t step) override {
     const auto samples = static_cast<std::uint64_t>(micro_batch_images());
@@ -95,44 +95,38 @@ class SupervisedStage : public ModelStage {
   std::optional<batches::MicroBatchLoader<LabelledBatch>> loader_;  // last: its threads use the rest
 };
 
-run::StageOutcome run_supervised(const run::Context& context, const std::string& name, const TrainingSetup& setup) {
-  const runtime::Inputs inputs =
-      supervised_inputs(context, name, *setup.training, setup.encoder, setup.image_size, setup.start);
-  return train_stage(context, name, *setup.training, inputs, [&]() -> std::unique_ptr<ModelStage> {
-    auto corpus = std::make_unique<batches::CheckedCorpus>(context);
-    const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
-    const auto make = [&] {
-      return inference::make_model(context, setup.encoder, setup.image_size, models::kScoreHead, bins, name);
-    };
-    inference::Headed model = make();
-    inference::Headed average = make();
-    start_weights(*model, setup.start, context);
-    return std::make_unique<SupervisedStage>(context, name, *setup.training, std::move(model), std::move(average),
-                                             std::move(corpus), bins);
-  });
-}
+// Purpose of the random numbers of first weights: whether a model starts from what was trained or not, whatever its
+// name.
+const char* purpose_of(const ModelSource& source) { return source.is_trained ? "finetune" : "baseline"; }
 
 }  // namespace
 
-TrainingSetup finetune_training(const config::Config& config) {
-  const config::Finetune& finetune = config.finetune();
-  const config::Align& align = config.align();
-  const bool own = !finetune.encoder().empty();
-  return {&finetune.training(), own ? "finetune.encoder" : "align.encoder", own ? finetune.encoder() : align.encoder(),
-          static_cast<int>(own ? finetune.image_size() : align.image_size()), finetune.start()};
+TrainingSetup finetune_training(const config::Config& config, const std::string& name) {
+  const config::Finetune& finetune = config::table_named(config.finetune(), name);
+  const std::string stage = "finetune." + name;
+  return {.stage = stage,
+          .training = &finetune.training(),
+          .source = model_source(config, finetune.from()),
+          .streams = {{PictureStream::Pictures::kLabelled, stage + ".training.global_batch",
+                       finetune.training().global_batch()}}};
 }
 
-TrainingSetup baseline_training(const config::Config& config) {
-  const config::Align& align = config.align();
-  return {&config.baseline().training(), "align.encoder", align.encoder(), static_cast<int>(align.image_size())};
-}
-
-run::StageOutcome run_finetune(const run::Context& context) {
-  return run_supervised(context, kTeacher, finetune_training(context.config));
-}
-
-run::StageOutcome run_baseline(const run::Context& context) {
-  return run_supervised(context, kBaseline, baseline_training(context.config));
+run::StageOutcome run_finetune(const run::Context& context, const std::string& name) {
+  const TrainingSetup setup = finetune_training(context.config, name);
+  const runtime::Inputs inputs = finetune_inputs(context.config, context.folder, name);
+  return train_stage(context, setup, inputs, [&]() -> std::unique_ptr<ModelStage> {
+    auto corpus = std::make_unique<batches::CheckedCorpus>(context);
+    const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
+    const auto make = [&] {
+      return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kScoreHead,
+                                   bins, purpose_of(setup.source));
+    };
+    inference::Headed model = make();
+    inference::Headed average = make();
+    start_weights(*model, config::table_named(context.config.finetune(), name).from(), context);
+    return std::make_unique<SupervisedStage>(context, setup, std::move(model), std::move(average), std::move(corpus),
+                                             bins);
+  });
 }
 
 }  // namespace cskd::stages

@@ -9,6 +9,7 @@
 
 #include "models/headed_encoder.h"
 #include "runtime/check.h"
+#include "runtime/process_memory.h"
 
 namespace cskd::training {
 namespace {
@@ -26,14 +27,31 @@ void synchronise(const at::Device& device) {
   if (device.is_cuda()) torch::cuda::synchronize(device.index());
 }
 
-double seconds_of_a_micro_batch(models::HeadedEncoder& model, const torch::Tensor& images) {
+// Of a micro-batch forward, and backward where asked.
+double seconds_of_a_micro_batch(models::HeadedEncoder& model, const torch::Tensor& images, bool backward) {
+  const at::AutoGradMode gradients(backward);
   const auto start = Clock::now();
-  model.forward(images).square().mean().backward();
+  const torch::Tensor loss = model.forward(images).square().mean();
+  if (backward) loss.backward();
   synchronise(images.device());
   return std::chrono::duration<double>(Clock::now() - start).count();
 }
 
-double measure(const ProbeOptions& options, const ComputeSettings& settings, const at::Device& device) {
+// The first run allocates and compiles.
+double best_of_some(models::HeadedEncoder& model, const torch::Tensor& images, bool backward) {
+  const auto end = Clock::now() + kTime;
+  double best = std::numeric_limits<double>::infinity();
+  for (int run = 0; run < kMostRuns && (run == 0 || Clock::now() < end); ++run)
+    best = std::min(best, seconds_of_a_micro_batch(model, images, backward));
+  return best;
+}
+
+struct Subject {
+  std::shared_ptr<models::HeadedEncoder> model;
+  torch::Tensor images;
+};
+
+Subject make_subject(const ProbeOptions& options, const ComputeSettings& settings, const at::Device& device) {
   const auto model = std::make_shared<models::HeadedEncoder>(models::make_encoder(options.encoder, options.image_size),
                                                              models::kProjector, options.outputs);
   model->to(device);
@@ -45,14 +63,13 @@ double measure(const ProbeOptions& options, const ComputeSettings& settings, con
   }
   const int side = model->shape().image_size;
   // As normalise() gives them.
-  const torch::Tensor images =
-      torch::randn({options.batch, side, side, 3}, torch::TensorOptions(device)).permute({0, 3, 1, 2});
-  seconds_of_a_micro_batch(*model, images);
-  const auto end = Clock::now() + kTime;
-  double best = std::numeric_limits<double>::infinity();
-  for (int run = 0; run < kMostRuns && (run == 0 || Clock::now() < end); ++run)
-    best = std::min(best, seconds_of_a_micro_batch(*model, images));
-  return best;
+  return {model, torch::randn({options.batch, side, side, 3}, torch::TensorOptions(device)).permute({0, 3, 1, 2})};
+}
+
+double measure(const ProbeOptions& options, const ComputeSettings& settings, const at::Device& device) {
+  const Subject subject = make_subject(options, settings, device);
+  seconds_of_a_micro_batch(*subject.model, subject.images, true);
+  return best_of_some(*subject.model, subject.images, true);
 }
 
 // The memory format's case of this precision that is to be used; nullptr when there is none.
@@ -85,6 +102,21 @@ nlohmann::ordered_json to_json(const std::vector<ProbeCase>& cases) {
                     {"seconds", each.seconds}});
   }
   return list;
+}
+
+ModelCost measure_cost(const ProbeOptions& options, const ComputeSettings& settings, const at::Device& device) {
+  const Subject subject = make_subject(options, settings, device);
+  ModelCost cost;
+  for (const auto& [name, tensor] : subject.model->state()) cost.parameters += tensor.numel();
+  const std::uint64_t before = runtime::reset_peak_memory();
+  seconds_of_a_micro_batch(*subject.model, subject.images, true);
+  // Gradients are counted with the model's state.
+  const auto gradients = static_cast<std::uint64_t>(options.trains_encoder ? 4 * cost.parameters : 0);
+  const std::uint64_t peak = runtime::peak_memory();
+  if (device.is_cpu() && before > 0 && peak > before + gradients) cost.activation_bytes = peak - before - gradients;
+  cost.training_seconds = best_of_some(*subject.model, subject.images, true);
+  cost.forward_seconds = best_of_some(*subject.model, subject.images, false);
+  return cost;
 }
 
 ProbeResult probe_compute(const ProbeOptions& options, distributed::Communicator& communicator) {

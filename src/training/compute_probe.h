@@ -51,6 +51,16 @@ models::ComputeSettings choose(const std::vector<ProbeCase>& cases);
 // [{"precision", "memory_format", "seconds"}]
 nlohmann::ordered_json to_json(const std::vector<ProbeCase>& cases);
 
+// What a model costs on a device, in these settings.
+struct ModelCost {
+  double training_seconds = 0;  // forward and backward of a micro-batch; the best of some
+  double forward_seconds = 0;   // forward alone
+  std::int64_t parameters = 0;
+  std::uint64_t activation_bytes = 0;  // that a micro-batch takes beside the model; 0 where it is not known
+};
+// Throws UsageError as make_encoder().
+ModelCost measure_cost(const ProbeOptions& options, const models::ComputeSettings& settings, const at::Device& device);
+
 // Collective; the same on every rank. Takes the time of a few micro-batches, and the memory of a second model. Throws
 // UsageError as make_encoder().
 ProbeResult probe_compute(const ProbeOptions& options, distributed::Communicator& communicator);

@@ -21,8 +21,8 @@ from slurm_box import succeeded  # noqa: E402
 CSKD = os.environ["CSKD_BINARY"]
 SUBMIT = ROOT / "launch/submit.sh"
 CHECKPOINT_INTERVAL = 2  # seconds
-ENDLESS = {"align.training.steps": 1000000, "align.training.checkpoint_every": 1000000, "align.training.checkpoint_interval": CHECKPOINT_INTERVAL,
-           "align.training.log_every": 1, "compute.threads": 1}
+ENDLESS = {"align.student.training.steps": 1000000, "align.student.training.checkpoint_every": 1000000, "align.student.training.checkpoint_interval": CHECKPOINT_INTERVAL,
+           "align.student.training.log_every": 1, "compute.threads": 1}
 
 
 def until(condition, seconds, complaint):
@@ -89,7 +89,7 @@ class Training:
     def steps(self):
         """Lines of metrics.jsonl, but for one that is being written."""
         try:
-            text = (self.folder / "align/metrics.jsonl").read_text()
+            text = (self.folder / "align/student/metrics.jsonl").read_text()
         except FileNotFoundError:
             return []
         return [json.loads(line) for line in text[: text.rfind("\n") + 1].splitlines()]

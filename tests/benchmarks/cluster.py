@@ -198,7 +198,7 @@ def measure_goodput(work, arguments):
 def train_some(work, box, hosts, steps):
     """(seconds of a step, exposed seconds, overlap), medians of `steps` of them, and the warnings of status.json."""
     training = Training(work.new_run())
-    settings = ENDLESS | {"align.training.checkpoint_interval": 0}
+    settings = ENDLESS | {"align.student.training.checkpoint_interval": 0}
     command = ["srun", "--mpi=pmix", f"--nodelist={','.join(hosts)}", f"--nodes={len(hosts)}", "--ntasks=2", CSKD, "align", training.config,
                *set_words(settings)]
     with slurm_box.stopped_at_end(box.start(*command)) as process:

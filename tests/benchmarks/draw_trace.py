@@ -34,14 +34,15 @@ def trace():
         sources = "".join(f'[[sources]]\nname = "{source}"\nkind = "folder"\npath = "corpus/{source}"\n' for source in ("coast", "city", "studio"))
         (folder / "config.toml").write_text(
             f'[run]\nfolder = "run"\nmin_free = 0\n{sources}[packing]\nmax_fault_rate = 0.5\n'
-            f'[clip]\nencoder = "ViT-demo-16"\nweights = "{ROOT / "configs/demo/teacher.safetensors"}"\n[cache]\nviews = 1\n'
-            '[align]\nencoder = "mobilenetv3_large_100"\nimage_size = 160\n'
-            '[align.training]\nsteps = 16\nglobal_batch = 32\nmicro_batches = 2\nwarmup_steps = 2\ncheckpoint_every = 6\n'
+            f'[towers.clip]\narchitecture = "ViT-demo-16"\nweights = "{ROOT / "configs/demo/teacher.safetensors"}"\nviews = 1\n'
+            '[encoders.mobile]\narchitecture = "mobilenetv3_large_100"\nimage_size = 160\n'
+            '[align.student]\nencoder = "mobile"\ntowers = ["clip"]\n'
+            '[align.student.training]\nsteps = 16\nglobal_batch = 32\nmicro_batches = 2\nwarmup_steps = 2\ncheckpoint_every = 6\n'
             f'[compute]\nthreads = 1\nprefetch = 1\n[logging]\ntrace_steps = {STEPS}\ntrace_after = 5\n')
         start(program, "shard", folder / "config.toml")
         start(program, "cache", folder / "config.toml")
         start("mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", program, "align", folder / "config.toml")
-        return json.loads((folder / "run/align/trace.json").read_text())["traceEvents"]
+        return json.loads((folder / "run/align/student/trace.json").read_text())["traceEvents"]
 
 
 def spans(events):

@@ -54,7 +54,7 @@ def first_step(arguments, folder, stops=False):
     """Seconds from the start of mpirun until the first new step was done; `stops` at a checkpoint after the fourth."""
     start = time.time()
     cskd(*arguments, fails_at="trainer.step:5:term" if stops else "", code=75 if stops else 0)
-    steps = [json.loads(line) for line in (folder / "align/metrics.jsonl").read_text().splitlines()]
+    steps = [json.loads(line) for line in (folder / "align/student/metrics.jsonl").read_text().splitlines()]
     return min(step["time"] for step in steps if step["time"] > start) - start
 
 
@@ -70,17 +70,17 @@ def main():
         path.write_text(small_run.configuration(work / "corpus", work / "tower.safetensors", folder))
         for stage in ("shard", "cache"):
             cskd(stage, path)
-        common = ["align", path, "--set", "compute.threads=1", "--set", "align.training.log_every=1", "--set", "align.training.checkpoint_every=100000"]
-        traced = ["--set", "align.training.log_every=10", "--set", f"align.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set",
+        common = ["align", path, "--set", "compute.threads=1", "--set", "align.student.training.log_every=1", "--set", "align.student.training.checkpoint_every=100000"]
+        traced = ["--set", "align.student.training.log_every=10", "--set", f"align.student.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set",
                   "logging.trace_after=50"]
         found, fresh, resumed = {1: [], 2: []}, [], []
         for _ in range(rounds):
             for ranks in found:
-                batches = ["--set", f"align.training.global_batch={MICRO_BATCH * ranks}", "--set", f"align.training.micro_batches={ranks}"]
-                shutil.rmtree(folder / "align", ignore_errors=True)
+                batches = ["--set", f"align.student.training.global_batch={MICRO_BATCH * ranks}", "--set", f"align.student.training.micro_batches={ranks}"]
+                shutil.rmtree(folder / "align/student", ignore_errors=True)
                 cskd(*common, *traced, *batches, ranks=ranks)
-                found[ranks].append(overhead(json.loads((folder / "align/trace.json").read_text())["traceEvents"]))
-            shutil.rmtree(folder / "align")
+                found[ranks].append(overhead(json.loads((folder / "align/student/trace.json").read_text())["traceEvents"]))
+            shutil.rmtree(folder / "align/student")
             fresh.append(first_step([*common, *batches], folder, stops=True))
             resumed.append(first_step([*common, *batches], folder))
     print("| | median | of each round |\n|---|---|---|")

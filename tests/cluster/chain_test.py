@@ -23,7 +23,7 @@ long = pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes a mi
 SETTINGS = [
     "compute.threads=1",
     "compute.lost_after=5",
-    "align.training.checkpoint_every=5",
+    "align.student.training.checkpoint_every=5",
     *[f'{stage}.training.determinism="elastic"' for stage in stage_runs.TRAININGS],
 ]
 
@@ -72,7 +72,7 @@ class Cluster:
         """Waits for all hosts."""
         wait_for(lambda: self.box.out("sinfo", "--noheader", "--states=idle", "--format=%D").strip() == "3", 60)
 
-    def log(self, config, job, name="align"):
+    def log(self, config, job, name="align.student"):
         path = self.run_of(config) / "slurm" / f"{name}-{job}.log"
         return path.read_text() if path.exists() else ""
 
@@ -93,8 +93,8 @@ class Cluster:
         """The training ends, with the result of the undisturbed one."""
         facts = self.box.wait_for_job(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", seconds=seconds)
         assert (facts["JobState"], facts["ExitCode"]) == ("COMPLETED", "0:0"), self.log(config, job)
-        assert (self.run_of(config) / "align/complete.json").exists(), self.log(config, job)
-        assert stage_runs.result(self.run_of(config), "align", STEPS) == stage_runs.result(self.run_of(self.long), "align", STEPS)
+        assert (self.run_of(config) / "align/student/complete.json").exists(), self.log(config, job)
+        assert stage_runs.result(self.run_of(config), step=STEPS) == stage_runs.result(self.run_of(self.long), step=STEPS)
 
 
 @pytest.fixture(scope="module")
@@ -134,7 +134,7 @@ def test_signal_before_the_end_of_the_job(cluster):
     cluster.box.out("scancel", "--batch", "--signal=USR1", job)
     cluster.check(config, job)
     text = cluster.log(config, job)
-    assert "stopped at a checkpoint (stop 1): the job is queued again" in text and f"align, job {job}, start 2" in text
+    assert "stopped at a checkpoint (stop 1): the job is queued again" in text and f"align.student, job {job}, start 2" in text
     assert cluster.box.job(job)["Restarts"] == "1"
 
 

@@ -7,14 +7,14 @@ import time
 from pathlib import Path
 
 import small_run
+import stage_runs
 from slurm_box import stopped_at_end, wait_for
 
 CSKD = os.environ["CSKD_BINARY"]
-TRAININGS = ("align", "finetune", "baseline", "distill")
 # Trainings have the same bits on any hosts.
-ELASTIC = [word for stage in TRAININGS for word in ("--set", f"{stage}.training.determinism=elastic")] + ["--set", "compute.threads=1"]
+ELASTIC = [word for stage in stage_runs.TRAININGS for word in ("--set", f"{stage}.training.determinism=elastic")] + ["--set", "compute.threads=1"]
 # A training that lasts until something happens to it.
-ENDLESS = ["--set", "align.training.steps=100000", "--set", "align.training.warmup_steps=2", "--set", "compute.threads=1"]
+ENDLESS = ["--set", "align.student.training.steps=100000", "--set", "align.student.training.warmup_steps=2", "--set", "compute.threads=1"]
 SRUN = ["srun", "--mpi=pmix", "-N2", "-n2"]
 
 
@@ -32,7 +32,7 @@ class Run:
         except (OSError, ValueError):
             return {}
 
-    def is_training(self, stage="align", step=2) -> bool:
+    def is_training(self, stage="align.student", step=2) -> bool:
         status = self.status()
         return status.get("stage") == stage and status.get("step", 0) >= step and status.get("unit") == "steps"
 

@@ -25,8 +25,8 @@ silent=
 if [[ $seconds == silent ]]; then seconds=0 silent=1; fi
 sleep "${seconds:-0}"
 if [[ -n $step && $step != 0 ]]; then
-  mkdir -p "$RUN/align/checkpoints/step-$step"
-  : >"$RUN/align/checkpoints/step-$step/commit.json"
+  mkdir -p "$RUN/align/student/checkpoints/step-$step"
+  : >"$RUN/align/student/checkpoints/step-$step/commit.json"
 fi
 if ((code > 1000)); then # a rank's code, hidden by a higher one of a rank that was killed
   echo "srun: error: n2: task 1: Exited with exit code $((code - 1000))"

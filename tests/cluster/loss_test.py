@@ -25,10 +25,10 @@ def run(cached, material, shared_path):
 def goes_on(box, run) -> None:
     """The training goes on from a whole checkpoint."""
     started = run.status()["started"]
-    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], lambda: run.is_training("align", 3) and run.status()["started"] > started + 0.5,
+    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], lambda: run.is_training("align.student", 3) and run.status()["started"] > started + 0.5,
                   lambda: kill(0, signal.SIGUSR1))
     assert ended.code == 75, ended.errors
-    assert "align goes on after step" in run.log(0)
+    assert "align.student goes on after step" in run.log(0)
 
 
 @pytest.mark.parametrize("rank", [0, 1])
@@ -44,9 +44,9 @@ def test_a_killed_rank_ends_the_job_under_plain_srun(box, run, rank):
 
 def test_a_killed_rank_ends_the_job_under_mpirun(box, run, shared_path):
     script = shared_path / "job.sh"
-    script.write_text(f"#!/bin/bash\nmpirun --bind-to none {CSKD} align {run.path} {' '.join(ENDLESS)} --set align.training.checkpoint_every=2\n")
+    script.write_text(f"#!/bin/bash\nmpirun --bind-to none {CSKD} align {run.path} {' '.join(ENDLESS)} --set align.student.training.checkpoint_every=2\n")
     job = box.submit(script, "-N2", "-n2", "-o", shared_path / "out")
-    wait_for(lambda: run.is_training("align", 4), 60, lambda: (shared_path / "out").read_text())
+    wait_for(lambda: run.is_training("align.student", 4), 60, lambda: (shared_path / "out").read_text())
     kill(1)
     started = time.monotonic()
     facts = box.wait_for_job(job, "FAILED", "COMPLETED", "NODE_FAIL")
@@ -65,7 +65,7 @@ def test_a_network_that_is_cut_for_a_while_is_no_loss(make_box, run):
         time.sleep(20)
         step = run.status()["step"]
         box.fault("mend", "n2")
-        wait_for(lambda: run.is_training("align", step + 3), 60)
+        wait_for(lambda: run.is_training("align.student", step + 3), 60)
         kill(0, signal.SIGUSR1)
 
     ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, interrupt)
@@ -95,7 +95,7 @@ def test_a_slow_link_is_named_and_training_goes_on(box, run):
         box.fault("slow", "n2", "60ms")
         wait_for(lambda: any("the network between n1 and n2 is slow" in warning for warning in run.status().get("warnings", [])), 60)
         step = run.status()["step"]
-        wait_for(lambda: run.is_training("align", step + 2), 60)
+        wait_for(lambda: run.is_training("align.student", step + 2), 60)
         box.fault("mend", "n2")
         kill(0, signal.SIGUSR1)
 
@@ -112,11 +112,11 @@ def test_a_full_shared_disk_ends_the_job_and_loses_nothing(cached, make_box, mat
         box = make_box("--hosts", 2, "--cpus", 2)  # its hosts see what is mounted when it starts
         run = Run(material, disk)
         shutil.copytree(cached, run.folder)
-        every_step = ["--set", "align.training.checkpoint_every=1", "--set", "align.training.keep_checkpoints=1000"]
+        every_step = ["--set", "align.student.training.checkpoint_every=1", "--set", "align.student.training.keep_checkpoints=1000"]
         full = box.run(*SRUN, CSKD, "align", run.path, *ENDLESS, *every_step)
         assert full.returncode == 1, full.stderr
         assert "disk" in full.stderr or "No space left" in full.stderr
-        whole = cskd_program.run("inspect", run.folder / "align")
+        whole = cskd_program.run("inspect", run.folder / "align/student")
         assert whole.returncode == 0 and whole.stdout.count("whole") >= 1 and "damaged" not in whole.stdout
         subprocess.run(["mount", "-o", "remount,size=512m", disk], check=True)
         for host in ("n1", "n2"):

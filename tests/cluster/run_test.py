@@ -19,9 +19,9 @@ def test_a_whole_run_on_two_hosts_equals_one_on_one_host(box, material, shared_p
     assert on_two.returncode == 0, on_two.stderr
     on_one = cskd_program.mpirun(2, "run", here.path, *ELASTIC)
     assert on_one.returncode == 0, on_one.stderr
-    files = [str(path.relative_to(here.folder)) for pattern in ("shards/*.h5", "cache/*/*.h5", "*/model.safetensors", "evaluate/predictions.csv")
+    files = [str(path.relative_to(here.folder)) for pattern in ("shards/*.h5", "cache/*/*.h5", "*/*/model.safetensors", "evaluate/predictions.csv")
              for path in sorted(here.folder.glob(pattern))]
-    assert len(files) > 20
+    assert len(files) > 20 and sum(name.endswith("model.safetensors") for name in files) == 4
     assert [stage_runs.digest(there.folder / name) for name in files] == [stage_runs.digest(here.folder / name) for name in files]
 
 
@@ -51,7 +51,7 @@ def test_a_signal_to_one_rank_stops_packing_and_caching_everywhere(box, material
 
 def test_a_stopped_training_goes_on_bit_for_bit(box, cached, material, shared_path):
     run, whole = Run(material, shared_path), Run(material, shared_path, "whole")
-    slower = [*ELASTIC, "--set", "align.training.steps=24", "--set", "align.training.global_batch=32"]
+    slower = [*ELASTIC, "--set", "align.student.training.steps=24", "--set", "align.student.training.global_batch=32"]
     for folder in (run.folder, whole.folder):
         shutil.copytree(cached, folder)
     assert cskd_program.mpirun(2, "align", whole.path, *slower).returncode == 0
@@ -59,7 +59,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(box, cached, material, shared_pa
     assert ended.code == 75, ended.errors
     assert run.status()["state"] == "stopped"
     assert box.run(*SRUN, CSKD, "align", run.path, *slower).returncode == 0
-    assert stage_runs.digest(run.folder / "align/model.safetensors") == stage_runs.digest(whole.folder / "align/model.safetensors")
+    assert stage_runs.digest(run.folder / "align/student/model.safetensors") == stage_runs.digest(whole.folder / "align/student/model.safetensors")
     assert run.status()["goodput"]["starts"] == 2 and run.status()["goodput"]["lost_steps"] == 0
 
 
@@ -99,7 +99,7 @@ def test_a_stopped_process_is_no_loss_within_the_limit(box, cached, material, sh
         time.sleep(5)
         step = run.status()["step"]
         kill(1, signal.SIGCONT)
-        wait_for(lambda: run.is_training("align", step + 3))
+        wait_for(lambda: run.is_training("align.student", step + 3))
         kill(0, signal.SIGUSR1)
 
     ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, pause)

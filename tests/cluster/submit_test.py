@@ -8,7 +8,7 @@ import pytest
 import slurm_standins
 from slurm_standins import CSKD, SOURCE
 
-STAGES = ["shard", "cache", "align", "finetune", "baseline", "distill", "evaluate"]
+STAGES = ["shard", "cache.clip", "align.student", "finetune.teacher", "finetune.supervised", "distill.student", "evaluate"]
 CONFIG = """
 [run]
 folder = "{folder}"
@@ -18,14 +18,29 @@ name = "photos"
 kind = "folder"
 path = "photos"
 
-[align.training]
+[towers.clip]
+architecture = "ViT-B-32"
+weights = "clip.safetensors"
+[encoders.mobile]
+architecture = "mobilenetv3_small_100"
+[align.student]
+encoder = "mobile"
+towers = ["clip"]
+[finetune.teacher]
+from = "towers.clip"
+[finetune.supervised]
+from = "encoders.mobile"
+[distill.student]
+from = "align.student"
+teachers = ["finetune.teacher"]
+[align.student.training]
 micro_batches = 32
-[finetune.training]
+[finetune.teacher.training]
 micro_batches = 32
-[baseline.training]
+[finetune.supervised.training]
 micro_batches = 4
 determinism = "elastic"
-[distill.training]
+[distill.student.training]
 micro_batches = 24
 """
 
@@ -60,7 +75,7 @@ class Site:
         done = self.submit(self.config, "--dry-run", *words)
         assert done.returncode == 0, done.stderr
         scripts = {}
-        for text in re.split(r"^# ---- .*/(?=\w+\.sbatch ----$)", done.stdout, flags=re.MULTILINE)[1:]:
+        for text in re.split(r"^# ---- .*/(?=[\w.]+\.sbatch ----$)", done.stdout, flags=re.MULTILINE)[1:]:
             name, rest = text.split(".sbatch ----\n", 1)
             scripts[name] = rest.split("\n$ sbatch", 1)[0]
         return scripts, re.findall(r"^\$ (sbatch .*)$", done.stdout, flags=re.MULTILINE)
@@ -142,11 +157,11 @@ def test_chain_waits_for_success_and_takes_as_many_ranks_as_each_stage_can_use(s
     # 32, 4 (a power of two) and 24 micro-batches
     assert shapes == {
         "shard": (2, 8),
-        "cache": (4, 8),
-        "align": (4, 8),
-        "finetune": (4, 8),
-        "baseline": (1, 4),
-        "distill": (3, 8),
+        "cache.clip": (4, 8),
+        "align.student": (4, 8),
+        "finetune.teacher": (4, 8),
+        "finetune.supervised": (1, 4),
+        "distill.student": (3, 8),
         "evaluate": (1, 8),
     }
 
@@ -154,10 +169,10 @@ def test_chain_waits_for_success_and_takes_as_many_ranks_as_each_stage_can_use(s
 def test_every_gpu_of_the_partition_gets_a_rank_with_its_share_of_cores(site):
     site.use("partition = gpu\ncpu_partition = main\ngpu_request = --gres=gpu:a100:{}\naccount = vision\nmemory = 0\n")
     scripts, _ = site.dry("--nodes", 4, "--chain")
-    align = scripts["align"]
+    align = scripts["align.student"]
     assert "#SBATCH --gres=gpu:a100:8" in align and option(align, "ntasks-per-node") == "8" and option(align, "cpus-per-task") == "8"
     assert option(align, "account") == "vision" and option(align, "mem") == "0" and value(align, "gpus") == ["8"]
-    assert "#SBATCH --gres=gpu:a100:4" in scripts["baseline"] and option(scripts["baseline"], "cpus-per-task") == "8"
+    assert "#SBATCH --gres=gpu:a100:4" in scripts["finetune.supervised"] and option(scripts["finetune.supervised"], "cpus-per-task") == "8"
     assert (
         option(scripts["shard"], "partition") == "main"
         and value(scripts["shard"], "gpus") == ["0"]
@@ -233,7 +248,7 @@ def test_submitted_chain(site):
     folder = site.run_folder / "slurm"
     calls = site.slurm.calls("sbatch")
     assert [call.startswith("--test-only") for call in calls] == [True, True, False, False]
-    assert calls[2] == f"--parsable {folder}/align.sbatch"
+    assert calls[2] == f"--parsable {folder}/align.student.sbatch"
     assert calls[3] == f"--parsable --dependency=afterok:101 --kill-on-invalid-dep=yes {folder}/evaluate.sbatch"
     assert (folder / "jobs").read_text() == "101\n102\n"
     assert re.search(r"^job 102 +evaluate +1 node x 1 rank, after job 101$", done.stdout, re.MULTILINE) and "scancel 101 102" in done.stdout

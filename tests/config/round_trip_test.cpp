@@ -60,6 +60,11 @@ EveryKind any_message(Philox& random) {
     message.add_reals(any_real(random));
     message.add_texts(any_text(random));
     message.add_colours(tests::green);
+    tests::Named& named = *message.add_named();
+    named.set_name(any_name(random));
+    named.set_count(static_cast<std::int32_t>(random()));
+    named.mutable_inner()->set_label(any_name(random));
+    named.mutable_inner()->set_count(1);
     message.add_integers(static_cast<std::int64_t>(random.bits64()));
   }
   return message;
@@ -126,7 +131,7 @@ delimiter = ""
 [labels]
 fraction = 1.0
 )"));
-  EXPECT_THAT(to_toml(config), testing::HasSubstr("\n[align.training]\nsteps = 1000\n"));
+  EXPECT_THAT(to_toml(config), testing::HasSubstr("\n[evaluate]\nresamples = 1000\n"));
 }
 
 }  // namespace

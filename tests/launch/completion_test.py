@@ -23,8 +23,8 @@ def complete(*words, cwd=None):
 
 
 def test_commands():
-    assert complete("cskd", "") == {"run", "shard", "cache", "align", "finetune", "baseline", "distill", "evaluate", "demo",
-                                    "doctor", "inspect", "status", "bench", "config", "completion"}
+    assert complete("cskd", "") == {"run", "shard", "cache", "align", "finetune", "distill", "evaluate", "demo",
+                                    "doctor", "inspect", "status", "plan", "sweep", "bench", "config", "completion"}
     assert complete("cskd", "do") == {"doctor"}
 
 

@@ -11,7 +11,7 @@ AUTO = ["--set", "compute.precision=auto", "--set", "compute.memory_format=auto"
 
 
 def losses(folder):
-    return list(pandas.read_json(folder / "align" / "metrics.jsonl", lines=True)["train/loss"])
+    return list(pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True)["train/loss"])
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -19,8 +19,8 @@ def test_the_choice_is_measured_recorded_and_kept(cached, config, ranks):
     path, folder = copied(cached, config, "auto")
     process = mpirun(ranks, "align", path, *AUTO, env={"CSKD_FAIL_AT": "trainer.step:3:term"})
     assert process.returncode == 75, process.stderr
-    assert "align computes with " in process.stderr and "the fastest here" in process.stderr
-    record = folder / "align" / "compute.json"
+    assert "align.student computes with " in process.stderr and "the fastest here" in process.stderr
+    record = folder / "align/student" / "compute.json"
     found = json.loads(record.read_text())
     assert found["subject"] == {"encoder": "mobilenetv3_small_100", "image_size": 64, "batch": 4, "trains_encoder": True,
                                 "communicator": "local" if ranks == 1 else "mpi"}
@@ -31,7 +31,7 @@ def test_the_choice_is_measured_recorded_and_kept(cached, config, ranks):
     process = mpirun(ranks, "align", path, *AUTO)
     assert process.returncode == 0, process.stderr
     assert "the fastest here" not in process.stderr
-    facts = json.loads((folder / "align" / "complete.json").read_text())
+    facts = json.loads((folder / "align/student" / "complete.json").read_text())
     assert '"bf16"' in json.dumps(facts) and '"contiguous"' in json.dumps(facts)
 
 
@@ -41,17 +41,17 @@ def test_what_is_given_is_not_measured(cached, config):
         path, folder = copied(cached, config, precision)
         process = run("align", path, "--set", f"compute.precision={precision}")
         assert process.returncode == 0, process.stderr
-        assert not (folder / "align" / "compute.json").exists()
-        results[precision] = (digest(folder / "align" / "model.safetensors"), losses(folder))
+        assert not (folder / "align/student" / "compute.json").exists()
+        results[precision] = (digest(folder / "align/student" / "model.safetensors"), losses(folder))
     assert results["fp32"][0] != results["bf16"][0]
     assert results["bf16"][1] == pytest.approx(results["fp32"][1], rel=0.02)
 
 
 def test_a_damaged_record_is_named(cached, config):
     path, folder = copied(cached, config, "damaged")
-    (folder / "align").mkdir(exist_ok=True)
+    (folder / "align/student").mkdir(exist_ok=True)
     for text in ("", "{", "[]", '{"chosen": {"precision": "fp64", "memory_format": "contiguous"}}', '{"chosen": 3}', '{"chosen": {"precision": 5}}'):
-        (folder / "align" / "compute.json").write_text(text)
+        (folder / "align/student" / "compute.json").write_text(text)
         process = run("align", path, *AUTO)
         assert process.returncode == 3, process.stderr
-        assert f"{folder}/align/compute.json is damaged: remove it" in process.stderr
+        assert f"{folder}/align/student/compute.json is damaged: remove it" in process.stderr

@@ -55,7 +55,7 @@ def trained(cached, corpus, weights, tmp_path_factory):
     path.write_text(configuration(corpus, weights, folder / "run"))
     shutil.copytree(cached, folder / "run")
     for stage in stage_runs.TRAININGS:
-        process = cskd_program.mpirun(2, stage, path, *stage_runs.EVERY_STEP)
+        process = cskd_program.mpirun(2, *stage_runs.command(stage, path), *stage_runs.EVERY_STEP)
         assert process.returncode == 0, process.stderr
     return folder / "run"
 

@@ -13,9 +13,9 @@ ENCODERS = {"mobilenetv3_small_100": 64, "ViT-demo-16": 128}
 
 
 def arguments(encoder, steps=STEPS, determinism="elastic"):
-    changes = {"align.encoder": encoder, "align.image_size": ENCODERS[encoder], "align.training.determinism": determinism, "align.training.steps": steps,
-               "align.training.log_every": 1, "align.training.micro_batches": 8, "align.training.feature_dropout": 0.2, "compute.threads": 1,
-               "align.training.check_every": 3}
+    changes = {"encoders.mobile.architecture": encoder, "encoders.mobile.image_size": ENCODERS[encoder], "align.student.training.determinism": determinism, "align.student.training.steps": steps,
+               "align.student.training.log_every": 1, "align.student.training.micro_batches": 8, "align.student.training.feature_dropout": 0.2, "compute.threads": 1,
+               "align.student.training.check_every": 3}
     return [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
 
 
@@ -60,26 +60,26 @@ def test_statistics_of_batchnorm_are_updated_once_a_step(cached, config):
     path, folder = copied(cached, config, "statistics")
     process = mpirun(2, "align", path, *arguments("mobilenetv3_small_100"))
     assert process.returncode == 0, process.stderr
-    weights = load_file(folder / "align" / "checkpoints" / f"step-{STEPS:09}" / "model.safetensors")
+    weights = load_file(folder / "align/student" / "checkpoints" / f"step-{STEPS:09}" / "model.safetensors")
     counters = [int(tensor) for name, tensor in weights.items() if name.endswith("num_batches_tracked")]
     assert counters and set(counters) == {STEPS}
 
 
 def test_a_number_of_ranks_without_a_tree_is_refused(cached, config):
     path, folder = copied(cached, config, "three")
-    process = mpirun(3, "align", path, *arguments("ViT-demo-16"), "--set", "align.training.micro_batches=6", "--set", "align.training.global_batch=12")
+    process = mpirun(3, "align", path, *arguments("ViT-demo-16"), "--set", "align.student.training.micro_batches=6", "--set", "align.student.training.global_batch=12")
     assert process.returncode == 2, process.stderr
-    assert "align.training.determinism is elastic, which needs 1, 2, 4, 8, ... ranks, not 3" in process.stderr
-    process = mpirun(2, "align", path, *arguments("ViT-demo-16"), "--set", "align.training.compress_gradients=true")
+    assert "align.student.training.determinism is elastic, which needs 1, 2, 4, 8, ... ranks, not 3" in process.stderr
+    process = mpirun(2, "align", path, *arguments("ViT-demo-16"), "--set", "align.student.training.compress_gradients=true")
     assert process.returncode == 2, process.stderr
-    assert not (folder / "align" / "model.safetensors").exists()
+    assert not (folder / "align/student" / "model.safetensors").exists()
 
 
 def test_compressed_gradients_train_almost_alike(cached, config):
     losses = []
     for compress in ("false", "true"):
         path, folder = copied(cached, config, f"compress{compress}")
-        process = mpirun(2, "align", path, *arguments("ViT-demo-16", determinism="fast"), "--set", f"align.training.compress_gradients={compress}")
+        process = mpirun(2, "align", path, *arguments("ViT-demo-16", determinism="fast"), "--set", f"align.student.training.compress_gradients={compress}")
         assert process.returncode == 0, process.stderr
         losses.append(result(folder, step=STEPS).losses)
     assert losses[0] != losses[1]
@@ -101,6 +101,6 @@ def test_ranks_with_different_configurations_are_refused(cached, config):
     finally:
         cskd_program.CSKD = command
     assert process.returncode == 2, process.stderr
-    assert "align.training.learning_rate is '0.001' on rank 0 and '0.002' on rank 1" in process.stderr, process.stderr
-    assert not (folder / "align" / "checkpoints").exists()
+    assert "align.student.training.learning_rate is '0.001' on rank 0 and '0.002' on rank 1" in process.stderr, process.stderr
+    assert not (folder / "align/student" / "checkpoints").exists()
     shutil.rmtree(folder)

@@ -15,7 +15,7 @@ GRACE = 25
 
 
 def arguments(path, *more):
-    changes = {"compute.step_timeout": STEP_TIMEOUT, "compute.start_timeout": START_TIMEOUT, "align.training.check_every": 1, "compute.threads": 1}
+    changes = {"compute.step_timeout": STEP_TIMEOUT, "compute.start_timeout": START_TIMEOUT, "align.student.training.check_every": 1, "compute.threads": 1}
     return ["align", path, *[word for key, value in changes.items() for word in ("--set", f"{key}={value}")], *more]
 
 
@@ -108,7 +108,7 @@ def test_a_rank_that_stops_alone_is_named(strike):
 def test_a_short_delay_changes_nothing(strike, number):
     process, _, folder = strike(f"all-reduce:{number}@1:delay:0.7")
     assert process.returncode == 0, process.stderr
-    assert (folder / "align" / "model.safetensors").exists()
+    assert (folder / "align/student" / "model.safetensors").exists()
 
 
 def test_a_fault_that_cannot_be_read_is_refused(strike):

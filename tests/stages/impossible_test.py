@@ -7,19 +7,19 @@ import pytest
 from cskd_program import mpirun, run
 
 CASES = {
-    "an encoder of a late stage": (["finetune.encoder=ViT-demo-61"], "finetune.encoder: unknown encoder 'ViT-demo-61', did you mean 'ViT-demo-16'?"),
-    "an image size": (["align.image_size=70"], "align.encoder: encoder 'mobilenetv3_small_100' cannot have an image size of 70"),
-    "weights": (["clip.weights=/nowhere/clip.safetensors"], "clip.weights: cannot open /nowhere/clip.safetensors"),
-    "a batch": (["distill.training.global_batch=18"], "distill.training.global_batch is 18, which its 4 micro-batches do not divide"),
-    "a labelled batch": (["distill.labelled_batch=6"], "distill.labelled_batch is 6, which the 4 micro-batches do not divide"),
-    "one picture": (["baseline.training.global_batch=4"], "baseline.training.global_batch is 4 in 4 micro-batches, but mobilenetv3_small_100 normalises"),
-    "nobody judges": (["distill.training.keep_best=1"], "distill.training.keep_best needs a validation"),
+    "an encoder of a late stage": (["finetune.teacher.from=encoders.late", "encoders.late.architecture=ViT-demo-61"], "encoders.late.architecture: unknown encoder 'ViT-demo-61', did you mean 'ViT-demo-16'?"),
+    "an image size": (["encoders.mobile.image_size=70"], "encoders.mobile.architecture: encoder 'mobilenetv3_small_100' cannot have an image size of 70"),
+    "weights": (["towers.clip.weights=/nowhere/clip.safetensors"], "towers.clip.weights: cannot open /nowhere/clip.safetensors"),
+    "a batch": (["distill.student.training.global_batch=18"], "distill.student.training.global_batch is 18, which its 4 micro-batches do not divide"),
+    "a labelled batch": (["distill.student.labelled_batch=6"], "distill.student.labelled_batch is 6, which the 4 micro-batches do not divide"),
+    "one picture": (["finetune.supervised.training.global_batch=4"], "finetune.supervised.training.global_batch is 4 in 4 micro-batches, but mobilenetv3_small_100 normalises"),
+    "nobody judges": (["distill.student.training.keep_best=1"], "distill.student.training.keep_best needs a validation"),
 }
 
 
 LACKING = {
-    "validation": (["distill.training.validate_every=4"], "distill.training.validate_every needs 2 validation pictures, but the corpus has 0"),
-    "a batch larger than an epoch": (["finetune.training.global_batch=4096"], "finetune.training.global_batch is 4096, but an epoch of its pictures has"),
+    "validation": (["distill.student.training.validate_every=4"], "distill.student.training.validate_every needs 2 validation pictures, but the corpus has 0"),
+    "a batch larger than an epoch": (["finetune.teacher.training.global_batch=4096"], "finetune.teacher.training.global_batch is 4096, but an epoch of its pictures has"),
 }
 
 
@@ -56,7 +56,7 @@ def test_doctor_finds_them_too(config, cached):
     found = [check["found"] for check in report["checks"] if check["name"] == "stages" and check["verdict"] == "wrong"]
     assert not report["go"] and all(any(words in text for text in found) for _, words in CASES.values()), found
     # Nothing is said of a corpus that is to be packed anew.
-    changes = ["distill.training.validate_every=4"]
+    changes = ["distill.student.training.validate_every=4"]
     shutil.copytree(cached / "shards", folder / "shards")
     for more, expected in ([], 1), (["sources[4].validation_share=0.2"], 0):
         words = [word for change in changes + more for word in ("--set", change)]
@@ -68,7 +68,7 @@ def test_doctor_finds_them_too(config, cached):
 def test_ranks_that_do_not_divide_the_micro_batches(config):
     path, folder = config("ranks")
     process = mpirun(3, "run", path)
-    assert process.returncode == 2 and "align.training.micro_batches is 4, which 3 ranks do not divide; start 1, 2, 4 ranks" in process.stderr
+    assert process.returncode == 2 and "align.student.training.micro_batches is 4, which 3 ranks do not divide; start 1, 2, 4 ranks" in process.stderr
     assert not (folder / "shards/manifest.cskd").exists()
 
 
@@ -92,7 +92,7 @@ def test_without_labels_or_unlabelled_pictures(config, left):
     process = run("run", path)
     assert process.returncode == 2, process.stderr
     if left == ["rated"]:
-        assert "distill needs pictures without labels" in process.stderr
+        assert "distill.student needs pictures without labels" in process.stderr
     else:
         assert "no source has labels: scores cannot be learnt" in process.stderr and "no source has a test split" in process.stderr
     assert not (folder / "cache").exists()
@@ -105,10 +105,10 @@ def test_without_labels_or_unlabelled_pictures(config, left):
 def test_fewer_steps_than_the_checkpoint_has(cached, config):
     path, folder = config("fewer")
     shutil.copytree(cached, folder)
-    process = run("align", path, "--set", "align.training.steps=40", env={"CSKD_FAIL_AT": "trainer.step:10:term"})
+    process = run("align", path, "--set", "align.student.training.steps=40", env={"CSKD_FAIL_AT": "trainer.step:10:term"})
     assert process.returncode == 75, process.stderr
-    process = run("align", path, "--set", "align.training.steps=6", "--allow-change", "align.training.steps")
-    assert process.returncode == 2 and "align.training.steps is 6: raise it" in process.stderr, process.stderr
+    process = run("align", path, "--set", "align.student.training.steps=6", "--allow-change", "align.student.training.steps")
+    assert process.returncode == 2 and "align.student.training.steps is 6: raise it" in process.stderr, process.stderr
 
 
 @pytest.mark.parametrize("text, words", [
@@ -118,7 +118,7 @@ def test_fewer_steps_than_the_checkpoint_has(cached, config):
 def test_downloads_that_are_no_weights(config, tmp_path, text, words):
     path, _ = config("download")
     (tmp_path / "clip.safetensors").write_text(text)
-    process = run("run", path, "--set", f"clip.weights={tmp_path}/clip.safetensors")
+    process = run("run", path, "--set", f"towers.clip.weights={tmp_path}/clip.safetensors")
     assert process.returncode == 2 and f"{tmp_path}/clip.safetensors {words}" in process.stderr, process.stderr
 
 

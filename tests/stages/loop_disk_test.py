@@ -64,7 +64,8 @@ ls -R "$folder/checkpoints" >"$out/left"
 rm -f "$folder/other"
 mount -o remount,size=1g "$folder"
 cskd "$@"
-cp -a "$folder" "$out/align"
+mkdir -p "$out/align"
+cp -a "$folder" "$out/align/student"
 """
 
 
@@ -72,16 +73,16 @@ def ended_with_two_checkpoints(process, out):
     left = (out / "left").read_text()
     assert (out / "code").read_text() == "1\n"
     assert left.count("commit.json") == 2 and ".tmp" not in left, left
-    assert "the ones before it are untouched" in process.stderr and "align goes on after step 2" in process.stderr, process.stderr
+    assert "the ones before it are untouched" in process.stderr and "align.student goes on after step 2" in process.stderr, process.stderr
 
 
 def test_a_disk_without_room_for_a_third_checkpoint_is_noticed_before_it_is_begun(cached, config, trained, mounted, tmp_path):
     path, folder = copied(cached, config, "small")
-    (folder / "align").mkdir()
+    (folder / "align/student").mkdir(parents=True)
     process = mounted(BEGIN + """
 mount -t tmpfs -o size=60m none "$folder"
 cskd "$@" && exit 99 || code=$?
-""" + GOES_ON, folder / "align", tmp_path, "align", path, *EVERY_STEP)
+""" + GOES_ON, folder / "align/student", tmp_path, "align", path, *EVERY_STEP)
     assert process.returncode == 0, process.stderr
     assert re.search(r"no room for a checkpoint: [\d.]+ MiB needed", process.stderr), process.stderr
     ended_with_two_checkpoints(process, tmp_path)
@@ -90,7 +91,7 @@ cskd "$@" && exit 99 || code=$?
 
 def test_a_disk_that_fills_up_while_a_checkpoint_is_written(cached, config, trained, mounted, tmp_path):
     path, folder = copied(cached, config, "filled")
-    (folder / "align").mkdir()
+    (folder / "align/student").mkdir(parents=True)
     process = mounted(BEGIN + """
 mount -t tmpfs -o size=120m none "$folder"
 CSKD_FAIL_AT=checkpoint.model:3:halt cskd "$@" &
@@ -99,7 +100,7 @@ until halted=$(pgrep --runstates T -f "cskd $1 $2"); do kill -0 $job && sleep 0.
 cat /dev/zero >"$folder/other" || true
 kill -CONT $halted
 wait $job && exit 99 || code=$?
-""" + GOES_ON, folder / "align", tmp_path, "align", path, *EVERY_STEP)
+""" + GOES_ON, folder / "align/student", tmp_path, "align", path, *EVERY_STEP)
     assert process.returncode == 0, process.stderr
     assert re.search("cannot write .*step-000000003.*No space left on device", process.stderr), process.stderr
     ended_with_two_checkpoints(process, tmp_path)
@@ -108,7 +109,7 @@ wait $job && exit 99 || code=$?
 
 def test_a_disk_that_is_full_for_a_while_costs_neither_the_training_nor_a_line_of_its_log(cached, config, mounted, tmp_path):
     path, folder = copied(cached, config, "busy")
-    (folder / "align").mkdir()
+    (folder / "align/student").mkdir(parents=True)
     process = mounted(BEGIN + """
 mount -t tmpfs -o size=120m none "$folder"
 fallocate -l 90m "$folder/other"
@@ -120,12 +121,13 @@ until grep -q "cannot append" "$out/errors"; do kill -0 $job && sleep 0.01; done
 rm "$folder/other" "$folder/rest"
 wait $job
 rm -rf "$out/align"
-cp -a "$folder" "$out/align"
-""", folder / "align", tmp_path, "align", path, *settings(steps=200, checkpoint_every=2, log_every=1, when_full="go_on"))
+mkdir "$out/align"
+cp -a "$folder" "$out/align/student"
+""", folder / "align/student", tmp_path, "align", path, *settings(steps=200, checkpoint_every=2, log_every=1, when_full="go_on"))
     errors = (tmp_path / "errors").read_text()
     assert process.returncode == 0, process.stderr + errors
     assert "No space left on device" in errors and "nothing is lost" in errors
-    lines = [json.loads(line) for line in (tmp_path / "align" / "metrics.jsonl").read_text().splitlines()]
+    lines = [json.loads(line) for line in (tmp_path / "align/student" / "metrics.jsonl").read_text().splitlines()]
     assert [line["step"] for line in lines] == list(range(1, 201))
     assert checkpoints(tmp_path)[-1] == 200
 
@@ -139,4 +141,4 @@ cskd "$@"
 """, folder, tmp_path, "align", path)
     assert process.returncode == 1
     assert "Read-only file system" in process.stderr and str(folder) in process.stderr, process.stderr
-    assert not (folder / "align").exists() and not (folder / "run.lock").exists()
+    assert not (folder / "align/student").exists() and not (folder / "run.lock").exists()

@@ -11,7 +11,7 @@ import time
 
 import pytest
 from cskd_program import CSKD, environment, mpirun
-from stage_runs import EVERY_STEP, copied, result, whole_result
+from stage_runs import EVERY_STEP, command, copied, result, result_folder, whole_result
 
 SOURCE = pathlib.Path(os.environ["CSKD_SOURCE_DIR"])
 FULL = bool(os.environ.get("CSKD_TEST_FULL"))
@@ -30,12 +30,12 @@ ONE_AFTER_THE_OTHER = ["run_lock.write:1", "atomic_file.open:1", "run_lock.claim
 
 
 def start(path, stage, ranks=2, fails_at=None):
-    return subprocess.Popen(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), CSKD, stage, str(path), *EVERY_STEP],
+    return subprocess.Popen(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), CSKD, *map(str, command(stage, path)), *EVERY_STEP],
                             env=environment({"CSKD_FAIL_AT": fails_at}), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
 
 
 def ranks_of(path, stage):
-    return [int(word) for word in subprocess.run(["pgrep", "-f", f"^{CSKD} {stage} {path}"], capture_output=True, text=True, check=False).stdout.split()]
+    return [int(word) for word in subprocess.run(["pgrep", "-f", f"^{CSKD} {' '.join(map(str, command(stage, path)))} "], capture_output=True, text=True, check=False).stdout.split()]
 
 
 def is_halted(process):
@@ -46,7 +46,7 @@ def is_halted(process):
 
 
 def kill_one_at(point, path, stage):
-    process = mpirun(2, stage, path, *EVERY_STEP, env={"CSKD_FAIL_AT": f"{point}:kill"})
+    process = mpirun(2, *command(stage, path), *EVERY_STEP, env={"CSKD_FAIL_AT": f"{point}:kill"})
     assert process.returncode == 137, process.stderr
 
 
@@ -64,7 +64,7 @@ def kill_all_at(point, path, stage):
 
 
 def finish(path, stage, ranks=2):
-    process = mpirun(ranks, stage, path, *EVERY_STEP)
+    process = mpirun(ranks, *command(stage, path), *EVERY_STEP)
     assert process.returncode == 0, process.stderr
 
 
@@ -81,19 +81,19 @@ def test_every_write_point_is_known_here():
 @pytest.mark.parametrize("point", POINTS)
 def test_one_rank_killed_at_a_write_point(cached, config, trained, point):
     path, folder = copied(cached, config, "killed")
-    kill_one_at(point, path, "align")
-    finish(path, "align")
+    kill_one_at(point, path, "align.student")
+    finish(path, "align.student")
     assert result(folder) == result(trained)
 
 
 # The baseline is trained by finetune's code.
-IN_TURNS = [("align", [kill_all_at]), ("finetune", [kill_one_at, kill_all_at]), ("distill", [kill_all_at, kill_one_at])]
+IN_TURNS = [("align.student", [kill_all_at]), ("finetune.teacher", [kill_one_at, kill_all_at]), ("distill.student", [kill_all_at, kill_one_at])]
 
 
-@pytest.mark.parametrize("stage, kills", IN_TURNS + ([("baseline", [kill_all_at, kill_one_at])] if FULL else []))
+@pytest.mark.parametrize("stage, kills", IN_TURNS + ([("finetune.supervised", [kill_all_at, kill_one_at])] if FULL else []))
 def test_killed_at_every_write_point_one_after_the_other(trained, config, stage, kills):
     path, folder = copied(trained, config, "killed")
-    shutil.rmtree(folder / stage)
+    shutil.rmtree(result_folder(folder, stage))
     for number, point in enumerate(ONE_AFTER_THE_OTHER):
         kills[number % len(kills)](point, path, stage)
     finish(path, stage)
@@ -105,7 +105,7 @@ def test_1_2_4_1_ranks_across_resumes_are_bitwise_equal(cached, config, trained)
     for ranks, point in [(1, "trainer.step:3:term"), (2, "trainer.step:3:kill"), (4, "trainer.step:2:term")]:
         process = mpirun(ranks, "align", path, *EVERY_STEP, env={"CSKD_FAIL_AT": point})
         assert process.returncode == (137 if point.endswith("kill") else 75), process.stderr
-    finish(path, "align", ranks=1)
+    finish(path, "align.student", ranks=1)
     assert result(folder) == result(trained)
 
 

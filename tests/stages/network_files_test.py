@@ -40,7 +40,7 @@ def test_a_whole_run_where_files_are_seen_late(config, whole, tmp_path):
 def test_a_whole_run_where_nothing_can_be_removed(config, whole, tmp_path):
     path, folder = config("kept")
     log = tmp_path / "shim.log"
-    process = shimmed(2, folder, log, "run", path, *EVERY_STEP, *["--set", "align.training.keep_checkpoints=1"], keep="/")
+    process = shimmed(2, folder, log, "run", path, *EVERY_STEP, *["--set", "align.student.training.keep_checkpoints=1"], keep="/")
     assert process.returncode == 0, process.stderr
     assert whole_result(folder) == whole
     assert letters(log) == {"k"}
@@ -56,24 +56,24 @@ def test_checkpoints_that_could_not_be_removed_go_later(cached, config, trained,
     log = tmp_path / "shim.log"
     process = shimmed(1, folder, log, "align", path, *EVERY_STEP, keep="step-000000003/state.pb")
     assert process.returncode == 0, process.stderr
-    assert (folder / "align/checkpoints/step-000000003/state.pb").exists() == ("k" in letters(log))
+    assert (folder / "align/student/checkpoints/step-000000003/state.pb").exists() == ("k" in letters(log))
     assert 3 not in checkpoints(folder)
     assert result(folder) == result(trained)
-    (folder / "align/complete.json").unlink()
+    (folder / "align/student/complete.json").unlink()
     shim = {} if removable else {"keep": "step-000000003/state.pb"}
     process = shimmed(1, folder, log, "align", path, *EVERY_STEP, **shim)
     assert process.returncode == 0, process.stderr
-    assert (folder / "align/checkpoints/step-000000003").exists() != removable
+    assert (folder / "align/student/checkpoints/step-000000003").exists() != removable
     assert result(folder) == result(trained)
 
 
 def test_two_jobs_without_flock(cached, config, tmp_path):
     path, folder = copied(cached, config, "twice")
-    long = ["--set", "align.training.steps=100000"]
+    long = ["--set", "align.student.training.steps=100000"]
     command = ["env", f"LD_PRELOAD={SHIM}", f"SHIM_FOLDER={folder}", "SHIM_NO_FLOCK=1", CSKD, "align", str(path), *long]
     with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment({})) as first:
         try:
-            while not (folder / "align" / "metrics.jsonl").exists() and first.poll() is None:
+            while not (folder / "align/student" / "metrics.jsonl").exists() and first.poll() is None:
                 pass
             second = shimmed(1, folder, tmp_path / "log", "align", path, no_flock=1)
             assert second.returncode == 2
@@ -117,7 +117,7 @@ def test_trainings_from_troubled_copies(cached, config, trained, tmp_path, troub
     local = tmp_path / "local"
     process = mpirun(2, "align", path, *EVERY_STEP, *staged(local))
     assert process.returncode == 0, process.stderr
-    shutil.rmtree(folder / "align")
+    shutil.rmtree(folder / "align/student")
     gib = 1.0
     fails_at = None
     copies = sorted(local.glob("*.copy"))

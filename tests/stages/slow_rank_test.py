@@ -29,7 +29,7 @@ def test_a_slow_rank_is_named(cached, config, tmp_path):
     with open(tmp_path / "log", "w") as log, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as job:
         try:
             limit = time.monotonic() + 120
-            while not (folder / "align/checkpoints/step-000000004/commit.json").exists():
+            while not (folder / "align/student/checkpoints/step-000000004/commit.json").exists():
                 assert job.poll() is None and time.monotonic() < limit
                 time.sleep(0.1)
             assert status().get("warnings", []) == []

@@ -53,20 +53,28 @@ fraction = {fraction}
 max_samples = 32
 max_fault_rate = 0.2
 
-[clip]
-encoder = "ViT-demo-16"
+[towers.clip]
+architecture = "ViT-demo-16"
 weights = "{weights}"
-
-[cache]
 views = 2
 
-[align]
-encoder = "mobilenetv3_small_100"
+[encoders.mobile]
+architecture = "mobilenetv3_small_100"
 image_size = 64
 
-[finetune]
-encoder = "ViT-demo-16"
-start = "clip"
+[align.student]
+encoder = "mobile"
+towers = ["clip"]
+
+[finetune.teacher]
+from = "towers.clip"
+
+[finetune.supervised]
+from = "encoders.mobile"
+
+[distill.student]
+from = "align.student"
+teachers = ["finetune.teacher"]
 
 [evaluate]
 resamples = 100
@@ -75,6 +83,6 @@ resamples = 100
 precision = "fp32"
 memory_format = "channels_last"
 """
-    for stage in ("align", "finetune", "baseline", "distill"):
+    for stage in ("align.student", "finetune.teacher", "finetune.supervised", "distill.student"):
         text += TRAINING.format(stage=stage, steps=steps)
     return text

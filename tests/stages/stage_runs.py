@@ -6,7 +6,17 @@ import shutil
 
 import pandas
 
-TRAININGS = ("align", "finetune", "baseline", "distill")
+TRAININGS = ("align.student", "finetune.teacher", "finetune.supervised", "distill.student")
+
+
+def command(stage, path):
+    """The words of `cskd` that run one stage: "align.student"."""
+    kind, name = stage.split(".")
+    return kind, path, name
+
+
+def result_folder(folder, stage):
+    return folder / stage.replace(".", "/")
 
 
 def digest(path):
@@ -19,7 +29,7 @@ def copied(cached, config, name, **changes):
     return path, folder
 
 
-def settings(stage="align", **changes):
+def settings(stage="align.student", **changes):
     return [word for key, value in changes.items() for word in ("--set", f"{stage}.training.{key}={value}")]
 
 
@@ -28,17 +38,18 @@ EVERY_STEP = [word for stage in TRAININGS
               for word in settings(stage, checkpoint_every=1, log_every=1, determinism="elastic", feature_dropout=0.1)] + ["--set", "compute.threads=1"]
 
 
-def checkpoints(folder, stage="align"):
-    return sorted(int(commit.parent.name.removeprefix("step-")) for commit in (folder / stage / "checkpoints").glob("step-*/commit.json"))
+def checkpoints(folder, stage="align.student"):
+    return sorted(int(commit.parent.name.removeprefix("step-")) for commit in (result_folder(folder, stage) / "checkpoints").glob("step-*/commit.json"))
 
 
 Result = collections.namedtuple("Result", "state model steps losses")
 
 
-def result(folder, stage="align", step=8):
-    last = folder / stage / "checkpoints" / f"step-{step:09}"
-    metrics = pandas.read_json(folder / stage / "metrics.jsonl", lines=True)
-    return Result([digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")], digest(folder / stage / "model.safetensors"),
+def result(folder, stage="align.student", step=8):
+    stage_folder = result_folder(folder, stage)
+    last = stage_folder / "checkpoints" / f"step-{step:09}"
+    metrics = pandas.read_json(stage_folder / "metrics.jsonl", lines=True)
+    return Result([digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")], digest(stage_folder / "model.safetensors"),
                   list(metrics["step"]), list(metrics["train/loss"]))
 
 

@@ -19,10 +19,10 @@ def traced(cached, tmp_path_factory):
     path.write_text(original.replace(str(cached), str(folder)))
     process = mpirun(2, "align", path, "--set", "logging.trace_steps=3", "--set", "logging.trace_after=2",
                      # More batches than are made ahead, so that some are made meanwhile.
-                     "--set", "align.training.steps=40", "--set", "compute.prefetch=1")
+                     "--set", "align.student.training.steps=40", "--set", "compute.prefetch=1")
     assert process.returncode == 0, process.stderr
-    assert f"{folder}/align/trace.json: open it at https://ui.perfetto.dev" in process.stderr
-    return json.loads((folder / "align" / "trace.json").read_text())["traceEvents"], folder
+    assert f"{folder}/align/student/trace.json: open it at https://ui.perfetto.dev" in process.stderr
+    return json.loads((folder / "align/student" / "trace.json").read_text())["traceEvents"], folder
 
 
 def spans(events, rank, category):
@@ -76,7 +76,7 @@ def test_buckets_of_ranks_end_together(traced):
 
 def test_figures_of_communication_are_written_each_step(traced):
     _, folder = traced
-    metrics = pandas.read_json(folder / "align" / "metrics.jsonl", lines=True)
+    metrics = pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True)
     assert ((metrics["perf/overlap"] >= 0) & (metrics["perf/overlap"] <= 1)).all()
     for bucket in (1, 2):
         assert (metrics[f"perf/bus_bandwidth/bucket_{bucket}"] > 0).all()
@@ -85,4 +85,4 @@ def test_figures_of_communication_are_written_each_step(traced):
 def test_no_trace_unless_asked_for(cached, config):
     path, folder = copied(cached, config, "plain")
     assert mpirun(1, "align", path).returncode == 0
-    assert not (folder / "align" / "trace.json").exists()
+    assert not (folder / "align/student" / "trace.json").exists()

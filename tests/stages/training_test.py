@@ -14,7 +14,7 @@ from cskd_program import CSKD, environment, mpirun, run
 from open_clip.transformer import VisionTransformer
 from PIL import Image
 from safetensors.torch import load_file
-from stage_runs import copied, digest, result
+from stage_runs import TRAININGS, copied, digest, result, result_folder
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 import small_run
@@ -34,7 +34,7 @@ def test_cached_features_are_those_of_open_clip(cached, weights):
     model.proj = None
     import io
     checked = 0
-    for path in sorted((cached / "cache" / "ViT-demo-16").glob("*.h5"))[:6]:
+    for path in sorted((cached / "cache" / "clip").glob("*.h5"))[:6]:
         with h5py.File(path) as cache, h5py.File(cached / "shards" / path.name) as shard:
             assert cache["pooled"].dtype == numpy.float16
             blob, offsets = shard["bytes"][:].tobytes(), shard["offset"][:]
@@ -59,7 +59,7 @@ def test_cached_features_are_those_of_open_clip(cached, weights):
 
 
 def test_caches_are_the_same_on_any_number_of_ranks_and_after_a_kill(cached, config):
-    expected = {path.name: digest(path) for path in (cached / "cache" / "ViT-demo-16").glob("*.h5")}
+    expected = {path.name: digest(path) for path in (cached / "cache" / "clip").glob("*.h5")}
     for name, first in [("one", None), ("killed", {"CSKD_FAIL_AT": "cache.next:3:kill"})]:
         path, folder = copied(cached, config, name)
         shutil.rmtree(folder / "cache")
@@ -68,8 +68,8 @@ def test_caches_are_the_same_on_any_number_of_ranks_and_after_a_kill(cached, con
         process = run("cache", path)
         assert process.returncode == 0, process.stderr
         # Another number of ranks and threads gives the same views; features may differ in the last bit of a sum.
-        for file in (folder / "cache" / "ViT-demo-16").glob("*.h5"):
-            with h5py.File(file) as one, h5py.File(cached / "cache" / "ViT-demo-16" / file.name) as two:
+        for file in (folder / "cache" / "clip").glob("*.h5"):
+            with h5py.File(file) as one, h5py.File(cached / "cache" / "clip" / file.name) as two:
                 assert (one["crop"][:] == two["crop"][:]).all() and (one["flip"][:] == two["flip"][:]).all()
                 numpy.testing.assert_allclose(one["pooled"][:], two["pooled"][:], atol=4e-3)
             assert file.name in expected
@@ -79,28 +79,35 @@ def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
     other = tmp_path / "other.safetensors"
     small_run.random_tower(other, seed=2)
     path, folder = copied(cached, config, "other", weights=other)
-    before = {file.name: digest(file) for file in (folder / "cache" / "ViT-demo-16").glob("*.h5")}
-    (folder / "cache" / "ViT-demo-16" / "complete.json").unlink()
-    for stage in ("cache", "align"):
-        process = run(stage, path)
-        assert process.returncode in (2, 3)
-        assert "another weights" in process.stderr, process.stderr
-    assert before == {file.name: digest(file) for file in (folder / "cache" / "ViT-demo-16").glob("*.h5")}
+    before = {file.name: digest(file) for file in (folder / "cache" / "clip").glob("*.h5")}
+    process = run("align", path)
+    assert process.returncode == 2
+    assert "align.student needs cache.clip, which was made with other settings or data: towers.clip.architecture and contents" in process.stderr
+    (folder / "cache" / "clip" / "complete.json").unlink()
+    process = run("cache", path)
+    assert process.returncode in (2, 3)
+    assert "another weights" in process.stderr, process.stderr
+    process = run("align", path)
+    assert process.returncode == 2
+    assert "align.student needs cache.clip, which is not complete: run 'cskd cache CONFIG clip' first" in process.stderr, process.stderr
+    assert before == {file.name: digest(file) for file in (folder / "cache" / "clip").glob("*.h5")}
 
 
 def test_the_cache_of_another_resize_is_refused(cached, config):
     path, _ = copied(cached, config, "fast")
     process = run("align", path, "--set", "data.resize=fast")
+    assert process.returncode == 2 and "data.resize (was exact, is fast)" in process.stderr, process.stderr
+    process = run("cache", path, "--set", "data.resize=fast")
     assert process.returncode in (2, 3)
     assert "another preprocessing" in process.stderr, process.stderr
 
 
 def test_a_batch_larger_than_an_epoch_is_refused(cached, config):
     path, folder = copied(cached, config, "large")
-    process = run("align", path, "--set", "align.training.global_batch=65536")
+    process = run("align", path, "--set", "align.student.training.global_batch=65536")
     assert process.returncode == 2
-    assert "align.training.global_batch is 65536, but an epoch of its pictures has" in process.stderr, process.stderr
-    assert not (folder / "align" / "model.safetensors").exists()
+    assert "align.student.training.global_batch is 65536, but an epoch of its pictures has" in process.stderr, process.stderr
+    assert not (folder / "align/student" / "model.safetensors").exists()
 
 
 def crc32c(data):
@@ -132,18 +139,18 @@ def forge_hash(file):
                                            (forge_hash, "belongs to another picture")])
 def test_a_cache_that_only_claims_to_be_of_this_teacher_is_found_out(cached, config, forge, message):
     path, folder = copied(cached, config, "forged")
-    for file in (folder / "cache" / "ViT-demo-16").glob("*.h5"):
+    for file in (folder / "cache" / "clip").glob("*.h5"):
         with h5py.File(file, "r+") as cache:
             forge(cache)
     process = run("align", path)
     assert process.returncode == 3, process.stderr
     assert message in process.stderr and ".h5 row " in process.stderr, process.stderr
-    assert not (folder / "align" / "model.safetensors").exists()
+    assert not (folder / "align/student" / "model.safetensors").exists()
 
 
 def test_an_unknown_encoder_is_refused_with_the_nearest_names(cached, config):
     path, _ = copied(cached, config, "unknown")
-    process = run("align", path, "--set", "align.encoder=mobilenetv3_smal_100")
+    process = run("align", path, "--set", "encoders.mobile.architecture=mobilenetv3_smal_100")
     assert process.returncode == 2
     assert "mobilenetv3_small_100" in process.stderr
 
@@ -157,10 +164,10 @@ def test_ranks_that_do_not_divide_the_micro_batches_are_refused(cached, config):
 
 def test_a_labelled_batch_that_micro_batches_do_not_divide_is_refused(cached, config):
     path, folder = copied(cached, config, "labelled")
-    process = run("distill", path, "--set", "distill.labelled_batch=6")
+    process = run("distill", path, "--set", "distill.student.labelled_batch=6")
     assert process.returncode == 2
-    assert "distill.labelled_batch is 6, which the 4 micro-batches do not divide" in process.stderr
-    assert not (folder / "distill").exists()
+    assert "distill.student.labelled_batch is 6, which the 4 micro-batches do not divide" in process.stderr
+    assert not (folder / "distill/student").exists()
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -171,7 +178,7 @@ def test_align_interrupted_and_resumed_is_bitwise_equal(cached, config, ranks, a
     assert mpirun(ranks, "align", plain_path).returncode == 0
     process = mpirun(ranks, "align", path, env={"CSKD_FAIL_AT": f"trainer.step:7:{action}"})
     assert process.returncode == (75 if action == "term" else 137), process.stderr
-    assert not (folder / "align" / "model.safetensors").exists()
+    assert not (folder / "align/student" / "model.safetensors").exists()
     process = mpirun(ranks, "align", path)
     assert process.returncode == 0, process.stderr
     assert result(folder) == result(plain)
@@ -199,26 +206,26 @@ def test_half_a_cache_is_named_at_the_start(cached, config):
 def test_a_checkpoint_cut_in_half_is_passed_over(cached, config):
     plain_path, plain = copied(cached, config, "plain")
     path, folder = copied(cached, config, "cut")
-    assert run("align", plain_path, "--set", "align.training.checkpoint_every=2").returncode == 0
-    assert run("align", path, "--set", "align.training.checkpoint_every=2", env={"CSKD_FAIL_AT": "trainer.step:7:kill"}).returncode == -9
+    assert run("align", plain_path, "--set", "align.student.training.checkpoint_every=2").returncode == 0
+    assert run("align", path, "--set", "align.student.training.checkpoint_every=2", env={"CSKD_FAIL_AT": "trainer.step:7:kill"}).returncode == -9
     # The one of step 6 may have been in the making.
-    newest = sorted(commit.parent for commit in (folder / "align" / "checkpoints").glob("*/commit.json"))[-1]
+    newest = sorted(commit.parent for commit in (folder / "align/student" / "checkpoints").glob("*/commit.json"))[-1]
     weights = newest / "model.safetensors"
     weights.write_bytes(weights.read_bytes()[:weights.stat().st_size // 2])
-    process = run("align", path, "--set", "align.training.checkpoint_every=2")
+    process = run("align", path, "--set", "align.student.training.checkpoint_every=2")
     assert process.returncode == 0, process.stderr
     assert f"checkpoint {newest} is passed over" in process.stderr
-    assert digest(plain / "align" / "model.safetensors") == digest(folder / "align" / "model.safetensors")
+    assert digest(plain / "align/student" / "model.safetensors") == digest(folder / "align/student" / "model.safetensors")
 
 
 def test_another_configuration_is_refused(cached, config):
     path, folder = copied(cached, config, "changed")
     assert run("align", path).returncode == 0
-    before = digest(folder / "align" / "model.safetensors")
-    process = run("align", path, "--set", "align.training.learning_rate=0.5")
+    before = digest(folder / "align/student" / "model.safetensors")
+    process = run("align", path, "--set", "align.student.training.learning_rate=0.5")
     assert process.returncode == 2
-    assert "align.training.learning_rate (was 0.001, is 0.5)" in process.stderr
-    assert digest(folder / "align" / "model.safetensors") == before
+    assert "align.student.training.learning_rate (was 0.001, is 0.5)" in process.stderr
+    assert digest(folder / "align/student" / "model.safetensors") == before
 
 
 def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
@@ -228,9 +235,9 @@ def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
     for ranks in (1, 2, 4):
         path, folder = copied(cached, config, f"ranks{ranks}", steps=3)
         # One thread each: how many share a convolution decides the last bits of it, which batch normalisation over four pictures magnifies.
-        process = mpirun(ranks, "align", path, "--set", "align.training.log_every=1", "--set", "compute.threads=1")
+        process = mpirun(ranks, "align", path, "--set", "align.student.training.log_every=1", "--set", "compute.threads=1")
         assert process.returncode == 0, process.stderr
-        steps.append(pandas.read_json(folder / "align" / "metrics.jsonl", lines=True))
+        steps.append(pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True))
     for other in steps[1:]:
         for figure in ("train/loss", "train/smooth_l1", "train/cosine", "train/gradient_norm"):
             assert other[figure][0] == pytest.approx(steps[0][figure][0], rel=2e-5), figure
@@ -239,18 +246,19 @@ def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
 
 def check_run(folder):
     summary = json.loads((folder / "summary.json").read_text())
-    assert [stage["name"] for stage in summary["stages"]] == ["shard", "cache", "align", "finetune", "baseline", "distill", "evaluate"]
+    assert [stage["name"] for stage in summary["stages"]] == ["shard", "cache.clip", *TRAININGS, "evaluate"]
     assert set(summary["corpus"]) == {"packed", "duplicates", "near_duplicates", "leaked", "quarantined", "passed_over", "added", "changed", "gone",
                                       "relabelled", "bytes", "shards", "sources"}
-    assert {result["model"] for result in summary["results"]} == {"student", "supervised", "teacher"}
+    assert {result["model"] for result in summary["results"]} == set(TRAININGS[1:])
     for result in summary["results"]:
         assert set(result) == {"model", "label_fraction", "srcc", "srcc_low", "srcc_high", "plcc", "accuracy", "emd", "n"}
         assert result["n"] > 5
-    for stage in ("align", "finetune", "baseline", "distill"):
-        assert load_file(folder / stage / "model.safetensors")
-        events = EventAccumulator(str(folder / stage / "events"))
+    for stage in TRAININGS:
+        stage_folder = result_folder(folder, stage)
+        assert load_file(stage_folder / "model.safetensors")
+        events = EventAccumulator(str(stage_folder / "events"))
         events.Reload()
-        frame = pandas.read_json(folder / stage / "metrics.jsonl", lines=True)
+        frame = pandas.read_json(stage_folder / "metrics.jsonl", lines=True)
         assert [event.step for event in events.Scalars("train/loss")] == list(frame["step"])
     return summary
 
@@ -260,11 +268,16 @@ def check_json(path, folder, summary):
     process = run("run", path, "--json")
     printed = json.loads(process.stdout)
     assert process.returncode == 0 and printed["corpus"] == summary["corpus"] and printed["results"] == summary["results"]
-    for stage in ("align", "evaluate"):
-        process = run(stage, path, "--json")
-        printed = json.loads(process.stdout)
-        assert process.returncode == 0 and printed["stage"] == stage and printed["finished"] and printed["done_before"]
-        assert printed["images"] == json.loads((folder / stage / "complete.json").read_text())["images"]
+    process = run("finetune", path, "--json")
+    printed = json.loads(process.stdout)
+    assert process.returncode == 0 and [stage["stage"] for stage in printed] == ["finetune.teacher", "finetune.supervised"]
+    for stage in printed:
+        assert stage["finished"] and stage["done_before"]
+        assert stage["images"] == json.loads((result_folder(folder, stage["stage"]) / "complete.json").read_text())["images"]
+    process = run("evaluate", path, "--json")
+    printed = json.loads(process.stdout)
+    assert process.returncode == 0 and printed["stage"] == "evaluate" and printed["finished"] and printed["done_before"]
+    assert printed["images"] == json.loads((folder / "evaluate" / "complete.json").read_text())["images"]
     assert printed["result"] == json.loads((folder / "evaluate" / "results.json").read_text())
     # The configuration stands for its run folder.
     assert json.loads(run("status", path, "--json").stdout)["state"] == "finished"
@@ -306,7 +319,7 @@ def test_a_whole_run(config, ranks):
 @pytest.mark.parametrize("place", ["shard.next:2", "cache.next:2", "trainer.step:3", "trainer.step:11", "trainer.step:19", "trainer.step:27",
                                    "evaluate.start:1"])
 def test_one_rank_is_killed_in_a_stage_and_the_run_goes_on(config, place):
-    """The places are in shard, cache, align, finetune, baseline, distill and evaluate."""
+    """The places are in shard, cache, align, both finetunes, distill and evaluate."""
     path, folder = config("killed")
     command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", CSKD, "run", path, ":",
                "-n", "1", "env", f"CSKD_FAIL_AT={place}:kill", CSKD, "run", path]

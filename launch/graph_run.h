@@ -1,0 +1,16 @@
+// A run of all stages of a configuration, in the order of its graph.
+#pragma once
+
+#include <optional>
+
+#include "launch/run_summary.h"
+#include "launch/stage_runner.h"
+#include "runtime/world.h"
+
+namespace cskd::launch {
+
+// Collective. What was done; nothing when the run was stopped and is to go on later. Throws as StageRunner::run(), and
+// UsageError, before anything is done, when a stage of the graph is impossible.
+std::optional<RunSummary> run_graph(StageRunner& runner, runtime::World& world);
+
+}  // namespace cskd::launch

@@ -1,0 +1,52 @@
+// The plan of a run: what is complete, what would run and why, and what that would take.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "config/config.pb.h"
+#include "models/compute_settings.h"
+#include "run/run_folder.h"
+#include "stages/graph.h"
+#include "training/compute_probe.h"
+
+namespace cskd::stages {
+
+enum class Verdict {
+  kComplete,   // its result is there, made from what the configuration says
+  kRuns,       // nothing is there yet
+  kGoesOn,     // from a checkpoint
+  kRunsAgain,  // its result was made from something else, or is not all there
+  kRefused,    // a training's result or checkpoint was made with other settings or data: never overwritten silently
+};
+
+const char* name_of(Verdict verdict);
+
+struct PlannedStage {
+  Stage stage;
+  Verdict verdict = Verdict::kRuns;
+  std::string reason;  // "align.student.training.steps (was 400, is 600)", "after step 400 of 600"; empty: none needed
+  // Of what is left to do, or of a complete one, of what was done. Nothing where it is not known: before the corpus is
+  // packed, or where nothing was measured.
+  std::optional<std::uint64_t> images;
+  std::optional<double> seconds;
+  std::optional<std::uint64_t> disk_bytes;    // of the run folder, at most
+  std::optional<std::uint64_t> memory_bytes;  // of a rank's model: weights, gradients, averages, optimiser, activations
+};
+
+// Costs of a model that is trained; measured where the plan is made, or nothing.
+using CostOf = std::function<std::optional<training::ModelCost>(const training::ProbeOptions& model)>;
+
+struct PlanOptions {
+  int devices = 1;  // among which work is shared
+  CostOf cost_of = [](const training::ProbeOptions&) { return std::nullopt; };
+};
+
+// The stages of the graph in its order. Reads records, the manifest and weight files, changes nothing. Throws DataError
+// when the manifest is damaged.
+std::vector<PlannedStage> plan(const config::Config& config, const run::RunFolder& folder, const PlanOptions& options);
+
+}  // namespace cskd::stages
