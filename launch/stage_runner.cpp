@@ -99,7 +99,7 @@ StageRunner::~StageRunner() {
 }
 
 void StageRunner::require_possible(const std::vector<stages::Stage>& stages) const {
-  stages::refuse(of_rank_zero([&] { return stages::find_impossible(config_, stages, world_.size()); }));
+  stages::refuse(of_rank_zero([&] { return stages::find_impossible(config_, stages, world_.size(), context_->folder); }));
 }
 
 void StageRunner::require_needs(const std::vector<stages::Stage>& stages) const {

@@ -47,7 +47,7 @@ void use_config(const config::Config& config, const std::vector<std::string>& st
   options.configuration = runtime::content_hash(config::to_toml(config)).hex();
   options.find_impossible = [config, chosen = stages::chosen(stages::graph(config), stages), ranks = world.size()] {
     try {
-      return stages::find_impossible(config, chosen, ranks);
+      return stages::find_impossible(config, chosen, ranks, {.root = config.run().folder(), .elsewhere = {}});
     } catch (const runtime::DataError& error) {
       return std::vector<std::string>{runtime::messages(error).back()};
     }

@@ -192,7 +192,7 @@ runtime::ExitCode make_plan(const PlanArguments& arguments, runtime::World& worl
   }
   std::vector<std::string> impossible;
   if (const auto old = run::old_results(folder.root); !old.empty()) impossible = old;
-  for (std::string& finding : stages::find_impossible(config, stages::graph(config), 1)) impossible.push_back(std::move(finding));
+  for (std::string& finding : stages::find_impossible(config, stages::graph(config), 1, folder)) impossible.push_back(std::move(finding));
   const std::vector<PlannedStage> planned = stages::plan(config, folder, options);
   const std::string text = arguments.json ? to_json(planned, impossible, config.run().folder(), arguments).dump(2) + "\n"
                                           : to_text(planned, impossible, arguments, device);

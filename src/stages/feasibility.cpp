@@ -167,9 +167,9 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
   return findings.take();
 }
 
-std::vector<std::string> find_impossible(const config::Config& config, const std::vector<Stage>& stages, int ranks) {
+std::vector<std::string> find_impossible(const config::Config& config, const std::vector<Stage>& stages, int ranks,
+                                         const run::RunFolder& folder) {
   std::vector<std::string> findings = impossible_stages(config, stages, ranks);
-  const run::RunFolder folder{config.run().folder()};
   if (!std::filesystem::exists(folder.shards() / shards::kManifestFile)) return findings;
   const bool packs = any(stages, &StageEntry::makes_corpus);
   try {

@@ -26,8 +26,8 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
 
 // Both, the second one where the corpus lies packed as it is configured, or is not to be packed by these stages. Throws
 // as shards::read_manifest() where no stage packs; one that does restores a damaged manifest.
-std::vector<std::string> find_impossible(const config::Config& config, const std::vector<Stage>& stages,
-                                         int ranks);
+std::vector<std::string> find_impossible(const config::Config& config, const std::vector<Stage>& stages, int ranks,
+                                         const run::RunFolder& folder);
 
 // What these stages need and is not among them, but has no result in the folder, or one that was made with other settings
 // or data (as run::agree_on_completion() compares them, without a look at the products).

@@ -106,11 +106,12 @@ def test_a_whole_graph_on_1_2_and_4_ranks_killed_and_planned(graph):
     for need, command in ("shard", "shard"), ("align.other", "align CONFIG other"), ("finetune.second", "finetune CONFIG second"):
         assert f"distill.other needs {need}, which is not complete: run 'cskd {command}' first" in process.stderr
 
-    process = mpirun(2, "run", path, *SAME_BITS, env={"CSKD_FAIL_AT": "trainer.step:15:kill"})
-    assert process.returncode == 137, process.stderr
-    _, verdict, _ = verdicts(path, "--quick", *SAME_BITS)
+    process = mpirun(2, "run", path, *SAME_BITS, env={"CSKD_FAIL_AT": "trainer.step:15:term"})
+    assert process.returncode == 75, process.stderr
+    plan, verdict, _ = verdicts(path, "--quick", *SAME_BITS)
     assert verdict["align.other"] == "complete" and verdict["finetune.teacher"] == "goes on" and verdict["finetune.second"] == "runs", verdict
-    for ranks, env, code in (4, {"CSKD_FAIL_AT": "trainer.step:6:term"}, 75), (1, {}, 0):
+    assert plan["stages"][STAGES.index("finetune.teacher")]["reason"] == "after step 3 of 4"
+    for ranks, env, code in (4, {"CSKD_FAIL_AT": "trainer.step:6:kill"}, 137), (1, {}, 0):
         process = mpirun(ranks, "run", path, *SAME_BITS, env=env)
         assert process.returncode == code, process.stderr
 
@@ -155,7 +156,7 @@ def test_the_old_layout_of_a_run_folder_is_named(graph):
 
 # ---- sweeps -----------------------------------------------------------------------------------------------------------------
 
-OVER = ["--over", "run.seed=1,2", "--over", "labels.fraction=0.5,1"]
+OVER = ["--over", "run.seed=1,2", "--over", "labels.fraction=0.75,1"]
 
 
 def files(folder):
@@ -180,7 +181,7 @@ def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
     # A seed has its own shards, caches and alignments, whatever the fraction of labels.
     assert {stage: kinds.count(stage) for stage in STAGES} == {stage: 4 if stage.startswith(("finetune", "distill", "evaluate")) else 2 for stage in STAGES}
     document = json.loads((folder / "sweep.json").read_text())
-    assert [member["values"] for member in document["members"]] == [{"run.seed": seed, "labels.fraction": share} for seed in "12" for share in ("0.5", "1")]
+    assert [member["values"] for member in document["members"]] == [{"run.seed": seed, "labels.fraction": share} for seed in "12" for share in ("0.75", "1")]
     one, two = document["members"][:2]
     assert one["results"]["align.other"] == two["results"]["align.other"] and one["results"]["distill.other"] != two["results"]["distill.other"]
 
@@ -230,7 +231,7 @@ def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
     (["run.seed=1", "run.seed=2"], "goes over run.seed twice"),
     (["run.folder=a,b"], "cannot go over run.folder"),
     (["run.sede=1,2"], "did you mean run.seed?"),
-    (["labels.fraction=0.5,2"], "labels.fraction is 2"),
+    (["labels.fraction=0.75,2"], "labels.fraction is 2"),
     (["distill.other.training.global_batch=16,18"], "with distill.other.training.global_batch=18: distill.other.training.global_batch is 18, which"),
 ])
 def test_sweeps_that_are_refused(graph, over, words):
