@@ -7,7 +7,7 @@
 #include "runtime/error.h"
 #include "runtime/sealed_file.h"
 #include "runtime/shared_files.h"
-#include "shards/image_shard_format.h"
+#include "shards/image_shard/format.h"
 #include "shards/sample.h"
 
 namespace cskd::shards {

@@ -11,7 +11,7 @@
 #include "data/permutation.h"
 #include "data/sample_order.h"
 #include "data/staging.h"
-#include "shards/image_shard_reader.h"
+#include "shards/image_shard/reader.h"
 #include "shards/manifest.h"
 
 namespace cskd::data {

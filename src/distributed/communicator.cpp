@@ -7,18 +7,13 @@
 #include <ATen/ATen.h>
 #include <fmt/format.h>
 
-#include "distributed/accelerators.h"
-#include "distributed/device_choice.h"
+#include "distributed/devices/accelerators.h"
+#include "distributed/devices/device_choice.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
 
 namespace cskd::distributed {
 namespace {
-
-class DoneWork : public Work {
- public:
-  void wait() override {}
-};
 
 // A fault: the operation never begins on this rank, nor do those behind it.
 class LostWork : public Work {
@@ -44,38 +39,6 @@ class CorruptedWork : public Work {
  private:
   std::unique_ptr<Work> work_;
   at::Tensor result_;
-};
-
-class LocalCommunicator : public Communicator {
- public:
-  explicit LocalCommunicator(at::Device device) : Communicator(0, 1), device_(device) {}
-  std::string name() const override { return "local"; }
-  at::Device device() const override { return device_; }
-
- protected:
-  std::unique_ptr<Work> launch_all_reduce(const at::Tensor&, Reduction, std::uint64_t number) override {
-    return done(number);
-  }
-  std::unique_ptr<Work> launch_broadcast(const at::Tensor&, int, std::uint64_t number) override { return done(number); }
-  std::unique_ptr<Work> launch_all_gather(const at::Tensor& tensor, const at::Tensor& gathered,
-                                          std::uint64_t number) override {
-    gathered[0].copy_(tensor);
-    return done(number);
-  }
-  std::unique_ptr<Work> launch_reduce_scatter(const at::Tensor& tensor, const at::Tensor& part,
-                                              std::uint64_t number) override {
-    part.copy_(tensor);
-    return done(number);
-  }
-
- private:
-  std::unique_ptr<Work> done(std::uint64_t number) {
-    journal().start(number);
-    journal().end(number);
-    return std::make_unique<DoneWork>();
-  }
-
-  at::Device device_;
 };
 
 }  // namespace
@@ -153,10 +116,6 @@ void Communicator::time_out(std::uint64_t number) {
   std::string text = fmt::format("{} on rank {} of {} was not done after {:.1f} s", describe(slow), rank_, size_,
                                  std::chrono::duration<double>(timeout_).count());
   throw runtime::Error(text + (investigate_ ? ": " + investigate_(slow) : ": another rank ended or is stuck"));
-}
-
-std::unique_ptr<Communicator> make_local_communicator(at::Device device) {
-  return std::make_unique<LocalCommunicator>(device);
 }
 
 std::unique_ptr<Communicator> make_communicator(runtime::World& world, std::chrono::milliseconds timeout) {

@@ -7,8 +7,8 @@
 #include <string>
 #include <vector>
 
-#include "distributed/accelerators.h"
-#include "distributed/cpu_compute.h"
+#include "distributed/devices/accelerators.h"
+#include "distributed/devices/cpu_compute.h"
 #include "doctor/gpu_health.h"
 #include "doctor/step_limit.h"
 #include "runtime/world.h"

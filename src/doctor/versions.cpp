@@ -16,8 +16,8 @@
 #include <webp/encode.h>
 #include <xxhash.h>
 
-#include "distributed/accelerators.h"
-#include "distributed/cpu_compute.h"
+#include "distributed/devices/accelerators.h"
+#include "distributed/devices/cpu_compute.h"
 #include "runtime/world.h"
 
 #define CSKD_TEXT(x) #x

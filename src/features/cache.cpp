@@ -22,6 +22,8 @@
 #include "runtime/failure_point.h"
 #include "runtime/free_space.h"
 #include "runtime/work_queue.h"
+#include "shards/feature_cache/check.h"
+#include "shards/feature_cache/writer.h"
 
 namespace cskd::features {
 namespace {

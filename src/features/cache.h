@@ -8,7 +8,7 @@
 #include "models/encoder.h"
 #include "run/context.h"
 #include "runtime/inputs.h"
-#include "shards/feature_cache.h"
+#include "shards/feature_cache/format.h"
 
 namespace cskd::features {
 

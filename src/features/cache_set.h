@@ -9,7 +9,7 @@
 #include "data/open_files.h"
 #include "models/encoder.h"
 #include "run/context.h"
-#include "shards/feature_cache.h"
+#include "shards/feature_cache/reader.h"
 
 namespace cskd::features {
 

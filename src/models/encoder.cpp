@@ -41,10 +41,12 @@ const EncoderEntry& find_entry(const std::string& name) {
 
 }  // namespace
 
-void Encoder::require_images(const torch::Tensor& images) const {
+void Encoder::require(const torch::Tensor& images, const Request& request) const {
   const std::int64_t side = shape_.image_size;
   CSKD_CHECK(images.dim() == 4 && images.size(1) == 3 && images.size(2) == side && images.size(3) == side,
              "{}: images must be [N, 3, {}, {}], not [{}]", shape_.name, side, side, fmt::join(images.sizes(), ", "));
+  for (const int layer : request.attention)
+    CSKD_CHECK(layer >= 0 && layer < shape_.attention_layers, "{} has no attention in layer {}", shape_.name, layer);
 }
 
 std::vector<std::string> encoder_names() {
@@ -59,6 +61,7 @@ EncoderShape encoder_shape(const std::string& name, int image_size) {
                      .image_size = image_size == 0 ? entry.image_size : image_size,
                      .pooled_width = entry.pooled_width,
                      .token_width = entry.token_width,
+                     .attention_layers = entry.attention_layers,
                      .mean = entry.normalisation.mean,
                      .stddev = entry.normalisation.stddev};
   if (shape.image_size < 0 || shape.image_size % entry.stride != 0) {

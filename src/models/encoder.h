@@ -11,10 +11,25 @@
 
 namespace cskd::models {
 
+// What is asked of an encoder beside pooled features.
+struct Request {
+  bool tokens = false;
+  // Layers, from 0, whose attention is wanted. REQUIRES: below the shape's attention_layers
+  std::vector<int> attention;
+};
+
+// What a layer's attention is computed from: softmax(queries keys^T / sqrt(d)) are its maps, of L tokens with the class
+// token first. [N, heads, L, d] each.
+struct Attention {
+  torch::Tensor queries, keys;
+};
+
 // What an encoder makes of a batch.
 struct Features {
   torch::Tensor pooled;  // [N, pooled_width]; after the final norm (ViT: class token), before any projection or head
-  torch::Tensor tokens;  // [N, grid * grid, token_width], row by row from the top left, class token left out
+  // [N, grid * grid, token_width], row by row from the top left, class token left out; undefined unless asked for
+  torch::Tensor tokens;
+  std::vector<Attention> attention;  // of the layers that were asked for, in their order
 };
 
 struct EncoderShape {
@@ -23,6 +38,7 @@ struct EncoderShape {
   int pooled_width = 0;
   int token_width = 0;
   int grid = 0;                 // tokens a side
+  int attention_layers = 0;     // whose attention can be asked for; 0: it has none
   std::array<float, 3> mean{};  // of the training pictures, pixels in [0, 1]
   std::array<float, 3> stddev{};
 };
@@ -31,15 +47,16 @@ class Encoder : public torch::nn::Module {
  public:
   // images: [N, 3, image_size, image_size], pixels in [0, 1], normalised with mean and stddev. Parameters and buffers
   // have the names of the family's home (open_clip below `visual.`, timm), so that weight files need no renaming.
-  virtual Features forward(const torch::Tensor& images) = 0;
+  virtual Features forward(const torch::Tensor& images, const Request& request) = 0;
+  Features forward(const torch::Tensor& images) { return forward(images, Request{}); }
 
   const EncoderShape& shape() const { return shape_; }
 
  protected:
   explicit Encoder(EncoderShape shape) : shape_(std::move(shape)) {}
 
-  // forward()'s precondition.
-  void require_images(const torch::Tensor& images) const;
+  // forward()'s preconditions.
+  void require(const torch::Tensor& images, const Request& request) const;
 
  private:
   EncoderShape shape_;

@@ -13,7 +13,7 @@
 #include "runtime/input_file.h"
 #include "runtime/threads.h"
 #include "runtime/work_queue.h"
-#include "shards/image_shard_reader.h"
+#include "shards/image_shard/reader.h"
 
 namespace cskd::packing {
 namespace {

@@ -14,7 +14,7 @@
 #include "packing/sample_index.h"
 #include "packing/survey.h"
 #include "runtime/record_file.h"
-#include "shards/image_shard_writer.h"
+#include "shards/image_shard/writer.h"
 
 namespace cskd::packing {
 

@@ -13,7 +13,7 @@
 #include "runtime/content_hash.h"
 #include "runtime/external_sort.h"
 #include "runtime/record_file.h"
-#include "shards/image_shard_reader.h"
+#include "shards/image_shard/reader.h"
 
 namespace cskd::packing {
 namespace {

@@ -6,7 +6,6 @@
 #include <torch/torch.h>
 
 #include "batches/batches.h"
-#include "batches/micro_batch_loader.h"
 #include "batches/sample_stream.h"
 #include "config/tables.h"
 #include "data/render_view.h"
@@ -16,9 +15,10 @@
 #include "runtime/error.h"
 #include "stages/distill_terms.h"
 #include "stages/inputs.h"
-#include "stages/model_stage.h"
 #include "stages/score.h"
 #include "stages/model_source.h"
+#include "stages/stream_objective.h"
+#include "stages/train_stage.h"
 
 namespace cskd::stages {
 namespace {
@@ -75,83 +75,43 @@ struct DistillBatch {
   StreamBatch labelled, unlabelled;
 };
 
-class DistillStage : public ModelStage {
+// Both streams, with the teacher's answers.
+class DistillSource final : public BatchSource<DistillBatch> {
  public:
-  DistillStage(const run::Context& context, const config::Distill& settings, const TrainingSetup& setup,
-               inference::Headed model, inference::Headed average, std::unique_ptr<batches::CheckedCorpus> corpus,
-               const inference::Headed& teacher, std::int64_t bins)
-      : ModelStage(setup.stage, settings.training(), std::move(model), std::move(average), bins),
-        context_(context),
+  DistillSource(const run::Context& context, const config::Distill& settings, const TrainingSetup& setup,
+                std::shared_ptr<batches::CheckedCorpus> corpus, models::HeadedEncoder& teacher, std::int64_t bins,
+                int side)
+      : context_(context),
         settings_(settings),
         corpus_(std::move(corpus)),
         bins_(bins),
-        terms_(distill_terms(settings_)),
-        labelled_(stream(setup, true)),
-        unlabelled_(stream(setup, false)) {
-    labelled_.pseudo = pseudo_labels(*teacher, *corpus_, labelled_.samples.samples(), settings, context);
-    unlabelled_.pseudo = pseudo_labels(*teacher, *corpus_, unlabelled_.samples.samples(), settings, context);
-  }
+        side_(side),
+        labelled_(stream(setup, teacher, true)),
+        unlabelled_(stream(setup, teacher, false)) {}
 
-  void start(std::uint64_t step) override {
+  // Both streams share the number of the micro-batch; `position` and `count` are those of unlabelled pictures.
+  DistillBatch begin(std::uint64_t position, std::uint64_t count) const override {
     const std::uint64_t labelled = labelled_samples(settings_);
-    const std::uint64_t unlabelled = unlabelled_samples(settings_);
-    const std::uint64_t views = settings_.consistency_weight() > 0 ? 2 : 1;
-    loader_.emplace(context_, name(), settings_.training(), step,
-                    batches::MicroBatchMaker<DistillBatch>{
-                        .begin =
-                            [this, labelled](std::uint64_t position, std::uint64_t count) {
-                              // Both streams share the number of the micro-batch.
-                              return DistillBatch{begin(labelled_, position / count * labelled, labelled),
-                                                  begin(unlabelled_, position, count)};
-                            },
-                        .fill =
-                            [this, labelled](DistillBatch& batch, std::uint64_t item) {
-                              if (item < labelled) return fill(labelled_, batch.labelled, item);
-                              fill(unlabelled_, batch.unlabelled, item - labelled);
-                            },
-                        .items = labelled + unlabelled,
-                        .bytes = views * batches::pixel_bytes(labelled + unlabelled, image_size_)});
+    return {begin(labelled_, position / count * labelled, labelled), begin(unlabelled_, position, count)};
   }
 
-  training::MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t) override {
-    training::MicroBatchResult result;
-    DistillBatch batch = loader_->next(result.data_wait);
-    const at::Device device = context_.communicator.device();
-    const auto joined = [&](at::Tensor StreamBatch::*part) {
-      return at::cat(
-          {batches::to_device(batch.labelled.*part, device), batches::to_device(batch.unlabelled.*part, device)});
-    };
-    const torch::Tensor strong = models::normalise(joined(&StreamBatch::strong), model().shape());
-    const DistillInput input{
-        .student = torch::softmax(model().forward(strong), 1),
-        .labelled = batch.labelled.strong.size(0),
-        .labels = batch.labelled.labels.to(device),
-        .teacher = joined(&StreamBatch::teacher),
-        .teacher_weight = joined(&StreamBatch::weight),
-        .average =
-            [&] {
-              const torch::NoGradGuard no_gradients;
-              const torch::Tensor weak = models::normalise(joined(&StreamBatch::weak), model().shape());
-              return torch::softmax(average_model().forward(weak), 1);
-            },
-    };
-    const DistillLoss sum = add_up(terms_, input, step, settings_.training().steps());
-    result.loss = sum.loss;
-    for (std::size_t i = 0; i < terms_.size(); ++i)
-      result.figures.emplace_back("train/" + terms_[i].name, sum.figures[i]);
-    result.images = input.student.size(0);
-    std::vector<data::SampleRef> samples = std::move(batch.labelled.part.refs);
+  void fill(DistillBatch& batch, std::uint64_t item) const override {
+    const std::uint64_t labelled = labelled_samples(settings_);
+    if (item < labelled) return fill(labelled_, batch.labelled, item);
+    fill(unlabelled_, batch.unlabelled, item - labelled);
+  }
+
+  std::uint64_t items() const override { return labelled_samples(settings_) + unlabelled_samples(settings_); }
+  std::uint64_t bytes() const override {
+    return (settings_.consistency_weight() > 0 ? 2 : 1) * batches::pixel_bytes(items(), side_);
+  }
+  std::vector<data::SampleRef> samples(const DistillBatch& batch) const override {
+    std::vector<data::SampleRef> samples = batch.labelled.part.refs;
     samples.insert(samples.end(), batch.unlabelled.part.refs.begin(), batch.unlabelled.part.refs.end());
-    describe(result, *corpus_, batch.labelled.strong, std::move(samples));
-    return result;
+    return samples;
   }
-
-  std::vector<std::pair<std::string, double>> validate() override { return validation_(average_model()); }
-  std::string main_figure() const override { return "validation/srcc"; }
-
-  std::int64_t micro_batch_images() const override {
-    return static_cast<std::int64_t>(labelled_samples(settings_) + unlabelled_samples(settings_));
-  }
+  at::Tensor pixels(const DistillBatch& batch) const override { return batch.labelled.strong; }
+  const batches::CheckedCorpus& corpus() const override { return *corpus_; }
 
  private:
   struct Stream {
@@ -160,12 +120,15 @@ class DistillStage : public ModelStage {
     bool has_labels = false;
   };
 
-  Stream stream(const TrainingSetup& setup, bool labelled) const {
+  Stream stream(const TrainingSetup& setup, models::HeadedEncoder& teacher, bool labelled) const {
     data::TrainingSets sets =
         data::training_sets(corpus_->corpus(), context_.config.labels().fraction(), context_.config.run().seed());
     const PictureStream& chosen = setup.streams[labelled ? 1 : 0];
-    return {.samples = {context_, *corpus_, labelled ? std::move(sets.labelled) : std::move(sets.unlabelled),
+    data::SampleSet pictures = labelled ? std::move(sets.labelled) : std::move(sets.unlabelled);
+    PseudoLabels pseudo = pseudo_labels(teacher, *corpus_, pictures, settings_, context_);
+    return {.samples = {context_, *corpus_, std::move(pictures),
                         labelled ? data::kStreamLabelledOrder : data::kStreamUnlabelledOrder, chosen.key, chosen.batch},
+            .pseudo = std::move(pseudo),
             .has_labels = labelled};
   }
 
@@ -175,8 +138,8 @@ class DistillStage : public ModelStage {
     const at::Device device = context_.communicator.device();
     const auto n = static_cast<std::int64_t>(count);
     StreamBatch batch{.part = stream.samples.begin(position, count)};
-    batch.strong = batches::pixel_room(count, image_size_, device);
-    if (settings_.consistency_weight() > 0) batch.weak = batches::pixel_room(count, image_size_, device);
+    batch.strong = batches::pixel_room(count, side_, device);
+    if (settings_.consistency_weight() > 0) batch.weak = batches::pixel_room(count, side_, device);
     batch.teacher = at::empty({n, bins_});
     batch.weight = at::empty({n});
     if (stream.has_labels) batch.labels = at::empty({n, bins_});
@@ -191,10 +154,10 @@ class DistillStage : public ModelStage {
       runtime::Philox strong(seed(), data::kStreamStrongViews, number);
       runtime::Philox weak(seed(), data::kStreamWeakViews, number);
       const data::ResizeMode mode = batches::resize_mode(context_.config);
-      data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), image_size_,
+      data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), side_,
                         mode, batches::picture_in(batch.strong, item));
       if (batch.weak.defined()) {
-        data::render_view(sample.bytes, data::weak_view(weak, shard->width(row), shard->height(row)), image_size_, mode,
+        data::render_view(sample.bytes, data::weak_view(weak, shard->width(row), shard->height(row)), side_, mode,
                           batches::picture_in(batch.weak, item));
       }
       std::ranges::copy(batches::row_of(stream.pseudo.distributions, sample.number),
@@ -206,14 +169,38 @@ class DistillStage : public ModelStage {
 
   const run::Context& context_;
   const config::Distill& settings_;
-  std::unique_ptr<batches::CheckedCorpus> corpus_;
-  evaluation::ScoreValidation validation_{*corpus_, context_};
+  std::shared_ptr<batches::CheckedCorpus> corpus_;
   std::int64_t bins_;
-  std::vector<DistillTerm> terms_;
+  int side_;
   Stream labelled_, unlabelled_;
-  int image_size_ = model().shape().image_size;
-  std::optional<batches::MicroBatchLoader<DistillBatch>> loader_;  // last: its threads use the rest
 };
+
+// The sum of Stage II's terms.
+BatchLoss distill_loss(HeadedPair& pair, const std::vector<DistillTerm>& terms, const DistillBatch& batch,
+                       std::uint64_t step, std::uint64_t steps, const at::Device& device) {
+  const auto joined = [&](at::Tensor StreamBatch::*part) {
+    return at::cat(
+        {batches::to_device(batch.labelled.*part, device), batches::to_device(batch.unlabelled.*part, device)});
+  };
+  const torch::Tensor strong = models::normalise(joined(&StreamBatch::strong), pair.shape());
+  const DistillInput input{
+      .student = torch::softmax(pair.model().forward(strong), 1),
+      .labelled = batch.labelled.strong.size(0),
+      .labels = batch.labelled.labels.to(device),
+      .teacher = joined(&StreamBatch::teacher),
+      .teacher_weight = joined(&StreamBatch::weight),
+      .average =
+          [&] {
+            const torch::NoGradGuard no_gradients;
+            const torch::Tensor weak = models::normalise(joined(&StreamBatch::weak), pair.shape());
+            return torch::softmax(pair.average_model().forward(weak), 1);
+          },
+  };
+  const DistillLoss sum = add_up(terms, input, step, steps);
+  BatchLoss loss{.loss = sum.loss, .figures = {}};
+  for (std::size_t i = 0; i < terms.size(); ++i) loss.figures.emplace_back("train/" + terms[i].name, sum.figures[i]);
+  return loss;
+}
 
 }  // namespace
 
@@ -237,8 +224,8 @@ run::StageOutcome run_distill(const run::Context& context, const std::string& na
   const config::Distill& distill = config::table_named(context.config.distill(), name);
   const TrainingSetup setup = distill_training(context.config, name);
   const runtime::Inputs inputs = distill_inputs(context.config, context.folder, name);
-  return train_stage(context, setup, inputs, [&]() -> std::unique_ptr<ModelStage> {
-    auto corpus = std::make_unique<batches::CheckedCorpus>(context);
+  return train_stage(context, setup, inputs, [&]() -> TaskParts {
+    auto corpus = std::make_shared<batches::CheckedCorpus>(context);
     const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
     const inference::Headed teacher = inference::load_stage_model(context, distill.teachers(0), models::kScoreHead);
     const auto make = [&] {
@@ -248,8 +235,21 @@ run::StageOutcome run_distill(const run::Context& context, const std::string& na
     inference::Headed model = make();
     inference::Headed average = make();
     start_weights(*model, distill.from(), context);
-    return std::make_unique<DistillStage>(context, distill, setup, std::move(model), std::move(average),
-                                          std::move(corpus), teacher, bins);
+    TaskParts parts{.corpus = corpus,
+                    .model = std::make_shared<HeadedPair>(setup.stage, distill.training(), std::move(model),
+                                                          std::move(average), bins),
+                    .objective = nullptr,
+                    .validation = {}};
+    parts.objective = std::make_unique<StreamObjective<DistillBatch>>(
+        context, setup,
+        std::make_unique<DistillSource>(context, distill, setup, corpus, *teacher, bins,
+                                        parts.model->shape().image_size),
+        [pair = parts.model, terms = distill_terms(distill), steps = distill.training().steps(),
+         device = context.communicator.device()](const DistillBatch& batch, std::uint64_t step) {
+          return distill_loss(*pair, terms, batch, step, steps, device);
+        });
+    parts.validation = score_validation(context, corpus, parts.model);
+    return parts;
   });
 }
 

@@ -14,6 +14,7 @@
 #include "models/encoder.h"
 #include "runtime/error.h"
 #include "runtime/inputs.h"
+#include "stages/train_stage.h"
 #include "training/checkpoint.h"
 
 namespace cskd::stages {
@@ -163,7 +164,7 @@ class Planner {
     std::uint64_t batch = 0;
     for (const PictureStream& stream : setup.streams) batch += stream.batch;
     planned.images = steps * batch;
-    const auto micro_batch = static_cast<std::int64_t>(std::max<std::uint64_t>(1, batch / training.micro_batches()));
+    const std::int64_t micro_batch = std::max<std::int64_t>(1, micro_batch_images(setup));
     const bool trains_encoder = training.encoder_rate() > 0;
     const auto cost = options_.cost_of({.encoder = setup.source.architecture,
                                         .image_size = setup.source.image_size,

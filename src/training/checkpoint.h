@@ -20,7 +20,7 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "training/stage.h"
+#include "training/task.h"
 #include "training/state.pb.h"
 
 namespace cskd::training {

@@ -6,7 +6,7 @@
 #include <string>
 
 #include "distributed/communicator.h"
-#include "training/stage.h"
+#include "training/task.h"
 
 namespace cskd::training {
 

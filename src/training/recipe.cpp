@@ -52,15 +52,15 @@ bool highest_is_best(const std::string& figure) {
 
 }  // namespace
 
-std::unique_ptr<optim::Optimizer> make_optimizer(const config::Training& training, Stage& stage) {
+std::unique_ptr<optim::Optimizer> make_optimizer(const config::Training& training, TrainedModel& model) {
   return optim::make_optimizer(
-      stage.trainable(),
+      model.trainable(),
       {.algorithm = algorithm_of(training.optimizer()),
        .momentum = training.momentum(),
        .beta2 = training.beta2(),
        .weight_decay = training.weight_decay(),
-       .rate = [&stage](const std::string& name) { return stage.rate(name); },
-       .decays = [&stage](const std::string& name, const at::Tensor& tensor) { return stage.decays(name, tensor); }});
+       .rate = [&model](const std::string& name) { return model.rate(name); },
+       .decays = [&model](const std::string& name, const at::Tensor& tensor) { return model.decays(name, tensor); }});
 }
 
 optim::Schedule make_schedule(const config::Training& training) {
@@ -94,9 +94,9 @@ void require_judge(const std::string& table, const config::Training& training) {
   }
 }
 
-Retention make_retention(const config::Training& training, const Stage& stage) {
-  require_judge(stage.name() + ".training", training);
-  const std::string best_by = training.best_by().empty() ? stage.main_figure() : training.best_by();
+Retention make_retention(const config::Training& training, const Task& task) {
+  require_judge(task.name + ".training", training);
+  const std::string best_by = training.best_by().empty() ? task.validation.main_figure : training.best_by();
   return {.newest = training.keep_checkpoints(),
           .every = training.keep_every(),
           .best = training.keep_best(),

@@ -9,11 +9,11 @@
 #include "optim/optimizer.h"
 #include "optim/schedule.h"
 #include "training/checkpoint.h"
-#include "training/stage.h"
+#include "training/task.h"
 
 namespace cskd::training {
 
-std::unique_ptr<optim::Optimizer> make_optimizer(const config::Training& training, Stage& stage);
+std::unique_ptr<optim::Optimizer> make_optimizer(const config::Training& training, TrainedModel& model);
 
 // Its peak is scaled by the global batch as the configuration says.
 optim::Schedule make_schedule(const config::Training& training);
@@ -28,6 +28,6 @@ data::BatchLayout require_layout(const std::string& table, const config::Trainin
 void require_judge(const std::string& table, const config::Training& training);
 
 // Throws as require_judge().
-Retention make_retention(const config::Training& training, const Stage& stage);
+Retention make_retention(const config::Training& training, const Task& task);
 
 }  // namespace cskd::training

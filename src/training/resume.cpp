@@ -42,7 +42,7 @@ std::string find(const std::filesystem::path& folder, const TrainerOptions& opti
 
 }  // namespace
 
-std::optional<State> resume(const std::filesystem::path& folder, const TrainerOptions& options, Stage& stage,
+std::optional<State> resume(const std::filesystem::path& folder, const TrainerOptions& options, const Task& task,
                             const optim::Optimizer& optimizer, runtime::World& world) {
   const std::string found = world.broadcast(world.rank() == 0 ? find(folder, options) : "");
   if (found.empty()) return std::nullopt;
@@ -58,12 +58,12 @@ std::optional<State> resume(const std::filesystem::path& folder, const TrainerOp
   if (loaded.state.step() > options.training.steps()) {
     throw runtime::UsageError(
         fmt::format("{} is after step {}, but {}.training.steps is {}: raise it, or remove the folder", folder.native(),
-                    loaded.state.step(), stage.name(), options.training.steps()));
+                    loaded.state.step(), task.name, options.training.steps()));
   }
-  restore(stage.state(), loaded.model, "model.safetensors");
-  restore(stage.average(), loaded.average, "ema.safetensors");
+  restore(task.model.state(), loaded.model, "model.safetensors");
+  restore(task.model.average(), loaded.average, "ema.safetensors");
   restore(optimizer.state(), loaded.optimizer, "optimizer.safetensors");
-  if (world.rank() == 0) spdlog::info("{} goes on after step {}", stage.name(), loaded.state.step());
+  if (world.rank() == 0) spdlog::info("{} goes on after step {}", task.name, loaded.state.step());
   return loaded.state;
 }
 

@@ -14,7 +14,7 @@ namespace cskd::training {
 // which rank 0 picks, and returns its state; nothing when there is none. Unfinished checkpoints are removed.
 // Collective. Throws UsageError, naming what differs, when it was made from other inputs than options.inputs, or may
 // not be resumed; DataError as newest_checkpoint(), or when it does not fit the model.
-std::optional<State> resume(const std::filesystem::path& folder, const TrainerOptions& options, Stage& stage,
+std::optional<State> resume(const std::filesystem::path& folder, const TrainerOptions& options, const Task& task,
                             const optim::Optimizer& optimizer, runtime::World& world);
 
 }  // namespace cskd::training

@@ -9,7 +9,7 @@
 
 #include "distributed/communicator.h"
 #include "distributed/sum_tree.h"
-#include "training/stage.h"
+#include "training/task.h"
 
 namespace cskd::training {
 

@@ -47,28 +47,28 @@ bool is_due(std::uint64_t step, std::uint64_t every) { return every > 0 && step 
 
 class Training {
  public:
-  Training(Stage& stage, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator,
+  Training(const Task& task, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator,
            TrainingObserver& observer)
-      : stage_(stage),
+      : task_(task),
         options_(options),
         training_(options.training),
         world_(world),
         communicator_(communicator),
         observer_(observer),
-        layout_(require_layout(stage.name() + ".training", options.training, world.rank(), world.size())),
-        agreement_(stage.statistics(), communicator, layout_.own(), layout_.micro_batches,
+        layout_(require_layout(task.name + ".training", options.training, world.rank(), world.size())),
+        agreement_(task.model.statistics(), communicator, layout_.own(), layout_.micro_batches,
                    is_elastic(options.training)),
-        reducer_(stage.trainable(), communicator,
+        reducer_(task.model.trainable(), communicator,
                  {.micro_batches = layout_.own(),
                   .elastic = is_elastic(options.training),
                   .compress = options.training.compress_gradients()}),
-        optimizer_(make_optimizer(options.training, stage)),
+        optimizer_(make_optimizer(options.training, task.model)),
         schedule_(make_schedule(options.training)),
-        average_(tensors_of(stage.state()), tensors_of(stage.average())),
+        average_(tensors_of(task.model.state()), tensors_of(task.model.average())),
         checkpoints_(options.folder / "checkpoints"),
         trace_(options, world, communicator) {
     require_equal_models();
-    for (const auto& [name, tensor] : stage.state()) communicator.broadcast(tensor.detach(), 0, name);
+    for (const auto& [name, tensor] : task.model.state()) communicator.broadcast(tensor.detach(), 0, name);
     average_.reset();
   }
 
@@ -76,7 +76,7 @@ class Training {
     start();
     bool stop = false;
     while (state_.step() < training_.steps() && !stop) {
-      runtime::failure_point("trainer.step", stage_.name());
+      runtime::failure_point("trainer.step", task_.name);
       trace_.before_step(state_.step());
       StepReport report = step(stop);
       communicator_.set_timeout(options_.step_timeout);
@@ -111,16 +111,16 @@ class Training {
     distributed::Facts facts(options_.inputs.values().begin(), options_.inputs.values().end());
     facts.emplace_back("seed", std::to_string(options_.seed));
     if (is_elastic(training_)) facts.emplace_back("compute.threads", std::to_string(at::get_num_threads()));
-    for (const auto& [name, tensor] : stage_.state())
+    for (const auto& [name, tensor] : task_.model.state())
       facts.emplace_back(name,
                          fmt::format("{} [{}]", at::toString(tensor.scalar_type()), fmt::join(tensor.sizes(), ", ")));
-    distributed::require_same(world_, fmt::format("the training '{}'", stage_.name()), facts);
+    distributed::require_same(world_, fmt::format("the training '{}'", task_.name), facts);
   }
 
   void start() {
-    const Retention retention = make_retention(training_, stage_);
-    if (const auto resumed = resume(checkpoints_, options_, stage_, *optimizer_, world_)) state_ = *resumed;
-    stage_.start(state_.step());
+    const Retention retention = make_retention(training_, task_);
+    if (const auto resumed = resume(checkpoints_, options_, task_, *optimizer_, world_)) state_ = *resumed;
+    task_.objective.start(state_.step());
     if (world_.rank() == 0) {
       std::filesystem::create_directories(checkpoints_);
       writer_.emplace(
@@ -141,11 +141,11 @@ class Training {
     const auto start = Clock::now();
     trace_.enter("consistency check");
     pass_over_pace();
-    NamedTensors all = stage_.state();
+    NamedTensors all = task_.model.state();
     const auto add = [&](const char* what, const NamedTensors& tensors) {
       for (const auto& [name, tensor] : tensors) all.emplace_back(std::string(what) + name, tensor);
     };
-    add("average of ", stage_.average());
+    add("average of ", task_.model.average());
     add("optimiser's ", optimizer_->state());
     require_equal_tensors(all, communicator_, state_.step());
     longest_consistency_check_ = std::max(longest_consistency_check_, seconds_since(start));
@@ -156,7 +156,7 @@ class Training {
     trace_.enter("validation");
     pass_over_pace();
     communicator_.set_timeout(options_.start_timeout);
-    const auto figures = stage_.validate();
+    const auto figures = task_.validation.run();
     communicator_.set_timeout(options_.step_timeout);
     trace_.leave();
     longest_validation_ = std::max(longest_validation_, seconds_since(start));
@@ -170,8 +170,8 @@ class Training {
   void tell(const StepReport& report) {
     if (world_.rank() != 0) return;
     const auto start = Clock::now();
-    if (is_due(report.step, options_.tensors_every)) observer_.tensors(report.step, stage_.trainable(), gradients());
-    if (is_due(report.step, options_.pictures_every)) observer_.pictures(report.step, stage_.pictures());
+    if (is_due(report.step, options_.tensors_every)) observer_.tensors(report.step, task_.model.trainable(), gradients());
+    if (is_due(report.step, options_.pictures_every)) observer_.pictures(report.step, task_.objective.pictures());
     observer_.stepped(report);
     pace_.reports += seconds_since(start);
   }
@@ -182,7 +182,7 @@ class Training {
 
   NamedTensors gradients() {
     NamedTensors gradients;
-    for (const auto& [name, parameter] : stage_.trainable()) gradients.emplace_back(name, parameter.grad());
+    for (const auto& [name, parameter] : task_.model.trainable()) gradients.emplace_back(name, parameter.grad());
     return gradients;
   }
 
@@ -221,7 +221,7 @@ class Training {
     if (options_.pace != nullptr && world_.size() > 1) options_.pace->add(number, reduced, std::exchange(pace_, {}));
     trace_.enter("statistics and figures");
     if (!reduced.unused.empty() && number == 0) {
-      spdlog::warn("{}: {} parameters got no gradient, the first is {}", stage_.name(), reduced.unused.size(),
+      spdlog::warn("{}: {} parameters got no gradient, the first is {}", task_.name, reduced.unused.size(),
                    reduced.unused.front());
     }
     const StepAgreement::Result result =
@@ -259,7 +259,7 @@ class Training {
     agreement_.start_micro_batch();
     const auto start = Clock::now();
     trace_.enter("data and forward");
-    MicroBatchResult result = stage_.micro_batch(state_.step(), own);
+    MicroBatchResult result = task_.objective.micro_batch(state_.step(), own);
     trace_.waited_for_data(number, start, result.data_wait);
     pace_.data += result.data_wait;
     const at::Tensor loss = result.loss / static_cast<double>(layout_.micro_batches);
@@ -307,7 +307,7 @@ class Training {
       if (std::ranges::all_of(figures,
                               [](const auto& figure) { return std::isfinite(figure.second.template item<double>()); }))
         continue;
-      spdlog::warn("{}: step {}, micro-batch {} on rank {} is not finite: {}", stage_.name(), state_.step() + 1,
+      spdlog::warn("{}: step {}, micro-batch {} on rank {} is not finite: {}", task_.name, state_.step() + 1,
                    layout_.first() + own, world_.rank(), results[own].samples_text());
     }
   }
@@ -319,12 +319,12 @@ class Training {
       agreement_.undo_step();
       state_.set_skipped(state_.skipped() + 1);
       ++skipped_in_a_row_;
-      spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", stage_.name(), state_.step() + 1,
+      spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", task_.name, state_.step() + 1,
                    loss, norm);
       if (skipped_in_a_row_ > kMostSkipped) {
         throw runtime::Error(
-            fmt::format("{}: {} steps in a row had no finite gradient; lower {}.training.learning_rate", stage_.name(),
-                        skipped_in_a_row_, stage_.name()));
+            fmt::format("{}: {} steps in a row had no finite gradient; lower {}.training.learning_rate", task_.name,
+                        skipped_in_a_row_, task_.name));
       }
       return;
     }
@@ -345,10 +345,10 @@ class Training {
   }
 
   CheckpointContents contents() {
-    CheckpointContents contents{stage_.state(), stage_.average(), optimizer_->state(), state_, stage_.metadata()};
+    CheckpointContents contents{task_.model.state(), task_.model.average(), optimizer_->state(), state_, task_.model.metadata()};
     // Statistics change during the next forward pass already: Note [Asynchronous checkpoints].
     std::set<std::string> changing;
-    for (const auto& [name, tensor] : stage_.statistics()) changing.insert(name);
+    for (const auto& [name, tensor] : task_.model.statistics()) changing.insert(name);
     for (auto& [name, tensor] : contents.model) {
       if (changing.contains(name)) tensor = tensor.detach().clone();
     }
@@ -363,7 +363,7 @@ class Training {
     return contents;
   }
 
-  Stage& stage_;
+  const Task& task_;
   const TrainerOptions& options_;
   const config::Training& training_;
   runtime::World& world_;
@@ -389,9 +389,9 @@ class Training {
 
 }  // namespace
 
-TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world,
+TrainingOutcome train(const Task& task, const TrainerOptions& options, runtime::World& world,
                       distributed::Communicator& communicator, TrainingObserver& observer) {
-  return Training(stage, options, world, communicator, observer).run();
+  return Training(task, options, world, communicator, observer).run();
 }
 
 }  // namespace cskd::training

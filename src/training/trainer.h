@@ -15,7 +15,7 @@
 #include "runtime/inputs.h"
 #include "runtime/trace.h"
 #include "runtime/world.h"
-#include "training/stage.h"
+#include "training/task.h"
 
 namespace cskd::training {
 
@@ -47,7 +47,7 @@ struct StepReport {
   std::uint64_t steps = 0;  // of the whole training
   std::int64_t images = 0;  // of this step, all ranks
   double seconds = 0;       // of this step
-  // "train/loss", "train/learning_rate", "train/gradient_norm", the stage's own, "perf/images_per_second",
+  // "train/loss", "train/learning_rate", "train/gradient_norm", the task's own, "perf/images_per_second",
   // "perf/data_wait", "perf/exposed_communication" (seconds of rank 0), "perf/overlap" (share of the communication that
   // backward hid), "perf/bus_bandwidth/bucket_<n>" (GB/s; more than one rank), "perf/checkpoint_stall" (seconds that
   // the step waited for a checkpoint), "data/damaged" (MicroBatchResult::damaged of all ranks); where the step
@@ -80,7 +80,7 @@ struct TrainingOutcome {
   double loss = 0;           // of the last step
 };
 
-// Trains `stage` to the end, or until a StopSignal. Collective; options are equal on all ranks. On return every rank
+// Trains the task's model to the end, or until a StopSignal. Collective; options are equal on all ranks. On return every rank
 // holds the same weights and averages. `observer` is called on rank 0 only.
 //
 // Weights after k steps do not depend on where the run was stopped and resumed. A step whose gradient is not finite is
@@ -89,7 +89,7 @@ struct TrainingOutcome {
 // Throws UsageError when the checkpoints were made from other inputs, naming them, or validation is asked for and there
 // is none; DataError when there are checkpoints but none is whole; Error when a checkpoint cannot be written (unless
 // training.when_full says go_on), a rank is lost, or the loss stays infinite.
-TrainingOutcome train(Stage& stage, const TrainerOptions& options, runtime::World& world,
+TrainingOutcome train(const Task& task, const TrainerOptions& options, runtime::World& world,
                       distributed::Communicator& communicator, TrainingObserver& observer);
 
 constexpr int kMostSkipped = 20;

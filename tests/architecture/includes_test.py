@@ -24,6 +24,7 @@ ORDER = [
     {"training", "packing", "features"},
     {"evaluation"},
     {"stages", "analysis", "export", "report", "demo", "doctor", "bench"},
+    {"inspect"},
     {"launch"},
 ]
 LEVEL = {folder: level for level, folders in enumerate(ORDER) for folder in folders}

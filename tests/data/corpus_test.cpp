@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/error.h"
-#include "shards/image_shard_format.h"
+#include "shards/image_shard/format.h"
 #include "shards/manifest.h"
 #include "tests/temporary_folder.h"
 

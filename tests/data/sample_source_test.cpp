@@ -15,7 +15,7 @@
 #include "data/sample_order.h"
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
-#include "shards/image_shard_writer.h"
+#include "shards/image_shard/writer.h"
 #include "shards/manifest.h"
 #include "tests/data/decode_pictures.h"
 #include "tests/temporary_folder.h"

@@ -1,11 +1,11 @@
-#include "distributed/accelerators.h"
+#include "distributed/devices/accelerators.h"
 
 #include <filesystem>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "distributed/cpu_compute.h"
+#include "distributed/devices/cpu_compute.h"
 
 namespace cskd::distributed {
 namespace {

@@ -7,7 +7,7 @@
 #include <torch/nn/modules/container/sequential.h>
 #include <torch/torch.h>
 
-#include "distributed/accelerators.h"
+#include "distributed/devices/accelerators.h"
 #include "distributed/gradient_reducer.h"
 #include "distributed/same_everywhere.h"
 #include "runtime/error.h"

@@ -8,7 +8,7 @@
 #include <cuda_runtime_api.h>
 #include <gtest/gtest.h>
 
-#include "distributed/accelerators.h"
+#include "distributed/devices/accelerators.h"
 
 namespace {
 

@@ -1,4 +1,4 @@
-#include "distributed/device_choice.h"
+#include "distributed/devices/device_choice.h"
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>

@@ -2,7 +2,7 @@
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/sealed_file.h"
-#include "shards/image_shard_format.h"
+#include "shards/image_shard/format.h"
 #include "shards/manifest.h"
 #include "tests/fuzz/scratch_file.h"
 

@@ -4,8 +4,8 @@
 
 #include "runtime/check.h"
 #include "runtime/error.h"
-#include "shards/image_shard_format.h"
-#include "shards/image_shard_reader.h"
+#include "shards/image_shard/format.h"
+#include "shards/image_shard/reader.h"
 #include "shards/manifest.h"
 #include "tests/fuzz/scratch_file.h"
 

@@ -1,15 +1,18 @@
 // Runs one encoder for encoder_test.py, which compares the tensors that this writes with those of timm and open_clip.
 //
 //   encoder_features NAME IMAGE_SIZE initial OUTPUT                parameters and buffers of a new encoder
-//   encoder_features NAME IMAGE_SIZE eval WEIGHTS INPUT OUTPUT     "pooled", "tokens" of INPUT's "images"
+//   encoder_features NAME IMAGE_SIZE eval WEIGHTS INPUT OUTPUT     "pooled", "tokens" of INPUT's "images", and
+//       "attention.LAYER", the maps [N, heads, L, L] of the first and the last layer
 //   encoder_features NAME IMAGE_SIZE train WEIGHTS INPUT OUTPUT    in training mode: "pooled", "tokens", "gradient.*"
 //   of
 //       (pooled * INPUT's "pooled_weight").sum() + (tokens * "tokens_weight").sum(), and the buffers afterwards
 //
 // The file's metadata holds the encoder's shape.
+#include <cmath>
 #include <cstdio>
 #include <stdexcept>
 #include <string>
+#include <tuple>
 #include <utility>
 #include <vector>
 
@@ -42,8 +45,17 @@ NamedTensors features(Encoder& encoder, const std::string& mode, const std::stri
   const auto input = cskd::models::read_safetensors(input_path);
   encoder.train(mode == "train");
   const torch::AutoGradMode gradients(mode == "train");
-  const auto [pooled, tokens] = encoder.forward(input.at("images"));
+  cskd::models::Request request{.tokens = true, .attention = {}};
+  const int layers = encoder.shape().attention_layers;
+  if (layers > 0 && mode == "eval") request.attention = {layers - 1, 0};
+  const cskd::models::Features found = encoder.forward(input.at("images"), request);
+  const auto& [pooled, tokens] = std::tie(found.pooled, found.tokens);
   NamedTensors tensors{{"pooled", pooled.detach()}, {"tokens", tokens.detach()}};
+  for (std::size_t i = 0; i < request.attention.size(); ++i) {
+    const auto& [queries, keys] = found.attention[i];
+    const torch::Tensor scores = queries.matmul(keys.transpose(2, 3)) / std::sqrt(static_cast<double>(keys.size(3)));
+    tensors.emplace_back(fmt::format("attention.{}", request.attention[i]), torch::softmax(scores, 3).contiguous());
+  }
   if (mode == "train") {
     ((pooled * input.at("pooled_weight")).sum() + (tokens * input.at("tokens_weight")).sum()).backward();
     for (const auto& parameter : encoder.named_parameters()) {

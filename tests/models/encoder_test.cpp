@@ -112,9 +112,10 @@ TEST(Encoder, ComputesInTheTypeThatItIsMovedTo) {
     const auto encoder = make_encoder(name, 64);
     encoder->eval();
     const at::Tensor images = at::randn({2, 3, 64, 64});
-    const Features single = encoder->forward(images);
+    const Request tokens{.tokens = true, .attention = {}};
+    const Features single = encoder->forward(images, tokens);
     encoder->to(at::kDouble);
-    const Features twice = encoder->forward(images.to(at::kDouble));
+    const Features twice = encoder->forward(images.to(at::kDouble), tokens);
     EXPECT_EQ(twice.pooled.scalar_type(), at::kDouble);
     EXPECT_TRUE(at::allclose(twice.pooled.to(at::kFloat), single.pooled, 1e-3, 1e-4)) << name;
     EXPECT_TRUE(at::allclose(twice.tokens.to(at::kFloat), single.tokens, 1e-3, 1e-4)) << name;

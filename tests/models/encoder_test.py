@@ -73,6 +73,29 @@ def home_features(name, model, images):
     return model.forward_head(feature_map), feature_map.flatten(2).transpose(1, 2)
 
 
+def home_attention(name, model, images):
+    """{layer: maps} of the first and the last block, by hand from what its home feeds to attention; none for CNNs."""
+    blocks = list(getattr(model, "blocks", [])) if name in TIMM and name.startswith("vit") else []
+    if name not in TIMM:
+        blocks = list(model.transformer.resblocks)
+    maps, hooks = {}, []
+    for layer in {0, len(blocks) - 1} if blocks else ():
+        attention = blocks[layer].attn
+        inside = attention.num_heads
+
+        def keep(_, inputs, __, layer=layer, attention=attention, heads=inside):
+            x = inputs[0]
+            weight, bias = (attention.qkv.weight, attention.qkv.bias) if name in TIMM else (attention.in_proj_weight, attention.in_proj_bias)
+            queries, keys, _ = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in torch.nn.functional.linear(x, weight, bias).chunk(3, dim=2))
+            maps[layer] = (queries @ keys.transpose(2, 3) * keys.shape[3] ** -0.5).softmax(3)
+
+        hooks.append(attention.register_forward_hook(keep))
+    model.eval()(images)
+    for hook in hooks:
+        hook.remove()
+    return maps
+
+
 def randomise(model, generator):
     """Changes every tensor that starts as a constant, so that none can be left out unseen."""
     with torch.no_grad():
@@ -203,6 +226,7 @@ def test_features(name, image_size, files):
     safetensors.torch.save_file({"images": images}, files / "input.safetensors")
     with torch.no_grad():
         pooled, tokens = home_features(name, model, images)
+        attention = home_attention(name, model, images)
     # What differs from image to image and from place to place must be seen, not a constant that all share.
     assert pooled.std(dim=0).mean() > 0.01 * pooled.std()
     assert tokens.shape[1] == 1 or tokens.std(dim=1).mean() > 0.01 * tokens.std()
@@ -210,6 +234,8 @@ def test_features(name, image_size, files):
     ours, shape = run(name, image_size or 0, "eval", files / "weights.safetensors", files / "input.safetensors",
                       files / "output.safetensors")
     errors = [compare("pooled", ours["pooled"], pooled), compare("tokens", ours["tokens"], tokens)]
+    assert {f"attention.{layer}" for layer in attention} == {key for key in ours if key.startswith("attention")}
+    errors += [compare(f"attention.{layer}", ours[f"attention.{layer}"], maps) for layer, maps in attention.items()]
     print(f"{name}: {max(errors):.2g}")
     assert ours["pooled"].shape == (2, int(shape["pooled_width"]))
     assert ours["tokens"].shape == (2, int(shape["grid"]) ** 2, int(shape["token_width"]))

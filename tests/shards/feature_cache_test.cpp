@@ -1,4 +1,6 @@
-#include "shards/feature_cache.h"
+#include "shards/feature_cache/check.h"
+#include "shards/feature_cache/reader.h"
+#include "shards/feature_cache/writer.h"
 
 #include <fstream>
 

@@ -1,5 +1,5 @@
 // That every kind of damage to a shard is found.
-#include "shards/image_shard_check.h"
+#include "shards/image_shard/check.h"
 
 #include <fstream>
 #include <limits>

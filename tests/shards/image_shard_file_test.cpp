@@ -1,5 +1,5 @@
 // What an image shard says of itself, and that what only looks like one is refused.
-#include "shards/image_shard_file.h"
+#include "shards/image_shard/file.h"
 
 #include <fstream>
 #include <map>
@@ -12,7 +12,7 @@
 
 #include "runtime/error.h"
 #include "shards/hdf5_file.h"
-#include "shards/image_shard_format.h"
+#include "shards/image_shard/format.h"
 #include "tests/shards/random_corpus.h"
 
 namespace cskd::shards {

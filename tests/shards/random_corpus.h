@@ -15,9 +15,9 @@
 
 #include "runtime/content_hash.h"
 #include "runtime/crc32c.h"
-#include "shards/image_shard_check.h"
-#include "shards/image_shard_file.h"
-#include "shards/image_shard_writer.h"
+#include "shards/image_shard/check.h"
+#include "shards/image_shard/file.h"
+#include "shards/image_shard/writer.h"
 #include "tests/temporary_folder.h"
 
 namespace cskd::shards {

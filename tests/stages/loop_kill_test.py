@@ -71,7 +71,7 @@ def finish(path, stage, ranks=2):
 def test_every_write_point_is_known_here():
     written = set()
     for file in [*SOURCE.glob("src/training/*.cpp"), *SOURCE.glob("src/report/*.cpp"), SOURCE / "src/runtime/run_lock.cpp", SOURCE / "src/runtime/atomic_file.cpp",
-                 SOURCE / "src/stages/model_stage.cpp"]:
+                 SOURCE / "src/stages/train_stage.cpp"]:
         written |= set(re.findall(r'(?:failure_point\(|AppendedFile.*)"([a-z_.]+)"', file.read_text()))
     # Reached when something failed before, or when nothing is written.
     written -= {"appended_file.cut", "status.read"}

@@ -52,9 +52,8 @@ Data data_of(std::uint64_t step, std::uint64_t micro_batch) {
 at::Tensor first_weights() { return at::linspace(-1, 1, kWeights, at::kDouble); }
 
 // Mean squared error of inputs * weights, and a running mean of the inputs that moves by a tenth.
-class Regression final : public Stage {
+class Regression final : public TrainedModel, public Objective {
  public:
-  std::string name() const override { return "align"; }
   NamedTensors trainable() override { return {{"weights", weights_}}; }
   NamedTensors state() override { return {{"weights", weights_}, {"mean", mean_}, {"count", count_}}; }
   NamedTensors average() override {
@@ -90,11 +89,14 @@ class Regression final : public Stage {
   }
 
   at::Tensor pictures() const override { return {}; }
-  std::vector<std::pair<std::string, double>> validate() override {
+  std::vector<std::pair<std::string, double>> validate() {
     std::this_thread::sleep_for(std::exchange(first_validation, {}));
     return {{"validation/emd", weights_sum()}};
   }
-  std::string main_figure() const override { return "validation/emd"; }
+  Task task() {
+    return {.name = "align", .model = *this, .objective = *this,
+            .validation = {.run = [this] { return validate(); }, .main_figure = "validation/emd"}};
+  }
 
   double weights_sum() const { return weights_.sum().item<double>(); }
 
@@ -187,7 +189,7 @@ class TrainerTest : public testing::Test {
   // Rank 0 removes the folder.
   ~TrainerTest() override { world->barrier(); }
 
-  TrainingOutcome train(Stage& stage) { return training::train(stage, options_, *world, *communicator_, observer_); }
+  TrainingOutcome train(Regression& regression) { return training::train(regression.task(), options_, *world, *communicator_, observer_); }
 
   tests::TemporaryFolder folder_;
   TrainerOptions options_;

@@ -165,13 +165,15 @@ class MobileNetV3 final : public Encoder {
     head_ = register_module("conv_head", convolution({.in = last_width, .out = pooled_width(size), .bias = true}));
   }
 
-  Features forward(const Tensor& images) override {
-    require_images(images);
+  Features forward(const Tensor& images, const Request& request) override {
+    require(images, request);
     Tensor x = torch::hardswish(stem_norm_->forward(stem_->forward(images)));
     for (const auto& block : blocks_) x = block->forward(x);
     x = torch::hardswish(last_norm_->forward(last_->forward(x)));
     const Tensor pooled = torch::hardswish(head_->forward(x.mean({2, 3}, /*keepdim=*/true)));
-    return {.pooled = pooled.flatten(1), .tokens = x.flatten(2).transpose(1, 2)};
+    return {.pooled = pooled.flatten(1),
+            .tokens = request.tokens ? x.flatten(2).transpose(1, 2) : Tensor(),
+            .attention = {}};
   }
 
  private:

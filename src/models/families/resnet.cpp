@@ -83,12 +83,12 @@ class ResNet final : public Encoder {
     }
   }
 
-  Features forward(const Tensor& images) override {
-    require_images(images);
+  Features forward(const Tensor& images, const Request& request) override {
+    require(images, request);
     Tensor x = torch::relu(stem_norm_->forward(stem_->forward(images)));
     x = torch::max_pool2d(x, 3, 2, 1);
     for (const auto& block : blocks_) x = block->forward(x);
-    return {.pooled = x.mean({2, 3}), .tokens = x.flatten(2).transpose(1, 2)};
+    return {.pooled = x.mean({2, 3}), .tokens = request.tokens ? x.flatten(2).transpose(1, 2) : Tensor(), .attention = {}};
   }
 
  private:

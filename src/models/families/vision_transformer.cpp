@@ -1,5 +1,6 @@
 #include "models/families/vision_transformer.h"
 
+#include <algorithm>
 #include <cmath>
 #include <string>
 #include <vector>
@@ -64,9 +65,9 @@ torch::nn::Linear linear(int in, int out, VisionTransformerForm form) {
   return layer;
 }
 
-class Attention final : public torch::nn::Module {
+class SelfAttention final : public torch::nn::Module {
  public:
-  Attention(int width, int heads, VisionTransformerForm form) : heads_(heads) {
+  SelfAttention(int width, int heads, VisionTransformerForm form) : heads_(heads) {
     if (form == VisionTransformerForm::kOpenClip) {
       // torch.nn.MultiheadAttention's names and start.
       const int64_t rows = int64_t{3} * width;
@@ -82,8 +83,8 @@ class Attention final : public torch::nn::Module {
     if (form == VisionTransformerForm::kOpenClip) torch::nn::init::zeros_(out_->bias);
   }
 
-  // x: [N, L, D]
-  Tensor forward(const Tensor& x) {
+  // x: [N, L, D]. `captured`: null, or where queries and keys go.
+  Tensor forward(const Tensor& x, models::Attention* captured) {
     const int64_t images = x.size(0);
     const int64_t length = x.size(1);
     const int64_t width = x.size(2);
@@ -91,6 +92,7 @@ class Attention final : public torch::nn::Module {
                                         .view({images, length, 3, heads_, width / heads_})
                                         .permute({2, 0, 3, 1, 4})
                                         .unbind(0);
+    if (captured != nullptr) *captured = {qkv[0], qkv[1]};
     const Tensor mixed = at::scaled_dot_product_attention(qkv[0], qkv[1], qkv[2]);
     return out_->forward(mixed.transpose(1, 2).reshape({images, length, width}));
   }
@@ -108,15 +110,15 @@ class Block final : public torch::nn::Module {
   Block(const VisionTransformerSize& size, VisionTransformerForm form, Gelu gelu) : gelu_(gelu) {
     const Names& names = names_of(form);
     norm1_ = register_module(names.norm1, layer_norm(size.width, form));
-    attention_ = register_module("attn", std::make_shared<Attention>(size.width, size.heads, form));
+    attention_ = register_module("attn", std::make_shared<SelfAttention>(size.width, size.heads, form));
     norm2_ = register_module(names.norm2, layer_norm(size.width, form));
     const auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>("Mlp"));
     fc1_ = mlp->register_module(names.fc1, linear(size.width, size.mlp_width, form));
     fc2_ = mlp->register_module(names.fc2, linear(size.mlp_width, size.width, form));
   }
 
-  Tensor forward(const Tensor& x) {
-    const Tensor attended = x + attention_->forward(norm1_->forward(x));
+  Tensor forward(const Tensor& x, models::Attention* captured) {
+    const Tensor attended = x + attention_->forward(norm1_->forward(x), captured);
     const Tensor hidden = fc1_->forward(norm2_->forward(attended));
     const Tensor activated = gelu_ == Gelu::kErf ? at::gelu(hidden) : hidden * torch::sigmoid(1.702 * hidden);
     return attended + fc2_->forward(activated);
@@ -125,7 +127,7 @@ class Block final : public torch::nn::Module {
  private:
   Gelu gelu_;
   torch::nn::LayerNorm norm1_{nullptr};
-  std::shared_ptr<Attention> attention_;
+  std::shared_ptr<SelfAttention> attention_;
   torch::nn::LayerNorm norm2_{nullptr};
   torch::nn::Linear fc1_{nullptr};
   torch::nn::Linear fc2_{nullptr};
@@ -168,15 +170,24 @@ class VisionTransformer final : public Encoder {
     last_norm_ = register_module(names_of(form).last_norm, layer_norm(size.width, form));
   }
 
-  Features forward(const Tensor& images) override {
-    require_images(images);
+  Features forward(const Tensor& images, const Request& request) override {
+    require(images, request);
     const Tensor patches = patches_->forward(images).flatten(2).transpose(1, 2);
     const Tensor class_tokens = class_token_.expand({images.size(0), 1, patches.size(2)});
     Tensor x = torch::cat({class_tokens, patches}, 1) + positions_;
     if (first_norm_) x = first_norm_->forward(x);
-    for (const auto& block : blocks_) x = block->forward(x);
+    Features features;
+    features.attention.resize(request.attention.size());
+    for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
+      const auto wanted = std::ranges::find(request.attention, static_cast<int>(layer));
+      const bool is_wanted = wanted != request.attention.end();
+      x = blocks_[layer]->forward(
+          x, is_wanted ? &features.attention[static_cast<std::size_t>(wanted - request.attention.begin())] : nullptr);
+    }
     x = last_norm_->forward(x);
-    return {.pooled = x.select(1, 0), .tokens = x.slice(1, 1)};
+    features.pooled = x.select(1, 0);
+    if (request.tokens) features.tokens = x.slice(1, 1);
+    return features;
   }
 
  private:
@@ -203,6 +214,7 @@ EncoderEntry entry(const char* name, int image_size, const Normalisation& normal
           .stride = size.patch,
           .pooled_width = size.width,
           .token_width = size.width,
+          .attention_layers = size.layers,
           .make = [=](const EncoderShape& shape) { return make_vision_transformer(shape, size, form, gelu); }};
 }
 

@@ -1,9 +1,0 @@
-#include "distributed/accelerators.h"
-
-namespace cskd::distributed {
-
-Accelerators find_accelerators() { return {}; }
-
-std::string nccl_version() { return "none"; }
-
-}  // namespace cskd::distributed

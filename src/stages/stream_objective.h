@@ -1,0 +1,102 @@
+// An objective over batches that loader threads make ahead: where batches come from, and the loss of one.
+#pragma once
+
+#include <cstdint>
+#include <functional>
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "batches/batches.h"
+#include "batches/micro_batch_loader.h"
+#include "data/corpus.h"
+#include "run/context.h"
+#include "stages/training_setup.h"
+#include "training/task.h"
+
+namespace cskd::stages {
+
+// Where the micro-batches of a training come from. begin() and fill() are called by loader threads (data::BatchMaker).
+template <typename Batch>
+class BatchSource {
+ public:
+  virtual ~BatchSource() = default;
+
+  // Before the first batch; `step` is the one that training goes on from.
+  virtual void start(std::uint64_t) {}
+  // A batch with room for its samples, `count` of the first stream from `position` on.
+  virtual Batch begin(std::uint64_t position, std::uint64_t count) const = 0;
+  // Fills one of its items.
+  virtual void fill(Batch& batch, std::uint64_t item) const = 0;
+  virtual std::uint64_t items() const = 0;  // of a micro-batch, of all streams
+  virtual std::uint64_t bytes() const = 0;  // of a micro-batch, about
+  // What is in a batch: the samples that were read, and pixels [n, S, S, 3] uint8 of some of them.
+  virtual std::vector<data::SampleRef> samples(const Batch& batch) const = 0;
+  virtual at::Tensor pixels(const Batch& batch) const = 0;
+  virtual const batches::CheckedCorpus& corpus() const = 0;
+};
+
+// The loss of a micro-batch, the mean over its pictures, and what is logged of it; the same figures every time.
+struct BatchLoss {
+  at::Tensor loss;
+  std::vector<std::pair<std::string, at::Tensor>> figures;
+};
+
+template <typename Batch>
+class StreamObjective final : public training::Objective {
+ public:
+  using Loss = std::function<BatchLoss(const Batch& batch, std::uint64_t step)>;
+
+  // `context` and the setup's training must outlive it.
+  StreamObjective(const run::Context& context, const TrainingSetup& setup, std::unique_ptr<BatchSource<Batch>> source,
+                  Loss loss)
+      : context_(context),
+        stage_(setup.stage),
+        training_(*setup.training),
+        source_(std::move(source)),
+        loss_(std::move(loss)) {}
+
+  void start(std::uint64_t step) override {
+    source_->start(step);
+    loader_.emplace(context_, stage_, training_, step,
+                    batches::MicroBatchMaker<Batch>{
+                        .begin = [this](std::uint64_t position,
+                                        std::uint64_t count) { return source_->begin(position, count); },
+                        .fill = [this](Batch& batch, std::uint64_t item) { source_->fill(batch, item); },
+                        .items = source_->items(),
+                        .bytes = source_->bytes()});
+  }
+
+  training::MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t) override {
+    training::MicroBatchResult result;
+    const Batch batch = loader_->next(result.data_wait);
+    BatchLoss loss = loss_(batch, step);
+    std::vector<data::SampleRef> samples = source_->samples(batch);
+    last_pixels_ = source_->pixels(batch);
+    result.loss = std::move(loss.loss);
+    result.figures = std::move(loss.figures);
+    result.images = static_cast<std::int64_t>(samples.size());
+    result.damaged = source_->corpus().damaged();
+    result.samples_text = [this, samples = std::move(samples)] {
+      return batches::samples_text(source_->corpus().corpus(), samples);
+    };
+    return result;
+  }
+
+  at::Tensor pictures() const override { return last_pixels_; }
+
+ private:
+  const run::Context& context_;
+  std::string stage_;
+  const config::Training& training_;
+  std::unique_ptr<BatchSource<Batch>> source_;
+  Loss loss_;
+  at::Tensor last_pixels_;
+  std::optional<batches::MicroBatchLoader<Batch>> loader_;  // last: its threads use the rest
+};
+
+}  // namespace cskd::stages

@@ -1,0 +1,100 @@
+#include "stages/train_stage.h"
+
+#include <fmt/format.h>
+#include <nlohmann/json.hpp>
+#include <torch/torch.h>
+
+#include "data/sampler.h"
+#include "evaluation/validation.h"
+#include "models/safetensors.h"
+#include "runtime/error.h"
+#include "runtime/failure_point.h"
+#include "runtime/shared_files.h"
+#include "stages/compute_choice.h"
+#include "training/trainer.h"
+
+namespace cskd::stages {
+
+void require_shares(const PictureStream& stream, std::uint64_t micro_batches) {
+  if (stream.batch % micro_batches == 0) return;
+  throw runtime::UsageError(fmt::format("{} is {}, which the {} micro-batches do not divide", stream.key, stream.batch,
+                                        micro_batches));
+}
+
+training::Validation score_validation(const run::Context& context, const std::shared_ptr<batches::CheckedCorpus>& corpus,
+                                      const std::shared_ptr<HeadedPair>& model) {
+  return {.run = [corpus, model, validation = std::make_shared<evaluation::ScoreValidation>(*corpus, context)] {
+            return (*validation)(model->average_model());
+          },
+          .main_figure = "validation/srcc"};
+}
+
+std::int64_t micro_batch_images(const TrainingSetup& setup) {
+  std::uint64_t images = 0;
+  for (const PictureStream& stream : setup.streams) images += stream.batch / setup.training->micro_batches();
+  return static_cast<std::int64_t>(images);
+}
+
+run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& setup, const runtime::Inputs& inputs,
+                              const std::function<TaskParts()>& make_parts) {
+  const std::string& name = setup.stage;
+  const config::Training& training = *setup.training;
+  const std::filesystem::path folder = context.folder.stage(name);
+  if (const auto done =
+          run::agree_on_completion(folder, inputs, context.world, run::OtherInputs::kRefuse, context.allowed_changes)) {
+    runtime::wait_until_there(context.folder.model(name));
+    return {.completion = *done, .done_before = true};
+  }
+  // Before anything takes time.
+  static_cast<void>(data::make_batch_layout((name + ".training").c_str(), training.global_batch(),
+                                            training.micro_batches(), context.world.rank(), context.world.size()));
+  for (const PictureStream& stream : setup.streams) require_shares(stream, training.micro_batches());
+  run::make_stage_folder(folder, context.world);
+  const TaskParts parts = make_parts();
+  HeadedPair& model = *parts.model;
+  const models::ComputeSettings settings = choose_compute(context, name,
+                                                          {.encoder = model.shape().name,
+                                                           .image_size = model.shape().image_size,
+                                                           .outputs = model.outputs(),
+                                                           .batch = micro_batch_images(setup),
+                                                           .trains_encoder = training.encoder_rate() > 0});
+  model.use(settings);
+  const training::Task task{.name = name, .model = model, .objective = *parts.objective, .validation = parts.validation};
+  training::TrainerOptions options{.training = training,
+                                   .seed = context.config.run().seed(),
+                                   .folder = folder,
+                                   .inputs = inputs,
+                                   .allowed_changes = context.allowed_changes,
+                                   .resume = context.resume,
+                                   .start_timeout = std::chrono::seconds(context.config.compute().start_timeout()),
+                                   .step_timeout = std::chrono::seconds(context.config.compute().step_timeout()),
+                                   .pace = context.pace,
+                                   .trace = context.trace,
+                                   .trace_after = context.config.logging().trace_after(),
+                                   .trace_steps = context.config.logging().trace_steps(),
+                                   .tensors_every = context.config.logging().histograms_every(),
+                                   .pictures_every = context.config.logging().pictures_every()};
+  const training::TrainingOutcome trained =
+      train(task, options, context.world, context.communicator, *context.observer);
+  run::StageOutcome outcome{
+      .completion = {.stage = name, .inputs = inputs, .seconds = trained.seconds, .images = trained.images}};
+  outcome.completion.facts = nlohmann::ordered_json{{"steps", trained.steps},
+                                                    {"loss", trained.loss},
+                                                    {"precision", models::name_of(settings.precision)},
+                                                    {"memory_format", models::name_of(settings.memory_format)}}
+                                 .dump();
+  outcome.completion.products = {"model.safetensors"};
+  outcome.finished = trained.finished;
+  if (outcome.finished && context.world.rank() == 0) {
+    runtime::failure_point("stage.model", name);
+    const auto metadata = model.metadata();
+    models::write_safetensors(context.folder.model(name), model.average(), {metadata.begin(), metadata.end()});
+    run::write_completion(folder, outcome.completion);
+  }
+  context.world.barrier();
+  // Whoever comes next reads it, on every rank.
+  if (outcome.finished) runtime::wait_until_there(context.folder.model(name));
+  return outcome;
+}
+
+}  // namespace cskd::stages
