@@ -1,4 +1,4 @@
-// What all commands that run stages take, and how they print.
+// The arguments of all commands that run stages, and their output.
 #pragma once
 
 #include <optional>

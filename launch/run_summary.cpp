@@ -32,7 +32,7 @@ std::string to_json(const RunSummary& summary) {
                        {"srcc_high", number(result.scores.srcc.high)},
                        {"plcc", number(result.scores.plcc.value)},
                        {"accuracy", number(result.scores.accuracy.value)},
-                       {"emd", number(result.scores.emd1.value)},
+                       {"emd", number(result.scores.emd.value)},
                        {"n", result.scores.n}});
   }
   return Json{{"stages", stages}, {"corpus", Json::parse(summary.corpus)}, {"results", results}}.dump(2) + "\n";

@@ -39,7 +39,7 @@ struct StatusArguments {
   double interval = 2;  // seconds
 };
 
-struct Look {
+struct Observation {
   Status status;
   Health health;
 };
@@ -49,8 +49,8 @@ class Watcher {
  public:
   explicit Watcher(std::filesystem::path run) : run_(std::move(run)) {}
 
-  Look look() {
-    Look look{.status = report::read_status(run_)};
+  Observation look() {
+    Observation look{.status = report::read_status(run_)};
     if (look.status.updated != updated_) {
       saw_it_change_ = updated_.has_value();
       updated_ = look.status.updated;
@@ -73,10 +73,10 @@ class Watcher {
 
 // A single look can be wrong: the run has just ended, or clocks differ. So what seems to be silent is looked at again,
 // for a little longer than a sign of life takes.
-Look careful_look(Watcher& watcher) {
+Observation careful_observation(Watcher& watcher) {
   constexpr std::chrono::seconds kLongEnough{6};
   constexpr std::chrono::milliseconds kPause{250};
-  Look look = watcher.look();
+  Observation look = watcher.look();
   const auto end = Clock::now() + kLongEnough;
   while (look.health.verdict == Verdict::kSilent && Clock::now() < end) {
     const bool is_gone = report::look_for_process(look.status) == report::Onlooker::Process::kGone;
@@ -107,13 +107,13 @@ void print(const std::string& text) {
   std::fflush(stdout);
 }
 
-std::string json_text(const Look& look) {
+std::string json_text(const Observation& look) {
   nlohmann::ordered_json document = report::to_json(look.status);
   document["health"] = {{"verdict", report::to_string(look.health.verdict)}, {"text", look.health.text}};
   return document.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace) + "\n";
 }
 
-std::string block_text(const std::string& run, const Look& look) {
+std::string block_text(const std::string& run, const Observation& look) {
   report::StatusView view{.now = runtime::unix_time()};
   if (runtime::is_terminal(runtime::Stream::kOutput))
     view.columns = runtime::terminal_columns(runtime::Stream::kOutput);
@@ -162,7 +162,7 @@ runtime::ExitCode watch(const StatusArguments& arguments) {
   Screen screen;
   std::string last_line;
   do {
-    const Look look = watcher.look();
+    const Observation look = watcher.look();
     if (is_terminal) {
       screen.draw(block_text(arguments.run, look));
     } else if (std::string line = report::status_line(look.status, look.health); line != last_line) {
@@ -177,7 +177,7 @@ runtime::ExitCode watch(const StatusArguments& arguments) {
 runtime::ExitCode show(const StatusArguments& arguments) {
   if (arguments.watch) return watch(arguments);
   Watcher watcher(arguments.run);
-  const Look look = careful_look(watcher);
+  const Observation look = careful_observation(watcher);
   print(arguments.json ? json_text(look) : block_text(arguments.run, look));
   return exit_code(look.health.verdict);
 }

@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "shards/importers/file_status.h"
-#include "shards/importers/kinds.h"
+#include "shards/importers/importer.h"
 #include "shards/importers/layout.h"
 #include "shards/importers/rating_scale.h"
 #include "shards/importers/score_list.h"

@@ -4,7 +4,7 @@
 #include <fmt/format.h>
 
 #include "shards/importers/fields.h"
-#include "shards/importers/kinds.h"
+#include "shards/importers/importer.h"
 #include "shards/importers/layout.h"
 #include "shards/importers/line_reader.h"
 #include "shards/importers/listed_pictures.h"

@@ -5,7 +5,7 @@
 #include "runtime/error.h"
 #include "shards/importers/csv_columns.h"
 #include "shards/importers/file_status.h"
-#include "shards/importers/kinds.h"
+#include "shards/importers/importer.h"
 #include "shards/importers/layout.h"
 #include "shards/importers/rated_table.h"
 

@@ -8,7 +8,7 @@
 
 #include "shards/importers/fields.h"
 #include "shards/importers/folder_walk.h"
-#include "shards/importers/kinds.h"
+#include "shards/importers/importer.h"
 #include "shards/importers/layout.h"
 #include "shards/importers/listed_pictures.h"
 #include "shards/importers/rating_scale.h"

@@ -1,4 +1,4 @@
-#include "shards/importers/kinds.h"
+#include "shards/importers/importer.h"
 #include "shards/importers/layout.h"
 #include "shards/importers/rating_scale.h"
 #include "shards/importers/score_list.h"

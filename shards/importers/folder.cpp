@@ -1,7 +1,7 @@
 #include <utility>
 
 #include "shards/importers/folder_walk.h"
-#include "shards/importers/kinds.h"
+#include "shards/importers/importer.h"
 #include "shards/importers/layout.h"
 
 namespace cskd::shards {

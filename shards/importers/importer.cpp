@@ -8,7 +8,6 @@
 
 #include <fmt/format.h>
 
-#include "runtime/check.h"
 #include "runtime/error.h"
 #include "shards/importers/kinds.h"
 #include "shards/importers/rating_scale.h"
@@ -17,35 +16,6 @@
 
 namespace cskd::shards {
 namespace {
-
-std::unique_ptr<Importer> make_kind(const config::Source& source, const std::filesystem::path& scratch) {
-  switch (source.kind()) {
-    case config::Source::folder:
-      return make_folder_importer(source);
-    case config::Source::webdataset:
-      return make_webdataset_importer(source, scratch);
-    case config::Source::ava:
-      return make_ava_importer(source);
-    case config::Source::csv:
-      return make_csv_importer(source);
-    case config::Source::aadb:
-      return make_aadb_importer(source);
-    case config::Source::tad66k:
-      return make_tad66k_importer(source);
-    case config::Source::para:
-      return make_para_importer(source);
-    case config::Source::koniq10k:
-      return make_koniq10k_importer(source);
-    case config::Source::spaq:
-      return make_spaq_importer(source);
-    case config::Source::flickr_aes:
-      return make_flickr_aes_importer(source);
-    case config::Source::eva:
-      return make_eva_importer(source);
-    default:
-      CSKD_CHECK(false, "source kind {}", static_cast<int>(source.kind()));
-  }
-}
 
 std::string lower_extension(const std::filesystem::path& file) {
   std::string extension = file.extension().native();
@@ -58,7 +28,7 @@ std::string lower_extension(const std::filesystem::path& file) {
 
 std::unique_ptr<Importer> make_importer(const config::Source& source, const std::filesystem::path& scratch) {
   check_source(source);
-  return with_split_rule(make_kind(source, scratch), source);
+  return with_split_rule(source_kind(source.kind()).make(source, scratch), source);
 }
 
 std::vector<float> bin_centres(const config::Source& source) {

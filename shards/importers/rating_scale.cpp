@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "runtime/error.h"
+#include "shards/importers/kinds.h"
 
 namespace cskd::shards {
 namespace {
@@ -13,39 +14,12 @@ namespace {
 // not say.
 constexpr double kDefaultStddevShare = 0.16;
 
-std::vector<float> evenly(double first, double last, int count) {
-  std::vector<float> bins(static_cast<size_t>(count));
-  for (int i = 0; i < count; ++i) bins[i] = static_cast<float>(first + (last - first) * i / (count - 1));
-  return bins;
-}
-
-std::vector<float> default_bins(config::Source::Kind kind) {
-  switch (kind) {
-    case config::Source::ava:
-      return evenly(1, 10, 10);
-    case config::Source::aadb:
-    case config::Source::flickr_aes:
-      return evenly(0, 1, 5);  // means of five-point ratings, scaled to [0, 1]
-    case config::Source::tad66k:
-    case config::Source::eva:
-      return evenly(0, 10, 11);
-    case config::Source::para:
-      return evenly(1, 5, 9);
-    case config::Source::koniq10k:
-      return evenly(1, 5, 5);
-    case config::Source::spaq:
-      return evenly(0, 100, 11);
-    default:
-      return {};
-  }
-}
-
 // Of a source with counts, whose bins are `given`.
 size_t expected_bins(const config::Source& source, size_t given) {
   const auto columns = static_cast<size_t>(source.columns().counts_size());
   if (source.kind() == config::Source::csv) return columns;
   if (source.kind() == config::Source::webdataset) return columns == 1 ? given : columns;  // one field may hold all
-  return default_bins(source.kind()).size();
+  return source_kind(source.kind()).bins.size();
 }
 
 [[noreturn]] void refuse(const config::Source& source, const std::string& what) {
@@ -55,21 +29,10 @@ size_t expected_bins(const config::Source& source, size_t given) {
 }  // namespace
 
 Ratings ratings_of(const config::Source& source) {
-  switch (source.kind()) {
-    case config::Source::folder:
-      return Ratings::kNone;
-    case config::Source::csv:
-    case config::Source::webdataset:
-      if (source.columns().counts_size() > 0) return Ratings::kCounts;
-      return source.columns().mean().empty() ? Ratings::kNone : Ratings::kMean;
-    case config::Source::ava:
-    case config::Source::para:
-    case config::Source::koniq10k:
-    case config::Source::eva:
-      return Ratings::kCounts;
-    default:
-      return Ratings::kMean;
-  }
+  const SourceKind& kind = source_kind(source.kind());
+  if (!kind.columns_decide) return kind.ratings;
+  if (source.columns().counts_size() > 0) return Ratings::kCounts;
+  return source.columns().mean().empty() ? Ratings::kNone : Ratings::kMean;
 }
 
 RatingScale rating_scale(const config::Source& source) {
@@ -85,7 +48,7 @@ RatingScale rating_scale(const config::Source& source) {
     scale.bins.push_back(centre);
   }
   if (scale.bins.size() == 1) refuse(source, "bins has one number, expected at least two");
-  if (scale.bins.empty()) scale.bins = default_bins(source.kind());
+  if (scale.bins.empty()) scale.bins = source_kind(source.kind()).bins;
   if (scale.bins.empty()) {
     refuse(source, fmt::format("bins is missing: the scores of a {} source may be on any scale, so it must be given",
                                config::Source::Kind_Name(source.kind())));

@@ -1,6 +1,6 @@
 #include <string>
 
-#include "shards/importers/kinds.h"
+#include "shards/importers/importer.h"
 #include "shards/importers/layout.h"
 #include "shards/importers/rated_table.h"
 

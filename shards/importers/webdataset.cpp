@@ -12,7 +12,7 @@
 #include "runtime/error.h"
 #include "runtime/input_file.h"
 #include "shards/importers/folder_walk.h"
-#include "shards/importers/kinds.h"
+#include "shards/importers/importer.h"
 #include "shards/importers/layout.h"
 #include "shards/importers/rating_scale.h"
 #include "shards/importers/relative_name.h"

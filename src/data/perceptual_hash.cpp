@@ -98,12 +98,12 @@ shards::Thumbnail thumbnail_of_small(const Image& small) {
 
 std::uint64_t perceptual_hash(const Image& image) { return hash_of_small(shrink(image)); }
 
-Look look_of(const Image& image) {
+Appearance appearance_of(const Image& image) {
   const Image small = shrink(image);
   return {hash_of_small(small), thumbnail_of_small(small)};
 }
 
-LookOfRows::LookOfRows(int width, int height)
+RowAppearance::RowAppearance(int width, int height)
     : factor_(factor_of(width, height)),
       strip_(std::max(1, 32 / factor_) * factor_),
       reducer_(width, factor_),
@@ -112,7 +112,7 @@ LookOfRows::LookOfRows(int width, int height)
                       static_cast<std::size_t>(reduced_.height));
 }
 
-void LookOfRows::add(const std::uint8_t* rows, int count) {
+void RowAppearance::add(const std::uint8_t* rows, int count) {
   reducer_.reduce(rows, count, reduced_.row(rows_));
   rows_ += (count + factor_ - 1) / factor_;
 }

@@ -16,23 +16,24 @@ namespace cskd::data {
 // pHash, Zauner, "Implementation and Benchmarking of Perceptual Image Hash Functions", 2010.
 std::uint64_t perceptual_hash(const Image& image);
 
-struct Look {
+// What near duplicates have in common.
+struct Appearance {
   std::uint64_t hash = 0;       // perceptual_hash()
   shards::Thumbnail thumbnail;  // means of 4 x 4 pixels of the same 32 x 32 picture, in colour
 };
-Look look_of(const Image& image);
+Appearance appearance_of(const Image& image);
 
-// The look of a picture whose rows come from the top, some at a time.
-class LookOfRows {
+// The appearance of a picture whose rows come from the top, some at a time.
+class RowAppearance {
  public:
-  LookOfRows(int width, int height);
+  RowAppearance(int width, int height);
 
   // Rows that are added at a time, but for the last ones.
   int strip() const noexcept { return strip_; }
   // The next rows, [count, width, 3]. REQUIRES: count is strip(), or what is left of the picture
   void add(const std::uint8_t* rows, int count);
-  // look_of() the whole picture. REQUIRES: all rows were added
-  Look look() const { return look_of(reduced_); }
+  // appearance_of() the whole picture. REQUIRES: all rows were added
+  Appearance appearance() const { return appearance_of(reduced_); }
 
  private:
   int factor_;

@@ -38,7 +38,7 @@ constexpr std::array<Figure, 8> kFigures{{{"srcc", &metrics::Scores::srcc},
                                           {"plcc", &metrics::Scores::plcc},
                                           {"krcc", &metrics::Scores::krcc},
                                           {"accuracy", &metrics::Scores::accuracy},
-                                          {"emd1", &metrics::Scores::emd1},
+                                          {"emd", &metrics::Scores::emd},
                                           {"emd2", &metrics::Scores::emd2},
                                           {"mse", &metrics::Scores::mse},
                                           {"std_plcc", &metrics::Scores::std_plcc}}};
@@ -154,7 +154,7 @@ std::string results_table(const std::vector<ModelResult>& results) {
     text += fmt::format("  {:<{}} {:>5.0f} % {:>6.3f} {:>15} {:>6.3f} {:>7.1f} % {:>6.4f} {:>6}\n", result.model,
                         width, 100 * result.label_fraction, scores.srcc.value,
                         fmt::format("{:.3f}..{:.3f}", scores.srcc.low, scores.srcc.high), scores.plcc.value,
-                        100 * scores.accuracy.value, scores.emd1.value, scores.n);
+                        100 * scores.accuracy.value, scores.emd.value, scores.n);
   }
   return text;
 }

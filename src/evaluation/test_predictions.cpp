@@ -43,7 +43,7 @@ std::vector<TestPredictions> predict_test_split(const run::Context& context, con
   }
   std::vector<TestPredictions> all;
   for (const std::string& name : stages) {
-    const inference::Headed model = inference::load_stage_model(context, name, models::kScoreHead);
+    const inference::Model model = inference::load_stage_model(context, name, models::kScoreHead);
     const at::Tensor distributions =
         inference::predict_distributions(
             *model, checked, test, {.views = test_views(context.config), .doing = "test pictures were scored"}, context,

@@ -56,7 +56,7 @@ Figures ScoreValidation::operator()(models::HeadedEncoder& model) {
   return {{"validation/srcc", scores.srcc.value},
           {"validation/plcc", scores.plcc.value},
           {"validation/accuracy", scores.accuracy.value},
-          {"validation/emd", scores.emd2.value}};
+          {"validation/emd2", scores.emd2.value}};
 }
 
 FeatureValidation::FeatureValidation(const batches::CheckedCorpus& corpus, const run::Context& context,

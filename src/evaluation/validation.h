@@ -16,7 +16,7 @@ namespace cskd::evaluation {
 
 using Figures = std::vector<std::pair<std::string, double>>;
 
-// Of score distributions: "validation/srcc", "validation/plcc", "validation/accuracy", "validation/emd" (r = 2).
+// Of score distributions: "validation/srcc", "validation/plcc", "validation/accuracy", "validation/emd2" (r = 2).
 class ScoreValidation {
  public:
   ScoreValidation(const batches::CheckedCorpus& corpus, const run::Context& context);

@@ -10,7 +10,7 @@
 #include "runtime/shared_files.h"
 
 namespace cskd::inference {
-Headed make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
+Model make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
                   std::int64_t outputs, const std::string& purpose) {
   const std::uint64_t item = runtime::content_hash(purpose).prefix();
   torch::manual_seed(runtime::Philox(context.config.run().seed(), data::kStreamModel, item).bits64());
@@ -47,9 +47,9 @@ StoredModel read_stage_model(const run::Context& context, const std::string& sta
   return stored;
 }
 
-Headed load_stage_model(const run::Context& context, const std::string& stage, const char* head) {
+Model load_stage_model(const run::Context& context, const std::string& stage, const char* head) {
   const StoredModel stored = read_stage_model(context, stage);
-  const Headed model = make_model(context, stored.encoder, stored.image_size, head, stored.outputs, stage);
+  const Model model = make_model(context, stored.encoder, stored.image_size, head, stored.outputs, stage);
   model->load(stored.tensors, stored.path.native(), false);
   model->eval();
   for (const torch::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);

@@ -14,11 +14,11 @@
 
 namespace cskd::inference {
 
-using Headed = std::shared_ptr<models::HeadedEncoder>;
+using Model = std::shared_ptr<models::HeadedEncoder>;
 
 // A model with random weights that follow from the seed and `purpose`, on the communicator's device, float32 and
 // channels last.
-Headed make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
+Model make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
                   std::int64_t outputs, const std::string& purpose);
 
 // model.safetensors of a stage, and what its metadata says.
@@ -35,7 +35,7 @@ StoredModel read_stage_model(const run::Context& context, const std::string& sta
 
 // The trained model of a stage: encoder, size and head as its metadata says. In evaluation mode. Throws as
 // read_stage_model().
-Headed load_stage_model(const run::Context& context, const std::string& stage, const char* head);
+Model load_stage_model(const run::Context& context, const std::string& stage, const char* head);
 
 // What read_stage_model() needs to know.
 std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model,

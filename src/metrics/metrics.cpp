@@ -20,7 +20,7 @@ constexpr double kTolerance = 1e-3;  // of a histogram's sum
 
 // Figures of each picture, so that a resample costs no histograms.
 struct Columns {
-  std::vector<double> predicted_mean, rated_mean, predicted_std, rated_std, emd1, emd2;
+  std::vector<double> predicted_mean, rated_mean, predicted_std, rated_std, emd, emd2;
 };
 
 std::vector<double> checked(const std::vector<double>& histogram, size_t bins, size_t picture, const char* which) {
@@ -80,7 +80,7 @@ std::array<double, kFigures> figures(const Columns& all, const std::vector<std::
           pearson(predicted, rated),
           kendall_tau_b(predicted, rated),
           agreeing / n,
-          average(taken(all.emd1, rows)),
+          average(taken(all.emd, rows)),
           average(taken(all.emd2, rows)),
           squares / n,
           pearson(taken(all.predicted_std, rows), taken(all.rated_std, rows))};
@@ -129,7 +129,7 @@ Scores score(std::span<const RatedPrediction> pictures, const ScoreOptions& opti
     columns.rated_mean.push_back(mean_of(rated, options.bin_centres));
     columns.predicted_std.push_back(std_of(predicted, options.bin_centres));
     columns.rated_std.push_back(std_of(rated, options.bin_centres));
-    columns.emd1.push_back(earth_movers_distance(predicted, rated, 1));
+    columns.emd.push_back(earth_movers_distance(predicted, rated, 1));
     columns.emd2.push_back(earth_movers_distance(predicted, rated, 2));
   }
   std::vector<std::uint32_t> rows(pictures.size());
@@ -145,7 +145,7 @@ Scores score(std::span<const RatedPrediction> pictures, const ScoreOptions& opti
   Scores scores;
   scores.n = static_cast<std::int64_t>(pictures.size());
   const std::array<Estimate*, kFigures> targets{&scores.srcc, &scores.plcc, &scores.krcc, &scores.accuracy,
-                                                &scores.emd1, &scores.emd2, &scores.mse,  &scores.std_plcc};
+                                                &scores.emd, &scores.emd2, &scores.mse,  &scores.std_plcc};
   for (size_t figure = 0; figure < kFigures; ++figure) *targets[figure] = percentile_interval(values[figure], std::move(resampled[figure]));
   return scores;
 }

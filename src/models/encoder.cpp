@@ -72,6 +72,8 @@ EncoderShape encoder_shape(const std::string& name, int image_size) {
   return shape;
 }
 
+const ParameterNames& parameter_names(const std::string& encoder) { return find_entry(encoder).parameters; }
+
 bool normalises_batches(const std::string& name) { return find_entry(name).normalises_batches; }
 
 std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size) {

@@ -68,6 +68,17 @@ std::vector<std::string> encoder_names();
 // Its shape without the encoder. Throws as make_encoder().
 EncoderShape encoder_shape(const std::string& name, int image_size = 0);
 
+// How an encoder's family names its parameters: regular expressions of whole names, for Note [Layers of an encoder].
+struct ParameterNames {
+  std::string stem;       // before the first block
+  std::string block;      // of a block; its groups are its number, or that of its stage and its own
+  std::string last_norm;  // behind the last block; "" where there is none
+  // Class token and embeddings of positions, which do not decay (no_weight_decay() of timm's and open_clip's models).
+  std::vector<std::string> embeddings;
+};
+// Throws UsageError as make_encoder().
+const ParameterNames& parameter_names(const std::string& encoder);
+
 // Whether it computes with statistics of the batch while it is trained (batch normalisation). Throws UsageError.
 bool normalises_batches(const std::string& name);
 

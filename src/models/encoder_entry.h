@@ -29,6 +29,7 @@ struct EncoderEntry {
   int pooled_width = 0;
   int token_width = 0;
   int attention_layers = 0;
+  ParameterNames parameters;
   bool normalises_batches = false;  // computes with statistics of the batch while it is trained
   // With random weights, of this shape.
   std::function<std::shared_ptr<Encoder>(const EncoderShape& shape)> make;

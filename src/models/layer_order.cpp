@@ -4,7 +4,6 @@
 #include <array>
 #include <climits>
 #include <cmath>
-#include <iterator>
 #include <regex>
 
 #include "runtime/check.h"
@@ -20,23 +19,20 @@ constexpr int kBlocks = 1;
 constexpr int kHead = 2;
 constexpr Place kLastNorm{kBlocks, INT_MAX, 0};
 
-constexpr const char* kEmbeddings[] = {"cls_token", "pos_embed", "class_embedding", "positional_embedding"};
-
-Place place_of(const std::string& name) {
-  static const std::regex stem(R"((patch_embed|conv_stem|conv1|bn1|ln_pre)\..*)");
-  static const std::regex block(R"((?:blocks\.|transformer\.resblocks\.|layer)(\d+)\.(?:(\d+)\.)?.*)");
-  static const std::regex last_norm(R"((norm|ln_post)\..*)");
-  std::smatch match;
-  if (is_embedding(name) || std::regex_match(name, stem)) return {kStem, 0, 0};
-  if (std::regex_match(name, match, block)) {
-    return {kBlocks, std::stoi(match[1]), match[2].matched ? std::stoi(match[2]) : 0};
-  }
-  return std::regex_match(name, last_norm) ? kLastNorm : Place{kHead, 0, 0};
-}
-
 }  // namespace
 
-LayerOrder::LayerOrder(const std::vector<std::string>& parameter_names) {
+LayerOrder::LayerOrder(const std::vector<std::string>& parameter_names, const ParameterNames& family)
+    : family_(family) {
+  const std::regex stem(family.stem);
+  const std::regex block(family.block);
+  const std::regex last_norm(family.last_norm);
+  const auto place_of = [&](const std::string& name) {
+    std::smatch match;
+    if (is_embedding(name) || std::regex_match(name, stem)) return Place{kStem, 0, 0};
+    if (std::regex_match(name, match, block))
+      return Place{kBlocks, std::stoi(match[1]), match.size() > 2 ? std::stoi(match[2]) : 0};
+    return std::regex_match(name, last_norm) ? kLastNorm : Place{kHead, 0, 0};
+  };
   std::map<Place, std::vector<std::string>> places;
   for (const std::string& name : parameter_names) places[place_of(name)].push_back(name);
   for (const auto& [place, names] : places) {
@@ -55,8 +51,8 @@ double LayerOrder::rate_share(const std::string& name, double layer_decay) const
   return std::pow(layer_decay, layers_ - 1 - layer_of(name));
 }
 
-bool is_embedding(const std::string& name) {
-  return std::find(std::begin(kEmbeddings), std::end(kEmbeddings), name) != std::end(kEmbeddings);
+bool LayerOrder::is_embedding(const std::string& name) const {
+  return std::ranges::find(family_.embeddings, name) != family_.embeddings.end();
 }
 
 }  // namespace cskd::models

@@ -6,6 +6,8 @@
 #include <string>
 #include <vector>
 
+#include "models/encoder.h"
+
 namespace cskd::models {
 
 // Note [Layers of an encoder]
@@ -17,7 +19,8 @@ namespace cskd::models {
 class LayerOrder {
  public:
   // Names as in weight files, of all that is trained: an encoder's and its head's. Layers without any do not count.
-  explicit LayerOrder(const std::vector<std::string>& parameter_names);
+  // `family`: how the encoder names them.
+  LayerOrder(const std::vector<std::string>& parameter_names, const ParameterNames& family);
 
   int layers() const { return layers_; }
 
@@ -27,13 +30,13 @@ class LayerOrder {
   // Share of the learning rate: layer_decay ^ (layers() - 1 - layer_of(name)), 1 for the head.
   double rate_share(const std::string& name, double layer_decay) const;
 
+  // Whether a parameter is one of the family's embeddings.
+  bool is_embedding(const std::string& name) const;
+
  private:
+  ParameterNames family_;
   std::map<std::string, int> layer_of_;
   int layers_ = 0;
 };
-
-// Whether a parameter is a class token or the embeddings of positions, which do not decay (no_weight_decay() of timm's
-// and open_clip's models).
-bool is_embedding(const std::string& name);
 
 }  // namespace cskd::models

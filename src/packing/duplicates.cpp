@@ -15,14 +15,14 @@
 namespace cskd::packing {
 namespace {
 
-struct Exact {
+struct PixelRecord {
   runtime::ContentHash pixel_hash;
   std::uint64_t key_hash = 0;
   Candidate candidate;
 };
 
 struct ByPixels {
-  bool operator()(const Exact& a, const Exact& b) const {
+  bool operator()(const PixelRecord& a, const PixelRecord& b) const {
     return a.pixel_hash != b.pixel_hash ? a.pixel_hash < b.pixel_hash : stays_before(a.candidate, b.candidate);
   }
 };
@@ -30,15 +30,15 @@ struct ByPixels {
 // Takes pictures by their pixels, best first, and tells which are lost.
 class EqualPictures {
  public:
-  std::optional<Drop> take(const Exact& item) {
+  std::optional<Drop> take(const PixelRecord& item) {
     if (kept_.empty() || kept_.front().pixel_hash != item.pixel_hash) kept_.clear();
-    const auto same = std::find_if(kept_.begin(), kept_.end(), [&](const Exact& other) {
+    const auto same = std::find_if(kept_.begin(), kept_.end(), [&](const PixelRecord& other) {
       return other.candidate.packed != 0 && item.candidate.packed == 0 && other.key_hash == item.key_hash &&
              other.candidate.split == item.candidate.split;
     });
     if (same != kept_.end()) return Drop{item.candidate.number, same->candidate.number, DropKind::kPacked};
     const auto better = std::find_if(kept_.begin(), kept_.end(),
-                                     [&](const Exact& other) { return may_drop(other.candidate, item.candidate); });
+                                     [&](const PixelRecord& other) { return may_drop(other.candidate, item.candidate); });
     if (better == kept_.end()) {
       kept_.push_back(item);
       return std::nullopt;
@@ -48,7 +48,7 @@ class EqualPictures {
   }
 
  private:
-  std::vector<Exact> kept_;  // of the same pixels
+  std::vector<PixelRecord> kept_;  // of the same pixels
 };
 
 // Rank r compares the pictures whose pixels have a hash r modulo the number of ranks.
@@ -57,14 +57,14 @@ void find_equal(const SampleIndex& index, const DuplicateRules& rules, runtime::
   const std::string stem = fmt::format("{}-sort-{}", path.native(), world.rank());
   runtime::ExternalSorter<Drop, ByDropped> drops(stem + "-drops", rules.memory / 4);
   {
-    runtime::ExternalSorter<Exact, ByPixels> pictures(stem, rules.memory / 2);
+    runtime::ExternalSorter<PixelRecord, ByPixels> pictures(stem, rules.memory / 2);
     index.for_each([&](std::uint64_t number, const IndexRecord& record) {
       const std::uint64_t share = record.pixel_hash.prefix() % static_cast<std::uint64_t>(world.size());
       if (record.faulty != 0 || share != static_cast<std::uint64_t>(world.rank())) return;
       pictures.add({record.pixel_hash, record.key_hash, {number, record}});
     });
     EqualPictures equal;
-    pictures.take_all([&](const Exact& item) {
+    pictures.take_all([&](const PixelRecord& item) {
       if (const auto drop = equal.take(item)) drops.add(*drop);
     });
   }

@@ -32,31 +32,31 @@ bool is_too_large(const config::Packing& packing, const data::ImageHeader& heade
   return packing.max_side() > 0 && std::max(header.width(), header.height()) > static_cast<int>(packing.max_side());
 }
 
-// What the pixels of a picture tell: XXH3-128 of width, height (i32) and the upright rows, and the look.
+// What the pixels of a picture tell: XXH3-128 of width, height (i32) and the upright rows, and its appearance.
 class PixelFacts {
  public:
   explicit PixelFacts(const data::ImageHeader& header)
-      : look_(header.width(), header.height()), width_(header.width()) {
+      : appearance_(header.width(), header.height()), width_(header.width()) {
     const std::array<std::int32_t, 2> size{header.width(), header.height()};
     hasher_.add(std::as_bytes(std::span(size)));
   }
 
-  int strip() const { return look_.strip(); }
+  int strip() const { return appearance_.strip(); }
   void add(const std::uint8_t* rows, int count) {
     const std::size_t bytes = std::size_t{3} * static_cast<std::size_t>(width_) * static_cast<std::size_t>(count);
     hasher_.add(std::as_bytes(std::span(rows, bytes)));
-    look_.add(rows, count);
+    appearance_.add(rows, count);
   }
   void add(const data::Image& image) {
     for (int y = 0; y < image.height; y += strip()) add(image.row(y), std::min(strip(), image.height - y));
   }
 
   runtime::ContentHash hash() const { return hasher_.hash(); }
-  data::Look look() const { return look_.look(); }
+  data::Appearance appearance() const { return appearance_.appearance(); }
 
  private:
   runtime::ContentHasher hasher_;
-  data::LookOfRows look_;
+  data::RowAppearance appearance_;
   int width_;
 };
 
@@ -102,11 +102,11 @@ std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk
     image = data::decode(bytes);
     facts.add(image);
   }
-  const data::Look look = facts.look();
+  const data::Appearance appearance = facts.appearance();
   picture.set_file_hash(as_text(file_hash.bytes));
   picture.set_pixel_hash(as_text(facts.hash().bytes));
-  picture.set_phash(look.hash);
-  picture.set_thumbnail(as_text(look.thumbnail));
+  picture.set_phash(appearance.hash);
+  picture.set_thumbnail(as_text(appearance.thumbnail));
   if (too_large) {
     int width = 0;
     int height = 0;

@@ -25,13 +25,13 @@ constexpr std::uint64_t kMostPairsEach = 50;
 // Bytes of memory for a picture whose hash is searched: hash, place, candidate, and what find_near_pairs() needs.
 constexpr std::uint64_t kSearchMemory = 32;
 
-struct Hashed {
+struct HashRecord {
   std::uint64_t hash = 0;
   Candidate candidate;
 };
 
 struct ByHash {
-  bool operator()(const Hashed& a, const Hashed& b) const {
+  bool operator()(const HashRecord& a, const HashRecord& b) const {
     return a.hash != b.hash ? a.hash < b.hash : stays_before(a.candidate, b.candidate);
   }
 };
@@ -66,7 +66,7 @@ class EqualHashes {
  public:
   EqualHashes(const SampleIndex& index, const DuplicateRules& rules) : index_(index), rules_(rules) {}
 
-  std::optional<Drop> take(const Hashed& item) {
+  std::optional<Drop> take(const HashRecord& item) {
     if (kept_.empty() || item.hash != hash_) {
       kept_.clear();
       hash_ = item.hash;
@@ -101,12 +101,12 @@ struct Part {
   std::vector<std::uint32_t> starts{0};  // where its candidates begin; and the end
   std::vector<Candidate> candidates;
 
-  void add(const runtime::RecordFile<Hashed>& pictures, std::uint64_t first, std::uint64_t count) {
+  void add(const runtime::RecordFile<HashRecord>& pictures, std::uint64_t first, std::uint64_t count) {
     const std::size_t hashes_before = hashes.size();
     candidates.reserve(candidates.size() + count);
-    runtime::RecordCursor<Hashed> cursor(pictures, first);
+    runtime::RecordCursor<HashRecord> cursor(pictures, first);
     for (std::uint64_t i = 0; i < count; ++i, cursor.advance()) {
-      const Hashed& picture = *cursor.current();
+      const HashRecord& picture = *cursor.current();
       candidates.push_back(picture.candidate);
       if (hashes.size() > hashes_before && hashes.back() == picture.hash) {
         ++starts.back();
@@ -133,7 +133,7 @@ class NearSearcher {
     if (world_.rank() == 0) collect(exact);
     world_.barrier();
     {
-      const runtime::RecordFile<Hashed> left(beside("left"));
+      const runtime::RecordFile<HashRecord> left(beside("left"));
       find_pairs(left);
     }
     choose();
@@ -149,15 +149,15 @@ class NearSearcher {
 
   // Writes the pictures that stayed so far, by hash.
   void collect(const DropList& exact) {
-    runtime::ExternalSorter<Hashed, ByHash> pictures(beside("sort"), rules_.memory / 2);
+    runtime::ExternalSorter<HashRecord, ByHash> pictures(beside("sort"), rules_.memory / 2);
     DropCursor cursor(exact);
     index_.for_each([&](std::uint64_t number, const IndexRecord& record) {
       if (record.faulty != 0 || cursor.of(number) != nullptr) return;
       pictures.add({record.phash, {number, record}});
     });
-    runtime::RecordWriter<Hashed> left(beside("left"));
+    runtime::RecordWriter<HashRecord> left(beside("left"));
     EqualHashes equal(index_, rules_);
-    pictures.take_all([&](const Hashed& picture) {
+    pictures.take_all([&](const HashRecord& picture) {
       if (const auto drop = equal.take(picture)) {
         losses_.add(*drop);
       } else {
@@ -167,7 +167,7 @@ class NearSearcher {
     left.close();
   }
 
-  void find_pairs(const runtime::RecordFile<Hashed>& left) {
+  void find_pairs(const runtime::RecordFile<HashRecord>& left) {
     const std::uint64_t at_once = std::max<std::uint64_t>(2, rules_.memory / kSearchMemory);
     const auto rank = static_cast<std::uint32_t>(world_.rank());
     const auto ranks = static_cast<std::uint32_t>(world_.size());
@@ -192,7 +192,7 @@ class NearSearcher {
   }
 
   // REQUIRES: a <= b
-  void search_two(const runtime::RecordFile<Hashed>& left, std::uint64_t size, std::uint64_t a, std::uint64_t b) {
+  void search_two(const runtime::RecordFile<HashRecord>& left, std::uint64_t size, std::uint64_t a, std::uint64_t b) {
     const auto add = [&](Part& part, std::uint64_t number) {
       part.add(left, number * size, std::min(size, left.size() - number * size));
     };

@@ -119,8 +119,8 @@ run::StageOutcome run_align(const run::Context& context, const std::string& name
       return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kProjector,
                                    teacher.pooled_width, "align");
     };
-    inference::Headed model = make();
-    inference::Headed average = make();
+    inference::Model model = make();
+    inference::Model average = make();
     start_weights(*model, "encoders." + align.encoder(), context);
     TaskParts parts{.corpus = std::make_shared<batches::CheckedCorpus>(context),
                     .model = std::make_shared<HeadedPair>(setup.stage, align.training(), std::move(model),

@@ -227,13 +227,13 @@ run::StageOutcome run_distill(const run::Context& context, const std::string& na
   return train_stage(context, setup, inputs, [&]() -> TaskParts {
     auto corpus = std::make_shared<batches::CheckedCorpus>(context);
     const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
-    const inference::Headed teacher = inference::load_stage_model(context, distill.teachers(0), models::kScoreHead);
+    const inference::Model teacher = inference::load_stage_model(context, distill.teachers(0), models::kScoreHead);
     const auto make = [&] {
       return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kScoreHead,
                                    bins, "distill");
     };
-    inference::Headed model = make();
-    inference::Headed average = make();
+    inference::Model model = make();
+    inference::Model average = make();
     start_weights(*model, distill.from(), context);
     TaskParts parts{.corpus = corpus,
                     .model = std::make_shared<HeadedPair>(setup.stage, distill.training(), std::move(model),

@@ -13,13 +13,13 @@ std::vector<std::string> names_of(const training::NamedTensors& tensors) {
 
 }  // namespace
 
-HeadedPair::HeadedPair(std::string stage, const config::Training& training, inference::Headed model,
-                       inference::Headed average, std::int64_t outputs)
+HeadedPair::HeadedPair(std::string stage, const config::Training& training, inference::Model model,
+                       inference::Model average, std::int64_t outputs)
     : stage_(std::move(stage)),
       training_(training),
       model_(std::move(model)),
       average_(std::move(average)),
-      layers_(names_of(model_->trainable())),
+      layers_(names_of(model_->trainable()), models::parameter_names(model_->shape().name)),
       outputs_(outputs) {
   model_->train();
   model_->set_feature_dropout(training.feature_dropout());
@@ -38,7 +38,7 @@ double HeadedPair::rate(const std::string& parameter) const {
 
 bool HeadedPair::decays(const std::string& parameter, const at::Tensor& tensor) const {
   if (training_.decayed() == config::Training::everything) return true;
-  return tensor.dim() > 1 && (training_.decayed() == config::Training::matrices || !models::is_embedding(parameter));
+  return tensor.dim() > 1 && (training_.decayed() == config::Training::matrices || !layers_.is_embedding(parameter));
 }
 
 std::vector<std::pair<std::string, std::string>> HeadedPair::metadata() const {

@@ -18,7 +18,7 @@ class HeadedPair : public training::TrainedModel {
  public:
   // `average` is a second model of the same structure, `stage` what trains them, `outputs` the width of the head. With
   // an encoder_rate of 0 the encoder is frozen.
-  HeadedPair(std::string stage, const config::Training& training, inference::Headed model, inference::Headed average,
+  HeadedPair(std::string stage, const config::Training& training, inference::Model model, inference::Model average,
              std::int64_t outputs);
 
   models::HeadedEncoder& model() { return *model_; }
@@ -39,8 +39,8 @@ class HeadedPair : public training::TrainedModel {
  private:
   std::string stage_;
   const config::Training& training_;
-  inference::Headed model_;
-  inference::Headed average_;
+  inference::Model model_;
+  inference::Model average_;
   models::LayerOrder layers_;
   std::int64_t outputs_;
 };

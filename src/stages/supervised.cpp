@@ -105,8 +105,8 @@ run::StageOutcome run_finetune(const run::Context& context, const std::string& n
       return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kScoreHead,
                                    bins, purpose_of(setup.source));
     };
-    inference::Headed model = make();
-    inference::Headed average = make();
+    inference::Model model = make();
+    inference::Model average = make();
     start_weights(*model, config::table_named(context.config.finetune(), name).from(), context);
     TaskParts parts{.corpus = corpus,
                     .model = std::make_shared<HeadedPair>(setup.stage, *setup.training, std::move(model),

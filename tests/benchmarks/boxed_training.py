@@ -11,7 +11,7 @@ import time
 ROOT = pathlib.Path(__file__).resolve().parents[2]
 os.environ.update(CSKD_BINARY=os.path.realpath(os.environ.get("CSKD_BINARY", ROOT / "build/release/cskd")), OMPI_ALLOW_RUN_AS_ROOT="1",
                   OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_mpi_yield_when_idle="1")
-sys.path[:0] = [str(ROOT / "tests" / folder) for folder in ("cluster", "launch", "stages")]
+sys.path.insert(0, str(ROOT / "tests/support"))
 
 import cskd_program  # noqa: E402
 import slurm_box  # noqa: E402

@@ -17,7 +17,7 @@ import time
 
 ROOT = pathlib.Path(__file__).parents[2]
 os.environ.setdefault("CSKD_BINARY", str(ROOT / "build/release/cskd"))
-sys.path[:0] = [str(ROOT / "tests/stages"), str(ROOT / "tests/launch")]
+sys.path.insert(0, str(ROOT / "tests/support"))
 
 import small_run  # noqa: E402  the tests' configuration
 

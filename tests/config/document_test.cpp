@@ -8,7 +8,7 @@
 
 #include "config/reader.h"
 #include "runtime/error.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::config {
 namespace {

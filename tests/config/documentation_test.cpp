@@ -10,7 +10,7 @@
 
 #include "config/config.pb.h"
 #include "config/schema.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::config {
 namespace {

@@ -8,7 +8,7 @@
 #include "runtime/error.h"
 #include "shards/image_shard/format.h"
 #include "shards/manifest.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::data {
 namespace {

@@ -19,7 +19,7 @@
 #include "data/recompress.h"
 #include "data/resize.h"
 #include "runtime/error.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace {
 

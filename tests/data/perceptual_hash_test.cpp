@@ -67,20 +67,20 @@ TEST(Look, ThumbnailsAreMeansAtAnySize) {
         }
       }
     }
-    const shards::Thumbnail found = look_of(image).thumbnail;
+    const shards::Thumbnail found = appearance_of(image).thumbnail;
     for (std::size_t i = 0; i < found.size(); ++i)
       EXPECT_NEAR(found[i], expected[i], scale == 1 ? 8 : 4) << scale << " " << i;
   }
 }
 
 TEST(Look, OddSizesLookLikeEvenOnes) {
-  const Look whole = look_of(waves(900, 600, 3));
+  const Appearance whole = appearance_of(waves(900, 600, 3));
   for (const auto& [width, height] : {std::pair(899, 601), std::pair(193, 197), std::pair(2003, 1999)}) {
-    const Look odd = look_of(resize(waves(900, 600, 3), {0, 0, 900, 600}, width, height, Filter::kBicubic));
+    const Appearance odd = appearance_of(resize(waves(900, 600, 3), {0, 0, 900, 600}, width, height, Filter::kBicubic));
     EXPECT_LE(distance(whole.hash, odd.hash), 4) << width;
     EXPECT_TRUE(are_alike(whole.thumbnail, odd.thumbnail)) << width;
   }
-  EXPECT_FALSE(are_alike(whole.thumbnail, look_of(waves(900, 600, 4)).thumbnail));
+  EXPECT_FALSE(are_alike(whole.thumbnail, appearance_of(waves(900, 600, 4)).thumbnail));
 }
 
 // A picture of one cosine has one coefficient that is not about zero: bit 8 v + u.

@@ -18,7 +18,7 @@
 #include "shards/image_shard/writer.h"
 #include "shards/manifest.h"
 #include "tests/data/decode_pictures.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::data {
 namespace {

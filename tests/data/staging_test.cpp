@@ -17,7 +17,7 @@
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::data {
 namespace {

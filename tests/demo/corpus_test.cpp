@@ -14,7 +14,8 @@
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/stop_signal.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/world_main.h"
 
 namespace cskd::demo {
 namespace {
@@ -24,7 +25,7 @@ using runtime::Error;
 using runtime::UsageError;
 using testing::HasSubstr;
 
-runtime::World* world = nullptr;
+using tests::world;
 
 // The corpus of 60 images with seed 1. A change of it is a change of the generator: raise kGeneratorVersion with it.
 constexpr const char* kGoldenList = "816f899e9a884235418f01cc6c26b2dc";
@@ -33,6 +34,7 @@ constexpr const char* kGoldenList = "816f899e9a884235418f01cc6c26b2dc";
 class SharedFolder {
  public:
   SharedFolder() {
+    world->set_timeout(std::chrono::minutes(1));
     if (world->rank() == 0) own_.emplace();
     path_ = world->broadcast(own_ ? own_->path().native() : "");
   }
@@ -270,11 +272,3 @@ TEST(Corpus, AStopSignalEndsItCleanly) {
 
 }  // namespace
 }  // namespace cskd::demo
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  cskd::runtime::World the_world(&argc, &argv);
-  the_world.set_timeout(std::chrono::minutes(1));
-  cskd::demo::world = &the_world;
-  return RUN_ALL_TESTS();
-}

@@ -7,7 +7,7 @@
 
 #include "doctor/source_probe.h"
 #include "runtime/error.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::doctor {
 namespace {

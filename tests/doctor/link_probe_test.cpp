@@ -11,12 +11,13 @@
 #include <gtest/gtest.h>
 
 #include "doctor/shared_probe.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/world_main.h"
 
 namespace cskd::doctor {
 namespace {
 
-std::unique_ptr<runtime::World> world;
+using tests::world;
 
 std::vector<Host> every_rank() {
   std::vector<Host> hosts;
@@ -86,11 +87,3 @@ TEST(SharedProbe, AFolderThatIsNotThereIsNotWaitedFor) {
 
 }  // namespace
 }  // namespace cskd::doctor
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  cskd::doctor::world = std::make_unique<cskd::runtime::World>(&argc, &argv);
-  const int result = RUN_ALL_TESTS();
-  cskd::doctor::world.reset();
-  return result;
-}

@@ -9,7 +9,7 @@
 #include "doctor/file_system.h"
 #include "doctor/host_probe.h"
 #include "doctor/tournament.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::doctor {
 namespace {

@@ -8,7 +8,7 @@
 #include "runtime/error.h"
 #include "shards/importers/importer.h"
 #include "tests/fuzz/scratch_file.h"
-#include "tests/tar_member.h"
+#include "tests/support/tar_member.h"
 
 namespace {
 

@@ -11,15 +11,20 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/shards/random_corpus.h"
+#include "tests/support/random_corpus.h"
 
-namespace cskd::inspect {
+namespace cskd::shards {
 namespace {
 
 using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 using testing::SizeIs;
+using inspect::CorpusSummary;
+using inspect::GroupSummary;
+using inspect::printable;
+using inspect::SideRange;
+using inspect::summarise;
 
 std::uint16_t lower_median(std::vector<std::uint16_t> sides) {
   std::sort(sides.begin(), sides.end());
@@ -138,7 +143,7 @@ TEST_F(CorpusSummaryTest, TextFitsATerminalAndCannotSteerIt) {
   Manifest::Setting& setting = *manifest_.mutable_sources(1)->add_settings();
   setting.set_key("columns.counts");
   setting.set_value("long\n" + std::string(200, 'v'));
-  const std::string text = to_text(summarise(folder_.path(), manifest_), manifest_);
+  const std::string text = inspect::to_text(summarise(folder_.path(), manifest_), manifest_);
   EXPECT_THAT(text, HasSubstr("scores of a?[2Jb, train"));
   EXPECT_EQ(text.find('\x1b'), std::string::npos);
   std::istringstream lines(text);
@@ -165,4 +170,4 @@ TEST(Printable, ShowsTheEndOfLongTextsAndNoControlCharacters) {
 }
 
 }  // namespace
-}  // namespace cskd::inspect
+}  // namespace cskd::shards

@@ -59,7 +59,7 @@ TEST(Score, GivesFiguresInsideTheirIntervals) {
   const Scores scores = score(pictures(), {.bin_centres = {1, 2}, .middle = 1.5, .resamples = 300});
   EXPECT_EQ(scores.n, 60);
   for (const Estimate& figure :
-       {scores.srcc, scores.plcc, scores.krcc, scores.accuracy, scores.emd1, scores.emd2, scores.mse}) {
+       {scores.srcc, scores.plcc, scores.krcc, scores.accuracy, scores.emd, scores.emd2, scores.mse}) {
     EXPECT_LT(figure.low, figure.high);
     EXPECT_LE(figure.low, figure.value);
     EXPECT_GE(figure.high, figure.value);
@@ -77,7 +77,7 @@ TEST(Score, IsPerfectForPerfectPredictions) {
   const Scores scores = score(all, {.bin_centres = {1, 2}, .middle = 1.5, .resamples = 0});
   EXPECT_DOUBLE_EQ(scores.srcc.value, 1);
   EXPECT_DOUBLE_EQ(scores.accuracy.value, 1);
-  EXPECT_EQ(scores.emd1.value, 0);
+  EXPECT_EQ(scores.emd.value, 0);
   EXPECT_EQ(scores.mse.high, scores.mse.value);
 }
 

@@ -13,7 +13,7 @@
 #include "models/safetensors.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::models {
 namespace {

@@ -19,10 +19,10 @@ void list(const std::string& encoder, double layer_decay) {
   cskd::models::HeadedEncoder model(cskd::models::make_encoder(encoder), cskd::models::kScoreHead, 5);
   std::vector<std::string> names;
   for (const auto& parameter : model.trainable()) names.push_back(parameter.first);
-  const cskd::models::LayerOrder order(names);
+  const cskd::models::LayerOrder order(names, cskd::models::parameter_names(encoder));
   for (const std::string& name : names) {
     fmt::print("{} {} {} {:d}\n", name, order.layer_of(name), order.rate_share(name, layer_decay),
-               cskd::models::is_embedding(name));
+               order.is_embedding(name));
   }
 }
 

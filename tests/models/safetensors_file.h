@@ -14,7 +14,7 @@
 
 #include "models/safetensors.h"
 #include "runtime/error.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::models {
 

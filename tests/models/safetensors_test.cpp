@@ -16,7 +16,7 @@
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "tests/models/safetensors_file.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::models {
 namespace {

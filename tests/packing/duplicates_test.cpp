@@ -12,6 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/packing/index_records.h"
+#include "tests/support/world_main.h"
 
 namespace cskd::packing {
 namespace {
@@ -19,7 +20,7 @@ namespace {
 using shards::Split;
 using tests::MadePicture;
 
-runtime::World* world = nullptr;
+using tests::world;
 
 std::vector<Drop> losses_of(const std::vector<MadePicture>& pictures, DuplicateRules rules = {}) {
   const std::filesystem::path folder =
@@ -172,9 +173,9 @@ TEST(Duplicates, EqualAllPairsOneByOne) {
                           .faulty = random() % 20 == 0};
       // Pixels decide what a picture looks like.
       std::mt19937_64 look(std::stoull(picture.pixels));
-      picture.phash = look() % 40 * 0x0123456789ABCDEF;
-      for (std::uint64_t flips = look() % 5; flips > 0; --flips) picture.phash ^= 1ULL << look() % 64;
-      picture.level = static_cast<std::uint8_t>(look() % 12);
+      picture.phash = appearance() % 40 * 0x0123456789ABCDEF;
+      for (std::uint64_t flips = appearance() % 5; flips > 0; --flips) picture.phash ^= 1ULL << appearance() % 64;
+      picture.level = static_cast<std::uint8_t>(appearance() % 12);
       pictures.push_back(picture);
     }
     // As much memory as for 2 to 100 hashes in every second round: sorting and searching go in many parts.
@@ -188,10 +189,3 @@ TEST(Duplicates, EqualAllPairsOneByOne) {
 
 }  // namespace
 }  // namespace cskd::packing
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  cskd::runtime::World world(&argc, &argv);
-  cskd::packing::world = &world;
-  return RUN_ALL_TESTS();
-}

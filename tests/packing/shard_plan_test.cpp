@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/packing/index_records.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::packing {
 namespace {

@@ -13,7 +13,7 @@
 #include <gtest/gtest.h>
 
 #include "runtime/error.h"
-#include "tests/report/captured_log.h"
+#include "tests/support/captured_log.h"
 
 namespace cskd::report {
 namespace {

@@ -11,8 +11,8 @@
 
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "tests/report/full_disk.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/full_disk.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::report {
 namespace {

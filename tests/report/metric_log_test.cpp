@@ -21,9 +21,9 @@
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "tests/report/captured_log.h"
-#include "tests/report/full_disk.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/captured_log.h"
+#include "tests/support/full_disk.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::report {
 namespace {

@@ -15,8 +15,8 @@
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/host.h"
-#include "tests/report/captured_log.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/captured_log.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::report {
 namespace {

@@ -14,7 +14,7 @@
 
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::report {
 namespace {

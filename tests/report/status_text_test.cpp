@@ -11,7 +11,7 @@
 #include <gtest/gtest.h>
 
 #include "report/number_text.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::report {
 namespace {

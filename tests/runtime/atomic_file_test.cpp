@@ -11,7 +11,7 @@
 
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::runtime {
 namespace {

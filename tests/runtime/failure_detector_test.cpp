@@ -11,10 +11,12 @@
 #include <gtest/gtest.h>
 
 #include "runtime/tcp.h"
-#include "tests/runtime/world_main.h"
+#include "tests/support/world_main.h"
 
 namespace cskd::runtime {
 namespace {
+
+using tests::world;
 
 using namespace std::chrono_literals;
 
@@ -218,5 +220,3 @@ TEST(FailureDetector, OfOneRankHasNothingToDo) {
 
 }  // namespace
 }  // namespace cskd::runtime
-
-int main(int argc, char** argv) { return cskd::runtime::run_tests_in_world(argc, argv); }

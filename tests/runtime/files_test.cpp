@@ -9,7 +9,7 @@
 #include "runtime/error.h"
 #include "runtime/input_file.h"
 #include "runtime/sealed_file.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::runtime {
 namespace {

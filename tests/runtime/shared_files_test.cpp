@@ -8,7 +8,7 @@
 #include <sys/mount.h>
 
 #include "runtime/range_locks.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::runtime {
 namespace {

@@ -14,10 +14,12 @@
 
 #include "runtime/stop_signal.h"
 #include "runtime/threads.h"
-#include "tests/runtime/world_main.h"
+#include "tests/support/world_main.h"
 
 namespace cskd::runtime {
 namespace {
+
+using tests::world;
 
 // All ranks' numbers, sorted.
 std::vector<std::int64_t> gathered(const std::string& own) {
@@ -143,5 +145,3 @@ TEST(WorkQueue, ItsCallsAfterTheEndGiveNothing) {
 
 }  // namespace
 }  // namespace cskd::runtime
-
-int main(int argc, char** argv) { return cskd::runtime::run_tests_in_world(argc, argv); }

@@ -10,10 +10,12 @@
 #include <gtest/gtest.h>
 
 #include "runtime/error.h"
-#include "tests/runtime/world_main.h"
+#include "tests/support/world_main.h"
 
 namespace cskd::runtime {
 namespace {
+
+using tests::world;
 
 TEST(World, RanksAndNodesAreConsistent) {
   EXPECT_GE(world->rank(), 0);
@@ -81,5 +83,3 @@ TEST(World, ABarrierThatOneRankJoinsTooLateTimesOut) {
 
 }  // namespace
 }  // namespace cskd::runtime
-
-int main(int argc, char** argv) { return cskd::runtime::run_tests_in_world(argc, argv); }

@@ -8,7 +8,7 @@
 #include <unistd.h>
 
 #include "runtime/error.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::shards {
 namespace {

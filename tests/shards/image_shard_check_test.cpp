@@ -9,7 +9,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "tests/shards/random_corpus.h"
+#include "tests/support/random_corpus.h"
 
 namespace cskd::shards {
 namespace {

@@ -13,7 +13,7 @@
 #include "runtime/error.h"
 #include "shards/hdf5_file.h"
 #include "shards/image_shard/format.h"
-#include "tests/shards/random_corpus.h"
+#include "tests/support/random_corpus.h"
 
 namespace cskd::shards {
 namespace {

@@ -9,7 +9,7 @@
 
 #include "runtime/error.h"
 #include "shards/importers/importer.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::shards {
 

@@ -7,7 +7,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/shards/importer_fixture.h"
-#include "tests/tar_member.h"
+#include "tests/support/tar_member.h"
 
 namespace cskd::shards {
 namespace {
@@ -33,7 +33,7 @@ TEST_F(Webdataset, PartsAreTheArchivesOfAllSubfoldersInOrder) {
               ElementsAre("10.tar", "2.tar", "B.tar", "C.TAR", "b-1.tar", "b/1.tar"));
 }
 
-// What Python makes of them is packed in tests/stages/changed_sources_test.py.
+// What Python makes of them is packed in tests/packing/changed_sources_test.py.
 TEST_F(Webdataset, ADamagedCompressedArchiveIsAnErrorAndLeavesNothing) {
   write("1.tar.gz", "\x1F\x8B\x08 and no more");
   const Source damaged = source(Source::webdataset);

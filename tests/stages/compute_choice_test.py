@@ -49,7 +49,7 @@ def test_what_is_given_is_not_measured(cached, config):
 
 def test_a_damaged_record_is_named(cached, config):
     path, folder = copied(cached, config, "damaged")
-    (folder / "align/student").mkdir(exist_ok=True)
+    (folder / "align/student").mkdir(parents=True, exist_ok=True)
     for text in ("", "{", "[]", '{"chosen": {"precision": "fp64", "memory_format": "contiguous"}}', '{"chosen": 3}', '{"chosen": {"precision": 5}}'):
         (folder / "align/student" / "compute.json").write_text(text)
         process = run("align", path, *AUTO)

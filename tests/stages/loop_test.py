@@ -93,7 +93,7 @@ def test_scores_are_validated_alike_on_any_number_of_ranks(judged, config, ranks
     assert list(metrics["validation/srcc"].dropna().index) == [4, 8]
     state = json.loads((folder / "finetune/supervised" / "checkpoints" / "step-000000008" / "commit.json").read_text())
     assert state["validation"]["validation/srcc"] == pytest.approx(metrics["validation/srcc"][8])
-    assert -1 <= metrics["validation/srcc"][8] <= 1 and 0 < metrics["validation/emd"][8] < 1
+    assert -1 <= metrics["validation/srcc"][8] <= 1 and 0 < metrics["validation/emd2"][8] < 1
 
 
 def test_validation_does_not_change_what_is_trained(judged, config):

@@ -20,8 +20,9 @@
 
 #include "runtime/error.h"
 #include "runtime/stop_signal.h"
-#include "tests/report/captured_log.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/captured_log.h"
+#include "tests/support/temporary_folder.h"
+#include "tests/support/world_main.h"
 #include "training/checkpoint.h"
 
 namespace cskd::training {
@@ -31,7 +32,7 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-runtime::World* world = nullptr;
+using tests::world;
 
 constexpr std::uint64_t kMicroBatches = 4;
 constexpr std::int64_t kImages = 3;  // of a micro-batch
@@ -312,10 +313,3 @@ TEST_F(TrainerTest, ADeadlineLeavesRoomForAValidation) {
 
 }  // namespace
 }  // namespace cskd::training
-
-int main(int argc, char** argv) {
-  testing::InitGoogleTest(&argc, argv);
-  cskd::runtime::World world(&argc, &argv);
-  cskd::training::world = &world;
-  return RUN_ALL_TESTS();
-}

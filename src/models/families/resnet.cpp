@@ -105,6 +105,7 @@ EncoderEntry entry(const char* name, const ResNetSize& size) {
           .stride = 32,
           .pooled_width = width,
           .token_width = width,
+          .parameters = {.stem = R"((conv1|bn1)\..*)", .block = R"(layer(\d+)\.(\d+)\..*)", .last_norm = "", .embeddings = {}},
           .normalises_batches = true,
           .make = [=](const EncoderShape& shape) { return std::make_shared<ResNet>(shape, size); }};
 }

@@ -206,6 +206,20 @@ std::shared_ptr<Encoder> make_vision_transformer(const EncoderShape& shape, cons
   return std::make_shared<VisionTransformer>(shape, size, form, gelu);
 }
 
+ParameterNames open_clip_parameters() {
+  return {.stem = R"((conv1|ln_pre)\..*)",
+          .block = R"(transformer\.resblocks\.(\d+)\..*)",
+          .last_norm = R"(ln_post\..*)",
+          .embeddings = {"class_embedding", "positional_embedding"}};
+}
+
+ParameterNames timm_parameters() {
+  return {.stem = R"(patch_embed\..*)",
+          .block = R"(blocks\.(\d+)\..*)",
+          .last_norm = R"(norm\..*)",
+          .embeddings = {"cls_token", "pos_embed"}};
+}
+
 EncoderEntry entry(const char* name, int image_size, const Normalisation& normalisation,
                    const VisionTransformerSize& size, VisionTransformerForm form, Gelu gelu = Gelu::kErf) {
   return {.name = name,
@@ -215,6 +229,7 @@ EncoderEntry entry(const char* name, int image_size, const Normalisation& normal
           .pooled_width = size.width,
           .token_width = size.width,
           .attention_layers = size.layers,
+          .parameters = form == VisionTransformerForm::kOpenClip ? open_clip_parameters() : timm_parameters(),
           .make = [=](const EncoderShape& shape) { return make_vision_transformer(shape, size, form, gelu); }};
 }
 

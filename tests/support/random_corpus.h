@@ -18,7 +18,7 @@
 #include "shards/image_shard/check.h"
 #include "shards/image_shard/file.h"
 #include "shards/image_shard/writer.h"
-#include "tests/temporary_folder.h"
+#include "tests/support/temporary_folder.h"
 
 namespace cskd::shards {
 
