@@ -173,9 +173,9 @@ TEST(Duplicates, EqualAllPairsOneByOne) {
                           .faulty = random() % 20 == 0};
       // Pixels decide what a picture looks like.
       std::mt19937_64 look(std::stoull(picture.pixels));
-      picture.phash = appearance() % 40 * 0x0123456789ABCDEF;
-      for (std::uint64_t flips = appearance() % 5; flips > 0; --flips) picture.phash ^= 1ULL << appearance() % 64;
-      picture.level = static_cast<std::uint8_t>(appearance() % 12);
+      picture.phash = look() % 40 * 0x0123456789ABCDEF;
+      for (std::uint64_t flips = look() % 5; flips > 0; --flips) picture.phash ^= 1ULL << look() % 64;
+      picture.level = static_cast<std::uint8_t>(look() % 12);
       pictures.push_back(picture);
     }
     // As much memory as for 2 to 100 hashes in every second round: sorting and searching go in many parts.
