@@ -99,7 +99,8 @@ StageRunner::~StageRunner() {
 }
 
 void StageRunner::require_possible(const std::vector<stages::Stage>& stages) const {
-  stages::refuse(of_rank_zero([&] { return stages::find_impossible(config_, stages, world_.size(), context_->folder); }));
+  stages::refuse(
+      of_rank_zero([&] { return stages::find_impossible(config_, stages, world_.size(), context_->folder); }));
 }
 
 void StageRunner::require_needs(const std::vector<stages::Stage>& stages) const {
@@ -147,9 +148,10 @@ run::StageOutcome StageRunner::run(const stages::Stage& stage, Reason reason, bo
 }
 
 void StageRunner::share_result(const stages::Stage& stage) {
-  const std::string hash = of_rank_zero([&] {
-    return std::vector<std::string>{stage.entry->inputs(config_, context_->folder, stage.name).hash().hex()};
-  }).front();
+  const std::string hash =
+      of_rank_zero([&] {
+        return std::vector<std::string>{stage.entry->inputs(config_, context_->folder, stage.name).hash().hex()};
+      }).front();
   constexpr std::size_t kDigits = 16;
   const std::filesystem::path folder =
       context_->folder.root / "results" / fmt::format("{}-{}", stage.id(), hash.substr(0, kDigits));

@@ -1,3 +1,5 @@
+#include "stages/plan.h"
+
 #include <algorithm>
 #include <chrono>
 #include <cstdio>
@@ -22,7 +24,6 @@
 #include "runtime/free_space.h"
 #include "runtime/terminal.h"
 #include "stages/feasibility.h"
-#include "stages/plan.h"
 
 namespace cskd::launch {
 namespace {
@@ -119,37 +120,49 @@ std::string to_text(const std::vector<PlannedStage>& planned, const std::vector<
     name = std::max(name, each.stage.id().size());
     source = std::max(source, sources_of(each.stage).size());
   }
-  std::string text = fmt::format("\n  {:<{}}  {:<{}}  {:<10}  {:>11}  {:>12}  {:>9}  {:>9}\n", "stage", name, "made from",
-                                 source, "state", "images", "time", "disk", "memory");
+  std::string text = fmt::format("\n  {:<{}}  {:<{}}  {:<10}  {:>11}  {:>12}  {:>9}  {:>9}\n", "stage", name,
+                                 "made from", source, "state", "images", "time", "disk", "memory");
   for (const PlannedStage& each : planned) {
     const auto number = [](std::uint64_t value) { return report::with_commas(static_cast<std::int64_t>(value)); };
-    text += fmt::format("  {:<{}}  {:<{}}  {:<10}  {:>11}  {:>12}  {:>9}  {:>9}\n", each.stage.id(), name,
-                        sources_of(each.stage), source, name_of(each.verdict), or_unknown(each.images, number),
-                        or_unknown(each.seconds, report::duration_text), or_unknown(each.disk_bytes, runtime::format_bytes),
-                        each.memory_bytes ? runtime::format_bytes(*each.memory_bytes) : "");
+    text +=
+        fmt::format("  {:<{}}  {:<{}}  {:<10}  {:>11}  {:>12}  {:>9}  {:>9}\n", each.stage.id(), name,
+                    sources_of(each.stage), source, name_of(each.verdict), or_unknown(each.images, number),
+                    or_unknown(each.seconds, report::duration_text), or_unknown(each.disk_bytes, runtime::format_bytes),
+                    each.memory_bytes ? runtime::format_bytes(*each.memory_bytes) : "");
   }
   const Totals totals = totals_of(planned);
-  const bool all_done = std::ranges::all_of(planned, [](const PlannedStage& each) { return each.verdict == Verdict::kComplete; });
+  const bool all_done =
+      std::ranges::all_of(planned, [](const PlannedStage& each) { return each.verdict == Verdict::kComplete; });
   if (!all_done) {
     const std::string more = totals.are_whole ? "" : "+ ?";
     text += fmt::format("  {:<{}}  {:>11}  {:>12}  {:>9}\n", "left to do", name + source + 14, more,
-                        arguments.quick ? "?" : report::duration_text(totals.seconds), runtime::format_bytes(totals.disk_bytes));
+                        arguments.quick ? "?" : report::duration_text(totals.seconds),
+                        runtime::format_bytes(totals.disk_bytes));
   }
   std::string reasons;
   for (const PlannedStage& each : planned) {
-    if (!each.reason.empty()) reasons += fmt::format("  {} {}: {}\n", each.stage.id(), name_of(each.verdict), each.reason);
+    if (!each.reason.empty())
+      reasons += fmt::format("  {} {}: {}\n", each.stage.id(), name_of(each.verdict), each.reason);
   }
   if (!reasons.empty()) text += "\n" + reasons;
-  const bool is_refused = std::ranges::any_of(planned, [](const PlannedStage& each) { return each.verdict == Verdict::kRefused; });
+  const bool is_refused =
+      std::ranges::any_of(planned, [](const PlannedStage& each) { return each.verdict == Verdict::kRefused; });
   if (is_refused) {
-    text += "\n  What is refused keeps its result: restore the settings, choose another run.folder, remove the result, or keep it "
-            "with --allow-change NAME.\n";
+    text +=
+        "\n  What is refused keeps its result: restore the settings, choose another run.folder, remove the result, or "
+        "keep it "
+        "with --allow-change NAME.\n";
   }
-  if (!impossible.empty()) text += fmt::format("\n  What keeps this run from being done:\n  - {}\n", fmt::join(impossible, "\n  - "));
+  if (!impossible.empty())
+    text += fmt::format("\n  What keeps this run from being done:\n  - {}\n", fmt::join(impossible, "\n  - "));
   if (all_done) return text + "\n  Everything is complete.\n";
   if (arguments.quick) return text;
-  return text + fmt::format("\n  Times and memory: models measured on {} just now, {}; reading and decoding pictures is not counted.\n",
-                            device, arguments.devices == 1 ? "for one such device" : fmt::format("for {} such devices", arguments.devices));
+  return text +
+         fmt::format(
+             "\n  Times and memory: models measured on {} just now, {}; reading and decoding pictures is not "
+             "counted.\n",
+             device,
+             arguments.devices == 1 ? "for one such device" : fmt::format("for {} such devices", arguments.devices));
 }
 
 Json to_json(const std::vector<PlannedStage>& planned, const std::vector<std::string>& impossible,
@@ -168,11 +181,12 @@ Json to_json(const std::vector<PlannedStage>& planned, const std::vector<std::st
                     {"memory_bytes", or_null(each.memory_bytes)}});
   }
   const Totals totals = totals_of(planned);
-  return {{"run", run_folder},
-          {"devices", arguments.devices},
-          {"stages", list},
-          {"left_to_do", {{"seconds", totals.seconds}, {"disk_bytes", totals.disk_bytes}, {"is_whole", totals.are_whole}}},
-          {"impossible", impossible}};
+  return {
+      {"run", run_folder},
+      {"devices", arguments.devices},
+      {"stages", list},
+      {"left_to_do", {{"seconds", totals.seconds}, {"disk_bytes", totals.disk_bytes}, {"is_whole", totals.are_whole}}},
+      {"impossible", impossible}};
 }
 
 runtime::ExitCode make_plan(const PlanArguments& arguments, runtime::World& world) {
@@ -186,20 +200,23 @@ runtime::ExitCode make_plan(const PlanArguments& arguments, runtime::World& worl
   stages::PlanOptions options{.devices = arguments.devices};
   std::string device = "this machine";
   if (!arguments.quick) {
-    const auto communicator = distributed::make_communicator(world, std::chrono::seconds(config.compute().start_timeout()));
+    const auto communicator =
+        distributed::make_communicator(world, std::chrono::seconds(config.compute().start_timeout()));
     if (communicator->device().is_cuda()) device = "a GPU of this machine";
     options.cost_of = CostMeter(communicator->device(), settings_of(config.compute()));
   }
   std::vector<std::string> impossible;
   if (const auto old = run::old_results(folder.root); !old.empty()) impossible = old;
-  for (std::string& finding : stages::find_impossible(config, stages::graph(config), 1, folder)) impossible.push_back(std::move(finding));
+  for (std::string& finding : stages::find_impossible(config, stages::graph(config), 1, folder))
+    impossible.push_back(std::move(finding));
   const std::vector<PlannedStage> planned = stages::plan(config, folder, options);
-  const std::string text = arguments.json ? to_json(planned, impossible, config.run().folder(), arguments).dump(2) + "\n"
-                                          : to_text(planned, impossible, arguments, device);
+  const std::string text = arguments.json
+                               ? to_json(planned, impossible, config.run().folder(), arguments).dump(2) + "\n"
+                               : to_text(planned, impossible, arguments, device);
   std::fwrite(text.data(), 1, text.size(), stdout);
   const bool can_run = impossible.empty() && std::ranges::none_of(planned, [](const PlannedStage& each) {
-    return each.verdict == Verdict::kRefused;
-  });
+                         return each.verdict == Verdict::kRefused;
+                       });
   return can_run ? runtime::ExitCode::kDone : runtime::ExitCode::kUsage;
 }
 
@@ -215,15 +232,17 @@ void add_plan(Program& program) {
   const auto arguments = std::make_shared<PlanArguments>();
   add_config_arguments(command, "Configuration of the run", arguments->config);
   command.get_option("CONFIG")->required();
-  command.add_option("--devices", arguments->devices,
-                     "Devices like this one that share the work: GPUs, or whole machines without GPUs")
+  command
+      .add_option("--devices", arguments->devices,
+                  "Devices like this one that share the work: GPUs, or whole machines without GPUs")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
   command.add_flag("--quick", arguments->quick, "Without measuring what a micro-batch of each model takes");
   CLI::Option* json = command.add_flag("--json", arguments->json, "Print JSON");
   command.add_flag("--names", arguments->names, "Print the names of the stages alone, in their order")->excludes(json);
-  program.run_in_world(command, [arguments](runtime::World& world) { return make_plan(*arguments, world); },
-                       /*may_be_alone=*/true);
+  program.run_in_world(
+      command, [arguments](runtime::World& world) { return make_plan(*arguments, world); },
+      /*may_be_alone=*/true);
 }
 
 }  // namespace cskd::launch

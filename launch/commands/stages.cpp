@@ -49,13 +49,15 @@ nlohmann::ordered_json json_of(const stages::Stage& stage, const run::StageOutco
 std::vector<stages::Stage> named_stages(const config::Config& config, const stages::StageEntry& entry,
                                         const std::vector<std::string>& names) {
   std::vector<std::string> words;
-  for (const std::string& name : names) words.push_back(name.find('.') == std::string::npos ? std::string(entry.kind) + "." + name : name);
+  for (const std::string& name : names)
+    words.push_back(name.find('.') == std::string::npos ? std::string(entry.kind) + "." + name : name);
   std::vector<stages::Stage> of_kind = stages::graph(config);
   std::erase_if(of_kind, [&](const stages::Stage& stage) { return stage.entry != &entry; });
   if (!of_kind.empty()) return stages::chosen(of_kind, words);
   if (entry.list == nullptr)
     throw runtime::UsageError(fmt::format("there is nothing to {}: the configuration trains no model", entry.kind));
-  throw runtime::UsageError(fmt::format("the configuration has no [{}.NAME]: there is nothing to {}", entry.list, entry.kind));
+  throw runtime::UsageError(
+      fmt::format("the configuration has no [{}.NAME]: there is nothing to {}", entry.list, entry.kind));
 }
 
 // Runs the stages of a kind, one after the other.
@@ -82,21 +84,23 @@ runtime::ExitCode run_kind(const stages::StageEntry& entry, const KindArguments&
     if (!finished) break;
   }
   // Of what there is one of, its result; otherwise those of all.
-  if (world.rank() == 0 && arguments.json)
-    show((entry.list == nullptr ? documents.front() : documents).dump(2) + "\n");
+  if (world.rank() == 0 && arguments.json) show((entry.list == nullptr ? documents.front() : documents).dump(2) + "\n");
   return finished ? runtime::ExitCode::kDone : runtime::ExitCode::kRequeue;
 }
 
 void add_stage(Program& program, const stages::StageEntry& entry) {
   const bool is_named = entry.list != nullptr;
-  std::string examples = fmt::format("  cskd {0} configs/demo.toml\n  mpirun -n 2 cskd {0} configs/demo.toml\n", entry.kind);
-  if (is_named) examples += fmt::format("  cskd {0} big.toml {1}          # one of several\n", entry.kind, entry.example);
+  std::string examples =
+      fmt::format("  cskd {0} configs/demo.toml\n  mpirun -n 2 cskd {0} configs/demo.toml\n", entry.kind);
+  if (is_named)
+    examples += fmt::format("  cskd {0} big.toml {1}          # one of several\n", entry.kind, entry.example);
   examples += fmt::format("  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd {0} big.toml", entry.kind);
   CLI::App& command = program.add_command(entry.kind, entry.description, examples);
   const auto arguments = std::make_shared<KindArguments>();
   add_run_arguments(command, arguments->run);
   if (is_named) {
-    command.add_option("NAME", arguments->names, fmt::format("Which, by their names in [{}.NAME]; all by default", entry.list));
+    command.add_option("NAME", arguments->names,
+                       fmt::format("Which, by their names in [{}.NAME]; all by default", entry.list));
   }
   program.run_in_world(command, [arguments, &entry, &program](runtime::World& world) {
     return run_kind(entry, *arguments, program, world);

@@ -1,3 +1,5 @@
+#include "config/sweep.h"
+
 #include <algorithm>
 #include <cctype>
 #include <filesystem>
@@ -13,7 +15,6 @@
 #include <spdlog/spdlog.h>
 
 #include "config/reader.h"
-#include "config/sweep.h"
 #include "evaluation/sweep_table.h"
 #include "launch/commands/commands.h"
 #include "launch/graph_run.h"
@@ -48,7 +49,8 @@ std::string file_name(std::size_t number, const config::SweepMember& member) {
   constexpr std::size_t kLongest = 100;
   std::string name = fmt::format("{:04}-{}", number, fmt::join(member.overrides(), ","));
   for (char& c : name) {
-    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && std::string_view("._=,-").find(c) == std::string_view::npos) c = '_';
+    if (std::isalnum(static_cast<unsigned char>(c)) == 0 && std::string_view("._=,-").find(c) == std::string_view::npos)
+      c = '_';
   }
   return name.substr(0, kLongest);
 }
@@ -59,7 +61,8 @@ std::vector<Member> members_of(const SweepArguments& arguments) {
   std::vector<std::string> over = arguments.over;
   if (over.empty()) over = {config.sweep().over().begin(), config.sweep().over().end()};
   if (over.empty())
-    throw runtime::UsageError("there is nothing to go over: --over run.seed=1,2,3, or over = [\"run.seed=1,2,3\"] in [sweep]");
+    throw runtime::UsageError(
+        "there is nothing to go over: --over run.seed=1,2,3, or over = [\"run.seed=1,2,3\"] in [sweep]");
   std::vector<config::SweepAxis> axes;
   for (const std::string& axis : over) axes.push_back(config::parse_axis(axis));
   std::vector<Member> members;
@@ -95,7 +98,8 @@ std::filesystem::path write_table(const std::filesystem::path& folder, const std
   for (std::size_t i = 0; i < members.size(); ++i) {
     Json values = Json::object();
     for (const auto& [key, value] : members[i].values.values) values[key] = value;
-    document["members"].push_back({{"values", values}, {"configuration", "members/" + members[i].name + ".toml"}, {"results", results[i]}});
+    document["members"].push_back(
+        {{"values", values}, {"configuration", "members/" + members[i].name + ".toml"}, {"results", results[i]}});
   }
   runtime::write_file_atomically(folder / "sweep.csv", evaluation::to_csv(table));
   runtime::write_file_atomically(folder / "sweep.json", document.dump(2) + "\n");
@@ -127,7 +131,8 @@ runtime::ExitCode run_sweep(const SweepArguments& arguments, const Program& prog
   }
   if (world.rank() == 0) {
     const config::Config& first = members.front().config;
-    const evaluation::SweepTable table = evaluation::make_sweep_table(swept, static_cast<int>(first.evaluate().resamples()), 1);
+    const evaluation::SweepTable table =
+        evaluation::make_sweep_table(swept, static_cast<int>(first.evaluate().resamples()), 1);
     const std::filesystem::path path = write_table(folder, members, results, table);
     show(arguments.run.json ? runtime::read_text_file(path, std::uint64_t{1} << 32)
                             : fmt::format("\n{}\n  {}\n", evaluation::to_text(table), path.native()));
@@ -146,10 +151,12 @@ void add_sweep(Program& program) {
   const auto arguments = std::make_shared<SweepArguments>();
   add_run_arguments(command, arguments->run);
   command
-      .add_option("--over", arguments->over, "A key and its values; once for each key. Instead of the configuration's [sweep]")
+      .add_option("--over", arguments->over,
+                  "A key and its values; once for each key. Instead of the configuration's [sweep]")
       ->type_name("KEY=VALUE,VALUE,...")
       ->allow_extra_args(false);
-  program.run_in_world(command, [arguments, &program](runtime::World& world) { return run_sweep(*arguments, program, world); });
+  program.run_in_world(command,
+                       [arguments, &program](runtime::World& world) { return run_sweep(*arguments, program, world); });
 }
 
 }  // namespace cskd::launch

@@ -200,15 +200,16 @@ void MessageReader::read_named(const TomlValue& value, const std::string& path, 
     const std::string element_path = below(path, key.name);
     const auto* inner = std::get_if<TomlTable>(&element.value);
     if (inner == nullptr) {
-      report(element.place,
-             fmt::format("{} is {}, expected a table: [{}.NAME] with its keys below", element_path, describe(element), path));
+      report(element.place, fmt::format("{} is {}, expected a table: [{}.NAME] with its keys below", element_path,
+                                        describe(element), path));
     } else if (!is_name(key.name)) {
       report(key.place, fmt::format("{} has no fit name, expected {}", element_path, kNameRule));
     } else if (const auto* key_field = field.message_type()->FindFieldByName(key.name);
                key_field != nullptr && !rules_of(*key_field).table_name()) {
       // A key in the wrong place, or the form of before there were names.
-      report(key.place, fmt::format("{} cannot be the name of a table, since tables in [{}.NAME] have a key of this name",
-                                    element_path, path));
+      report(key.place,
+             fmt::format("{} cannot be the name of a table, since tables in [{}.NAME] have a key of this name",
+                         element_path, path));
     } else {
       Message& named = *reflection(message).AddMessage(&message, &field);
       read(*inner, element.place, element_path, named);

@@ -1,8 +1,8 @@
 // Fills a protobuf message from a TOML table by reflection, so that a new key is one field of a .proto file.
 //
 // Supported: bool, all integers, float, double, string, enumerations (by name), messages (tables), lists of all these,
-// and tables with names. TOML integers are 64-bit signed; a uint64 key takes 0..2^63-1. Bytes, maps, oneofs and groups are bugs of the
-// schema.
+// and tables with names. TOML integers are 64-bit signed; a uint64 key takes 0..2^63-1. Bytes, maps, oneofs and groups
+// are bugs of the schema.
 #pragma once
 
 #include <map>

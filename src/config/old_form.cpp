@@ -83,7 +83,9 @@ std::string new_form(const TomlTable& root) {
   const TomlTable* baseline = table_in(root, "baseline");
   const TomlTable* distill = table_in(root, "distill");
   const auto source = [](const std::string& start, const std::string& encoder) {
-    return start == "clip" ? "\"towers.clip\"" : start == "random" ? "\"encoders." + encoder + "\"" : "\"align.student\"";
+    return start == "clip"     ? "\"towers.clip\""
+           : start == "random" ? "\"encoders." + encoder + "\""
+                               : "\"align.student\"";
   };
   NewForm form;
   if (clip != nullptr || cache != nullptr) {

@@ -106,7 +106,7 @@ void apply_override(const std::string& text, int number, const Descriptor& type,
   TomlTable* table = &changed;
   const Descriptor* message = &type;
   const Descriptor* named = nullptr;  // of the tables of which the next step names one
-  std::string done;  // the path up to this step
+  std::string done;                   // the path up to this step
   for (size_t i = 0; i < steps->size(); ++i) {
     const Step& step = (*steps)[i];
     if (named != nullptr && i + 1 < steps->size() && !step.index) {

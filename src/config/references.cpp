@@ -45,9 +45,8 @@ void collect(const Message& message, const std::string& path, const std::string&
       } else {
         const Message& element = access.GetRepeatedMessage(message, &field, k);
         const FieldDescriptor* name = table_name_of(*field.message_type());
-        const std::string own = name == nullptr
-                                    ? fmt::format("{}[{}]", inner, k)
-                                    : inner + "." + element.GetReflection()->GetString(element, name);
+        const std::string own = name == nullptr ? fmt::format("{}[{}]", inner, k)
+                                                : inner + "." + element.GetReflection()->GetString(element, name);
         collect(element, own, own, values);
       }
     }
@@ -78,9 +77,10 @@ std::string not_there(const Value& value, const std::vector<std::string>& tables
     problem = fmt::format("{} is \"{}\", expected one of {}.NAME", value.key, text, fmt::join(lists, ".NAME, "));
   // A slip of the pen, or the right name in the wrong list.
   std::string near = runtime::nearest(value.target(), tables);
-  const auto same_name = std::ranges::find_if(tables, [name = text.substr(text.find('.') + 1)](const std::string& table) {
-    return table.substr(table.find('.') + 1) == name;
-  });
+  const auto same_name =
+      std::ranges::find_if(tables, [name = text.substr(text.find('.') + 1)](const std::string& table) {
+        return table.substr(table.find('.') + 1) == name;
+      });
   if (near.empty() && same_name != tables.end()) near = *same_name;
   if (lists.size() == 1 && !near.empty()) near = near.substr(near.find('.') + 1);
   if (!near.empty()) return fmt::format("{}, did you mean \"{}\"?", problem, near);
@@ -168,8 +168,10 @@ void check_references(const Message& root, const std::map<std::string, Place>& p
   const std::vector<Reference> circle = circle_in(references_in(root));
   if (circle.empty()) return;
   std::string text;
-  for (const Reference& reference : circle) text += fmt::format("{} is made from {} ({}), ", reference.table, reference.target, reference.key);
-  problems.push_back({place_of(circle.front().key), fmt::format("{}a circle: one of them must start from something else", text)});
+  for (const Reference& reference : circle)
+    text += fmt::format("{} is made from {} ({}), ", reference.table, reference.target, reference.key);
+  problems.push_back(
+      {place_of(circle.front().key), fmt::format("{}a circle: one of them must start from something else", text)});
 }
 
 }  // namespace cskd::config

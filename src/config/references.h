@@ -23,8 +23,8 @@ std::vector<Reference> references_in(const google::protobuf::Message& root);
 // Names of the tables in a list of tables with names, in the order of the file. REQUIRES: `root` has such a list
 std::vector<std::string> tables_in(const google::protobuf::Message& root, const std::string& list);
 
-// Adds what is wrong with them to `problems`: no such table (with the nearest), a table of another list, a circle (named
-// in full). `places`: of the keys, as MessageReader tells.
+// Adds what is wrong with them to `problems`: no such table (with the nearest), a table of another list, a circle
+// (named in full). `places`: of the keys, as MessageReader tells.
 void check_references(const google::protobuf::Message& root, const std::map<std::string, Place>& places,
                       std::vector<Problem>& problems);
 

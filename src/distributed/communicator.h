@@ -115,8 +115,8 @@ std::unique_ptr<Communicator> make_local_communicator(at::Device device);
 // outlive it; a time-out declares it broken.
 std::unique_ptr<Communicator> make_mpi_communicator(runtime::World& world, std::chrono::milliseconds timeout);
 
-// GPU tensors over NCCL, on a stream of its own, one device for each rank (distributed/devices/device_choice.h). Collective.
-// Throws Error when NCCL fails; UsageError in a build without NCCL.
+// GPU tensors over NCCL, on a stream of its own, one device for each rank (distributed/devices/device_choice.h).
+// Collective. Throws Error when NCCL fails; UsageError in a build without NCCL.
 std::unique_ptr<Communicator> make_nccl_communicator(runtime::World& world, at::Device device,
                                                      std::chrono::milliseconds timeout);
 

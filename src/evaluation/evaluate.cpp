@@ -56,12 +56,12 @@ runtime::Inputs evaluate_inputs(const config::Config& config, const run::RunFold
   return inputs;
 }
 
-run::StageOutcome run_evaluate(const run::Context& context, const std::vector<std::string>& stages,
-                               bool all_needed) {
+run::StageOutcome run_evaluate(const run::Context& context, const std::vector<std::string>& stages, bool all_needed) {
   const auto start = std::chrono::steady_clock::now();
   const std::vector<std::string> judged = trained(context, stages, all_needed);
   const std::filesystem::path folder = results_folder(context.folder);
-  run::StageOutcome outcome{.completion = {.stage = "evaluate", .inputs = evaluate_inputs(context.config, context.folder, judged)}};
+  run::StageOutcome outcome{
+      .completion = {.stage = "evaluate", .inputs = evaluate_inputs(context.config, context.folder, judged)}};
   if (const auto done =
           run::agree_on_completion(folder, outcome.completion.inputs, context.world, run::OtherInputs::kMakeAgain)) {
     return {.completion = *done, .done_before = true};

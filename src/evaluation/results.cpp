@@ -135,7 +135,8 @@ std::vector<PredictedMeans> read_predictions(const std::filesystem::path& folder
     }
     if (!is_row) throw runtime::DataError(fmt::format("{} is damaged at byte {}", path.native(), at));
     const std::string model = text.substr(end + 1, model_end - end - 1);
-    if (models.empty() || models.back().model != model) models.push_back({.model = model, .pictures = {}, .rated = {}, .predicted = {}});
+    if (models.empty() || models.back().model != model)
+      models.push_back({.model = model, .pictures = {}, .rated = {}, .predicted = {}});
     models.back().pictures.push_back(std::move(key));
     models.back().rated.push_back(rated);
     models.back().predicted.push_back(predicted);
@@ -151,8 +152,8 @@ std::string results_table(const std::vector<ModelResult>& results) {
                                  "SRCC", "95 % interval", "PLCC", "accuracy", "EMD", "n");
   for (const ModelResult& result : results) {
     const metrics::Scores& scores = result.scores;
-    text += fmt::format("  {:<{}} {:>5.0f} % {:>6.3f} {:>15} {:>6.3f} {:>7.1f} % {:>6.4f} {:>6}\n", result.model,
-                        width, 100 * result.label_fraction, scores.srcc.value,
+    text += fmt::format("  {:<{}} {:>5.0f} % {:>6.3f} {:>15} {:>6.3f} {:>7.1f} % {:>6.4f} {:>6}\n", result.model, width,
+                        100 * result.label_fraction, scores.srcc.value,
                         fmt::format("{:.3f}..{:.3f}", scores.srcc.low, scores.srcc.high), scores.plcc.value,
                         100 * scores.accuracy.value, scores.emd.value, scores.n);
   }

@@ -65,7 +65,8 @@ std::vector<Point> points_of(const std::vector<SweptMember>& members) {
   for (const Point& point : points) {
     for (const SweptMember* member : point.by_seed) {
       const auto& models = point.by_seed.front()->models;
-      const bool is_alike = std::ranges::equal(models, member->models, {}, &PredictedMeans::model, &PredictedMeans::model);
+      const bool is_alike =
+          std::ranges::equal(models, member->models, {}, &PredictedMeans::model, &PredictedMeans::model);
       if (!is_alike || models.empty())
         throw runtime::DataError(fmt::format("members of the sweep with {} judged different models", point.name));
     }
@@ -127,7 +128,9 @@ struct RowSamples {
   Sampled srcc, plcc;
 };
 
-std::string label_of(const SweepRow& row) { return row.point.empty() ? row.model : fmt::format("{} at {}", row.model, row.point); }
+std::string label_of(const SweepRow& row) {
+  return row.point.empty() ? row.model : fmt::format("{} at {}", row.model, row.point);
+}
 
 Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
 
@@ -135,7 +138,9 @@ Json json_of(const metrics::Estimate& estimate) {
   return {{"value", number(estimate.value)}, {"low", number(estimate.low)}, {"high", number(estimate.high)}};
 }
 
-std::string interval(const metrics::Estimate& estimate) { return fmt::format("{:.3f}..{:.3f}", estimate.low, estimate.high); }
+std::string interval(const metrics::Estimate& estimate) {
+  return fmt::format("{:.3f}..{:.3f}", estimate.low, estimate.high);
+}
 
 }  // namespace
 
@@ -152,7 +157,11 @@ SweepTable make_sweep_table(const std::vector<SweptMember>& members, int resampl
   };
   each_model([&](const Point& point, std::size_t model, std::size_t) {
     RowSamples& row = rows.emplace_back();
-    row.row = {.point = point.name, .model = point.by_seed.front()->models[model].model, .srcc_by_seed = {}, .srcc = {}, .plcc = {}};
+    row.row = {.point = point.name,
+               .model = point.by_seed.front()->models[model].model,
+               .srcc_by_seed = {},
+               .srcc = {},
+               .plcc = {}};
     for (const SweptMember* member : point.by_seed) {
       const PredictedMeans& means = member->models[model];
       Rows all(means.pictures.size());
@@ -168,7 +177,8 @@ SweepTable make_sweep_table(const std::vector<SweptMember>& members, int resampl
     draws.draw(static_cast<std::uint64_t>(resample), table.seeds.size());
     each_model([&](const Point& point, std::size_t model, std::size_t row) {
       std::vector<Figures> by_seed;
-      for (const SweptMember* member : point.by_seed) by_seed.push_back(figures_of(member->models[model], draws.rows(*member)));
+      for (const SweptMember* member : point.by_seed)
+        by_seed.push_back(figures_of(member->models[model], draws.rows(*member)));
       Figures mean;
       for (const std::uint32_t drawn : draws.seeds()) {
         mean.srcc += by_seed[drawn].srcc / static_cast<double>(by_seed.size());
@@ -189,11 +199,12 @@ SweepTable make_sweep_table(const std::vector<SweptMember>& members, int resampl
       products.push_back(&row);
       continue;
     }
-    table.differences.push_back({label_of(first_of_point->row), label_of(row.row), first_of_point->srcc.minus(row.srcc).estimate()});
+    table.differences.push_back(
+        {label_of(first_of_point->row), label_of(row.row), first_of_point->srcc.minus(row.srcc).estimate()});
   }
   for (std::size_t i = 1; i < products.size(); ++i) {
-    table.differences.push_back(
-        {label_of(products[i]->row), label_of(products[0]->row), products[i]->srcc.minus(products[0]->srcc).estimate()});
+    table.differences.push_back({label_of(products[i]->row), label_of(products[0]->row),
+                                 products[i]->srcc.minus(products[0]->srcc).estimate()});
   }
   return table;
 }
@@ -207,14 +218,14 @@ std::string to_text(const SweepTable& table) {
   }
   std::vector<std::string> seeds;
   for (const std::string& seed : table.seeds) seeds.push_back(fmt::format("{:>8}", "seed " + seed));
-  std::string text = fmt::format("  {:<{}}{:<{}} {:>7} {:>15} {:>7} {:>15} {}\n", "", point, "model", model, "SRCC", "95 % interval",
-                                 "PLCC", "95 % interval", fmt::join(seeds, " "));
+  std::string text = fmt::format("  {:<{}}{:<{}} {:>7} {:>15} {:>7} {:>15} {}\n", "", point, "model", model, "SRCC",
+                                 "95 % interval", "PLCC", "95 % interval", fmt::join(seeds, " "));
   for (const SweepRow& row : table.rows) {
     std::string by_seed;
     for (std::size_t i = 0; i < row.srcc_by_seed.size(); ++i)
       by_seed += fmt::format(" {:>{}.3f}", row.srcc_by_seed[i], i < seeds.size() ? seeds[i].size() : 8);
-    text += fmt::format("  {:<{}}{:<{}} {:>7.3f} {:>15} {:>7.3f} {:>15}{}\n", row.point, point, row.model, model, row.srcc.value,
-                        interval(row.srcc), row.plcc.value, interval(row.plcc), by_seed);
+    text += fmt::format("  {:<{}}{:<{}} {:>7.3f} {:>15} {:>7.3f} {:>15}{}\n", row.point, point, row.model, model,
+                        row.srcc.value, interval(row.srcc), row.plcc.value, interval(row.plcc), by_seed);
   }
   if (table.differences.empty()) return text;
   std::size_t first = 5;
@@ -234,12 +245,13 @@ std::string to_text(const SweepTable& table) {
 std::string to_csv(const SweepTable& table) {
   std::string text = "kind,point,model,minus,srcc,srcc_low,srcc_high,plcc,plcc_low,plcc_high\n";
   for (const SweepRow& row : table.rows) {
-    text += fmt::format("figure,{},{},,{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f}\n", quoted(row.point), quoted(row.model),
-                        row.srcc.value, row.srcc.low, row.srcc.high, row.plcc.value, row.plcc.low, row.plcc.high);
+    text +=
+        fmt::format("figure,{},{},,{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f}\n", quoted(row.point), quoted(row.model),
+                    row.srcc.value, row.srcc.low, row.srcc.high, row.plcc.value, row.plcc.low, row.plcc.high);
   }
   for (const SweepDifference& each : table.differences) {
-    text += fmt::format("difference,,{},{},{:.6f},{:.6f},{:.6f},,,\n", quoted(each.first), quoted(each.second), each.srcc.value,
-                        each.srcc.low, each.srcc.high);
+    text += fmt::format("difference,,{},{},{:.6f},{:.6f},{:.6f},,,\n", quoted(each.first), quoted(each.second),
+                        each.srcc.value, each.srcc.low, each.srcc.high);
   }
   return text;
 }

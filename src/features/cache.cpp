@@ -34,8 +34,7 @@ std::vector<data::View> draw_views(const run::Context& context, const config::To
   runtime::Philox random(context.config.run().seed(), data::kStreamStoredViews, shard.hash(row).prefix());
   std::vector<data::View> views;
   for (std::uint32_t v = 0; v < tower.views(); ++v) {
-    views.push_back(
-        data::random_resized_crop(random, shard.width(row), shard.height(row), tower.min_area()));
+    views.push_back(data::random_resized_crop(random, shard.width(row), shard.height(row), tower.min_area()));
   }
   return views;
 }

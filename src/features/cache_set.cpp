@@ -126,7 +126,8 @@ void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models:
     stored = stored.to(at::kFloat);
     const double difference = (found - stored).norm().item<double>() / stored.norm().item<double>();
     if (difference <= kLargestDifference) continue;  // not so when it is NaN
-    const std::filesystem::path path = cache_path(context_, tower_, corpus_.manifest().shards(static_cast<int>(sample.shard)));
+    const std::filesystem::path path =
+        cache_path(context_, tower_, corpus_.manifest().shards(static_cast<int>(sample.shard)));
     throw runtime::DataError(
         fmt::format("{} row {}: the features of view {}, computed again with {}, differ by {:.0f} % from the stored "
                     "ones; remove the cache and run 'cskd cache'",

@@ -208,9 +208,9 @@ std::string to_text(const Inspection& inspection, const std::filesystem::path& s
     text += fmt::format("\n{}: {} x {} pixels, a row for each of\n", sheet.native(), inspection.sheet->width,
                         inspection.sheet->height);
     for (const ContactSheet::Row& row : inspection.sheet->rows) {
-      text += fmt::format("  {:<24} {:<10} {} pictures\n",
-                          printable(inspection.collection.source(row.source).name(), 24), to_string(row.split),
-                          row.keys.size());
+      text +=
+          fmt::format("  {:<24} {:<10} {} pictures\n", printable(inspection.collection.source(row.source).name(), 24),
+                      to_string(row.split), row.keys.size());
     }
     if (inspection.sheet->left_out > 0) text += fmt::format("  ({} more had no room)\n", inspection.sheet->left_out);
   }

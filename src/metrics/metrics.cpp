@@ -145,8 +145,9 @@ Scores score(std::span<const RatedPrediction> pictures, const ScoreOptions& opti
   Scores scores;
   scores.n = static_cast<std::int64_t>(pictures.size());
   const std::array<Estimate*, kFigures> targets{&scores.srcc, &scores.plcc, &scores.krcc, &scores.accuracy,
-                                                &scores.emd, &scores.emd2, &scores.mse,  &scores.std_plcc};
-  for (size_t figure = 0; figure < kFigures; ++figure) *targets[figure] = percentile_interval(values[figure], std::move(resampled[figure]));
+                                                &scores.emd,  &scores.emd2, &scores.mse,  &scores.std_plcc};
+  for (size_t figure = 0; figure < kFigures; ++figure)
+    *targets[figure] = percentile_interval(values[figure], std::move(resampled[figure]));
   return scores;
 }
 

@@ -37,7 +37,7 @@ Estimate percentile_interval(double value, std::vector<double> resampled);
 struct Scores {
   Estimate srcc, plcc, krcc;  // of the mean scores
   Estimate accuracy;          // share of pictures whose means lie on the same side of `middle` (mean > middle)
-  Estimate emd, emd2;        // mean over pictures, r = 1 and 2
+  Estimate emd, emd2;         // mean over pictures, r = 1 and 2
   Estimate mse;               // of the mean scores
   Estimate std_plcc;          // Pearson of predicted and rated standard deviation
   std::int64_t n = 0;

@@ -37,8 +37,9 @@ class EqualPictures {
              other.candidate.split == item.candidate.split;
     });
     if (same != kept_.end()) return Drop{item.candidate.number, same->candidate.number, DropKind::kPacked};
-    const auto better = std::find_if(kept_.begin(), kept_.end(),
-                                     [&](const PixelRecord& other) { return may_drop(other.candidate, item.candidate); });
+    const auto better = std::find_if(kept_.begin(), kept_.end(), [&](const PixelRecord& other) {
+      return may_drop(other.candidate, item.candidate);
+    });
     if (better == kept_.end()) {
       kept_.push_back(item);
       return std::nullopt;

@@ -3,8 +3,8 @@
 #include <algorithm>
 #include <cstdlib>
 #include <fstream>
-#include <sstream>
 #include <map>
+#include <sstream>
 #include <utility>
 
 #include <fmt/format.h>
@@ -150,10 +150,11 @@ std::vector<std::string> old_results(const std::filesystem::path& run) {
     }
   }
   if (old.empty()) return {};
-  return {fmt::format("{} holds results of before stages had names, which cannot be gone on with: remove {}, or choose "
-                      "another run.folder. Packed shards are kept; so are the caches of a tower, if {}/cache/ENCODER "
-                      "is renamed to {}/cache/TOWER",
-                      run.native(), fmt::join(old, ", "), run.native(), run.native())};
+  return {
+      fmt::format("{} holds results of before stages had names, which cannot be gone on with: remove {}, or choose "
+                  "another run.folder. Packed shards are kept; so are the caches of a tower, if {}/cache/ENCODER "
+                  "is renamed to {}/cache/TOWER",
+                  run.native(), fmt::join(old, ", "), run.native(), run.native())};
 }
 
 void write_completion(const std::filesystem::path& stage_folder, const Completion& completion) {

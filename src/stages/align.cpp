@@ -66,9 +66,7 @@ class AlignSource final : public BatchSource<AlignBatch> {
   }
 
   std::uint64_t items() const override { return items_; }
-  std::uint64_t bytes() const override {
-    return batches::pixel_bytes(items_, side_) + 2 * items_ * caches_.width();
-  }
+  std::uint64_t bytes() const override { return batches::pixel_bytes(items_, side_) + 2 * items_ * caches_.width(); }
   std::vector<data::SampleRef> samples(const AlignBatch& batch) const override { return batch.part.refs; }
   at::Tensor pixels(const AlignBatch& batch) const override { return batch.pixels; }
   const batches::CheckedCorpus& corpus() const override { return *corpus_; }
@@ -100,12 +98,13 @@ BatchLoss align_loss(models::HeadedEncoder& model, const config::Align& settings
 TrainingSetup align_training(const config::Config& config, const std::string& name) {
   const config::Align& align = config::table_named(config.align(), name);
   const std::string stage = "align." + name;
-  return {.stage = stage,
-          .training = &align.training(),
-          .source = model_source(config, "encoders." + align.encoder()),
-          .streams = {{PictureStream::Pictures::kAll, stage + ".training.global_batch", align.training().global_batch()}},
-          .validation_pictures = 1,
-          .learns_scores = false};
+  return {
+      .stage = stage,
+      .training = &align.training(),
+      .source = model_source(config, "encoders." + align.encoder()),
+      .streams = {{PictureStream::Pictures::kAll, stage + ".training.global_batch", align.training().global_batch()}},
+      .validation_pictures = 1,
+      .learns_scores = false};
 }
 
 run::StageOutcome run_align(const run::Context& context, const std::string& name) {
@@ -132,12 +131,12 @@ run::StageOutcome run_align(const run::Context& context, const std::string& name
                                                 parts.model->shape().image_size);
     parts.objective = std::make_unique<StreamObjective<AlignBatch>>(
         context, setup, std::move(source),
-        [&align, pair = parts.model, device = context.communicator.device()](
-            const AlignBatch& batch, std::uint64_t) { return align_loss(pair->model(), align, batch, device); });
+        [&align, pair = parts.model, device = context.communicator.device()](const AlignBatch& batch, std::uint64_t) {
+          return align_loss(pair->model(), align, batch, device);
+        });
     parts.validation = {.run = [pair = parts.model, corpus = parts.corpus,
-                                validation = std::make_shared<evaluation::FeatureValidation>(*parts.corpus, context, tower)] {
-                          return (*validation)(pair->average_model());
-                        },
+                                validation = std::make_shared<evaluation::FeatureValidation>(
+                                    *parts.corpus, context, tower)] { return (*validation)(pair->average_model()); },
                         .main_figure = "validation/cosine"};
     return parts;
   });

@@ -15,8 +15,8 @@
 #include "runtime/error.h"
 #include "stages/distill_terms.h"
 #include "stages/inputs.h"
-#include "stages/score.h"
 #include "stages/model_source.h"
+#include "stages/score.h"
 #include "stages/stream_objective.h"
 #include "stages/train_stage.h"
 
@@ -154,8 +154,8 @@ class DistillSource final : public BatchSource<DistillBatch> {
       runtime::Philox strong(seed(), data::kStreamStrongViews, number);
       runtime::Philox weak(seed(), data::kStreamWeakViews, number);
       const data::ResizeMode mode = batches::resize_mode(context_.config);
-      data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), side_,
-                        mode, batches::picture_in(batch.strong, item));
+      data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), side_, mode,
+                        batches::picture_in(batch.strong, item));
       if (batch.weak.defined()) {
         data::render_view(sample.bytes, data::weak_view(weak, shard->width(row), shard->height(row)), side_, mode,
                           batches::picture_in(batch.weak, item));

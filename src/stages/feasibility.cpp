@@ -123,8 +123,8 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
   const auto split = [&](shards::Split of) { return data::SampleSet::of_split(corpus, of); };
   const auto [labelled, unlabelled] = data::training_sets(corpus, config.labels().fraction(), seed);
   const data::SampleSet all = split(shards::Split::kUnlabelled).followed_by(split(shards::Split::kTrain));
-  const auto pictures_of = [&, &labelled = labelled, &unlabelled = unlabelled](PictureStream::Pictures pictures)
-      -> const data::SampleSet& {
+  const auto pictures_of = [&, &labelled = labelled,
+                            &unlabelled = unlabelled](PictureStream::Pictures pictures) -> const data::SampleSet& {
     switch (pictures) {
       case PictureStream::Pictures::kAll:
         return all;
@@ -147,10 +147,10 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
     for (const PictureStream& stream : setup.streams) {
       const data::SampleSet& pictures = pictures_of(stream.pictures);
       if (stream.pictures == PictureStream::Pictures::kUnlabelled && pictures.size() == 0) {
-        findings.add(fmt::format(
-            "{} needs pictures without labels, but the corpus has none: add an unlabelled source, or lower "
-            "labels.fraction",
-            setup.stage));
+        findings.add(
+            fmt::format("{} needs pictures without labels, but the corpus has none: add an unlabelled source, or lower "
+                        "labels.fraction",
+                        setup.stage));
         continue;
       }
       findings.check("", [&] {
@@ -202,8 +202,8 @@ std::vector<std::string> lacking_needs(const config::Config& config, const std::
         continue;
       }
       if (!is_packed) continue;
-      const std::string differing = runtime::differences(
-          recorded->inputs, needed.entry->inputs(config, folder, needed.name), allowed_changes);
+      const std::string differing =
+          runtime::differences(recorded->inputs, needed.entry->inputs(config, folder, needed.name), allowed_changes);
       if (!differing.empty() && !needed.entry->makes_corpus) {
         findings.add(fmt::format("{} needs {}, which was made with other settings or data: {}; run 'cskd {}' first",
                                  stage.id(), need, differing, command));

@@ -15,8 +15,7 @@ namespace cskd::stages {
 // number of ranks and the weight files tell: unknown encoders and image sizes, weights that are not there or no
 // safetensors, batches that ranks or micro-batches do not divide, micro-batches of one picture with batch
 // normalisation, figures that nothing gives. Empty: nothing is wrong.
-std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<Stage>& stages,
-                                           int ranks);
+std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<Stage>& stages, int ranks);
 
 // The same by the numbers of pictures that were packed: no labels, nothing unlabelled to distil from, fewer than two
 // test pictures, no validation pictures where a training asks for them, batches larger than an epoch. Throws as
@@ -29,8 +28,8 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
 std::vector<std::string> find_impossible(const config::Config& config, const std::vector<Stage>& stages, int ranks,
                                          const run::RunFolder& folder);
 
-// What these stages need and is not among them, but has no result in the folder, or one that was made with other settings
-// or data (as run::agree_on_completion() compares them, without a look at the products).
+// What these stages need and is not among them, but has no result in the folder, or one that was made with other
+// settings or data (as run::agree_on_completion() compares them, without a look at the products).
 std::vector<std::string> lacking_needs(const config::Config& config, const std::vector<Stage>& stages,
                                        const run::RunFolder& folder, const std::set<std::string>& allowed_changes);
 

@@ -110,14 +110,14 @@ std::vector<Stage> chosen(const std::vector<Stage>& graph, const std::vector<std
   for (const std::string& word : words) {
     if (std::ranges::find(known, word) != known.end()) continue;
     const std::string near = runtime::nearest(word, known);
-    throw runtime::UsageError(near.empty() ? fmt::format("the configuration has no stage '{}'; there is {}", word,
-                                                         fmt::join(known, ", "))
-                                           : fmt::format("the configuration has no stage '{}', did you mean '{}'?",
-                                                         word, near));
+    throw runtime::UsageError(
+        near.empty() ? fmt::format("the configuration has no stage '{}'; there is {}", word, fmt::join(known, ", "))
+                     : fmt::format("the configuration has no stage '{}', did you mean '{}'?", word, near));
   }
   std::vector<Stage> stages;
   for (const Stage& stage : graph) {
-    if (std::ranges::any_of(words, [&](const std::string& word) { return word == stage.id() || word == stage.entry->kind; }))
+    if (std::ranges::any_of(words,
+                            [&](const std::string& word) { return word == stage.id() || word == stage.entry->kind; }))
       stages.push_back(stage);
   }
   return stages;

@@ -29,8 +29,7 @@ struct Pictures {
   explicit Pictures(const config::Config& config, const std::filesystem::path& shards) {
     const data::Corpus corpus(shards);
     const auto split = [&](shards::Split of) { return data::SampleSet::of_split(corpus, of).size(); };
-    const auto [with_labels, without] =
-        data::training_sets(corpus, config.labels().fraction(), config.run().seed());
+    const auto [with_labels, without] = data::training_sets(corpus, config.labels().fraction(), config.run().seed());
     labelled = with_labels.size();
     unlabelled = without.size();
     cached = split(shards::Split::kUnlabelled) + split(shards::Split::kTrain);
@@ -96,7 +95,8 @@ class Planner {
       return;
     }
     if (done) {
-      const std::string differing = runtime::differences(done->inputs, stage.entry->inputs(config_, folder_, stage.name));
+      const std::string differing =
+          runtime::differences(done->inputs, stage.entry->inputs(config_, folder_, stage.name));
       if (!differing.empty()) {
         planned.verdict = trains ? Verdict::kRefused : Verdict::kRunsAgain;
         planned.reason = differing;
@@ -123,10 +123,9 @@ class Planner {
     const Inputs before(std::map<std::string, std::string>(state.inputs().begin(), state.inputs().end()));
     const std::string differing = runtime::differences(before, stage.entry->inputs(config_, folder_, stage.name));
     planned.verdict = differing.empty() ? Verdict::kGoesOn : Verdict::kRefused;
-    planned.reason = differing.empty()
-                         ? fmt::format("after step {} of {}", newest->step,
-                                       stage.entry->training(config_, stage.name).training->steps())
-                         : differing;
+    planned.reason = differing.empty() ? fmt::format("after step {} of {}", newest->step,
+                                                     stage.entry->training(config_, stage.name).training->steps())
+                                       : differing;
     steps_done_[stage.id()] = newest->step;
   }
 
@@ -173,8 +172,8 @@ class Planner {
                                         .trains_encoder = trains_encoder});
     if (!cost) return;
     const double micro_batches = std::ceil(static_cast<double>(training.micro_batches()) / options_.devices);
-    double seconds = static_cast<double>(steps) * micro_batches *
-                     (cost->training_seconds + setup.forwards * cost->forward_seconds);
+    double seconds =
+        static_cast<double>(steps) * micro_batches * (cost->training_seconds + setup.forwards * cost->forward_seconds);
     // How many pictures a teacher looks at before the first step is known when the corpus is packed.
     for (const TeacherPass& pass : setup.passes) {
       if (!pictures_) break;
@@ -183,7 +182,8 @@ class Planner {
     planned.seconds = seconds;
     // Weights and their average; gradients and one or two means for what is trained.
     const auto model = static_cast<std::uint64_t>(cost->parameters) * sizeof(float);
-    const bool one_mean = training.optimizer() == config::Training::sgd || training.optimizer() == config::Training::lars;
+    const bool one_mean =
+        training.optimizer() == config::Training::sgd || training.optimizer() == config::Training::lars;
     const std::uint64_t optimizer = trains_encoder ? model * (one_mean ? 1 : 2) : 0;
     planned.memory_bytes = 2 * model + (trains_encoder ? model : 0) + optimizer + cost->activation_bytes;
     // The newest, and one that is being written; the model itself.

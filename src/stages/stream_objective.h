@@ -62,13 +62,13 @@ class StreamObjective final : public training::Objective {
 
   void start(std::uint64_t step) override {
     source_->start(step);
-    loader_.emplace(context_, stage_, training_, step,
-                    batches::MicroBatchMaker<Batch>{
-                        .begin = [this](std::uint64_t position,
-                                        std::uint64_t count) { return source_->begin(position, count); },
-                        .fill = [this](Batch& batch, std::uint64_t item) { source_->fill(batch, item); },
-                        .items = source_->items(),
-                        .bytes = source_->bytes()});
+    loader_.emplace(
+        context_, stage_, training_, step,
+        batches::MicroBatchMaker<Batch>{
+            .begin = [this](std::uint64_t position, std::uint64_t count) { return source_->begin(position, count); },
+            .fill = [this](Batch& batch, std::uint64_t item) { source_->fill(batch, item); },
+            .items = source_->items(),
+            .bytes = source_->bytes()});
   }
 
   training::MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t) override {

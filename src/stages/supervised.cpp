@@ -12,8 +12,8 @@
 #include "losses/distribution.h"
 #include "runtime/error.h"
 #include "stages/inputs.h"
-#include "stages/score.h"
 #include "stages/model_source.h"
+#include "stages/score.h"
 #include "stages/stream_objective.h"
 #include "stages/train_stage.h"
 
@@ -108,14 +108,13 @@ run::StageOutcome run_finetune(const run::Context& context, const std::string& n
     inference::Model model = make();
     inference::Model average = make();
     start_weights(*model, config::table_named(context.config.finetune(), name).from(), context);
-    TaskParts parts{.corpus = corpus,
-                    .model = std::make_shared<HeadedPair>(setup.stage, *setup.training, std::move(model),
-                                                          std::move(average), bins),
-                    .objective = nullptr,
-                    .validation = {}};
+    TaskParts parts{
+        .corpus = corpus,
+        .model = std::make_shared<HeadedPair>(setup.stage, *setup.training, std::move(model), std::move(average), bins),
+        .objective = nullptr,
+        .validation = {}};
     parts.objective = std::make_unique<StreamObjective<LabelledBatch>>(
-        context, setup,
-        std::make_unique<LabelledSource>(context, setup, corpus, bins, parts.model->shape().image_size),
+        context, setup, std::make_unique<LabelledSource>(context, setup, corpus, bins, parts.model->shape().image_size),
         [pair = parts.model, device = context.communicator.device()](const LabelledBatch& batch, std::uint64_t) {
           return labelled_loss(pair->model(), batch, device);
         });

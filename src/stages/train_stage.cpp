@@ -17,15 +17,17 @@ namespace cskd::stages {
 
 void require_shares(const PictureStream& stream, std::uint64_t micro_batches) {
   if (stream.batch % micro_batches == 0) return;
-  throw runtime::UsageError(fmt::format("{} is {}, which the {} micro-batches do not divide", stream.key, stream.batch,
-                                        micro_batches));
+  throw runtime::UsageError(
+      fmt::format("{} is {}, which the {} micro-batches do not divide", stream.key, stream.batch, micro_batches));
 }
 
-training::Validation score_validation(const run::Context& context, const std::shared_ptr<batches::CheckedCorpus>& corpus,
+training::Validation score_validation(const run::Context& context,
+                                      const std::shared_ptr<batches::CheckedCorpus>& corpus,
                                       const std::shared_ptr<HeadedPair>& model) {
-  return {.run = [corpus, model, validation = std::make_shared<evaluation::ScoreValidation>(*corpus, context)] {
-            return (*validation)(model->average_model());
-          },
+  return {.run =
+              [corpus, model, validation = std::make_shared<evaluation::ScoreValidation>(*corpus, context)] {
+                return (*validation)(model->average_model());
+              },
           .main_figure = "validation/srcc"};
 }
 
@@ -59,7 +61,8 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
                                                            .batch = micro_batch_images(setup),
                                                            .trains_encoder = training.encoder_rate() > 0});
   model.use(settings);
-  const training::Task task{.name = name, .model = model, .objective = *parts.objective, .validation = parts.validation};
+  const training::Task task{
+      .name = name, .model = model, .objective = *parts.objective, .validation = parts.validation};
   training::TrainerOptions options{.training = training,
                                    .seed = context.config.run().seed(),
                                    .folder = folder,

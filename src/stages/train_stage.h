@@ -23,14 +23,15 @@ struct TaskParts {
 };
 
 // Validation of a model that scores pictures.
-training::Validation score_validation(const run::Context& context, const std::shared_ptr<batches::CheckedCorpus>& corpus,
+training::Validation score_validation(const run::Context& context,
+                                      const std::shared_ptr<batches::CheckedCorpus>& corpus,
                                       const std::shared_ptr<HeadedPair>& model);
 
 // Images of a micro-batch, of all streams.
 std::int64_t micro_batch_images(const TrainingSetup& setup);
 
-// Runs the trainer unless the stage is complete, and writes its model.safetensors from the moving average. Parts are made
-// only where there is something to do.
+// Runs the trainer unless the stage is complete, and writes its model.safetensors from the moving average. Parts are
+// made only where there is something to do.
 run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& setup, const runtime::Inputs& inputs,
                               const std::function<TaskParts()>& make_parts);
 

@@ -20,8 +20,8 @@
 
 #include <ATen/core/Tensor.h>
 
-#include "training/task.h"
 #include "training/state.pb.h"
+#include "training/task.h"
 
 namespace cskd::training {
 

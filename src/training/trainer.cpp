@@ -47,8 +47,8 @@ bool is_due(std::uint64_t step, std::uint64_t every) { return every > 0 && step 
 
 class Training {
  public:
-  Training(const Task& task, const TrainerOptions& options, runtime::World& world, distributed::Communicator& communicator,
-           TrainingObserver& observer)
+  Training(const Task& task, const TrainerOptions& options, runtime::World& world,
+           distributed::Communicator& communicator, TrainingObserver& observer)
       : task_(task),
         options_(options),
         training_(options.training),
@@ -170,7 +170,8 @@ class Training {
   void tell(const StepReport& report) {
     if (world_.rank() != 0) return;
     const auto start = Clock::now();
-    if (is_due(report.step, options_.tensors_every)) observer_.tensors(report.step, task_.model.trainable(), gradients());
+    if (is_due(report.step, options_.tensors_every))
+      observer_.tensors(report.step, task_.model.trainable(), gradients());
     if (is_due(report.step, options_.pictures_every)) observer_.pictures(report.step, task_.objective.pictures());
     observer_.stepped(report);
     pace_.reports += seconds_since(start);
@@ -319,8 +320,8 @@ class Training {
       agreement_.undo_step();
       state_.set_skipped(state_.skipped() + 1);
       ++skipped_in_a_row_;
-      spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", task_.name, state_.step() + 1,
-                   loss, norm);
+      spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", task_.name, state_.step() + 1, loss,
+                   norm);
       if (skipped_in_a_row_ > kMostSkipped) {
         throw runtime::Error(
             fmt::format("{}: {} steps in a row had no finite gradient; lower {}.training.learning_rate", task_.name,
@@ -345,7 +346,8 @@ class Training {
   }
 
   CheckpointContents contents() {
-    CheckpointContents contents{task_.model.state(), task_.model.average(), optimizer_->state(), state_, task_.model.metadata()};
+    CheckpointContents contents{task_.model.state(), task_.model.average(), optimizer_->state(), state_,
+                                task_.model.metadata()};
     // Statistics change during the next forward pass already: Note [Asynchronous checkpoints].
     std::set<std::string> changing;
     for (const auto& [name, tensor] : task_.model.statistics()) changing.insert(name);

@@ -80,8 +80,8 @@ struct TrainingOutcome {
   double loss = 0;           // of the last step
 };
 
-// Trains the task's model to the end, or until a StopSignal. Collective; options are equal on all ranks. On return every rank
-// holds the same weights and averages. `observer` is called on rank 0 only.
+// Trains the task's model to the end, or until a StopSignal. Collective; options are equal on all ranks. On return
+// every rank holds the same weights and averages. `observer` is called on rank 0 only.
 //
 // Weights after k steps do not depend on where the run was stopped and resumed. A step whose gradient is not finite is
 // left out on every rank and counted; more than kMostSkipped in a row end the training.

@@ -82,22 +82,29 @@ TEST(NamedTables, AreReachedByTheirNamesFromTheCommandLine) {
 TEST(NamedTables, NameTheirSettings) {
   std::vector<std::string> names;
   for (const auto& [name, value] : settings_of(parse(kGraph), "")) names.push_back(name);
-  EXPECT_THAT(names, testing::IsSupersetOf({"towers.clip.views", "align.student.encoder", "distill.student.training.steps"}));
+  EXPECT_THAT(names,
+              testing::IsSupersetOf({"towers.clip.views", "align.student.encoder", "distill.student.training.steps"}));
   EXPECT_THAT(names, testing::Not(testing::Contains(testing::EndsWith("student.name"))));
 }
 
 TEST(NamedTables, WhatIsNoneIsRefused) {
-  EXPECT_THAT(error_of(changed("[align.teacher]", "[align.Teacher]")), HasSubstr("a.toml:12:8: align.Teacher has no fit name"));
-  EXPECT_EQ(error_of(kGraph + "[encoders.mobile.training]\n"), "a.toml:20:18: encoders.mobile.training is no key of the configuration, did you mean align.NAME.training?");
-  EXPECT_EQ(error_of(kGraph + "[towers]\nclip2 = 3\n"), "a.toml:21:9: towers.clip2 is 3, expected a table: [towers.NAME] with its keys below");
-  EXPECT_EQ(error_of("towers = 3\n[run]\nfolder=\"x\"\n"), "a.toml:1:10: towers is 3, expected tables with names: [towers.NAME]");
+  EXPECT_THAT(error_of(changed("[align.teacher]", "[align.Teacher]")),
+              HasSubstr("a.toml:12:8: align.Teacher has no fit name"));
+  EXPECT_EQ(error_of(kGraph + "[encoders.mobile.training]\n"),
+            "a.toml:20:18: encoders.mobile.training is no key of the configuration, did you mean align.NAME.training?");
+  EXPECT_EQ(error_of(kGraph + "[towers]\nclip2 = 3\n"),
+            "a.toml:21:9: towers.clip2 is 3, expected a table: [towers.NAME] with its keys below");
+  EXPECT_EQ(error_of("towers = 3\n[run]\nfolder=\"x\"\n"),
+            "a.toml:1:10: towers is 3, expected tables with names: [towers.NAME]");
   EXPECT_THAT(error_of(changed("encoder = \"mobile\"\n", "")), HasSubstr("align.student.encoder is missing"));
-  EXPECT_THAT(error_of(changed("towers = [\"clip\"]", "towers = [\"clip\", \"clip\"]")), HasSubstr("align.student.towers has 2 elements, expected one"));
+  EXPECT_THAT(error_of(changed("towers = [\"clip\"]", "towers = [\"clip\", \"clip\"]")),
+              HasSubstr("align.student.towers has 2 elements, expected one"));
 }
 
 TEST(References, AreKnownByTableAndKey) {
   std::vector<std::string> found;
-  for (const Reference& each : references_in(parse(kGraph))) found.push_back(each.table + " " + each.key + " " + each.target);
+  for (const Reference& each : references_in(parse(kGraph)))
+    found.push_back(each.table + " " + each.key + " " + each.target);
   EXPECT_THAT(found, testing::ElementsAre("align.student align.student.encoder encoders.mobile",
                                           "align.student align.student.towers[0] towers.clip",
                                           "align.teacher align.teacher.encoder encoders.mobile",
@@ -108,22 +115,28 @@ TEST(References, AreKnownByTableAndKey) {
 }
 
 TEST(References, ToNoTableAreRefusedWithTheirPlaceAndTheNearest) {
-  EXPECT_EQ(error_of(changed("encoder = \"mobile\"", "encoder = \"mobil\"")),
-            "a.toml:9:11: align.student.encoder is \"mobil\", but there is no [encoders.mobil], did you mean \"mobile\"?");
+  EXPECT_EQ(
+      error_of(changed("encoder = \"mobile\"", "encoder = \"mobil\"")),
+      "a.toml:9:11: align.student.encoder is \"mobil\", but there is no [encoders.mobil], did you mean \"mobile\"?");
   EXPECT_EQ(error_of(changed("[\"finetune.teacher\"]", "[\"finetune.techer\"]")),
-            "a.toml:19:13: distill.student.teachers[0] is \"finetune.techer\", but there is no [finetune.techer], did you mean "
+            "a.toml:19:13: distill.student.teachers[0] is \"finetune.techer\", but there is no [finetune.techer], did "
+            "you mean "
             "\"finetune.teacher\"?");
   EXPECT_EQ(error_of(changed("[\"finetune.teacher\"]", "[\"align.teacher\"]")),
-            "a.toml:19:13: distill.student.teachers[0] is \"align.teacher\", expected one of finetune.NAME, distill.NAME, did you "
+            "a.toml:19:13: distill.student.teachers[0] is \"align.teacher\", expected one of finetune.NAME, "
+            "distill.NAME, did you "
             "mean \"finetune.teacher\"?");
-  EXPECT_THAT(error_of(changed("from = \"align.teacher\"", "from = \"teacher\"")), HasSubstr("did you mean \"align.teacher\"?"));
-  EXPECT_THAT(error_of("[run]\nfolder = \"x\"\n[finetune.a]\nfrom = \"towers.b\"\n"), HasSubstr("there is no [towers.b]"));
+  EXPECT_THAT(error_of(changed("from = \"align.teacher\"", "from = \"teacher\"")),
+              HasSubstr("did you mean \"align.teacher\"?"));
+  EXPECT_THAT(error_of("[run]\nfolder = \"x\"\n[finetune.a]\nfrom = \"towers.b\"\n"),
+              HasSubstr("there is no [towers.b]"));
 }
 
 TEST(References, CirclesAreNamedInFull) {
   const std::string text = changed("from = \"align.teacher\"", "from = \"distill.student\"");
   EXPECT_EQ(error_of(text),
-            "a.toml:19:13: distill.student is made from finetune.teacher (distill.student.teachers[0]), finetune.teacher is made "
+            "a.toml:19:13: distill.student is made from finetune.teacher (distill.student.teachers[0]), "
+            "finetune.teacher is made "
             "from distill.student (finetune.teacher.from), a circle: one of them must start from something else");
   EXPECT_THAT(error_of(changed("from = \"align.teacher\"", "from = \"finetune.teacher\"")),
               StartsWith("a.toml:16:8: finetune.teacher is made from finetune.teacher"));
@@ -199,9 +212,11 @@ variance_penalty = 2.5
 }
 
 TEST(OldForm, ItsPartsAloneAreRecognised) {
-  for (const char* text : {"[clip]\n", "[cache]\nviews = 2\n", "[baseline.training]\nsteps = 3\n", "[align]\nimage_size = 3\n",
-                           "[finetune.training]\nsteps = 3\n", "[distill]\nlabelled_batch = 3\n"})
-    EXPECT_THAT(error_of(std::string("[run]\nfolder = \"x\"\n") + text), HasSubstr("are tables with names now")) << text;
+  for (const char* text :
+       {"[clip]\n", "[cache]\nviews = 2\n", "[baseline.training]\nsteps = 3\n", "[align]\nimage_size = 3\n",
+        "[finetune.training]\nsteps = 3\n", "[distill]\nlabelled_batch = 3\n"})
+    EXPECT_THAT(error_of(std::string("[run]\nfolder = \"x\"\n") + text), HasSubstr("are tables with names now"))
+        << text;
 }
 
 }  // namespace

@@ -29,7 +29,8 @@ TestPredictions predictions(const std::string& model, const std::vector<std::str
 TEST(PredictionsFile, IsReadAsItWasWrittenWhateverPicturesAreCalled) {
   const tests::TemporaryFolder folder;
   const std::vector<std::string> keys{"a/b.jpg", "a/\"quoted\",1\n2.jpg", "", "a/\"", "\"\""};
-  write_results(folder.path(), {}, {predictions("distill.student", keys), predictions("finetune.teacher", {"a/b.jpg"})});
+  write_results(folder.path(), {},
+                {predictions("distill.student", keys), predictions("finetune.teacher", {"a/b.jpg"})});
   const std::vector<PredictedMeans> read = read_predictions(folder.path());
   ASSERT_EQ(read.size(), 2U);
   EXPECT_EQ(read[0].model, "distill.student");
@@ -41,7 +42,8 @@ TEST(PredictionsFile, IsReadAsItWasWrittenWhateverPicturesAreCalled) {
 
 TEST(PredictionsFile, DamageIsRefused) {
   const tests::TemporaryFolder folder;
-  for (const char* row : {"\"a\",m,0.5", "\"a\",m,0.5,x", "a,m,0.5,0.5", "\"a", "\"a\"m,0.5,0.5", "\"a\",m,0.5,0.5,1"}) {
+  for (const char* row :
+       {"\"a\",m,0.5", "\"a\",m,0.5,x", "a,m,0.5,0.5", "\"a", "\"a\"m,0.5,0.5", "\"a\",m,0.5,0.5,1"}) {
     std::ofstream(folder.path() / "predictions.csv") << "picture,model,rated_mean,predicted_mean\n" << row << "\n";
     EXPECT_THROW(read_predictions(folder.path()), runtime::DataError) << row;
   }

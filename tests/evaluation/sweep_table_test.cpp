@@ -40,7 +40,8 @@ TEST(SweepTable, PerfectPredictionsHaveNoIntervalAndEqualModelsNoDifference) {
   const SweepTable table = make_sweep_table(members, kResamples, 1);
   ASSERT_EQ(table.rows.size(), 3U);
   EXPECT_EQ(table.rows[0].point, "labels.fraction=1");
-  for (const double figure : {table.rows[0].srcc.value, table.rows[0].srcc.low, table.rows[0].srcc.high, table.rows[0].plcc.low})
+  for (const double figure :
+       {table.rows[0].srcc.value, table.rows[0].srcc.low, table.rows[0].srcc.high, table.rows[0].plcc.low})
     EXPECT_NEAR(figure, 1, 1e-12);
   EXPECT_LT(table.rows[1].srcc.low, table.rows[1].srcc.value);
   EXPECT_GT(table.rows[1].srcc.high, table.rows[1].srcc.value);
@@ -66,7 +67,8 @@ TEST(SweepTable, DifferencesArePairedOverSeeds) {
 }
 
 TEST(SweepTable, PointsAreComparedWithTheFirst) {
-  const std::vector<SweptMember> members{member("1", "0.1", {predictions("a", 1, 3)}), member("1", "1", {predictions("a", 0.2, 3)})};
+  const std::vector<SweptMember> members{member("1", "0.1", {predictions("a", 1, 3)}),
+                                         member("1", "1", {predictions("a", 0.2, 3)})};
   const SweepTable table = make_sweep_table(members, kResamples, 1);
   ASSERT_EQ(table.differences.size(), 1U);
   EXPECT_EQ(table.differences[0].first, "a at labels.fraction=1");
@@ -76,7 +78,8 @@ TEST(SweepTable, PointsAreComparedWithTheFirst) {
 }
 
 TEST(SweepTable, MembersThatJudgedOtherModelsAreRefused) {
-  const std::vector<SweptMember> members{member("1", "1", {predictions("a", 1, 3)}), member("2", "1", {predictions("b", 1, 3)})};
+  const std::vector<SweptMember> members{member("1", "1", {predictions("a", 1, 3)}),
+                                         member("2", "1", {predictions("b", 1, 3)})};
   EXPECT_THROW(make_sweep_table(members, 10, 1), runtime::DataError);
 }
 

@@ -16,15 +16,15 @@
 namespace cskd::shards {
 namespace {
 
-using testing::ElementsAre;
-using testing::HasSubstr;
-using testing::IsEmpty;
-using testing::SizeIs;
 using inspect::CorpusSummary;
 using inspect::GroupSummary;
 using inspect::printable;
 using inspect::SideRange;
 using inspect::summarise;
+using testing::ElementsAre;
+using testing::HasSubstr;
+using testing::IsEmpty;
+using testing::SizeIs;
 
 std::uint16_t lower_median(std::vector<std::uint16_t> sides) {
   std::sort(sides.begin(), sides.end());

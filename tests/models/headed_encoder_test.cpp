@@ -42,7 +42,9 @@ class OddBuffers : public Encoder {
     mask_ = register_buffer("attn_mask", torch::full({2, 2}, -INFINITY));
     flag_ = register_buffer("is_shifted", torch::ones({1}, torch::kBool));
   }
-  Features forward(const torch::Tensor& images, const Request&) override { return {.pooled = norm_(images).mean({2, 3})}; }
+  Features forward(const torch::Tensor& images, const Request&) override {
+    return {.pooled = norm_(images).mean({2, 3})};
+  }
 
  private:
   torch::nn::BatchNorm2d norm_;

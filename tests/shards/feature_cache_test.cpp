@@ -1,12 +1,11 @@
-#include "shards/feature_cache/check.h"
-#include "shards/feature_cache/reader.h"
-#include "shards/feature_cache/writer.h"
-
 #include <fstream>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "shards/feature_cache/check.h"
+#include "shards/feature_cache/reader.h"
+#include "shards/feature_cache/writer.h"
 #include "tests/support/temporary_folder.h"
 
 namespace cskd::shards {

@@ -1,6 +1,4 @@
 // That every kind of damage to a shard is found.
-#include "shards/image_shard/check.h"
-
 #include <fstream>
 #include <limits>
 #include <random>
@@ -9,6 +7,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "shards/image_shard/check.h"
 #include "tests/support/random_corpus.h"
 
 namespace cskd::shards {

@@ -1,6 +1,4 @@
 // What an image shard says of itself, and that what only looks like one is refused.
-#include "shards/image_shard/file.h"
-
 #include <fstream>
 #include <map>
 #include <random>
@@ -12,6 +10,7 @@
 
 #include "runtime/error.h"
 #include "shards/hdf5_file.h"
+#include "shards/image_shard/file.h"
 #include "shards/image_shard/format.h"
 #include "tests/support/random_corpus.h"
 

@@ -64,8 +64,9 @@ teachers = ["finetune.teacher"]
 
 TEST(Graph, StagesComeBehindWhatTheyNeedOtherwiseInTheOrderOfTheFile) {
   const auto stages = graph(parse(kTwoRounds));
-  EXPECT_THAT(ids(stages), ElementsAre("shard", "cache.clip", "align.student", "finetune.teacher", "finetune.supervised",
-                                       "distill.student", "finetune.again", "distill.last", "evaluate"));
+  EXPECT_THAT(ids(stages),
+              ElementsAre("shard", "cache.clip", "align.student", "finetune.teacher", "finetune.supervised",
+                          "distill.student", "finetune.again", "distill.last", "evaluate"));
   EXPECT_THAT(find(stages, "finetune.again").needs, ElementsAre("shard", "distill.student"));
   EXPECT_THAT(find(stages, "distill.student").needs, ElementsAre("shard", "align.student", "finetune.teacher"));
   EXPECT_THAT(find(stages, "align.student").needs, ElementsAre("shard", "cache.clip"));
@@ -86,8 +87,9 @@ TEST(Graph, ATowerThatNobodyRefersToIsCachedOneThatOnlyStartsATrainingIsNot) {
 }
 
 TEST(Graph, JudgesAllModelsOrThoseThatAreNamedAsTheyAreTrained) {
-  EXPECT_THAT(find(graph(parse(kTwoRounds)), "evaluate").judged,
-              ElementsAre("finetune.teacher", "finetune.supervised", "distill.student", "finetune.again", "distill.last"));
+  EXPECT_THAT(
+      find(graph(parse(kTwoRounds)), "evaluate").judged,
+      ElementsAre("finetune.teacher", "finetune.supervised", "distill.student", "finetune.again", "distill.last"));
   const auto two = graph(parse(kTwoRounds + "[evaluate]\nmodels = [\"distill.last\", \"finetune.supervised\"]\n"));
   EXPECT_THAT(find(two, "evaluate").judged, ElementsAre("finetune.supervised", "distill.last"));
 }

@@ -95,7 +95,9 @@ class Regression final : public TrainedModel, public Objective {
     return {{"validation/emd", weights_sum()}};
   }
   Task task() {
-    return {.name = "align", .model = *this, .objective = *this,
+    return {.name = "align",
+            .model = *this,
+            .objective = *this,
             .validation = {.run = [this] { return validate(); }, .main_figure = "validation/emd"}};
   }
 
@@ -190,7 +192,9 @@ class TrainerTest : public testing::Test {
   // Rank 0 removes the folder.
   ~TrainerTest() override { world->barrier(); }
 
-  TrainingOutcome train(Regression& regression) { return training::train(regression.task(), options_, *world, *communicator_, observer_); }
+  TrainingOutcome train(Regression& regression) {
+    return training::train(regression.task(), options_, *world, *communicator_, observer_);
+  }
 
   tests::TemporaryFolder folder_;
   TrainerOptions options_;

@@ -192,7 +192,10 @@ EncoderEntry entry(const char* name, MobileNetV3Size size) {
           .stride = 32,
           .pooled_width = pooled_width(size),
           .token_width = token_width(size),
-          .parameters = {.stem = R"((conv_stem|bn1)\..*)", .block = R"(blocks\.(\d+)\.(\d+)\..*)", .last_norm = "", .embeddings = {}},
+          .parameters = {.stem = R"((conv_stem|bn1)\..*)",
+                         .block = R"(blocks\.(\d+)\.(\d+)\..*)",
+                         .last_norm = "",
+                         .embeddings = {}},
           .normalises_batches = true,
           .make = [=](const EncoderShape& shape) { return std::make_shared<MobileNetV3>(shape, size); }};
 }

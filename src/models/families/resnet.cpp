@@ -88,7 +88,8 @@ class ResNet final : public Encoder {
     Tensor x = torch::relu(stem_norm_->forward(stem_->forward(images)));
     x = torch::max_pool2d(x, 3, 2, 1);
     for (const auto& block : blocks_) x = block->forward(x);
-    return {.pooled = x.mean({2, 3}), .tokens = request.tokens ? x.flatten(2).transpose(1, 2) : Tensor(), .attention = {}};
+    return {
+        .pooled = x.mean({2, 3}), .tokens = request.tokens ? x.flatten(2).transpose(1, 2) : Tensor(), .attention = {}};
   }
 
  private:
@@ -105,7 +106,10 @@ EncoderEntry entry(const char* name, const ResNetSize& size) {
           .stride = 32,
           .pooled_width = width,
           .token_width = width,
-          .parameters = {.stem = R"((conv1|bn1)\..*)", .block = R"(layer(\d+)\.(\d+)\..*)", .last_norm = "", .embeddings = {}},
+          .parameters = {.stem = R"((conv1|bn1)\..*)",
+                         .block = R"(layer(\d+)\.(\d+)\..*)",
+                         .last_norm = "",
+                         .embeddings = {}},
           .normalises_batches = true,
           .make = [=](const EncoderShape& shape) { return std::make_shared<ResNet>(shape, size); }};
 }
