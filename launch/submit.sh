@@ -20,6 +20,7 @@ is queued again and goes on; it goes on at once on the other hosts when it loses
   --stages A,B,...        only these: single stages (align.student) or all of a kind (align); in the order of the graph
   --stage-nodes A=N,...   nodes of single stages or kinds in a chain; by default --nodes, fewer where micro_batches wants that, and one
                           for evaluate
+  --sweep                 the members of a sweep (cskd sweep), by the configuration's [sweep] or --over KEY=VALUE,VALUE,...; once for each
   --after JOB             the first job waits until that one has succeeded
 
   --partition P           where; --time T for how long at a time (24:00:00, 3-12:00). Both also in the site file
@@ -60,11 +61,11 @@ source "$cskd_home/cluster/slurm/job_file.sh"
 source "$cskd_home/cluster/slurm/shape.sh"
 
 graph=() kinds=() # stages of the configuration in their order, and their kinds
-options=(--nodes --gpus-per-node --ranks-per-node --spare --min-nodes --chain --stages --stage-nodes --after --partition --time
+options=(--nodes --gpus-per-node --ranks-per-node --spare --min-nodes --chain --stages --stage-nodes --sweep --over --after --partition --time
   --site --set --allow-change --no-doctor --max-failures --max-stops --folder --dry-run --help)
 config='' site_path=${CSKD_SITE:-} folder='' after='' asked_partition='' asked_time='' stage_list=''
 node_count='' gpu_count='' rank_count='' spare_count=0 least_nodes='' max_failures=3 max_stops=1000
-is_chain=false is_dry=false with_doctor=true has_slurm=true
+is_chain=false is_sweep=false is_dry=false with_doctor=true has_slurm=true
 set_arguments=() stage_arguments=()
 declare -A stage_nodes=() job=()
 
@@ -110,6 +111,7 @@ read_command_line() {
         exit 0
         ;;
       --chain) is_chain=true ;;
+      --sweep) is_sweep=true ;;
       --dry-run) is_dry=true ;;
       --no-doctor) with_doctor=false ;;
       -*)
@@ -147,6 +149,7 @@ read_option() { # OPTION VALUE
     --after) require_number "$@" 1 && after=$((10#$2)) ;;
     --stages) is_chain=true stage_list=$2 ;;
     --stage-nodes) read_stage_nodes "$2" ;;
+    --over) is_sweep=true stage_arguments+=(--over "$2") ;;
     --partition) asked_partition=$2 ;;
     --time)
       if ! is_slurm_time "$2"; then refuse "--time is '$2'; $time_forms"; fi
@@ -169,6 +172,9 @@ check_command_line() {
   if [[ -n $gpu_count && -n $rank_count ]]; then
     refuse "--gpus-per-node and --ranks-per-node exclude each other" "with GPUs there is one rank for each; without them, give --ranks-per-node"
   fi
+  if $is_sweep && $is_chain; then
+    refuse "--sweep and --chain exclude each other" "the members of a sweep share results, in one job that goes on by itself"
+  fi
   if [[ -z $least_nodes ]]; then least_nodes=$(((node_count + 1) / 2)); fi
   if ((least_nodes > node_count)); then refuse "--min-nodes $least_nodes is more than --nodes $node_count"; fi
 }
@@ -180,6 +186,7 @@ choose_stages() {
     if ! is_one_of "${stage%%.*}" "${kinds[@]}"; then kinds+=("${stage%%.*}"); fi
   done
   stages=(run)
+  if $is_sweep; then stages=(sweep); fi
   if [[ -n $stage_list ]]; then
     IFS=, read -r -a wanted <<<"$stage_list"
     for each in "${wanted[@]}"; do require_stage --stages "$each"; done
@@ -245,7 +252,7 @@ plan_job() { # STAGE
   job[micro_batches]=$micro_batches job[power_of_two]=$power_of_two
   wanted=$((job[nodes] * ranks))
   read -r -a shape < <(shape_of "${job[nodes]}" "$ranks" "$micro_batches" "$power_of_two")
-  if ((shape[0] * shape[1] != wanted)) && { [[ $stage == run ]] || [[ -n $(nodes_of "$stage") ]]; }; then
+  if ((shape[0] * shape[1] != wanted)) && { [[ $stage == run || $stage == sweep ]] || [[ -n $(nodes_of "$stage") ]]; }; then
     refuse "$stage: $wanted ranks (${job[nodes]} nodes with $ranks each) do not divide micro_batches = $micro_batches of its training$($power_of_two && echo ', and "elastic" wants a power of two')" \
       "at most $((shape[0] * shape[1])) ranks fit: ${shape[0]} nodes with ${shape[1]} each; or raise micro_batches; or --chain, where each stage takes what it can use"
   fi

@@ -258,7 +258,7 @@ job_main() {
   choose_hosts
   if [[ $command == *.* ]]; then stage_names=("${command#*.}"); fi # of "align.student"
   if $with_doctor; then
-    if [[ $command != run ]]; then examined=(--stage "$command"); fi
+    if [[ $command != run && $command != sweep ]]; then examined=(--stage "$command"); fi
     run_ranks $((shape[0] * shape[1])) "${shape[1]}" "${hosts[@]}" -- "${cskd[@]}" doctor "$config" "${set_arguments[@]}" "${examined[@]}"
     if $ending; then leave 75 "ended during the examination"; fi
     if $stop_asked; then after_stop; fi

@@ -53,12 +53,12 @@ greatest_common_divisor() { # A B
   printf '%d' "$a"
 }
 
-# Sets micro_batches to what the ranks of STAGE (run: of all) must divide, 0 when it is no training; power_of_two.
+# Sets micro_batches to what the ranks of STAGE (run, sweep: of all) must divide, 0 when it is no training; power_of_two.
 read_divisors() { # STAGE
   local key
   micro_batches=0 power_of_two=false
   for key in "${!settings[@]}"; do
-    if [[ $key != *.training.micro_batches || ($1 != run && $key != "$1".*) ]]; then continue; fi
+    if [[ $key != *.training.micro_batches || ($1 != run && $1 != sweep && $key != "$1".*) ]]; then continue; fi
     micro_batches=$(greatest_common_divisor "${settings[$key]}" "$micro_batches")
     if [[ ${settings[${key%.micro_batches}.determinism]:-} == elastic ]]; then power_of_two=true; fi
   done

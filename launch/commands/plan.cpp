@@ -224,7 +224,7 @@ runtime::ExitCode make_plan(const PlanArguments& arguments, runtime::World& worl
 
 void add_plan(Program& program) {
   CLI::App& command = program.add_command(
-      "plan", "Show the graph of stages: what is complete, what would run and why, and what that would take",
+      "plan", "Show the graph: what is complete, what would run and why, and what that takes",
       "  cskd plan configs/demo.toml\n"
       "  cskd plan big.toml --devices 64        # as many GPUs as this one\n"
       "  cskd plan big.toml --set distill.student.training.steps=800 --quick\n"

@@ -9,6 +9,7 @@
 #include <spdlog/spdlog.h>
 
 #include "config/reader.h"
+#include "config/references.h"
 #include "launch/commands/commands.h"
 #include "launch/graph_run.h"
 #include "launch/run_arguments.h"
@@ -56,8 +57,10 @@ std::vector<stages::Stage> named_stages(const config::Config& config, const stag
   if (!of_kind.empty()) return stages::chosen(of_kind, words);
   if (entry.list == nullptr)
     throw runtime::UsageError(fmt::format("there is nothing to {}: the configuration trains no model", entry.kind));
+  const bool are_there = !config::tables_in(config, entry.list).empty();
   throw runtime::UsageError(
-      fmt::format("the configuration has no [{}.NAME]: there is nothing to {}", entry.list, entry.kind));
+      are_there ? fmt::format("there is nothing to {0}: [{1}.NAME] only start trainings", entry.kind, entry.list)
+                : fmt::format("there is nothing to {0}: the configuration has no [{1}.NAME]", entry.kind, entry.list));
 }
 
 // Runs the stages of a kind, one after the other.

@@ -120,7 +120,7 @@ runtime::ExitCode run_sweep(const SweepArguments& arguments, const Program& prog
     StageRunner runner(member.config, options, program, world);
     folder = runner.folder().root;
     if (world.rank() == 0) spdlog::info("member {} of {}: {}", swept.size() + 1, members.size(), member.values.name());
-    if (!run_graph(runner, world)) return runtime::ExitCode::kRequeue;
+    if (!run_graph(runner, world, &member != &members.back())) return runtime::ExitCode::kRequeue;
     evaluation::SweptMember& done = swept.emplace_back();
     Json& places = results.emplace_back(Json::object());
     done.values = member.values.values;
@@ -144,7 +144,7 @@ runtime::ExitCode run_sweep(const SweepArguments& arguments, const Program& prog
 
 void add_sweep(Program& program) {
   CLI::App& command = program.add_command(
-      "sweep", "Run a configuration with all combinations of values, sharing what does not differ, and compare",
+      "sweep", "Run all combinations of lists of values, sharing what does not differ, and compare",
       "  cskd sweep configs/demo.toml --over run.seed=1,2,3\n"
       "  mpirun -n 2 cskd sweep big.toml --over run.seed=1,2,3 --over labels.fraction=0.01,0.1,1\n"
       "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd sweep big.toml    # over the lists of its [sweep]");

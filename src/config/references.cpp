@@ -45,8 +45,9 @@ void collect(const Message& message, const std::string& path, const std::string&
       } else {
         const Message& element = access.GetRepeatedMessage(message, &field, k);
         const FieldDescriptor* name = table_name_of(*field.message_type());
-        const std::string own = name == nullptr ? fmt::format("{}[{}]", inner, k)
-                                                : inner + "." + element.GetReflection()->GetString(element, name);
+        const std::string own = name == nullptr
+                                    ? fmt::format("{}[{}]", inner, k)
+                                    : fmt::format("{}.{}", inner, element.GetReflection()->GetString(element, name));
         collect(element, own, own, values);
       }
     }
@@ -63,7 +64,7 @@ std::vector<Value> values_in(const Message& root) {
 std::vector<std::string> tables_of(const Message& root, const std::vector<std::string>& lists) {
   std::vector<std::string> tables;
   for (const std::string& list : lists) {
-    for (const std::string& name : tables_in(root, list)) tables.push_back(list + "." + name);
+    for (const std::string& name : tables_in(root, list)) tables.push_back(fmt::format("{}.{}", list, name));
   }
   return tables;
 }

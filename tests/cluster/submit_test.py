@@ -166,6 +166,14 @@ def test_chain_waits_for_success_and_takes_as_many_ranks_as_each_stage_can_use(s
     }
 
 
+def test_a_sweep_is_one_job(site):
+    scripts, lines = site.dry("--nodes", 4, "--sweep", "--over", "run.seed=1,2", "--over", "labels.fraction=0.1,1")
+    assert list(scripts) == ["sweep"] and len(lines) == 1
+    assert value(scripts["sweep"], "command") == ["sweep"] and value(scripts["sweep"], "micro_batches") == ["4"]
+    assert value(scripts["sweep"], "stage_arguments") == ["--over", "run.seed=1,2", "--over", "labels.fraction=0.1,1"]
+    assert list(site.dry("--nodes", 4, "--over", "run.seed=1,2")[0]) == ["sweep"]
+
+
 def test_every_gpu_of_the_partition_gets_a_rank_with_its_share_of_cores(site):
     site.use("partition = gpu\ncpu_partition = main\ngpu_request = --gres=gpu:a100:{}\naccount = vision\nmemory = 0\n")
     scripts, _ = site.dry("--nodes", 4, "--chain")
@@ -257,7 +265,7 @@ def test_submitted_chain(site):
 def test_chain_that_cannot_be_submitted_whole_is_taken_back(site):
     site.slurm.answer(full="102")
     done = site.submit(site.config, "--nodes", 2, "--chain")
-    assert done.returncode == 1 and "sbatch did not take align: sbatch: error: the queue is full" in done.stderr
+    assert done.returncode == 1 and "sbatch did not take align.student: sbatch: error: the queue is full" in done.stderr
     assert site.slurm.calls("scancel") == ["101 102"]
 
 
@@ -295,6 +303,7 @@ REFUSED = {
     "partition of the site": (["CONFIG", "--nodes", "2"], "partition = nowhere", "site.conf: partition: Slurm has no partition 'nowhere'"),
     "ranks": (["CONFIG", "--nodes", "3"], "", "3 ranks (3 nodes with 1 each) do not divide micro_batches = 4"),
     "stage": (["CONFIG", "--nodes", "2", "--stages", "alig"], "", "--stages names 'alig'; did you mean 'align'?"),
+    "chain of a sweep": (["CONFIG", "--nodes", "2", "--sweep", "--chain"], "", "--sweep and --chain exclude each other"),
     "nodes of no job": (
         ["CONFIG", "--nodes", "2", "--stage-nodes", "align=1"],
         "",

@@ -10,9 +10,9 @@ TRAININGS = ("align.student", "finetune.teacher", "finetune.supervised", "distil
 
 
 def command(stage, path):
-    """The words of `cskd` that run one stage: "align.student"."""
-    kind, name = stage.split(".")
-    return kind, path, name
+    """The words of `cskd` that run one stage, "align.student", or what has no name: "run"."""
+    kind, *name = stage.split(".")
+    return kind, path, *name
 
 
 def result_folder(folder, stage):
