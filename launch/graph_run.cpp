@@ -12,7 +12,8 @@ std::optional<RunSummary> run_graph(StageRunner& runner, runtime::World& world, 
   const std::vector<stages::Stage> graph = stages::graph(runner.config());
   runner.require_possible(graph);
   for (const stages::Stage& stage : graph) {
-    const run::StageOutcome outcome = runner.run(stage, StageRunner::Reason::kPartOfRun, more_follow || &stage != &graph.back());
+    const run::StageOutcome outcome =
+        runner.run(stage, StageRunner::Reason::kPartOfRun, more_follow || &stage != &graph.back());
     if (stage.entry->makes_corpus && outcome.finished) runner.require_possible(graph);
     if (!outcome.finished) return std::nullopt;
     const run::Completion& completion = outcome.completion;

@@ -10,8 +10,8 @@
 namespace cskd::launch {
 
 // Collective. What was done; nothing when the run was stopped and is to go on later. Throws as StageRunner::run(), and
-// UsageError, before anything is done, when a stage of the graph is impossible. `more_follow`: this process goes on with
-// another graph in the same run folder.
+// UsageError, before anything is done, when a stage of the graph is impossible. `more_follow`: this process goes on
+// with another graph in the same run folder.
 std::optional<RunSummary> run_graph(StageRunner& runner, runtime::World& world, bool more_follow = false);
 
 }  // namespace cskd::launch

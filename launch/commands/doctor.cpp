@@ -6,9 +6,6 @@
 #include <string>
 #include <vector>
 
-#include <fmt/format.h>
-#include <fmt/ranges.h>
-
 #include "config/reader.h"
 #include "config/toml_writer.h"
 #include "doctor/diagnosis.h"
@@ -20,7 +17,6 @@
 #include "runtime/terminal.h"
 #include "stages/feasibility.h"
 #include "stages/graph.h"
-#include "stages/stage_table.h"
 
 namespace cskd::launch {
 namespace {
@@ -90,9 +86,7 @@ void add_doctor(Program& program) {
                      "Folder to measure instead of the configuration's, or of .");
   command
       .add_option("--stage", arguments->stages,
-                  fmt::format("Stages of the configuration that must be possible: kinds ({}) or single ones "
-                              "(align.student); all by default",
-                              fmt::join(stages::stage_kinds(), ", ")))
+                  "Only what these stages need: a kind (align) or one (align.student); all by default")
       ->type_name("STAGE");
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
   command.add_flag("--all", arguments->all, "Print what is fine too, with its figures");

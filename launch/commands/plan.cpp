@@ -223,12 +223,12 @@ runtime::ExitCode make_plan(const PlanArguments& arguments, runtime::World& worl
 }  // namespace
 
 void add_plan(Program& program) {
-  CLI::App& command = program.add_command(
-      "plan", "Show the graph: what is complete, what would run and why, and what that takes",
-      "  cskd plan configs/demo.toml\n"
-      "  cskd plan big.toml --devices 64        # as many GPUs as this one\n"
-      "  cskd plan big.toml --set distill.student.training.steps=800 --quick\n"
-      "  cskd plan big.toml --json");
+  CLI::App& command =
+      program.add_command("plan", "Show the graph: what is complete, what would run and why, and what that takes",
+                          "  cskd plan configs/demo.toml\n"
+                          "  cskd plan big.toml --devices 64        # as many GPUs as this one\n"
+                          "  cskd plan big.toml --set distill.student.training.steps=800 --quick\n"
+                          "  cskd plan big.toml --json");
   const auto arguments = std::make_shared<PlanArguments>();
   add_config_arguments(command, "Configuration of the run", arguments->config);
   command.get_option("CONFIG")->required();

@@ -1,3 +1,4 @@
+#include <algorithm>
 #include <filesystem>
 #include <memory>
 #include <optional>
@@ -5,6 +6,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
@@ -17,6 +19,7 @@
 #include "launch/stage_runner.h"
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "runtime/spelling.h"
 #include "runtime/stop_signal.h"
 #include "runtime/terminal.h"
 #include "stages/graph.h"
@@ -49,12 +52,23 @@ nlohmann::ordered_json json_of(const stages::Stage& stage, const run::StageOutco
 // The stages of a kind that the names stand for; all without names.
 std::vector<stages::Stage> named_stages(const config::Config& config, const stages::StageEntry& entry,
                                         const std::vector<std::string>& names) {
-  std::vector<std::string> words;
-  for (const std::string& name : names)
-    words.push_back(name.find('.') == std::string::npos ? std::string(entry.kind) + "." + name : name);
   std::vector<stages::Stage> of_kind = stages::graph(config);
   std::erase_if(of_kind, [&](const stages::Stage& stage) { return stage.entry != &entry; });
-  if (!of_kind.empty()) return stages::chosen(of_kind, words);
+  if (!of_kind.empty()) {
+    std::vector<std::string> known;
+    for (const stages::Stage& stage : of_kind) known.push_back(stage.name);
+    for (const std::string& name : names) {
+      if (std::ranges::find(known, name) != known.end()) continue;
+      const std::string near = runtime::nearest(name, known);
+      throw runtime::UsageError(fmt::format("there is no {} '{}'{}", entry.kind, name,
+                                            near.empty() ? fmt::format("; there is {}", fmt::join(known, ", "))
+                                                         : fmt::format(", did you mean '{}'?", near)));
+    }
+    std::erase_if(of_kind, [&](const stages::Stage& stage) {
+      return !names.empty() && std::ranges::find(names, stage.name) == names.end();
+    });
+    return of_kind;
+  }
   if (entry.list == nullptr)
     throw runtime::UsageError(fmt::format("there is nothing to {}: the configuration trains no model", entry.kind));
   const bool are_there = !config::tables_in(config, entry.list).empty();

@@ -26,7 +26,7 @@ def test_each_command_has_help_with_examples(command):
 
 
 def test_help_lines_fit_a_screen():
-    for arguments in (["--help"], ["demo", "--help"], ["doctor", "--help"], ["config", "--help"]):
+    for arguments in (["--help"], ["demo", "--help"], ["doctor", "--help"], ["config", "--help"], ["plan", "--help"]):
         longest = max(run(*arguments).stdout.splitlines(), key=len)
         assert len(longest) <= 120, longest
 
