@@ -60,7 +60,7 @@ std::vector<stages::Stage> named_stages(const config::Config& config, const stag
     for (const std::string& name : names) {
       if (std::ranges::find(known, name) != known.end()) continue;
       const std::string near = runtime::nearest(name, known);
-      throw runtime::UsageError(fmt::format("there is no {} '{}'{}", entry.kind, name,
+      throw runtime::UsageError(fmt::format("there is no [{}.{}]{}", entry.list, name,
                                             near.empty() ? fmt::format("; there is {}", fmt::join(known, ", "))
                                                          : fmt::format(", did you mean '{}'?", near)));
     }
