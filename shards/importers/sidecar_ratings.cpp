@@ -112,6 +112,8 @@ const Json& SidecarRatings::document(const TarMember& file) {
       document_ = std::make_unique<Json>(Json::parse(text));
     } catch (const Json::parse_error& error) {
       throw runtime::DataError(fmt::format("is no JSON, at byte {}", error.byte));
+    } catch (const Json::exception&) {  // nlohmann calls it no fault of the grammar
+      throw runtime::DataError("holds a number that is larger than any double");
     }
   }
   opened_ = &file;

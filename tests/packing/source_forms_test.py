@@ -102,6 +102,20 @@ def test_ratings_beside_pictures_are_those_of_a_table(tmp_path):
         assert split == other[0] and data == other[1] and (histogram == other[2]).all()
 
 
+def test_a_number_larger_than_any_in_a_sidecar_is_refused_by_file(tmp_path):
+    (tmp_path / "tars").mkdir()
+    with tarfile.open(tmp_path / "tars" / "a.tar", "w") as archive:
+        picture = io.BytesIO()
+        photo(1).save(picture, "JPEG", quality=90)
+        for member, data in (("1.jpg", picture.getvalue()), ("1.json", b'{"score": 1e1000}')):
+            info = tarfile.TarInfo(member)
+            info.size = len(data)
+            archive.addfile(info, io.BytesIO(data))
+    keys = 'bins = [1.0, 4.0, 7.0, 10.0]\nsplit = "train"\ncolumns = { mean = "score" }\n'
+    process = run("shard", folder_config(tmp_path, [("t", "webdataset", tmp_path / "tars", keys)]))
+    assert process.returncode == 3 and "holds a number that is larger than any double" in process.stderr and "1.json" in process.stderr, process.stderr
+
+
 def test_the_list_of_what_was_passed_over(tmp_path):
     save_photos(tmp_path / "a", range(2))
     os.rename(tmp_path / "a" / "0000.jpg", tmp_path / "a" / "hashed")  # its bytes tell what it is
