@@ -68,10 +68,6 @@ class Planner {
     PlannedStage planned{.stage = stage};
     find_verdict(planned);
     if (planned.verdict == Verdict::kComplete) {
-      if (const auto done = run::recorded_completion(folder_.stage(stage.id()))) {
-        planned.images = done->images;
-        planned.seconds = done->seconds;
-      }
       planned.disk_bytes = bytes_in(folder_.stage(stage.id()));
     } else if (stage.entry->makes_corpus) {
       planned.disk_bytes = source_bytes();  // pictures are stored as they are
@@ -109,6 +105,8 @@ class Planner {
         return;
       }
       planned.verdict = Verdict::kComplete;
+      planned.images = done->images;
+      planned.seconds = done->seconds;
       return;
     }
     if (trains) find_checkpoint(planned, folder / "checkpoints");
