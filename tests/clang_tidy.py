@@ -101,8 +101,16 @@ def examine(command: list[str], path: Path, directory: str, key: str) -> tuple[l
         pass
 
     try:
-        run = subprocess.run(command, cwd=directory, capture_output=True, stdin=subprocess.DEVNULL, text=True,
-                             errors="replace", timeout=TIMEOUT_SECONDS, check=False)
+        run = subprocess.run(
+            command,
+            cwd=directory,
+            capture_output=True,
+            stdin=subprocess.DEVNULL,
+            text=True,
+            errors="replace",
+            timeout=TIMEOUT_SECONDS,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         return [f"{path.relative_to(ROOT)}: clang-tidy did not end within {TIMEOUT_SECONDS} s"], False
     findings, anywhere = set(), False
@@ -174,8 +182,14 @@ def forget_old_results() -> None:
 def main() -> int:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--tool", default="clang-tidy-14")
-    parser.add_argument("--all", action="store_true", help="also files that include LibTorch or belong to tests, also the static analyzer")
-    parser.add_argument("--since", help="commit whose changed files are examined (default: where upstream left off, or HEAD~10)")
+    parser.add_argument(
+        "--all",
+        action="store_true",
+        help="also files that include LibTorch or belong to tests, also the static analyzer",
+    )
+    parser.add_argument(
+        "--since", help="commit whose changed files are examined (default: where upstream left off, or HEAD~10)"
+    )
     parser.add_argument("--every", action="store_true", help="changed or not")
     options = parser.parse_args()
 
@@ -202,7 +216,11 @@ def main() -> int:
     if options.since and changed_since(options.since) is None:
         print(f"[failed] clang-tidy: git knows no commit '{options.since}'")
         return 1
-    selected = entries if options.all or options.every else Selection(commit, {path: includes.direct_of(path) for path in entries})
+    selected = (
+        entries
+        if options.all or options.every
+        else Selection(commit, {path: includes.direct_of(path) for path in entries})
+    )
 
     jobs, left_out, unchanged = {}, 0, 0
     for path, entry in entries.items():

@@ -1,5 +1,6 @@
 #!/usr/bin/env bash
-# clang-format, shellcheck and clang-tidy over this checkout; what is unchanged since the last run is not examined again.
+# clang-format, ruff format, mdformat, shellcheck and clang-tidy over this checkout. What is unchanged since clang-tidy's
+# last run is not examined again.
 set -euo pipefail
 export LC_ALL=C.UTF-8
 
@@ -7,15 +8,15 @@ usage() {
   cat <<'END'
 usage: tests/lint.sh [--since COMMIT | --every | --all] [--fix]
 
-Checks C++ with clang-format 14 and clang-tidy 14, and shell scripts with shellcheck. One line per finding; exit 1 if there
-is any. clang-tidy reads build/release/compile_commands.json (launch/setup.sh --tests makes it) and remembers each file's
-result in build/lint. By default it examines files that changed since the upstream branch (without one, since HEAD~10), and a
-tenth of the others, another one each day.
+Checks C++ with clang-format 14 and clang-tidy 14, Python with ruff format, pages with mdformat, and shell scripts with
+shellcheck. One line per finding; exit 1 if there is any. clang-tidy reads build/release/compile_commands.json, which
+launch/setup.sh --tests makes, and remembers each file's result in build/lint. By default it examines files that changed
+since the upstream branch (without one, since HEAD~10), and a tenth of the others, another one each day.
 
   --since COMMIT  files that changed since COMMIT, and a tenth of the others
   --every         changed or not
   --all           every file, also those of tests/ and those that include LibTorch, and with the static analyzer (much longer)
-  --fix           formats the C++ files, checks nothing
+  --fix           formats C++, Python and pages, checks nothing
 END
 }
 
@@ -79,11 +80,16 @@ report() { # NAME FILES FINDINGS REMEDY
 
 sources=()
 scripts=()
+modules=()
+pages=()
 while IFS= read -r -d '' file; do
   [[ -f $file ]] || continue
   case $file in
     *.h | *.cpp) sources+=("$file") ;;
-    *.h5 | *.png | *.jpg | *.md | *.py | *.toml | *.proto) ;;
+    *.py) modules+=("$file") ;;
+    docs/configuration.md) ;; # written by cskd config --markdown
+    *.md) pages+=("$file") ;;
+    *.h5 | *.png | *.jpg | *.toml | *.proto) ;;
     *)
       first=
       IFS= LC_ALL=C read -r -n 40 first <"$file" 2>/dev/null || true
@@ -93,9 +99,19 @@ while IFS= read -r -d '' file; do
 done < <(list_files | sort -z)
 
 clang_format=$(tool clang-format)
+ruff=.venv/bin/ruff
+mdformat=.venv/bin/mdformat
+for program in "$ruff" "$mdformat"; do
+  if [[ ! -x $program ]]; then
+    printf 'lint.sh: %s is missing: launch/setup.sh --tests installs it\n' "$program" >&2
+    exit 1
+  fi
+done
 if $fix; then
   if ((${#sources[@]})); then "$clang_format" -i -- "${sources[@]}"; fi
-  printf '[ok] formatted %d files\n' "${#sources[@]}"
+  if ((${#modules[@]})); then "$ruff" format --quiet -- "${modules[@]}"; fi
+  if ((${#pages[@]})); then "$mdformat" -- "${pages[@]}"; fi
+  printf '[ok] formatted %d files\n' "$((${#sources[@]} + ${#modules[@]} + ${#pages[@]}))"
   exit 0
 fi
 
@@ -107,6 +123,18 @@ if ((${#sources[@]})); then
     END {for (i = 1; i <= files; i++) printf "%s:%s: not formatted (%d places)\n", order[i], line[order[i]], places[order[i]]}' || true)
 fi
 report clang-format "${#sources[@]}" "$findings" '; to format them: tests/lint.sh --fix'
+
+findings=
+if ((${#modules[@]})); then
+  findings=$("$ruff" format --check --output-format concise -- "${modules[@]}" 2>&1 | grep -v 'files\? already formatted\|files\? would be' || true)
+fi
+report 'ruff format' "${#modules[@]}" "$findings" '; to format them: tests/lint.sh --fix'
+
+findings=
+if ((${#pages[@]})); then
+  findings=$("$mdformat" --check -- "${pages[@]}" 2>&1 | sed -n 's|^Error: File "'"$PWD"'/\(.*\)" is not formatted.*|\1: not formatted|p' || true)
+fi
+report mdformat "${#pages[@]}" "$findings" '; to format them: tests/lint.sh --fix'
 
 if ! command -v shellcheck >/dev/null; then
   printf 'lint.sh: shellcheck is missing: launch/setup.sh --tests installs it\n' >&2

@@ -57,8 +57,11 @@ def become(command: list[str], folder: str, namespaces: list[int], root: int) ->
     try:
         os.chdir(folder)
     except OSError:
-        complain(f"the box has no {folder}, since its /tmp, /run and /dev/shm are its own\n"
-                 "        start the command from another folder", 2)
+        complain(
+            f"the box has no {folder}, since its /tmp, /run and /dev/shm are its own\n"
+            "        start the command from another folder",
+            2,
+        )
     try:
         os.execvp(command[0], command)
     except OSError as error:

@@ -68,7 +68,9 @@ class Direction:
 def main() -> None:
     near_name, far_name, delay, loss = sys.argv[1:]
     near, far = open_tap(near_name), open_tap(far_name)
-    ways = [Direction(*ends, seconds(delay), float(loss.removesuffix("%")) / 100) for ends in ((near, far), (far, near))]
+    ways = [
+        Direction(*ends, seconds(delay), float(loss.removesuffix("%")) / 100) for ends in ((near, far), (far, near))
+    ]
     while True:
         due = [way.queue[0][0] for way in ways if way.queue]
         wait = max(0.0, min(due) - time.monotonic()) if due else None

@@ -10,9 +10,23 @@ SOURCE = pathlib.Path(os.environ["CSKD_SOURCE_DIR"])
 MOST_FILES = 4
 # What was added, by a word that nothing else has, and the files that its page names.
 ADDED = {
-    "encoder": (r"resnet", {"src/models/families/resnet.cpp", "src/models/families/resnet.h", "src/models/encoder.cpp", "src/models/CMakeLists.txt"}),
-    "source-kind": (r"\beva\b|eva_importer", {"shards/importers/eva.cpp", "shards/importers/kinds.cpp", "shards/CMakeLists.txt", "src/config/source.proto"}),
-    "loss-term": (r"consistency_weight", {"src/stages/distill_terms.cpp", "src/stages/distill.cpp", "src/config/stages.proto"}),
+    "encoder": (
+        r"resnet",
+        {
+            "src/models/families/resnet.cpp",
+            "src/models/families/resnet.h",
+            "src/models/encoder.cpp",
+            "src/models/CMakeLists.txt",
+        },
+    ),
+    "source-kind": (
+        r"\beva\b|eva_importer",
+        {"shards/importers/eva.cpp", "shards/importers/kinds.cpp", "shards/CMakeLists.txt", "src/config/source.proto"},
+    ),
+    "loss-term": (
+        r"consistency_weight",
+        {"src/stages/distill_terms.cpp", "src/stages/distill.cpp", "src/config/stages.proto"},
+    ),
 }
 
 
@@ -28,7 +42,11 @@ def test_what_was_added_last_touches_the_files_of_its_page_and_no_more(page):
     word, expected = ADDED[page]
     assert set(files_with(word)) == expected and len(expected) <= MOST_FILES
     text = (SOURCE / "docs/adding" / f"{page}.md").read_text()
-    unnamed = [file for file in expected if pathlib.Path(file).name not in text and "families" not in file and "importers/eva" not in file]
+    unnamed = [
+        file
+        for file in expected
+        if pathlib.Path(file).name not in text and "families" not in file and "importers/eva" not in file
+    ]
     assert unnamed == []
 
 

@@ -28,9 +28,22 @@ def cpu_only_copy(target):
 
 def configure(build, site):
     return subprocess.run(
-        ["cmake", "-G", "Ninja", "-S", SOURCE, "-B", build, f"-DCSKD_PYTHON_SITE={site}", "-DCSKD_TESTS=OFF",
-         "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON"],
-        capture_output=True, text=True, timeout=120)
+        [
+            "cmake",
+            "-G",
+            "Ninja",
+            "-S",
+            SOURCE,
+            "-B",
+            build,
+            f"-DCSKD_PYTHON_SITE={site}",
+            "-DCSKD_TESTS=OFF",
+            "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
+        ],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
 
 
 def test_cpu_only_libtorch_gets_the_twin(tmp_path):
@@ -50,5 +63,3 @@ def test_missing_libtorch_names_the_remedy(tmp_path):
     result = configure(tmp_path / "build", tmp_path / "nowhere")
     assert result.returncode != 0
     assert "run launch/setup.sh" in result.stderr
-
-

@@ -32,14 +32,18 @@ def drawing(depends):
     lines = []
     for level in sorted(set(layer.values()), reverse=True):
         for library in sorted(name for name in layer if layer[name] == level):
-            direct = sorted(below for below in depends[library] if not any(below in everything[other] for other in depends[library]))
+            direct = sorted(
+                below for below in depends[library] if not any(below in everything[other] for other in depends[library])
+            )
             lines.append(f"{level:>3}  {library:<12}{'-> ' + ', '.join(direct) if direct else ''}".rstrip())
         lines.append("")
     return "```\n" + "\n".join(lines[:-1]) + "\n```\n"
 
 
 def declared():
-    depends = {entry["library"]: set(entry["depends"]) for entry in json.loads((BUILD / "dependencies.json").read_text())}
+    depends = {
+        entry["library"]: set(entry["depends"]) for entry in json.loads((BUILD / "dependencies.json").read_text())
+    }
     return depends | {"launch": set(depends)}
 
 

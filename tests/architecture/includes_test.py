@@ -86,18 +86,25 @@ def test_a_forbidden_include_is_found():
 
 
 def test_the_page_shows_the_graph_of_the_build():
-    assert draw.page_with(draw.drawing(draw.declared())) == draw.PAGE.read_text(), "run tests/architecture/draw.py --write"
+    assert draw.page_with(draw.drawing(draw.declared())) == draw.PAGE.read_text(), (
+        "run tests/architecture/draw.py --write"
+    )
 
 
 def test_a_drawing_leaves_out_what_follows():
     depends = {"a": set(), "b": {"a"}, "c": {"a", "b"}, "d": {"b"}}
-    assert draw.drawing(depends) == "```\n  2  c           -> b\n  2  d           -> b\n\n  1  b           -> a\n\n  0  a\n```\n"
+    assert (
+        draw.drawing(depends)
+        == "```\n  2  c           -> b\n  2  d           -> b\n\n  1  b           -> a\n\n  0  a\n```\n"
+    )
 
 
 def test_headers_begin_with_what_they_are():
     question = re.compile(r"// (What|Which|Whether|How|Who|Where|When|Why)\b")
     folders = ("src", "shards", "launch", "tests")
-    assert [str(path) for folder in folders for path in (SOURCE / folder).rglob("*.h") if question.match(path.read_text())] == []
+    assert [
+        str(path) for folder in folders for path in (SOURCE / folder).rglob("*.h") if question.match(path.read_text())
+    ] == []
 
 
 def test_torch_free_folders_stay_torch_free():

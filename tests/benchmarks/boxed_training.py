@@ -9,8 +9,12 @@ import sys
 import time
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
-os.environ.update(CSKD_BINARY=os.path.realpath(os.environ.get("CSKD_BINARY", ROOT / "build/release/cskd")), OMPI_ALLOW_RUN_AS_ROOT="1",
-                  OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1", OMPI_MCA_mpi_yield_when_idle="1")
+os.environ.update(
+    CSKD_BINARY=os.path.realpath(os.environ.get("CSKD_BINARY", ROOT / "build/release/cskd")),
+    OMPI_ALLOW_RUN_AS_ROOT="1",
+    OMPI_ALLOW_RUN_AS_ROOT_CONFIRM="1",
+    OMPI_MCA_mpi_yield_when_idle="1",
+)
 sys.path.insert(0, str(ROOT / "tests/support"))
 
 import cskd_program  # noqa: E402
@@ -21,8 +25,13 @@ from slurm_box import succeeded  # noqa: E402
 CSKD = os.environ["CSKD_BINARY"]
 SUBMIT = ROOT / "launch/submit.sh"
 CHECKPOINT_INTERVAL = 2  # seconds
-ENDLESS = {"align.student.training.steps": 1000000, "align.student.training.checkpoint_every": 1000000, "align.student.training.checkpoint_interval": CHECKPOINT_INTERVAL,
-           "align.student.training.log_every": 1, "compute.threads": 1}
+ENDLESS = {
+    "align.student.training.steps": 1000000,
+    "align.student.training.checkpoint_every": 1000000,
+    "align.student.training.checkpoint_interval": CHECKPOINT_INTERVAL,
+    "align.student.training.log_every": 1,
+    "compute.threads": 1,
+}
 
 
 def until(condition, seconds, complaint):
@@ -57,7 +66,9 @@ class Work:
 
     def configuration(self, name):
         path = self.folder / f"{name}.toml"
-        path.write_text(small_run.configuration(self.folder / "corpus", self.folder / "tower.safetensors", path.with_suffix("")))
+        path.write_text(
+            small_run.configuration(self.folder / "corpus", self.folder / "tower.safetensors", path.with_suffix(""))
+        )
         return path
 
     def new_run(self):
@@ -99,15 +110,26 @@ class Training:
 
     def first_step(self, after, seconds=180):
         """When the first step was done (Unix time) of those who started `after`. A line's own time counts: status.json may be a second late."""
+
         def complaint():
             return f"no step within {seconds} s; the end of the job's log:\n{self.log()[-4000:]}"
 
-        started = until(lambda: (status := self.status()).get("started", 0) > after and status["step"] and status["started"], seconds, complaint)
-        return until(lambda: next((step["time"] for step in self.steps() if step["time"] > started), None), seconds, complaint)
+        started = until(
+            lambda: (status := self.status()).get("started", 0) > after and status["step"] and status["started"],
+            seconds,
+            complaint,
+        )
+        return until(
+            lambda: next((step["time"] for step in self.steps() if step["time"] > started), None), seconds, complaint
+        )
 
     def next_checkpoint(self):
         saved = self.status().get("checkpoint", {}).get("step", 0)
-        until(lambda: self.status().get("checkpoint", {}).get("step", 0) > saved, 60, lambda: f"no checkpoint within 60 s:\n{self.log()[-4000:]}")
+        until(
+            lambda: self.status().get("checkpoint", {}).get("step", 0) > saved,
+            60,
+            lambda: f"no checkpoint within 60 s:\n{self.log()[-4000:]}",
+        )
 
 
 @contextlib.contextmanager
@@ -132,7 +154,20 @@ def job_of(work, options, *words, **settings):
     config = work.new_run()
     with box_of(*options) as box:
         start = time.time()
-        box.out(SUBMIT, config, "--site", work.site, "--nodes", 2, "--stages", "align", "--time", 60, *set_words(ENDLESS | settings), *words)
+        box.out(
+            SUBMIT,
+            config,
+            "--site",
+            work.site,
+            "--nodes",
+            2,
+            "--stages",
+            "align",
+            "--time",
+            60,
+            *set_words(ENDLESS | settings),
+            *words,
+        )
         try:
             yield box, Training(config), start
         finally:
@@ -146,7 +181,10 @@ def ranks_of(box, command="align"):
     found = {}
     for folder in pathlib.Path("/proc").glob("[0-9]*"):
         try:
-            if os.readlink(folder / "exe") != CSKD or (folder / "cmdline").read_bytes().split(b"\0")[1] != command.encode():
+            if (
+                os.readlink(folder / "exe") != CSKD
+                or (folder / "cmdline").read_bytes().split(b"\0")[1] != command.encode()
+            ):
                 continue
             variables = dict(pair.split("=", 1) for pair in (folder / "environ").read_text().split("\0") if "=" in pair)
         except OSError:

@@ -30,7 +30,21 @@ import sys
 import tempfile
 import time
 
-from boxed_training import CHECKPOINT_INTERVAL, CSKD, ENDLESS, ROOT, SUBMIT, Training, Work, box_of, job_of, ranks_of, set_words, sleep_until, until
+from boxed_training import (
+    CHECKPOINT_INTERVAL,
+    CSKD,
+    ENDLESS,
+    ROOT,
+    SUBMIT,
+    Training,
+    Work,
+    box_of,
+    job_of,
+    ranks_of,
+    set_words,
+    sleep_until,
+    until,
+)
 
 import cskd_program  # found since boxed_training is imported first
 import slurm_box
@@ -39,8 +53,14 @@ from slurm_box import succeeded
 BATCH = 16  # of small_run
 WARM_UP = 20  # steps that do not count
 # The name of a link, and what box.sh slow makes of it; a delay is that of each direction.
-LINKS = [("as it is", ()), ("through a program, 0 ms", ("0ms",)), ("1 ms", ("1ms",)), ("10 ms", ("10ms",)), ("50 ms", ("50ms",)),
-         ("1 % of packets lost", ("0ms", "1%"))]
+LINKS = [
+    ("as it is", ()),
+    ("through a program, 0 ms", ("0ms",)),
+    ("1 ms", ("1ms",)),
+    ("10 ms", ("10ms",)),
+    ("50 ms", ("50ms",)),
+    ("1 % of packets lost", ("0ms", "1%")),
+]
 
 
 def say(text):
@@ -73,7 +93,10 @@ def measure_submit(work, arguments):
                 seconds.append(training.first_step(start) - start)
             say(f"{name}: {seconds[-1]:.1f} s")
     bars = ["< 30 s", ""]
-    print_table(["", "median", "range", "bar"], [(name, spread(seconds, " s"), bar) for (name, seconds), bar in zip(found.items(), bars, strict=True)])
+    print_table(
+        ["", "median", "range", "bar"],
+        [(name, spread(seconds, " s"), bar) for (name, seconds), bar in zip(found.items(), bars, strict=True)],
+    )
 
 
 # ---- loss -----------------------------------------------------------------------------------------------------------------
@@ -109,7 +132,11 @@ def lose(work, options, words, settings, fault, lost):
         fault(box)
         back = began
         if lost:
-            until(lambda: "is queued again" in training.log(), 120, lambda: f"the job was not queued again within 120 s:\n{training.log()[-4000:]}")
+            until(
+                lambda: "is queued again" in training.log(),
+                120,
+                lambda: f"the job was not queued again within 120 s:\n{training.log()[-4000:]}",
+            )
             box.fault("restore", lost)
             back = time.time()
         step = training.first_step(began)
@@ -122,7 +149,10 @@ def measure_loss(work, arguments):
     for _ in range(arguments.rounds):
         for name, options, words, settings, fault, lost, _ in cases:
             found[name].append(lose(work, options, words, settings, fault, lost))
-            say(f"{name}: {found[name][-1][0]:.1f} s" + (f", {found[name][-1][1]:.1f} s after the host was back" if lost else ""))
+            say(
+                f"{name}: {found[name][-1][0]:.1f} s"
+                + (f", {found[name][-1][1]:.1f} s after the host was back" if lost else "")
+            )
     rows = []
     for name, _, _, settings, _, lost, bar in cases:
         seconds, back = zip(*found[name], strict=True)
@@ -167,7 +197,16 @@ def measure_goodput(work, arguments):
     minutes = arguments.minutes
     # A host whose ranks were killed twice is left out; the first would leave with the job, so its rank is killed once at most.
     spares = 1 + (minutes + 1) // 4
-    found = {name: [] for name in ("goodput", "the same by the times of the steps", "starts", "steps done again", "failure to next step")}
+    found = {
+        name: []
+        for name in (
+            "goodput",
+            "the same by the times of the steps",
+            "starts",
+            "steps done again",
+            "failure to next step",
+        )
+    }
     for each in range(arguments.rounds):
         chance = random.Random(each)
         with job_of(work, ("--hosts", 2 + spares, "--node-timeout", 300), "--spare", spares) as (box, training, start):
@@ -188,8 +227,13 @@ def measure_goodput(work, arguments):
         found["steps done again"].append(goodput["lost_steps"])
         say(f"goodput {goodput}")
     units, bars = [" %", " %", "", "", " s"], [">= 80 %", "", "", "", ""]
-    print_table([f"{minutes} minutes with {minutes} failures", "median", "range", "bar"],
-                [(name, spread(values, unit), bar) for (name, values), unit, bar in zip(found.items(), units, bars, strict=True)])
+    print_table(
+        [f"{minutes} minutes with {minutes} failures", "median", "range", "bar"],
+        [
+            (name, spread(values, unit), bar)
+            for (name, values), unit, bar in zip(found.items(), units, bars, strict=True)
+        ],
+    )
 
 
 # ---- steps ----------------------------------------------------------------------------------------------------------------
@@ -199,14 +243,28 @@ def train_some(work, box, hosts, steps):
     """(seconds of a step, exposed seconds, overlap), medians of `steps` of them, and the warnings of status.json."""
     training = Training(work.new_run())
     settings = ENDLESS | {"align.student.training.checkpoint_interval": 0}
-    command = ["srun", "--mpi=pmix", f"--nodelist={','.join(hosts)}", f"--nodes={len(hosts)}", "--ntasks=2", CSKD, "align", training.config,
-               *set_words(settings)]
+    command = [
+        "srun",
+        "--mpi=pmix",
+        f"--nodelist={','.join(hosts)}",
+        f"--nodes={len(hosts)}",
+        "--ntasks=2",
+        CSKD,
+        "align",
+        training.config,
+        *set_words(settings),
+    ]
     with slurm_box.stopped_at_end(box.start(*command)) as process:
+
         def ended():
             return process.poll() is not None
 
         def enough():
-            return ended() or training.status().get("step", 0) >= WARM_UP + steps and time.time() > training.status()["started"] + 20
+            return (
+                ended()
+                or training.status().get("step", 0) >= WARM_UP + steps
+                and time.time() > training.status()["started"] + 20
+            )
 
         until(enough, 900, lambda: f"{training.status().get('step')} steps in 900 s")
         assert not ended(), f"exit code {process.returncode}: {process.communicate()[1]}"
@@ -216,7 +274,10 @@ def train_some(work, box, hosts, steps):
         assert process.returncode == 75, f"exit code {process.returncode}: {errors}"
     lines = training.steps()[WARM_UP:]
     gaps = [later["time"] - one["time"] for one, later in zip(lines, lines[1:])]
-    figures = statistics.median(gaps), *(statistics.median(line[f"perf/{name}"] for line in lines) for name in ("exposed_communication", "overlap"))
+    figures = (
+        statistics.median(gaps),
+        *(statistics.median(line[f"perf/{name}"] for line in lines) for name in ("exposed_communication", "overlap")),
+    )
     shutil.rmtree(training.folder)
     return figures, warnings
 
@@ -232,7 +293,9 @@ def doctor_names(box, host):
 
 
 def measure_steps(work, arguments):
-    cases = [("1 host, 2 ranks", ["n1"], ())] + [(f"2 hosts, link {name}", ["n1", "n2"], words) for name, words in LINKS]
+    cases = [("1 host, 2 ranks", ["n1"], ())] + [
+        (f"2 hosts, link {name}", ["n1", "n2"], words) for name, words in LINKS
+    ]
     cases = [case for case in cases if arguments.only in case[0]]
     found = {name: [] for name, *_ in cases}
     named = {name: [0, 0] for name in found}
@@ -246,13 +309,36 @@ def measure_steps(work, arguments):
                 named[name][0] += any("network" in warning and "n2" in warning for warning in warnings)
                 named[name][1] += len(hosts) > 1 and doctor_names(box, "n2")
                 box.fault("mend", "n2")
-                say(f"{name}: {1000 * figures[0]:.1f} ms, exposed {1000 * figures[1]:.1f} ms, overlap {figures[2]:.2f}; {warnings or 'no warning'}")
+                say(
+                    f"{name}: {1000 * figures[0]:.1f} ms, exposed {1000 * figures[1]:.1f} ms, overlap {figures[2]:.2f}; {warnings or 'no warning'}"
+                )
     rows = []
     for name, figures in found.items():
         steps, exposed, overlap = ([1000 * figure for figure in column] for column in zip(*figures, strict=True))
-        rows.append((name, spread(steps, " ms"), number(1000 * BATCH / statistics.median(steps)), spread(exposed, " ms"),
-                     f"{statistics.median(overlap) / 10:.0f} %", *(f"{times} of {len(figures)}" for times in named[name])))
-    print_table(["", "step", "range", "images/s", "exposed communication", "range", "overlap", "named by `status`", "by `doctor`"], rows)
+        rows.append(
+            (
+                name,
+                spread(steps, " ms"),
+                number(1000 * BATCH / statistics.median(steps)),
+                spread(exposed, " ms"),
+                f"{statistics.median(overlap) / 10:.0f} %",
+                *(f"{times} of {len(figures)}" for times in named[name]),
+            )
+        )
+    print_table(
+        [
+            "",
+            "step",
+            "range",
+            "images/s",
+            "exposed communication",
+            "range",
+            "overlap",
+            "named by `status`",
+            "by `doctor`",
+        ],
+        rows,
+    )
 
 
 # ---- chain ----------------------------------------------------------------------------------------------------------------
@@ -260,7 +346,12 @@ def measure_steps(work, arguments):
 
 def demo(work, name):
     """The demo's configuration with a run folder of its own."""
-    text = (ROOT / "configs/demo.toml").read_text().replace('"../runs/demo"', f'"{work.folder / name}"').replace("../runs/demo", str(work.folder / "demo"))
+    text = (
+        (ROOT / "configs/demo.toml")
+        .read_text()
+        .replace('"../runs/demo"', f'"{work.folder / name}"')
+        .replace("../runs/demo", str(work.folder / "demo"))
+    )
     path = work.folder / f"{name}.toml"
     path.write_text(text.replace('"demo/teacher.safetensors"', f'"{ROOT / "configs/demo/teacher.safetensors"}"'))
     return path
@@ -288,24 +379,46 @@ def measure_chain(work, arguments):
             output = box.out(SUBMIT, config, "--site", work.site, "--nodes", 2, "--chain", *settings)
             jobs = re.findall(r"^job (\d+) +(\w+)", output, re.MULTILINE)
             for job, stage in jobs:
-                facts = box.wait_for_job(int(job), "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", seconds=3600)
-                log = (config.with_suffix("") / "slurm" / f"{stage}-{job}.log").read_text() if facts["JobState"] != "COMPLETED" else ""
+                facts = box.wait_for_job(
+                    int(job), "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", "NODE_FAIL", seconds=3600
+                )
+                log = (
+                    (config.with_suffix("") / "slurm" / f"{stage}-{job}.log").read_text()
+                    if facts["JobState"] != "COMPLETED"
+                    else ""
+                )
                 assert facts["JobState"] == "COMPLETED", f"{stage}: {facts['JobState']}\n{log[-4000:]}"
                 rows.setdefault(stage, []).append(chain_seconds(facts))
                 say(f"{stage}: {rows[stage][-1]:.0f} s")
             wholes.append(time.time() - start)
-        digests = {hashlib.sha256((path.with_suffix("") / "evaluate/predictions.csv").read_bytes()).digest() for path in (plain, config)}
+        digests = {
+            hashlib.sha256((path.with_suffix("") / "evaluate/predictions.csv").read_bytes()).digest()
+            for path in (plain, config)
+        }
         equal += len(digests) == 1
     table = [(stage, spread(seconds, " s")) for stage, seconds in rows.items()]
-    print_table(["job of the chain, two hosts of one rank", "median", "range"],
-                [*table, ("**from `launch/submit.sh` to the end of the last**", spread(wholes, " s")),
-                 ("`cskd run`, one host of two ranks", f"{plain_seconds:.1f} s", "")])
-    print(f"\nScores of all test pictures equal to those of one host, bit for bit: {equal} of {arguments.rounds} times.")
+    print_table(
+        ["job of the chain, two hosts of one rank", "median", "range"],
+        [
+            *table,
+            ("**from `launch/submit.sh` to the end of the last**", spread(wholes, " s")),
+            ("`cskd run`, one host of two ranks", f"{plain_seconds:.1f} s", ""),
+        ],
+    )
+    print(
+        f"\nScores of all test pictures equal to those of one host, bit for bit: {equal} of {arguments.rounds} times."
+    )
 
 
 # ---- main -----------------------------------------------------------------------------------------------------------------
 
-PARTS = {"submit": measure_submit, "loss": measure_loss, "goodput": measure_goodput, "steps": measure_steps, "chain": measure_chain}
+PARTS = {
+    "submit": measure_submit,
+    "loss": measure_loss,
+    "goodput": measure_goodput,
+    "steps": measure_steps,
+    "chain": measure_chain,
+}
 
 
 def machine():
@@ -320,9 +433,17 @@ def parsed_arguments():
     parser.add_argument("--rounds", type=int, default=3, help="how often each is measured (%(default)s)")
     parser.add_argument("--only", default="", metavar="TEXT", help="of loss and steps: cases whose name contains this")
     parser.add_argument("--minutes", type=int, default=5, help="of goodput, 1 to 26 (%(default)s)")
-    parser.add_argument("--steps", type=int, default=60, help="that count, of each training of steps; it also lasts 20 s (%(default)s)")
+    parser.add_argument(
+        "--steps", type=int, default=60, help="that count, of each training of steps; it also lasts 20 s (%(default)s)"
+    )
     parser.add_argument("--images", type=int, help="of the chain's corpus; by default those of cskd demo")
-    parser.add_argument("--set", action="append", default=[], metavar="KEY=VALUE", help="changes the demo's configuration for chain; repeatable")
+    parser.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="KEY=VALUE",
+        help="changes the demo's configuration for chain; repeatable",
+    )
     parser.add_argument("--logs", type=pathlib.Path, metavar="FOLDER", help="where the jobs' logs are kept")
     arguments = parser.parse_args()
     arguments.parts = arguments.parts.split(",")

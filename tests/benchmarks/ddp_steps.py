@@ -14,14 +14,22 @@ from torch.nn.parallel import DistributedDataParallel
 
 def network_of(encoder, image_size):
     torch.manual_seed(1)
-    return timm.create_model(encoder, num_classes=192, **({"img_size": image_size} if encoder.startswith("vit") else {}))
+    return timm.create_model(
+        encoder, num_classes=192, **({"img_size": image_size} if encoder.startswith("vit") else {})
+    )
 
 
 def write_weights(encoder, image_size, path):
     """The weights that steps start from, under the names of `cskd bench step --weights`."""
     network = network_of(encoder, image_size)
     head = network.pretrained_cfg["classifier"] + "."
-    save_file({name.replace(head, "projector.") if name.startswith(head) else name: tensor for name, tensor in network.state_dict().items()}, path)
+    save_file(
+        {
+            name.replace(head, "projector.") if name.startswith(head) else name: tensor
+            for name, tensor in network.state_dict().items()
+        },
+        path,
+    )
 
 
 def run_steps(encoder, image_size, batch, steps, memory_format):
@@ -31,7 +39,9 @@ def run_steps(encoder, image_size, batch, steps, memory_format):
     model = DistributedDataParallel(network)
     decayed = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
-    optimiser = torch.optim.AdamW([{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], lr=1e-3, fused=True)
+    optimiser = torch.optim.AdamW(
+        [{"params": decayed, "weight_decay": 0.05}, {"params": others, "weight_decay": 0.0}], lr=1e-3, fused=True
+    )
     tensors = [value for value in network.state_dict().values() if value.is_floating_point()]
     averages = [value for value in average.state_dict().values() if value.is_floating_point()]
     seconds, losses = [], []

@@ -39,8 +39,12 @@ ROOT = pathlib.Path(__file__).parents[2]
 HOME = ROOT / "runs/benchmark/loader"
 PICTURES, WORKERS, BATCH, SIZE, AREA, RATIO = 2000, 2, 64, 224, (0.08, 1.0), (3 / 4, 4 / 3)
 BARE = "libjpeg-turbo, crops alone"
-CSKD = {"cskd fast, 2 threads": ("fast", "views", 2), "cskd exact, 2 threads": ("exact", "views", 2), "cskd fast, 1 thread": ("fast", "views", 1),
-        "cskd exact, 1 thread": ("exact", "views", 1)}
+CSKD = {
+    "cskd fast, 2 threads": ("fast", "views", 2),
+    "cskd exact, 2 threads": ("exact", "views", 2),
+    "cskd fast, 1 thread": ("fast", "views", 1),
+    "cskd exact, 1 thread": ("exact", "views", 1),
+}
 
 
 class Views:
@@ -64,7 +68,11 @@ class Views:
         import torch
         from torchvision import io as images
 
-        data = torch.from_numpy(np.frombuffer(bytearray(source), np.uint8)) if isinstance(source, bytes) else images.read_file(str(source))
+        data = (
+            torch.from_numpy(np.frombuffer(bytearray(source), np.uint8))
+            if isinstance(source, bytes)
+            else images.read_file(str(source))
+        )
         return images.decode_jpeg(data, images.ImageReadMode.RGB)
 
     def __call__(self, source):
@@ -86,14 +94,22 @@ def torchvision_batches(epochs, pil):
     from torch.utils.data import DataLoader, RandomSampler
 
     dataset = Folder(HOME / "pictures", Views(pil))
-    return DataLoader(dataset, BATCH, sampler=RandomSampler(dataset, num_samples=PICTURES * epochs), num_workers=WORKERS)
+    return DataLoader(
+        dataset, BATCH, sampler=RandomSampler(dataset, num_samples=PICTURES * epochs), num_workers=WORKERS
+    )
 
 
 def webdataset_batches(epochs, pil):
     import webdataset
 
     shards = [str(path) for path in sorted((HOME / "webdataset").glob("*.tar"))]
-    samples = webdataset.WebDataset(shards, shardshuffle=len(shards)).shuffle(1000).to_tuple("jpg").map_tuple(Views(pil)).map(lambda sample: sample[0])
+    samples = (
+        webdataset.WebDataset(shards, shardshuffle=len(shards))
+        .shuffle(1000)
+        .to_tuple("jpg")
+        .map_tuple(Views(pil))
+        .map(lambda sample: sample[0])
+    )
     return webdataset.WebLoader(samples.repeat(epochs), batch_size=BATCH, num_workers=WORKERS)
 
 
@@ -121,7 +137,9 @@ def dali_batches(_):
     @pipeline_def(batch_size=BATCH, num_threads=WORKERS, device_id=None)
     def pipeline():
         files, _ = fn.readers.file(file_root=str(HOME), dir_filters=["pictures"], random_shuffle=True)
-        crops = fn.decoders.image_random_crop(files, device="cpu", random_area=list(AREA), random_aspect_ratio=list(RATIO))
+        crops = fn.decoders.image_random_crop(
+            files, device="cpu", random_area=list(AREA), random_aspect_ratio=list(RATIO)
+        )
         resized = fn.resize(crops, size=(SIZE, SIZE), interp_type=types.INTERP_CUBIC, antialias=True)
         return fn.flip(resized, horizontal=fn.random.coin_flip())
 
@@ -135,7 +153,9 @@ def write_ffcv(folder, target):
     from ffcv.writer import DatasetWriter
     from PIL import Image
 
-    writer = DatasetWriter(str(target / "pictures.beton"), {"image": RGBImageField("jpg", jpeg_quality=90)}, num_workers=WORKERS)
+    writer = DatasetWriter(
+        str(target / "pictures.beton"), {"image": RGBImageField("jpg", jpeg_quality=90)}, num_workers=WORKERS
+    )
     writer.from_indexed_dataset(Folder(folder, lambda path: (Image.open(path),)))
 
 
@@ -146,22 +166,60 @@ def ffcv_batches(epochs):
     from ffcv.transforms import RandomHorizontalFlip, ToTensor
 
     decoder = RandomResizedCropRGBImageDecoder((SIZE, SIZE), AREA, RATIO)
-    loader = Loader(str(HOME / "ffcv/pictures.beton"), BATCH, num_workers=WORKERS, os_cache=True, order=OrderOption.RANDOM,
-                    indices=np.tile(np.arange(PICTURES), epochs), pipelines={"image": [decoder, RandomHorizontalFlip(), ToTensor()]}, drop_last=False)
-    return (batch for batch, in loader)
+    loader = Loader(
+        str(HOME / "ffcv/pictures.beton"),
+        BATCH,
+        num_workers=WORKERS,
+        os_cache=True,
+        order=OrderOption.RANDOM,
+        indices=np.tile(np.arange(PICTURES), epochs),
+        pipelines={"image": [decoder, RandomHorizontalFlip(), ToTensor()]},
+        drop_last=False,
+    )
+    return (batch for (batch,) in loader)
 
 
 # What --only and --case call it: what the table calls it, what it reads under HOME, its batches.
-PEERS = {"torchvision-pil": ("torchvision and PIL, 2 processes", "pictures", lambda epochs: torchvision_batches(epochs, pil=True)),
-         "torchvision": ("torchvision, tensors, 2 processes", "pictures", lambda epochs: torchvision_batches(epochs, pil=False)),
-         "webdataset-pil": ("WebDataset and PIL, 2 processes", "webdataset", lambda epochs: webdataset_batches(epochs, pil=True)),
-         "webdataset": ("WebDataset, tensors, 2 processes", "webdataset", lambda epochs: webdataset_batches(epochs, pil=False)),
-         "streaming-pil": ("MosaicML Streaming and PIL, 2 processes", "streaming", lambda epochs: streaming_batches(epochs, pil=True)),
-         "streaming": ("MosaicML Streaming, tensors, 2 processes", "streaming", lambda epochs: streaming_batches(epochs, pil=False)),
-         "dali": ("NVIDIA DALI on the CPU, 2 threads", "pictures", dali_batches),
-         "ffcv": ("FFCV (INTER_AREA, fast DCT), 2 threads", "ffcv", ffcv_batches)}
-WRITERS = {"cskd": lambda folder, target: time_cskd(folder, target, []), "webdataset": lambda *places: time_writer(write_webdataset, *places),
-           "streaming": lambda *places: time_writer(write_mds, *places), "ffcv": write_ffcv}
+PEERS = {
+    "torchvision-pil": (
+        "torchvision and PIL, 2 processes",
+        "pictures",
+        lambda epochs: torchvision_batches(epochs, pil=True),
+    ),
+    "torchvision": (
+        "torchvision, tensors, 2 processes",
+        "pictures",
+        lambda epochs: torchvision_batches(epochs, pil=False),
+    ),
+    "webdataset-pil": (
+        "WebDataset and PIL, 2 processes",
+        "webdataset",
+        lambda epochs: webdataset_batches(epochs, pil=True),
+    ),
+    "webdataset": (
+        "WebDataset, tensors, 2 processes",
+        "webdataset",
+        lambda epochs: webdataset_batches(epochs, pil=False),
+    ),
+    "streaming-pil": (
+        "MosaicML Streaming and PIL, 2 processes",
+        "streaming",
+        lambda epochs: streaming_batches(epochs, pil=True),
+    ),
+    "streaming": (
+        "MosaicML Streaming, tensors, 2 processes",
+        "streaming",
+        lambda epochs: streaming_batches(epochs, pil=False),
+    ),
+    "dali": ("NVIDIA DALI on the CPU, 2 threads", "pictures", dali_batches),
+    "ffcv": ("FFCV (INTER_AREA, fast DCT), 2 threads", "ffcv", ffcv_batches),
+}
+WRITERS = {
+    "cskd": lambda folder, target: time_cskd(folder, target, []),
+    "webdataset": lambda *places: time_writer(write_webdataset, *places),
+    "streaming": lambda *places: time_writer(write_mds, *places),
+    "ffcv": write_ffcv,
+}
 
 
 def proportional_bytes(process):
@@ -204,19 +262,49 @@ def make_small_pictures(folder):
 
 
 def run_bare(threads):
-    return json.loads(output_of([ROOT / "build/release/decode_benchmark", HOME / "pictures", str(threads), str(AREA[0])]))
+    return json.loads(
+        output_of([ROOT / "build/release/decode_benchmark", HOME / "pictures", str(threads), str(AREA[0])])
+    )
 
 
 def run_cskd(resize, work, threads, epochs, corpus="cskd"):
-    result = json.loads(output_of([ROOT / "build/release/cskd", "bench", "loader", HOME / corpus / "run", "--threads", str(threads), "--batch", str(BATCH),
-                                   "--image-size", str(SIZE), "--view", "crop", "--resize", resize, "--work", work, "--epochs", str(epochs),
-                                   "--min-area", str(AREA[0]), "--json"]))
+    result = json.loads(
+        output_of(
+            [
+                ROOT / "build/release/cskd",
+                "bench",
+                "loader",
+                HOME / corpus / "run",
+                "--threads",
+                str(threads),
+                "--batch",
+                str(BATCH),
+                "--image-size",
+                str(SIZE),
+                "--view",
+                "crop",
+                "--resize",
+                resize,
+                "--work",
+                work,
+                "--epochs",
+                str(epochs),
+                "--min-area",
+                str(AREA[0]),
+                "--json",
+            ]
+        )
+    )
     return {**result, "resident_bytes": result["epochs"][-1]["resident_bytes"]}
 
 
 def output_of(command):
-    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} | {"NUMBA_NUM_THREADS": str(WORKERS)}
-    process = subprocess.run(command, env=os.environ | threads, capture_output=True, text=True, timeout=900, check=False)
+    threads = {name: "1" for name in ("OMP_NUM_THREADS", "MKL_NUM_THREADS", "OPENBLAS_NUM_THREADS")} | {
+        "NUMBA_NUM_THREADS": str(WORKERS)
+    }
+    process = subprocess.run(
+        command, env=os.environ | threads, capture_output=True, text=True, timeout=900, check=False
+    )
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{process.stderr}")
     return process.stdout
@@ -252,14 +340,27 @@ def print_comparison(results):
         threads = "1 thread" if name.endswith("1 thread") else "2 threads"
         bare, fast = (rates.get(f"{case}, {threads}") for case in (BARE, "cskd fast"))
         memory = max(result.get("resident_bytes", 0) for result in each)
-        rows.append([name, f"{rates[name]:.0f}", f"{rates[name] / bare:.0%}" if bare else "", f"{fast / rates[name]:.2f}" if fast else "",
-                     " ".join(f"{result['images_per_second']:.0f}" for result in each), f"{memory >> 20}" if memory else ""])
+        rows.append(
+            [
+                name,
+                f"{rates[name]:.0f}",
+                f"{rates[name] / bare:.0%}" if bare else "",
+                f"{fast / rates[name]:.2f}" if fast else "",
+                " ".join(f"{result['images_per_second']:.0f}" for result in each),
+                f"{memory >> 20}" if memory else "",
+            ]
+        )
     table(["", "images/s", "of crops alone", "cskd fast against it", "images/s of each round", "memory, MiB"], rows)
 
 
 def print_memory(result):
-    table(["epoch", "images/s", "resident MiB"], [[str(number), f"{epoch['images_per_second']:.0f}", f"{epoch['resident_bytes'] / 2 ** 20:.1f}"]
-                                                  for number, epoch in enumerate(result["epochs"], 1)])
+    table(
+        ["epoch", "images/s", "resident MiB"],
+        [
+            [str(number), f"{epoch['images_per_second']:.0f}", f"{epoch['resident_bytes'] / 2**20:.1f}"]
+            for number, epoch in enumerate(result["epochs"], 1)
+        ],
+    )
 
 
 def print_reading():
@@ -270,8 +371,14 @@ def print_reading():
     for corpus, work in (("cskd", "bytes"), ("cskd-small", "bytes"), ("cskd-small", "order")):
         result = run_cskd("exact", work, 1, 10, corpus)
         size, rate = result["encoded_bytes"] / result["images"], result["images_per_second"]
-        rows.append([f"{size / 1000:.1f} kB", "read and checked" if work == "bytes" else "order alone", f"{rate:,.0f}",
-                     f"{rate * size / 1e9:.2f}" if work == "bytes" else ""])
+        rows.append(
+            [
+                f"{size / 1000:.1f} kB",
+                "read and checked" if work == "bytes" else "order alone",
+                f"{rate:,.0f}",
+                f"{rate * size / 1e9:.2f}" if work == "bytes" else "",
+            ]
+        )
     table(["a picture", "work", "images/s", "GB/s"], rows)
 
 
@@ -296,14 +403,21 @@ def main():
         results = run_cskd("fast", "views", WORKERS, 10)
         print_memory(results)
     else:
-        wanted = arguments.only or ["cskd", *(peer for peer in PEERS if peer != "ffcv" or importlib.util.find_spec("ffcv"))]
+        wanted = arguments.only or [
+            "cskd",
+            *(peer for peer in PEERS if peer != "ffcv" or importlib.util.find_spec("ffcv")),
+        ]
         peers = [peer for peer in wanted if peer != "cskd"]
         for name in {PEERS[peer][1] for peer in peers} & set(WRITERS) | set(wanted) & {"cskd"}:
             write(name)
         cases = {f"{BARE}, 2 threads": lambda: run_bare(2), f"{BARE}, 1 thread": lambda: run_bare(1)}
-        cases |= {name: lambda case=case: run_cskd(*case, arguments.epochs) for name, case in CSKD.items() if "cskd" in wanted}
+        cases |= {
+            name: lambda case=case: run_cskd(*case, arguments.epochs) for name, case in CSKD.items() if "cskd" in wanted
+        }
         command = [sys.executable, __file__, "--epochs", str(arguments.epochs), "--case"]
-        cases |= {PEERS[peer][0]: lambda peer=peer: json.loads(output_of([*command, peer]).splitlines()[-1]) for peer in peers}
+        cases |= {
+            PEERS[peer][0]: lambda peer=peer: json.loads(output_of([*command, peer]).splitlines()[-1]) for peer in peers
+        }
         results = compare(cases, arguments.rounds)
         print_comparison(results)
     if arguments.json:

@@ -28,17 +28,42 @@ EXCHANGE = "statistics and figures"
 
 
 def cskd(*words, ranks=2, fails_at="", code=0):
-    environment = {**os.environ, "CSKD_FAIL_AT": fails_at, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), os.environ["CSKD_BINARY"], *map(str, words)]
-    process = subprocess.run(command, env={name: value for name, value in environment.items() if value}, capture_output=True, text=True, timeout=600,
-                             check=False)
+    environment = {
+        **os.environ,
+        "CSKD_FAIL_AT": fails_at,
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_mpi_yield_when_idle": "1",
+    }
+    command = [
+        "mpirun",
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+        "-n",
+        str(ranks),
+        os.environ["CSKD_BINARY"],
+        *map(str, words),
+    ]
+    process = subprocess.run(
+        command,
+        env={name: value for name, value in environment.items() if value},
+        capture_output=True,
+        text=True,
+        timeout=600,
+        check=False,
+    )
     if process.returncode != code:
         sys.exit(f"{' '.join(command)} ended with {process.returncode}:\n{process.stderr}")
 
 
 def overhead(trace):
     """Of rank 0: the median step in ms, and the shares in percent of the exchange, and of what is neither that nor WORK."""
-    names = {event["tid"]: event["args"]["name"] for event in trace if event["ph"] == "M" and event["name"] == "thread_name" and event["pid"] == 0}
+    names = {
+        event["tid"]: event["args"]["name"]
+        for event in trace
+        if event["ph"] == "M" and event["name"] == "thread_name" and event["pid"] == 0
+    }
     own = [event for event in trace if event["ph"] == "X" and event["pid"] == 0 and names[event["tid"]] == "computing"]
     steps = sorted((event for event in own if event["name"].startswith("step ")), key=lambda event: event["ts"])
     begin, end = steps[0]["ts"], steps[-1]["ts"] + steps[-1]["dur"]
@@ -70,27 +95,57 @@ def main():
         path.write_text(small_run.configuration(work / "corpus", work / "tower.safetensors", folder))
         for stage in ("shard", "cache"):
             cskd(stage, path)
-        common = ["align", path, "--set", "compute.threads=1", "--set", "align.student.training.log_every=1", "--set", "align.student.training.checkpoint_every=100000"]
-        traced = ["--set", "align.student.training.log_every=10", "--set", f"align.student.training.steps={TRACED + 60}", "--set", f"logging.trace_steps={TRACED}", "--set",
-                  "logging.trace_after=50"]
+        common = [
+            "align",
+            path,
+            "--set",
+            "compute.threads=1",
+            "--set",
+            "align.student.training.log_every=1",
+            "--set",
+            "align.student.training.checkpoint_every=100000",
+        ]
+        traced = [
+            "--set",
+            "align.student.training.log_every=10",
+            "--set",
+            f"align.student.training.steps={TRACED + 60}",
+            "--set",
+            f"logging.trace_steps={TRACED}",
+            "--set",
+            "logging.trace_after=50",
+        ]
         found, fresh, resumed = {1: [], 2: []}, [], []
         for _ in range(rounds):
             for ranks in found:
-                batches = ["--set", f"align.student.training.global_batch={MICRO_BATCH * ranks}", "--set", f"align.student.training.micro_batches={ranks}"]
+                batches = [
+                    "--set",
+                    f"align.student.training.global_batch={MICRO_BATCH * ranks}",
+                    "--set",
+                    f"align.student.training.micro_batches={ranks}",
+                ]
                 shutil.rmtree(folder / "align/student", ignore_errors=True)
                 cskd(*common, *traced, *batches, ranks=ranks)
-                found[ranks].append(overhead(json.loads((folder / "align/student/trace.json").read_text())["traceEvents"]))
+                found[ranks].append(
+                    overhead(json.loads((folder / "align/student/trace.json").read_text())["traceEvents"])
+                )
             shutil.rmtree(folder / "align/student")
             fresh.append(first_step([*common, *batches], folder, stops=True))
             resumed.append(first_step([*common, *batches], folder))
     print("| | median | of each round |\n|---|---|---|")
     for ranks, rounds_of in found.items():
         steps, exchanges, rests = zip(*rounds_of)
-        print(f"| step on {ranks} rank{'s' if ranks > 1 else ''} | {statistics.median(steps):.1f} ms | {' '.join(f'{each:.1f}' for each in steps)} |")
+        print(
+            f"| step on {ranks} rank{'s' if ranks > 1 else ''} | {statistics.median(steps):.1f} ms | {' '.join(f'{each:.1f}' for each in steps)} |"
+        )
         for what, shares in [(EXCHANGE, exchanges), ("the rest of the loop", rests)]:
             print(f"| {what} | {statistics.median(shares):.2f} % | {' '.join(f'{each:.2f}' for each in shares)} |")
-    print(f"| start of mpirun on 2 ranks to the end of the first step | {statistics.median(fresh):.2f} s | {' '.join(f'{each:.2f}' for each in fresh)} |")
-    print(f"| the same after a resume | {statistics.median(resumed):.2f} s | {' '.join(f'{each:.2f}' for each in resumed)} |")
+    print(
+        f"| start of mpirun on 2 ranks to the end of the first step | {statistics.median(fresh):.2f} s | {' '.join(f'{each:.2f}' for each in fresh)} |"
+    )
+    print(
+        f"| the same after a resume | {statistics.median(resumed):.2f} s | {' '.join(f'{each:.2f}' for each in resumed)} |"
+    )
 
 
 if __name__ == "__main__":

@@ -34,8 +34,15 @@ def make_pictures(folder, count):
     noise = np.random.default_rng(1).normal(0, 3, (375, 500, 3)).astype(np.float32)
     for number in range(len(list(folder.glob("*.jpg"))), count):
         random = np.random.default_rng(number)
-        layers = [np.asarray(Image.fromarray(random.integers(0, 255, (size * 3 // 4, size, 3), dtype=np.uint8)).resize((500, 375), Image.Resampling.BICUBIC),
-                             dtype=np.float32) for size in (6, 40, 160)]
+        layers = [
+            np.asarray(
+                Image.fromarray(random.integers(0, 255, (size * 3 // 4, size, 3), dtype=np.uint8)).resize(
+                    (500, 375), Image.Resampling.BICUBIC
+                ),
+                dtype=np.float32,
+            )
+            for size in (6, 40, 160)
+        ]
         picture = 0.6 * layers[0] + 0.25 * layers[1] + 0.15 * layers[2] + np.roll(noise, number * 7919, axis=(0, 1))
         Image.fromarray(np.clip(picture, 0, 255).astype(np.uint8)).save(folder / f"{number:06}.jpg", quality=90)
 
@@ -50,7 +57,9 @@ def pictures_of(folder, worker):
 def write_webdataset(folder, target, worker):
     import webdataset
 
-    with webdataset.ShardWriter(str(target / f"{worker}-%05d.tar"), maxcount=16384, maxsize=512 << 20, verbose=0) as writer:
+    with webdataset.ShardWriter(
+        str(target / f"{worker}-%05d.tar"), maxcount=16384, maxsize=512 << 20, verbose=0
+    ) as writer:
         for key, data in pictures_of(folder, worker):
             writer.write({"__key__": key, "jpg": data})
 
@@ -58,7 +67,9 @@ def write_webdataset(folder, target, worker):
 def write_mds(folder, target, worker):
     from streaming import MDSWriter
 
-    with MDSWriter(out=str(target / str(worker)), columns={"key": "str", "jpg": "bytes"}, hashes=["xxh3_64"], size_limit=512 << 20) as writer:
+    with MDSWriter(
+        out=str(target / str(worker)), columns={"key": "str", "jpg": "bytes"}, hashes=["xxh3_64"], size_limit=512 << 20
+    ) as writer:
         for key, data in pictures_of(folder, worker):
             writer.write({"key": key, "jpg": data})
 
@@ -78,11 +89,24 @@ def time_writer(write, folder, target):
 
 def time_cskd(folder, target, command):
     config = target / "config.toml"
-    config.write_text(f'[run]\nfolder = "{target}/run"\n[compute]\nloader_threads = {WORKERS if not command else 1}\n'
-                      f'[[sources]]\nname = "photos"\nkind = "folder"\npath = "{folder}"\n')
-    environment = {**os.environ, "OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1", "OMPI_MCA_mpi_yield_when_idle": "1"}
+    config.write_text(
+        f'[run]\nfolder = "{target}/run"\n[compute]\nloader_threads = {WORKERS if not command else 1}\n'
+        f'[[sources]]\nname = "photos"\nkind = "folder"\npath = "{folder}"\n'
+    )
+    environment = {
+        **os.environ,
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+        "OMPI_MCA_mpi_yield_when_idle": "1",
+    }
     start = time.perf_counter()
-    process = subprocess.run([*command, ROOT / "build/release/cskd", "shard", config], env=environment, capture_output=True, text=True, check=False)
+    process = subprocess.run(
+        [*command, ROOT / "build/release/cskd", "shard", config],
+        env=environment,
+        capture_output=True,
+        text=True,
+        check=False,
+    )
     seconds = time.perf_counter() - start
     if process.returncode != 0:
         sys.exit(process.stderr)
@@ -93,7 +117,9 @@ def time_cskd(folder, target, command):
 
 
 def time_decoding(folder, target):
-    process = subprocess.run([ROOT / "build/release/decode_benchmark", folder, str(WORKERS)], capture_output=True, text=True, check=True)
+    process = subprocess.run(
+        [ROOT / "build/release/decode_benchmark", folder, str(WORKERS)], capture_output=True, text=True, check=True
+    )
     return json.loads(process.stdout)["seconds"]
 
 
@@ -101,18 +127,24 @@ def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--pictures", type=int, default=12000)
     parser.add_argument("--rounds", type=int, default=5)
-    parser.add_argument("--target", type=pathlib.Path, default=ROOT / "runs/benchmark/target",
-                        help="where shards are written; on a tmpfs, no disk is waited for")
+    parser.add_argument(
+        "--target",
+        type=pathlib.Path,
+        default=ROOT / "runs/benchmark/target",
+        help="where shards are written; on a tmpfs, no disk is waited for",
+    )
     arguments = parser.parse_args()
     folder = ROOT / "runs/benchmark/pictures"
     make_pictures(folder, arguments.pictures)
     megabytes = sum(path.stat().st_size for path in folder.glob("*.jpg")) / 1e6
     mpirun = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(WORKERS)]
-    cases = {"bare decoding, 2 threads": time_decoding,
-             "cskd shard, 2 threads": lambda *places: time_cskd(*places, []),
-             "cskd shard, 2 ranks": lambda *places: time_cskd(*places, mpirun),
-             "WebDataset, 2 processes": lambda *places: time_writer(write_webdataset, *places),
-             "MDSWriter, 2 processes": lambda *places: time_writer(write_mds, *places)}
+    cases = {
+        "bare decoding, 2 threads": time_decoding,
+        "cskd shard, 2 threads": lambda *places: time_cskd(*places, []),
+        "cskd shard, 2 ranks": lambda *places: time_cskd(*places, mpirun),
+        "WebDataset, 2 processes": lambda *places: time_writer(write_webdataset, *places),
+        "MDSWriter, 2 processes": lambda *places: time_writer(write_mds, *places),
+    }
     seconds = {name: [] for name in cases}
     for _ in range(arguments.rounds):
         for name, measure in cases.items():

@@ -1,6 +1,6 @@
 """How much memory packing takes for corpora of growing size: WebDataset archives of tiny pictures, two threads.
 
-  .venv/bin/python tests/benchmarks/packing_memory.py [--sizes 10000 100000 1000000]
+.venv/bin/python tests/benchmarks/packing_memory.py [--sizes 10000 100000 1000000]
 """
 
 import argparse
@@ -27,7 +27,9 @@ def make_archives(folder, count):
             continue
         random = np.random.default_rng(first)
         with tarfile.open(path, "w", format=tarfile.USTAR_FORMAT) as archive:
-            for number, pixels in enumerate(random.integers(0, 255, (min(ARCHIVE, count - first), 12, 16, 3), dtype=np.uint8)):
+            for number, pixels in enumerate(
+                random.integers(0, 255, (min(ARCHIVE, count - first), 12, 16, 3), dtype=np.uint8)
+            ):
                 buffer = io.BytesIO()
                 Image.fromarray(pixels).save(buffer, "JPEG", quality=75)
                 member = tarfile.TarInfo(f"{first + number:08}.jpg")
@@ -46,10 +48,14 @@ def main():
         make_archives(base / str(size), size)
         shutil.rmtree(base / "run", ignore_errors=True)
         config = base / "config.toml"
-        config.write_text(f'[run]\nfolder = "{base}/run"\n[compute]\nloader_threads = 2\n'
-                          f'[[sources]]\nname = "tiny"\nkind = "webdataset"\npath = "{base / str(size)}"\n')
+        config.write_text(
+            f'[run]\nfolder = "{base}/run"\n[compute]\nloader_threads = 2\n'
+            f'[[sources]]\nname = "tiny"\nkind = "webdataset"\npath = "{base / str(size)}"\n'
+        )
         start = time.perf_counter()
-        process = subprocess.Popen([ROOT / "build/release/cskd", "shard", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+        process = subprocess.Popen(
+            [ROOT / "build/release/cskd", "shard", config], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        )
         _, status, usage = os.wait4(process.pid, 0)
         seconds = time.perf_counter() - start
         if status != 0:

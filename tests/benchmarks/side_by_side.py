@@ -23,7 +23,12 @@ CSKD = ROOT / "build/release/cskd"
 DDP = ROOT / "tests/benchmarks/ddp_steps.py"
 RANKS = 2
 # Encoder, pixels, images of a rank, steps that count.
-STEPS = [("mobilenetv3_small_100", 128, 16, 17), ("mobilenetv3_large_100", 224, 16, 6), ("resnet50", 224, 8, 4), ("vit_small_patch16_224", 224, 8, 4)]
+STEPS = [
+    ("mobilenetv3_small_100", 128, 16, 17),
+    ("mobilenetv3_large_100", 224, 16, 6),
+    ("resnet50", 224, 8, 4),
+    ("vit_small_patch16_224", 224, 8, 4),
+]
 # Steps whose losses are compared, on smaller pictures.
 LOSSES = {"mobilenetv3_small_100": 128, "mobilenetv3_large_100": 128, "resnet50": 64, "vit_small_patch16_224": 64}
 ALL_REDUCES = [(1, 500), (25_000, 200), (250_000, 200), (1_000_000, 100), (6_500_000, 30), (25_000_000, 15)]
@@ -31,12 +36,19 @@ ALL_REDUCES = [(1, 500), (25_000, 200), (250_000, 200), (1_000_000, 100), (6_500
 
 def output_of(command):
     """What one process group printed, as JSON."""
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "OMPI_MCA_mpi_yield_when_idle": "1", "OMPI_ALLOW_RUN_AS_ROOT": "1",
-                   "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}
-    process = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=600, env=environment, check=False)
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "OMPI_MCA_mpi_yield_when_idle": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT": "1",
+        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
+    }
+    process = subprocess.run(
+        [str(word) for word in command], capture_output=True, text=True, timeout=600, env=environment, check=False
+    )
     if process.returncode != 0:
         sys.exit(f"{' '.join(map(str, command))} failed:\n{process.stderr}")
-    return json.loads(process.stdout[process.stdout.index("{"):])
+    return json.loads(process.stdout[process.stdout.index("{") :])
 
 
 def cskd(*words, ranks=RANKS):
@@ -44,7 +56,9 @@ def cskd(*words, ranks=RANKS):
 
 
 def ddp(*words):
-    return output_of([sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}", DDP, *words])
+    return output_of(
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}", DDP, *words]
+    )
 
 
 def median(runs, key="seconds"):
@@ -63,12 +77,18 @@ def compare_steps(case, rounds):
         runs["reduced"].append(cskd(*ours, ranks=1))
         runs["bare"].append(cskd(*ours, "--bare", ranks=1))
     ms = {name: 1000 * median(each) for name, each in runs.items()}
-    ratios = " ".join(f"{statistics.median(theirs['seconds']) / our['median']:.2f}" for our, theirs in zip(runs["cskd"], runs["ddp"], strict=True))
+    ratios = " ".join(
+        f"{statistics.median(theirs['seconds']) / our['median']:.2f}"
+        for our, theirs in zip(runs["cskd"], runs["ddp"], strict=True)
+    )
     picked = statistics.mode(f"{run['precision']}, {run['memory_format']}" for run in runs["probed"])
     exposed = 100 * median(runs["cskd"], "exposed_seconds") / median(runs["cskd"])
-    print(f"| {encoder}, {pixels} pixels, {batch} a rank | {ms['cskd']:.1f} | {ms['ddp']:.1f} | {ms['ddp'] / ms['cskd']:.2f} | {ratios} | {picked} | "
-          f"{ms['probed']:.1f} | {ms['ddp default']:.1f} | {ms['ddp default'] / ms['probed']:.2f} | {exposed:.1f} % | "
-          f"{100 * (ms['reduced'] / ms['bare'] - 1):+.1f} % |", flush=True)
+    print(
+        f"| {encoder}, {pixels} pixels, {batch} a rank | {ms['cskd']:.1f} | {ms['ddp']:.1f} | {ms['ddp'] / ms['cskd']:.2f} | {ratios} | {picked} | "
+        f"{ms['probed']:.1f} | {ms['ddp default']:.1f} | {ms['ddp default'] / ms['probed']:.2f} | {exposed:.1f} % | "
+        f"{100 * (ms['reduced'] / ms['bare'] - 1):+.1f} % |",
+        flush=True,
+    )
 
 
 def compare_losses(encoder, folder):
@@ -76,7 +96,9 @@ def compare_losses(encoder, folder):
     pixels, batch, steps = LOSSES[encoder], 8, 17
     weights = pathlib.Path(folder) / "weights.safetensors"
     subprocess.run([sys.executable, DDP, "weights", encoder, str(pixels), str(weights)], check=True, timeout=300)
-    ours = cskd("step", "--encoder", encoder, "--image-size", pixels, "--batch", batch, "--steps", steps, "--weights", weights)["losses"]
+    ours = cskd(
+        "step", "--encoder", encoder, "--image-size", pixels, "--batch", batch, "--steps", steps, "--weights", weights
+    )["losses"]
     theirs = ddp("step", encoder, pixels, batch, steps, "channels_last")["losses"]
     return max(abs(one - other) / other for one, other in zip(ours, theirs, strict=True))
 
@@ -86,7 +108,9 @@ def main():
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="cases whose name contains this")
     arguments = parser.parse_args()
-    print("| step | cskd ms | DDP ms | ratio | of each round | probe picks | cskd probed ms | DDP default ms | ratio | exposed | reducer at 1 rank |")
+    print(
+        "| step | cskd ms | DDP ms | ratio | of each round | probe picks | cskd probed ms | DDP default ms | ratio | exposed | reducer at 1 rank |"
+    )
     print("|---|---|---|---|---|---|---|---|---|---|---|")
     for case in (case for case in STEPS if arguments.only in case[0]):
         compare_steps(case, arguments.rounds)
@@ -96,8 +120,13 @@ def main():
             print(f"| {encoder}, {LOSSES[encoder]} pixels | {compare_losses(encoder, folder):.1e} |", flush=True)
     print("\n| all-reduce of numbers | cskd ms | Gloo ms | ratio | of each round |\n|---|---|---|---|---|")
     for numbers, repeats in (case for case in ALL_REDUCES if arguments.only in "all-reduce"):
-        rounds = [(cskd("all-reduce", "--numbers", numbers, "--repeats", repeats)["cases"][0]["median"],
-                   statistics.median(ddp("all-reduce", numbers, repeats)["seconds"])) for _ in range(arguments.rounds)]
+        rounds = [
+            (
+                cskd("all-reduce", "--numbers", numbers, "--repeats", repeats)["cases"][0]["median"],
+                statistics.median(ddp("all-reduce", numbers, repeats)["seconds"]),
+            )
+            for _ in range(arguments.rounds)
+        ]
         ours, theirs = (1000 * statistics.median(column) for column in zip(*rounds, strict=True))
         each = " ".join(f"{theirs_once / ours_once:.1f}" for ours_once, theirs_once in rounds)
         print(f"| {numbers:,} | {ours:.3f} | {theirs:.3f} | {theirs / ours:.1f} | {each} |", flush=True)

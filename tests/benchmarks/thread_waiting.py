@@ -16,8 +16,11 @@ import sys
 
 CSKD = pathlib.Path(os.environ.get("CSKD_BINARY", pathlib.Path(__file__).parents[2] / "build/release/cskd"))
 OWN = "300,000 turns"
-WAYS = {OWN: {"GOMP_SPINCOUNT": "300000"}, **{f"{turns:,} turns": {"GOMP_SPINCOUNT": str(turns)} for turns in (100_000, 30_000, 10_000)},
-        "passive": {"OMP_WAIT_POLICY": "passive"}}
+WAYS = {
+    OWN: {"GOMP_SPINCOUNT": "300000"},
+    **{f"{turns:,} turns": {"GOMP_SPINCOUNT": str(turns)} for turns in (100_000, 30_000, 10_000)},
+    "passive": {"OMP_WAIT_POLICY": "passive"},
+}
 SIZES = [(32, 4, 60), (128, 16, 40)]  # pixels a side, images, steps that count
 CORES = len(os.sched_getaffinity(0))
 
@@ -36,7 +39,9 @@ def busy(processes):
 def milliseconds(size, way):
     pixels, images, steps = size
     words = ["bench", "step", "--threads", CORES, "--image-size", pixels, "--batch", images, "--steps", steps, "--json"]
-    output = subprocess.run([CSKD, *map(str, words)], env={**os.environ, **way}, stdout=subprocess.PIPE, timeout=600, check=True).stdout
+    output = subprocess.run(
+        [CSKD, *map(str, words)], env={**os.environ, **way}, stdout=subprocess.PIPE, timeout=600, check=True
+    ).stdout
     return 1000 * statistics.mean(json.loads(output)["seconds"])
 
 
@@ -57,7 +62,10 @@ def main():
             for each in seconds.values():
                 ratio = statistics.median(value / own for value, own in zip(each, seconds[OWN]))
                 cells.append(f"{statistics.median(each):.0f} ms ({min(each):.0f} to {max(each):.0f}), x {ratio:.2f}")
-            print(f"| {size[1]} of {size[0]} pixels | {f'{others} busy processes' if others else 'nothing'} | {' | '.join(cells)} |", flush=True)
+            print(
+                f"| {size[1]} of {size[0]} pixels | {f'{others} busy processes' if others else 'nothing'} | {' | '.join(cells)} |",
+                flush=True,
+            )
 
 
 if __name__ == "__main__":

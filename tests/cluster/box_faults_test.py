@@ -135,7 +135,9 @@ def test_cut_loses_packets_and_closes_nothing(box, connection):
     box.fault("cut", "n2")
     connection.send("during")
     assert connection.line(2) is None
-    assert box.on("n1", "timeout", "2", "bash", "-c", "echo >/dev/tcp/n2/5000").returncode == 124  # neither taken nor refused
+    assert (
+        box.on("n1", "timeout", "2", "bash", "-c", "echo >/dev/tcp/n2/5000").returncode == 124
+    )  # neither taken nor refused
     assert "cut" in box.status("n2") and "connected" in box.status("n1")
     box.fault("mend", "n2")
     assert connection.line(20) == "during"
@@ -182,7 +184,10 @@ def test_host_that_is_switched_off_says_nothing(box, connection, server):
     assert connection.line(3) is None
     assert "switched off" in box.status("n2")
     refused = box.on("n2", "true")
-    assert (refused.returncode, refused.stderr) == (1, f"box.sh: n2 is switched off\n        box.sh restore {box.folder} n2\n")
+    assert (refused.returncode, refused.stderr) == (
+        1,
+        f"box.sh: n2 is switched off\n        box.sh restore {box.folder} n2\n",
+    )
     box.fault("restore", "n2")
     assert connection.line(30).startswith("closed")  # a host that has been started again knows no such connection
     assert "connected" in box.status("n2")
@@ -197,16 +202,22 @@ def test_host_that_is_switched_off_says_nothing(box, connection, server):
 def test_jobs_of_a_lost_host_are_requeued_or_go_on_without_it(make_box, shared_path):
     box = make_box("--hosts", 2, "--cpus", 2, "--node-timeout", 3)
     usual, shrinking = shared_path / "usual.sh", shared_path / "shrinking.sh"
-    usual.write_text("#!/bin/bash\n"
-                     "echo restart ${SLURM_RESTART_COUNT:-0}\n"
-                     "if [[ -z ${SLURM_RESTART_COUNT:-} ]]; then srun sleep 300; else srun hostname; fi\n")
-    shrinking.write_text("#!/bin/bash\n"
-                         "echo $SLURM_JOB_NODELIST\n"
-                         "until [[ $(scontrol -o show job $SLURM_JOB_ID) == *' NodeList=n1 '* ]]; do sleep 0.2; done\n"
-                         "unset SLURM_JOB_NUM_NODES SLURM_NNODES SLURM_NTASKS SLURM_NPROCS\n"
-                         "srun -N1 -n1 hostname\n")
-    jobs = [box.submit(usual, "-N2", "-n2", "-o", shared_path / "usual.out", "--open-mode=append"),
-            box.submit(shrinking, "-N2", "-n2", "-o", shared_path / "shrinking.out", "--no-kill")]
+    usual.write_text(
+        "#!/bin/bash\n"
+        "echo restart ${SLURM_RESTART_COUNT:-0}\n"
+        "if [[ -z ${SLURM_RESTART_COUNT:-} ]]; then srun sleep 300; else srun hostname; fi\n"
+    )
+    shrinking.write_text(
+        "#!/bin/bash\n"
+        "echo $SLURM_JOB_NODELIST\n"
+        "until [[ $(scontrol -o show job $SLURM_JOB_ID) == *' NodeList=n1 '* ]]; do sleep 0.2; done\n"
+        "unset SLURM_JOB_NUM_NODES SLURM_NNODES SLURM_NTASKS SLURM_NPROCS\n"
+        "srun -N1 -n1 hostname\n"
+    )
+    jobs = [
+        box.submit(usual, "-N2", "-n2", "-o", shared_path / "usual.out", "--open-mode=append"),
+        box.submit(shrinking, "-N2", "-n2", "-o", shared_path / "shrinking.out", "--no-kill"),
+    ]
     for job in jobs:
         box.wait_for_job(job, "RUNNING")
     wait_for(lambda: all((shared_path / name).exists() for name in ("usual.out", "shrinking.out")))

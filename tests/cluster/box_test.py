@@ -59,8 +59,13 @@ def test_signals_reach_the_command_once(box, host, to_group):
 
 def test_command_has_the_terminal(box):
     leader, follower = pty.openpty()
-    options = {"stdin": follower, "stdout": follower, "stderr": follower, "start_new_session": True,
-               "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0)}
+    options = {
+        "stdin": follower,
+        "stdout": follower,
+        "stderr": follower,
+        "start_new_session": True,
+        "preexec_fn": lambda: fcntl.ioctl(0, termios.TIOCSCTTY, 0),
+    }
     with stopped_at_end(box.start("/usr/bin/python3", "-c", SIGNALS, **options)) as process:
         os.close(follower)
         seen = b""
@@ -100,7 +105,9 @@ def test_commands_of_the_manual(shared_path):
     try:
         for block in blocks:
             commands = block.replace("build/release/cskd", CSKD).replace("/var/tmp/box", str(folder))
-            out = succeeded(subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, timeout=120, cwd=SOURCE))
+            out = succeeded(
+                subprocess.run(["bash", "-ec", commands], capture_output=True, text=True, timeout=120, cwd=SOURCE)
+            )
             if CSKD in commands:
                 assert "2 ranks on 2 hosts, started by srun" in out and "n1: rank 0" in out and "n2: rank 1" in out
         assert not folder.exists()
@@ -140,7 +147,10 @@ def test_hosts_have_their_own_names_addresses_processes_and_memory(box):
     for folder in ("/tmp", "/dev/shm"):
         succeeded(box.on("n1", "touch", f"{folder}/cskd-test-mine"))
         assert box.on("n2", "test", "-e", f"{folder}/cskd-test-mine").returncode == 1
-        assert box.run("test", "-e", f"{folder}/cskd-test-mine").returncode == 1 and not Path(f"{folder}/cskd-test-mine").exists()
+        assert (
+            box.run("test", "-e", f"{folder}/cskd-test-mine").returncode == 1
+            and not Path(f"{folder}/cskd-test-mine").exists()
+        )
         assert (box.folder / "hosts/n1/tmp/cskd-test-mine").exists() == (folder == "/tmp")
         succeeded(box.on("n1", "rm", f"{folder}/cskd-test-mine"))
 
@@ -200,8 +210,11 @@ def wait_for_nothing_of(box_namespaces: set[str]) -> None:
     now = time.clock_gettime(time.CLOCK_BOOTTIME)
 
     def left() -> list[Path]:
-        return [path for path in Path("/proc").glob("[0-9]*")
-                if namespaces(path.name) & box_namespaces and started_at(path.name) <= now]
+        return [
+            path
+            for path in Path("/proc").glob("[0-9]*")
+            if namespaces(path.name) & box_namespaces and started_at(path.name) <= now
+        ]
 
     wait_for(lambda: not left(), 10, lambda: f"left behind: {[(path / 'cmdline').read_bytes() for path in left()]}")
     assert "/run/box" not in Path("/proc/mounts").read_text()
@@ -223,7 +236,10 @@ def test_killed_keeper_leaves_nothing_but_a_folder(shared_path, victim):
             wait_for_nothing_of(box_namespaces)
             assert command.wait(timeout=20) == 128 + signal.SIGKILL
         result = box_sh("run", folder, "true")
-        assert result.returncode == 1 and result.stderr == f"box.sh: the box in {folder} is not running\n        box.sh up {folder}\n"
+        assert (
+            result.returncode == 1
+            and result.stderr == f"box.sh: the box in {folder} is not running\n        box.sh up {folder}\n"
+        )
         succeeded(box_sh("up", folder, "--hosts", 1))
         assert succeeded(box_sh("run", folder, "sinfo", "-h", "-p", "main", "-o", "%D %T")) == "1 idle\n"
     finally:
@@ -243,8 +259,11 @@ def test_down_leaves_nothing(shared_path):
 
 @pytest.mark.parametrize("name", ["SIGKILL", "SIGTERM"])
 def test_box_for_a_command_ends_with_it_or_with_its_caller(name):
-    with stopped_at_end(subprocess.Popen([SCRIPT, "with", "--", "sh", "-c", 'echo "$CSKD_BOX"; exec sleep 60'],
-                                         stdout=subprocess.PIPE, text=True)) as process:
+    with stopped_at_end(
+        subprocess.Popen(
+            [SCRIPT, "with", "--", "sh", "-c", 'echo "$CSKD_BOX"; exec sleep 60'], stdout=subprocess.PIPE, text=True
+        )
+    ) as process:
         folder = Path(process.stdout.readline().rstrip("\n"))
         box_namespaces = namespaces_of_box(folder)
         process.send_signal(getattr(signal, name))
@@ -259,33 +278,39 @@ def test_box_for_a_command_ends_with_it_or_with_its_caller(name):
 # ---- wrong usage and failures ---------------------------------------------------------------------------------------------
 
 
-@pytest.mark.parametrize("words, complaint", [
-    (["sideways"], "unknown command 'sideways'"),
-    (["up"], "up: which folder?"),
-    (["up", "/tmp/box"], "/tmp/box: a box has a /tmp of its own, so its folder must be elsewhere"),
-    (["up", "/var/tmp/none", "--hosts", "10"], "--hosts: 1 to 9, not 10"),
-    (["up", "/var/tmp/none", "--cpus", "two"], "--cpus: 'two' is no number"),
-    (["up", "/var/tmp/none", "--node-timeout", "1"], "--node-timeout: at least 3"),
-    (["up", "/var/tmp/none", "n1"], "unknown argument 'n1'"),
-    (["up", SOURCE], f"{SOURCE} holds something else than a box"),
-    (["down", SOURCE], f"there is no box in {SOURCE}"),
-    (["run", "/var/tmp/none", "true"], "there is no box in /var/tmp/none"),
-    (["with", "--hosts", "1"], "with: which command?"),
-])
+@pytest.mark.parametrize(
+    "words, complaint",
+    [
+        (["sideways"], "unknown command 'sideways'"),
+        (["up"], "up: which folder?"),
+        (["up", "/tmp/box"], "/tmp/box: a box has a /tmp of its own, so its folder must be elsewhere"),
+        (["up", "/var/tmp/none", "--hosts", "10"], "--hosts: 1 to 9, not 10"),
+        (["up", "/var/tmp/none", "--cpus", "two"], "--cpus: 'two' is no number"),
+        (["up", "/var/tmp/none", "--node-timeout", "1"], "--node-timeout: at least 3"),
+        (["up", "/var/tmp/none", "n1"], "unknown argument 'n1'"),
+        (["up", SOURCE], f"{SOURCE} holds something else than a box"),
+        (["down", SOURCE], f"there is no box in {SOURCE}"),
+        (["run", "/var/tmp/none", "true"], "there is no box in /var/tmp/none"),
+        (["with", "--hosts", "1"], "with: which command?"),
+    ],
+)
 def test_wrong_usage(words, complaint):
     result = box_sh(*words)
     assert (result.returncode, result.stdout) == (2, "") and complaint in result.stderr
     assert not Path("/var/tmp/none").exists()
 
 
-@pytest.mark.parametrize("words, complaint", [
-    (["on", "n3", "true"], "there is no host 'n3'"),
-    (["cut", "login"], "there is no host 'login'"),
-    (["slow", "n1", "20"], "'20' is no delay such as 20ms, 500us or 1s"),
-    (["slow", "n1", "20ms", "0.1"], "'0.1' is no loss such as 1%"),
-    (["slow", "n1", "20ms", "101%"], "a loss of 101% is more than all"),
-    (["log", "../keeper.pid"], "there is no log '../keeper.pid'"),
-])
+@pytest.mark.parametrize(
+    "words, complaint",
+    [
+        (["on", "n3", "true"], "there is no host 'n3'"),
+        (["cut", "login"], "there is no host 'login'"),
+        (["slow", "n1", "20"], "'20' is no delay such as 20ms, 500us or 1s"),
+        (["slow", "n1", "20ms", "0.1"], "'0.1' is no loss such as 1%"),
+        (["slow", "n1", "20ms", "101%"], "a loss of 101% is more than all"),
+        (["log", "../keeper.pid"], "there is no log '../keeper.pid'"),
+    ],
+)
 def test_wrong_usage_of_a_box(box, words, complaint):
     result = box_sh(words[0], box.folder, *words[1:])
     assert result.returncode == 2 and complaint in result.stderr
@@ -305,8 +330,13 @@ def test_second_box_in_a_folder_is_refused(box):
 def test_without_root(shared_path):
     shared_path.chmod(0o755)
     scripts = shutil.copytree(SCRIPT.parent, shared_path / "box")  # nobody may not be able to reach the checkout
-    result = subprocess.run(["setpriv", "--reuid=65534", "--clear-groups", scripts / SCRIPT.name, "up", "/var/tmp/none"],
-                            capture_output=True, text=True, timeout=60, cwd="/")
+    result = subprocess.run(
+        ["setpriv", "--reuid=65534", "--clear-groups", scripts / SCRIPT.name, "up", "/var/tmp/none"],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd="/",
+    )
     assert result.returncode == 1 and "this needs root" in result.stderr and "sudo" in result.stderr
 
 
@@ -329,11 +359,14 @@ def stand_in(folder: Path, name: str, text: str) -> dict[str, str]:
     return os.environ | {"PATH": f"{folder}:{os.environ['PATH']}"}
 
 
-@pytest.mark.parametrize("name, text, complaint, reason", [
-    ("slurmctld", "echo no controller today >&2; exit 1", "the box in {} did not start", "no controller today"),
-    ("slurmd", "echo no host today >&2; exit 1", "the box in {} did not start", "no host today"),
-    ("slurmd", "exit 0", "not all of the 2 hosts were idle after 4 s", "n1 is unknown"),
-])
+@pytest.mark.parametrize(
+    "name, text, complaint, reason",
+    [
+        ("slurmctld", "echo no controller today >&2; exit 1", "the box in {} did not start", "no controller today"),
+        ("slurmd", "echo no host today >&2; exit 1", "the box in {} did not start", "no host today"),
+        ("slurmd", "exit 0", "not all of the 2 hosts were idle after 4 s", "n1 is unknown"),
+    ],
+)
 def test_start_that_fails_tells_why_and_leaves_nothing_running(shared_path, name, text, complaint, reason):
     folder = shared_path / "box"
     result = box_sh("up", folder, "--patience", 4, env=stand_in(shared_path / "bin", name, text))

@@ -55,7 +55,9 @@ class Cluster:
     def config(self, name, steps, packed=False):
         path = self.folder / f"{name}.toml"
         path.write_text(
-            small_run.configuration(self.folder / "corpus", self.folder / "tower.safetensors", self.run_of(path), steps=steps)
+            small_run.configuration(
+                self.folder / "corpus", self.folder / "tower.safetensors", self.run_of(path), steps=steps
+            )
         )
         if packed:
             for part in ("shards", "cache"):
@@ -65,7 +67,17 @@ class Cluster:
     def submit(self, config, *words):
         """The numbers of the jobs."""
         self.rest()
-        command = [SOURCE / "launch/submit.sh", config, "--site", self.site, "--no-doctor", "--time", "30", *self.set(), *words]
+        command = [
+            SOURCE / "launch/submit.sh",
+            config,
+            "--site",
+            self.site,
+            "--no-doctor",
+            "--time",
+            "30",
+            *self.set(),
+            *words,
+        ]
         return [int(number) for number in re.findall(r"^job (\d+)", self.box.out(*command), re.MULTILINE)]
 
     def rest(self):
@@ -94,7 +106,9 @@ class Cluster:
         facts = self.box.wait_for_job(job, "COMPLETED", "FAILED", "CANCELLED", "TIMEOUT", seconds=seconds)
         assert (facts["JobState"], facts["ExitCode"]) == ("COMPLETED", "0:0"), self.log(config, job)
         assert (self.run_of(config) / "align/student/complete.json").exists(), self.log(config, job)
-        assert stage_runs.result(self.run_of(config), step=STEPS) == stage_runs.result(self.run_of(self.long), step=STEPS)
+        assert stage_runs.result(self.run_of(config), step=STEPS) == stage_runs.result(
+            self.run_of(self.long), step=STEPS
+        )
 
 
 @pytest.fixture(scope="module")
@@ -118,15 +132,22 @@ def test_chain_by_dependencies_alone_gives_what_one_host_gives(cluster):
     assert len(jobs) == 7
     facts = cluster.box.wait_for_job(jobs[-1], "COMPLETED", "FAILED", "CANCELLED", seconds=200)
     assert facts["JobState"] == "COMPLETED", [cluster.box.job(job) for job in jobs]
-    assert stage_runs.whole_result(cluster.run_of(config)) == stage_runs.whole_result(cluster.run_of(cluster.undisturbed))
+    assert stage_runs.whole_result(cluster.run_of(config)) == stage_runs.whole_result(
+        cluster.run_of(cluster.undisturbed)
+    )
 
 
 def test_failed_stage_ends_the_chain(cluster):
     config = cluster.config("missing", 8)
     jobs = cluster.submit(config, "--nodes", 1, "--stages", "align,evaluate")
-    assert cluster.box.wait_for_job(jobs[0], "FAILED", seconds=60)["ExitCode"] in ("2:0", "3:0"), cluster.log(config, jobs[0])
+    assert cluster.box.wait_for_job(jobs[0], "FAILED", seconds=60)["ExitCode"] in ("2:0", "3:0"), cluster.log(
+        config, jobs[0]
+    )
     assert cluster.box.wait_for_job(jobs[1], "CANCELLED", seconds=60)
-    assert "[" in cluster.log(config, jobs[0]).splitlines()[-1] and "exit code" in cluster.log(config, jobs[0]).splitlines()[-1]
+    assert (
+        "[" in cluster.log(config, jobs[0]).splitlines()[-1]
+        and "exit code" in cluster.log(config, jobs[0]).splitlines()[-1]
+    )
 
 
 def test_signal_before_the_end_of_the_job(cluster):
@@ -134,7 +155,10 @@ def test_signal_before_the_end_of_the_job(cluster):
     cluster.box.out("scancel", "--batch", "--signal=USR1", job)
     cluster.check(config, job)
     text = cluster.log(config, job)
-    assert "stopped at a checkpoint (stop 1): the job is queued again" in text and f"align.student, job {job}, start 2" in text
+    assert (
+        "stopped at a checkpoint (stop 1): the job is queued again" in text
+        and f"align.student, job {job}, start 2" in text
+    )
     assert cluster.box.job(job)["Restarts"] == "1"
 
 
@@ -177,7 +201,11 @@ def test_killed_script_and_cancelled_job_leave_a_checkpoint_to_go_on_from(cluste
     wait_for(lambda: cluster.step(config) > before + 5, 120, lambda: cluster.log(config, job))
     cluster.box.out("scancel", job)
     cluster.box.wait_for_job(job, "CANCELLED")
-    wait_for(lambda: "stopped at a checkpoint; exit code 75" in cluster.log(config, job), 30, lambda: cluster.log(config, job))
+    wait_for(
+        lambda: "stopped at a checkpoint; exit code 75" in cluster.log(config, job),
+        30,
+        lambda: cluster.log(config, job),
+    )
     [job] = cluster.submit(config, "--nodes", 2, "--stages", "align")
     cluster.check(config, job)
 
@@ -187,7 +215,14 @@ def test_urgent_job_and_the_way_back(cluster):
     config, job = cluster.align("preempted")
     urgent = int(
         cluster.box.out(
-            "sbatch", "--parsable", "--partition=urgent", "--nodes=3", "--cpus-per-task=2", "--output=/dev/null", "--wrap", "sleep 3"
+            "sbatch",
+            "--parsable",
+            "--partition=urgent",
+            "--nodes=3",
+            "--cpus-per-task=2",
+            "--output=/dev/null",
+            "--wrap",
+            "sleep 3",
         )
     )
     cluster.box.wait_for_job(urgent, "COMPLETED", seconds=90)

@@ -81,9 +81,13 @@ class Job:
         script += f"cskd=({self.cskd})\nset_arguments=()\nstage_arguments=()\nsrun_options=()\n"
         # Waits are not what is tried here.
         script += 'sleep() { if [[ $1 =~ ^[0-9]+$ ]]; then command sleep 0.01; else command sleep "$1"; fi; }\nsource "$cskd_home/cluster/slurm/job.sh"\n'
-        environment = self.slurm.environment(SLURM_JOB_ID="7", SLURMD_NODENAME="n1", SLURM_JOB_NODELIST="n1,n2,n3", RUN=str(self.run))
+        environment = self.slurm.environment(
+            SLURM_JOB_ID="7", SLURMD_NODENAME="n1", SLURM_JOB_NODELIST="n1,n2,n3", RUN=str(self.run)
+        )
         with self.log.open("a") as output:
-            return subprocess.Popen(["bash", "-c", script], stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment)
+            return subprocess.Popen(
+                ["bash", "-c", script], stdout=output, stderr=output, stdin=subprocess.DEVNULL, env=environment
+            )
 
     def ends(self, plan, **changes):
         process = self.start(plan, **changes)
@@ -101,7 +105,11 @@ class Job:
 
     def hosts(self):
         """Of each start of the ranks."""
-        return [re.search(r"--nodelist=(\S+)", call)[1] for call in self.slurm.calls("srun") if "--job-name=cskd-align" in call]
+        return [
+            re.search(r"--nodelist=(\S+)", call)[1]
+            for call in self.slurm.calls("srun")
+            if "--job-name=cskd-align" in call
+        ]
 
     def requeues(self):
         return self.slurm.calls("scontrol").count("requeue 7")
@@ -207,7 +215,10 @@ def test_too_few_hosts_are_queued_again(job):
 
 def test_host_on_which_ranks_are_killed_again_and_again_is_left_out(job):
     assert job.ends(["137 1", "137 2", "0"]) == 0
-    assert job.hosts() == ["n1,n2", "n1,n2", "n1,n3"] and "left out, since ranks were killed there again and again: n2" in job.text()
+    assert (
+        job.hosts() == ["n1,n2", "n1,n2", "n1,n3"]
+        and "left out, since ranks were killed there again and again: n2" in job.text()
+    )
 
 
 def test_killed_ranks_everywhere_blame_nobody(job):
@@ -232,7 +243,10 @@ def test_launcher_that_waits_for_a_lost_host_is_not_waited_for(job):
     job.wait_for(1)
     job.slurm.answer(dead="n2\n")
     assert process.wait(timeout=60) == 0
-    assert "rank 0 has ended, but srun waits for n2, which does not answer" in job.text() and job.hosts() == ["n1,n2", "n1,n3"]
+    assert "rank 0 has ended, but srun waits for n2, which does not answer" in job.text() and job.hosts() == [
+        "n1,n2",
+        "n1,n3",
+    ]
 
 
 def test_signal_to_the_script_reaches_the_ranks(job):
@@ -248,13 +262,22 @@ def test_end_by_slurm_is_not_queued_again(job):
     job.wait_for(1)
     job.slurm.answer(state="COMPLETING\n")
     process.send_signal(signal.SIGTERM)
-    assert process.wait(timeout=30) == 75 and job.requeues() == 0 and "stopped at a checkpoint; exit code 75" in job.text()
+    assert (
+        process.wait(timeout=30) == 75 and job.requeues() == 0 and "stopped at a checkpoint; exit code 75" in job.text()
+    )
 
 
 def test_no_go_ends_the_job(job):
-    assert job.ends(["1"], with_doctor="true") == 1 and job.starts() == ["doctor big.toml --stage align"] and job.requeues() == 0
+    assert (
+        job.ends(["1"], with_doctor="true") == 1
+        and job.starts() == ["doctor big.toml --stage align"]
+        and job.requeues() == 0
+    )
     assert "no-go: cskd doctor found something wrong" in job.text()
-    assert job.ends(["0", "0"], with_doctor="true") == 0 and job.starts()[1:] == ["doctor big.toml --stage align", "align big.toml --stop-before slurm"]
+    assert job.ends(["0", "0"], with_doctor="true") == 0 and job.starts()[1:] == [
+        "doctor big.toml --stage align",
+        "align big.toml --stop-before slurm",
+    ]
 
 
 def test_guard_queues_a_job_again_whose_first_host_is_gone(job):
@@ -273,7 +296,10 @@ def test_guard_leaves_a_job_alone_that_waits(job):
     (job.slurm.folder / "queue").write_text("PENDING \n")
     guard = [SOURCE / "cluster/slurm/guard.sh", "7", "n1", job.log]
     process = subprocess.Popen(
-        guard, env=job.slurm.environment(CSKD_GUARD_INTERVAL="0.05"), stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL
+        guard,
+        env=job.slurm.environment(CSKD_GUARD_INTERVAL="0.05"),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
     )
     time.sleep(0.5)
     process.kill()

@@ -25,8 +25,12 @@ def run(cached, material, shared_path):
 def goes_on(box, run) -> None:
     """The training goes on from a whole checkpoint."""
     started = run.status()["started"]
-    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], lambda: run.is_training("align.student", 3) and run.status()["started"] > started + 0.5,
-                  lambda: kill(0, signal.SIGUSR1))
+    ended = Ended(
+        box,
+        [*SRUN, CSKD, "align", run.path, *ENDLESS],
+        lambda: run.is_training("align.student", 3) and run.status()["started"] > started + 0.5,
+        lambda: kill(0, signal.SIGUSR1),
+    )
     assert ended.code == 75, ended.errors
     assert "align.student goes on after step" in run.log(0)
 
@@ -37,14 +41,18 @@ def test_a_killed_rank_ends_the_job_under_plain_srun(box, run, rank):
     assert ended.seconds < IN_TIME
     assert ended.code == 137  # of the killed task; the other one ends with 1
     assert f"task {1 - rank}: Exited with exit code 1" in ended.errors
-    assert ended.last_line().startswith(f"cskd[rank {1 - rank} of 2]: error: rank {rank} on n{rank + 1} is gone: ended without a word")
+    assert ended.last_line().startswith(
+        f"cskd[rank {1 - rank} of 2]: error: rank {rank} on n{rank + 1} is gone: ended without a word"
+    )
     assert f"rank {rank} on n{rank + 1} is gone" in run.log(1 - rank).splitlines()[-1]
     assert f"rank {rank} on n{rank + 1} is gone" in (run.folder / f"logs/collectives-rank-{1 - rank}.txt").read_text()
 
 
 def test_a_killed_rank_ends_the_job_under_mpirun(box, run, shared_path):
     script = shared_path / "job.sh"
-    script.write_text(f"#!/bin/bash\nmpirun --bind-to none {CSKD} align {run.path} {' '.join(ENDLESS)} --set align.student.training.checkpoint_every=2\n")
+    script.write_text(
+        f"#!/bin/bash\nmpirun --bind-to none {CSKD} align {run.path} {' '.join(ENDLESS)} --set align.student.training.checkpoint_every=2\n"
+    )
     job = box.submit(script, "-N2", "-n2", "-o", shared_path / "out")
     wait_for(lambda: run.is_training("align.student", 4), 60, lambda: (shared_path / "out").read_text())
     kill(1)
@@ -85,7 +93,9 @@ def test_a_network_that_stays_cut_ends_both_sides(box, run):
 
 
 def test_a_process_that_stays_stopped_is_named(box, run):
-    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS, *SOON], run.is_training, lambda: kill(1, signal.SIGSTOP))
+    ended = Ended(
+        box, [*SRUN, CSKD, "align", run.path, *ENDLESS, *SOON], run.is_training, lambda: kill(1, signal.SIGSTOP)
+    )
     assert ended.seconds < 5 + IN_TIME
     assert "rank 1 on n2 gave no sign of life for 5 s" in ended.errors
 
@@ -93,7 +103,12 @@ def test_a_process_that_stays_stopped_is_named(box, run):
 def test_a_slow_link_is_named_and_training_goes_on(box, run):
     def slow_down() -> None:
         box.fault("slow", "n2", "60ms")
-        wait_for(lambda: any("the network between n1 and n2 is slow" in warning for warning in run.status().get("warnings", [])), 60)
+        wait_for(
+            lambda: any(
+                "the network between n1 and n2 is slow" in warning for warning in run.status().get("warnings", [])
+            ),
+            60,
+        )
         step = run.status()["step"]
         wait_for(lambda: run.is_training("align.student", step + 2), 60)
         box.fault("mend", "n2")
@@ -112,7 +127,12 @@ def test_a_full_shared_disk_ends_the_job_and_loses_nothing(cached, make_box, mat
         box = make_box("--hosts", 2, "--cpus", 2)  # its hosts see what is mounted when it starts
         run = Run(material, disk)
         shutil.copytree(cached, run.folder)
-        every_step = ["--set", "align.student.training.checkpoint_every=1", "--set", "align.student.training.keep_checkpoints=1000"]
+        every_step = [
+            "--set",
+            "align.student.training.checkpoint_every=1",
+            "--set",
+            "align.student.training.keep_checkpoints=1000",
+        ]
         full = box.run(*SRUN, CSKD, "align", run.path, *ENDLESS, *every_step)
         assert full.returncode == 1, full.stderr
         assert "disk" in full.stderr or "No space left" in full.stderr

@@ -19,10 +19,15 @@ def test_a_whole_run_on_two_hosts_equals_one_on_one_host(box, material, shared_p
     assert on_two.returncode == 0, on_two.stderr
     on_one = cskd_program.mpirun(2, "run", here.path, *ELASTIC)
     assert on_one.returncode == 0, on_one.stderr
-    files = [str(path.relative_to(here.folder)) for pattern in ("shards/*.h5", "cache/*/*.h5", "*/*/model.safetensors", "evaluate/predictions.csv")
-             for path in sorted(here.folder.glob(pattern))]
+    files = [
+        str(path.relative_to(here.folder))
+        for pattern in ("shards/*.h5", "cache/*/*.h5", "*/*/model.safetensors", "evaluate/predictions.csv")
+        for path in sorted(here.folder.glob(pattern))
+    ]
     assert len(files) > 20 and sum(name.endswith("model.safetensors") for name in files) == 4
-    assert [stage_runs.digest(there.folder / name) for name in files] == [stage_runs.digest(here.folder / name) for name in files]
+    assert [stage_runs.digest(there.folder / name) for name in files] == [
+        stage_runs.digest(here.folder / name) for name in files
+    ]
 
 
 def test_a_source_that_changed_is_packed_again_on_two_hosts(box, shared_path):
@@ -34,14 +39,17 @@ def test_a_source_that_changed_is_packed_again_on_two_hosts(box, shared_path):
     process = box.run(*SRUN, CSKD, "shard", config)
     assert process.returncode == 0 and "1 changed, 0 relabelled, 1 gone" in process.stderr, process.stderr
     assert {key: sample[1] for key, sample in packing_runs.samples(shared_path / "run").items()} == {
-        ("a", file.name): file.read_bytes() for file in (shared_path / "a").iterdir()}
+        ("a", file.name): file.read_bytes() for file in (shared_path / "a").iterdir()
+    }
 
 
 def test_a_signal_to_one_rank_stops_packing_and_caching_everywhere(box, material, shared_path):
     run = Run(material, shared_path)
     assert box.run(*SRUN, CSKD, "shard", run.path, *SMALL_SHARDS).returncode == 0
     caches = lambda: len(list(run.folder.glob("cache/*/*.h5")))
-    ended = Ended(box, [*SRUN, CSKD, "cache", run.path, *SMALL_SHARDS], lambda: caches() > 1, lambda: kill(1, signal.SIGUSR1))
+    ended = Ended(
+        box, [*SRUN, CSKD, "cache", run.path, *SMALL_SHARDS], lambda: caches() > 1, lambda: kill(1, signal.SIGUSR1)
+    )
     assert ended.code == 75, ended.errors
     done = caches()
     assert done < len(list(run.folder.glob("shards/*.h5"))) - 2
@@ -59,7 +67,9 @@ def test_a_stopped_training_goes_on_bit_for_bit(box, cached, material, shared_pa
     assert ended.code == 75, ended.errors
     assert run.status()["state"] == "stopped"
     assert box.run(*SRUN, CSKD, "align", run.path, *slower).returncode == 0
-    assert stage_runs.digest(run.folder / "align/student/model.safetensors") == stage_runs.digest(whole.folder / "align/student/model.safetensors")
+    assert stage_runs.digest(run.folder / "align/student/model.safetensors") == stage_runs.digest(
+        whole.folder / "align/student/model.safetensors"
+    )
     assert run.status()["goodput"]["starts"] == 2 and run.status()["goodput"]["lost_steps"] == 0
 
 

@@ -8,7 +8,15 @@ import pytest
 import slurm_standins
 from slurm_standins import CSKD, SOURCE
 
-STAGES = ["shard", "cache.clip", "align.student", "finetune.teacher", "finetune.supervised", "distill.student", "evaluate"]
+STAGES = [
+    "shard",
+    "cache.clip",
+    "align.student",
+    "finetune.teacher",
+    "finetune.supervised",
+    "distill.student",
+    "evaluate",
+]
 CONFIG = """
 [run]
 folder = "{folder}"
@@ -92,7 +100,11 @@ def site(tmp_path):
 
 
 def options(script):
-    return dict((line.removeprefix("#SBATCH --") + "=").split("=", 1) for line in script.splitlines() if line.startswith("#SBATCH"))
+    return dict(
+        (line.removeprefix("#SBATCH --") + "=").split("=", 1)
+        for line in script.splitlines()
+        if line.startswith("#SBATCH")
+    )
 
 
 def option(script, name):
@@ -119,7 +131,8 @@ def test_one_job_for_all_stages(site):
     script = scripts["run"]
     assert list(scripts) == ["run"] and len(lines) == 1 and "--dependency" not in lines[0]
     assert {
-        name: option(script, name) for name in ("nodes", "ntasks-per-node", "cpus-per-task", "partition", "time", "open-mode", "signal")
+        name: option(script, name)
+        for name in ("nodes", "ntasks-per-node", "cpus-per-task", "partition", "time", "open-mode", "signal")
     } == {
         "nodes": "3",
         "ntasks-per-node": "2",
@@ -153,7 +166,10 @@ def test_chain_waits_for_success_and_takes_as_many_ranks_as_each_stage_can_use(s
     assert "--dependency" in lines[0] and "afterok:9" in lines[0]
     for line, before in zip(lines[1:], STAGES, strict=False):
         assert f"--parsable --dependency=afterok:JOB-OF-{before.upper()} --kill-on-invalid-dep=yes" in line
-    shapes = {stage: (int(option(script, "nodes")), int(option(script, "ntasks-per-node"))) for stage, script in scripts.items()}
+    shapes = {
+        stage: (int(option(script, "nodes")), int(option(script, "ntasks-per-node")))
+        for stage, script in scripts.items()
+    }
     # 32, 4 (a power of two) and 24 micro-batches
     assert shapes == {
         "shard": (2, 8),
@@ -178,9 +194,16 @@ def test_every_gpu_of_the_partition_gets_a_rank_with_its_share_of_cores(site):
     site.use("partition = gpu\ncpu_partition = main\ngpu_request = --gres=gpu:a100:{}\naccount = vision\nmemory = 0\n")
     scripts, _ = site.dry("--nodes", 4, "--chain")
     align = scripts["align.student"]
-    assert "#SBATCH --gres=gpu:a100:8" in align and option(align, "ntasks-per-node") == "8" and option(align, "cpus-per-task") == "8"
+    assert (
+        "#SBATCH --gres=gpu:a100:8" in align
+        and option(align, "ntasks-per-node") == "8"
+        and option(align, "cpus-per-task") == "8"
+    )
     assert option(align, "account") == "vision" and option(align, "mem") == "0" and value(align, "gpus") == ["8"]
-    assert "#SBATCH --gres=gpu:a100:4" in scripts["finetune.supervised"] and option(scripts["finetune.supervised"], "cpus-per-task") == "8"
+    assert (
+        "#SBATCH --gres=gpu:a100:4" in scripts["finetune.supervised"]
+        and option(scripts["finetune.supervised"], "cpus-per-task") == "8"
+    )
     assert (
         option(scripts["shard"], "partition") == "main"
         and value(scripts["shard"], "gpus") == ["0"]
@@ -192,18 +215,22 @@ def test_settings_of_the_site_and_arguments_arrive(site):
     site.use(
         "modules = gcc/12 openmpi\nnetwork = ib0\nsbatch = --nice=5\nsbatch = --comment=a b\nsrun = --network=x\nenvironment = UCX_TLS=rc,sm x\nlauncher = mpirun\n"
     )
-    script = site.dry("--nodes", 1, "--set", "run.seed=3", '--set=logging.level="debug"', "--allow-change", "run.seed", "--no-doctor")[0][
-        "run"
-    ]
+    script = site.dry(
+        "--nodes", 1, "--set", "run.seed=3", '--set=logging.level="debug"', "--allow-change", "run.seed", "--no-doctor"
+    )[0]["run"]
     assert (
         "#SBATCH --nice=5\n#SBATCH --comment=a b\n" in script
         and "module load gcc/12 openmpi" in script
         and "export UCX_TLS=rc\\,sm\\ x" in script
     )
     assert value(script, "set_arguments") == ["--set", "run.seed=3", "--set", 'logging.level="debug"']
-    assert value(script, "stage_arguments") == ["--allow-change", "run.seed"] and value(script, "srun_options") == ["--network=x"]
+    assert value(script, "stage_arguments") == ["--allow-change", "run.seed"] and value(script, "srun_options") == [
+        "--network=x"
+    ]
     assert (
-        value(script, "launcher") == ["mpirun"] and value(script, "with_doctor") == ["false"] and value(script, "CSKD_NETWORK") == ["ib0"]
+        value(script, "launcher") == ["mpirun"]
+        and value(script, "with_doctor") == ["false"]
+        and value(script, "CSKD_NETWORK") == ["ib0"]
     )
 
 
@@ -240,7 +267,9 @@ def test_dry_run_touches_nothing(site):
 
 def test_dry_run_without_slurm_says_what_was_not_looked_at(site, tmp_path):
     tools = "bash env awk sed cut sort paste grep realpath dirname tail cat printf".split()
-    done = site.submit(site.config, "--nodes", 2, "--dry-run", PATH=slurm_standins.folder_of_tools(tmp_path / "tools", tools))
+    done = site.submit(
+        site.config, "--nodes", 2, "--dry-run", PATH=slurm_standins.folder_of_tools(tmp_path / "tools", tools)
+    )
     assert done.returncode == 0, done.stderr
     assert "partition, time, nodes and PMIx were not looked at" in done.stderr and "#SBATCH --nodes=2" in done.stdout
     done = site.submit(site.config, "--nodes", 2, PATH=str(tmp_path / "tools"))
@@ -259,7 +288,10 @@ def test_submitted_chain(site):
     assert calls[2] == f"--parsable {folder}/align.student.sbatch"
     assert calls[3] == f"--parsable --dependency=afterok:101 --kill-on-invalid-dep=yes {folder}/evaluate.sbatch"
     assert (folder / "jobs").read_text() == "101\n102\n"
-    assert re.search(r"^job 102 +evaluate +1 node x 1 rank, after job 101$", done.stdout, re.MULTILINE) and "scancel 101 102" in done.stdout
+    assert (
+        re.search(r"^job 102 +evaluate +1 node x 1 rank, after job 101$", done.stdout, re.MULTILINE)
+        and "scancel 101 102" in done.stdout
+    )
 
 
 def test_chain_that_cannot_be_submitted_whole_is_taken_back(site):
@@ -270,7 +302,9 @@ def test_chain_that_cannot_be_submitted_whole_is_taken_back(site):
 
 
 def test_nothing_is_submitted_when_slurm_refuses_one(site):
-    site.slurm.answer(test_only="sbatch: error: Batch job submission failed: Invalid account\nallocation failure: Invalid account\n")
+    site.slurm.answer(
+        test_only="sbatch: error: Batch job submission failed: Invalid account\nallocation failure: Invalid account\n"
+    )
     done = site.submit(site.config, "--nodes", 2, "--chain")
     assert done.returncode == 2 and "Slurm refuses the job of shard" in done.stderr and "Invalid account" in done.stderr
     assert all(call.startswith("--test-only") for call in site.slurm.calls("sbatch"))
@@ -280,7 +314,9 @@ def test_run_that_is_with_slurm_already(site):
     assert site.submit(site.config, "--nodes", 2).returncode == 0
     site.slurm.answer(queue="101 (RUNNING)\n")
     done = site.submit(site.config, "--nodes", 2)
-    assert done.returncode == 2 and "with Slurm already: job 101 (RUNNING)" in done.stderr and "scancel 101" in done.stderr
+    assert (
+        done.returncode == 2 and "with Slurm already: job 101 (RUNNING)" in done.stderr and "scancel 101" in done.stderr
+    )
     site.slurm.answer(queue="101 (COMPLETING)\n")
     assert site.submit(site.config, "--nodes", 2).returncode == 0
 
@@ -298,25 +334,57 @@ REFUSED = {
     "too short": (["CONFIG", "--nodes", "2", "--time", "3"], "", "leaves no time to work"),
     "too long": (["CONFIG", "--nodes", "2", "--time", "3-0"], "", "is more than partition main allows: 2-00:00:00"),
     "too many nodes": (["CONFIG", "--nodes", "4", "--spare", "1"], "", "run asks for 5 nodes, partition main has 4"),
-    "too many GPUs": (["CONFIG", "--nodes", "1", "--partition", "gpu", "--gpus-per-node", "9"], "", "hosts of partition gpu have 8"),
+    "too many GPUs": (
+        ["CONFIG", "--nodes", "1", "--partition", "gpu", "--gpus-per-node", "9"],
+        "",
+        "hosts of partition gpu have 8",
+    ),
     "partition": (["CONFIG", "--nodes", "2", "--partition", "mian"], "", "no partition 'mian'; did you mean 'main'?"),
-    "partition of the site": (["CONFIG", "--nodes", "2"], "partition = nowhere", "site.conf: partition: Slurm has no partition 'nowhere'"),
+    "partition of the site": (
+        ["CONFIG", "--nodes", "2"],
+        "partition = nowhere",
+        "site.conf: partition: Slurm has no partition 'nowhere'",
+    ),
     "ranks": (["CONFIG", "--nodes", "3"], "", "3 ranks (3 nodes with 1 each) do not divide micro_batches = 4"),
     "stage": (["CONFIG", "--nodes", "2", "--stages", "alig"], "", "--stages names 'alig'; did you mean 'align'?"),
-    "chain of a sweep": (["CONFIG", "--nodes", "2", "--sweep", "--chain"], "", "--sweep and --chain exclude each other"),
+    "chain of a sweep": (
+        ["CONFIG", "--nodes", "2", "--sweep", "--chain"],
+        "",
+        "--sweep and --chain exclude each other",
+    ),
     "nodes of no job": (
         ["CONFIG", "--nodes", "2", "--stage-nodes", "align=1"],
         "",
         "--stage-nodes names align, which is not among the jobs",
     ),
     "least nodes": (["CONFIG", "--nodes", "2", "--min-nodes", "3"], "", "--min-nodes 3 is more than --nodes 2"),
-    "GPUs and ranks": (["CONFIG", "--nodes", "1", "--gpus-per-node", "1", "--ranks-per-node", "1"], "", "exclude each other"),
+    "GPUs and ranks": (
+        ["CONFIG", "--nodes", "1", "--gpus-per-node", "1", "--ranks-per-node", "1"],
+        "",
+        "exclude each other",
+    ),
     "configuration": (["CONFIG", "--nodes", "2", "--set", "run.sede=1"], "", "run.sede"),
-    "site key": (["CONFIG", "--nodes", "2"], "partiton = main", "site.conf:2: unknown key 'partiton'; did you mean 'partition'?"),
+    "site key": (
+        ["CONFIG", "--nodes", "2"],
+        "partiton = main",
+        "site.conf:2: unknown key 'partiton'; did you mean 'partition'?",
+    ),
     "site twice": (["CONFIG", "--nodes", "2"], "qos = a\nqos = b", "site.conf:3: qos was set before, in line 2"),
-    "site value": (["CONFIG", "--nodes", "2"], "launcher = mpiexec", "site.conf:2: launcher is 'mpiexec'; expected srun or mpirun"),
-    "site line": (["CONFIG", "--nodes", "2"], "partition main", "site.conf:2: found 'partition main'; expected KEY = VALUE"),
-    "site GPUs": (["CONFIG", "--nodes", "2"], "gpu_request = --gres=gpu:4", "expected an option with {} for the number of GPUs"),
+    "site value": (
+        ["CONFIG", "--nodes", "2"],
+        "launcher = mpiexec",
+        "site.conf:2: launcher is 'mpiexec'; expected srun or mpirun",
+    ),
+    "site line": (
+        ["CONFIG", "--nodes", "2"],
+        "partition main",
+        "site.conf:2: found 'partition main'; expected KEY = VALUE",
+    ),
+    "site GPUs": (
+        ["CONFIG", "--nodes", "2"],
+        "gpu_request = --gres=gpu:4",
+        "expected an option with {} for the number of GPUs",
+    ),
     "site container": (["CONFIG", "--nodes", "2"], "container = /no/such.sif", "cannot read /no/such.sif"),
 }
 
@@ -347,7 +415,11 @@ def test_slurm_without_pmix(site):
 def test_program_that_was_not_built(site):
     site.settings.write_text("program = /nowhere/cskd\n")
     done = site.submit(site.config, "--nodes", 2)
-    assert done.returncode == 1 and "/nowhere/cskd is missing" in done.stderr and "launch/setup.sh builds it" in done.stderr
+    assert (
+        done.returncode == 1
+        and "/nowhere/cskd is missing" in done.stderr
+        and "launch/setup.sh builds it" in done.stderr
+    )
 
 
 # ---- shapes -----------------------------------------------------------------------------------------------------------------

@@ -76,9 +76,14 @@ JPEG_OPTIONS = {
 }
 
 
-XMP = ('<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
-       'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" {}</rdf:RDF></x:xmpmeta>')
-PACKETS = {"attribute": 'tiff:Orientation="{}"/>', "element": "><tiff:Orientation>{}</tiff:Orientation></rdf:Description>"}
+XMP = (
+    '<x:xmpmeta xmlns:x="adobe:ns:meta/"><rdf:RDF xmlns:rdf="http://www.w3.org/1999/02/22-rdf-syntax-ns#"><rdf:Description '
+    'xmlns:tiff="http://ns.adobe.com/tiff/1.0/" {}</rdf:RDF></x:xmpmeta>'
+)
+PACKETS = {
+    "attribute": 'tiff:Orientation="{}"/>',
+    "element": "><tiff:Orientation>{}</tiff:Orientation></rdf:Description>",
+}
 
 
 def saved(path, image, kind, orientation, where):
@@ -137,7 +142,7 @@ def segment(data, marker):
     """Where the first segment with this marker begins."""
     at = 2
     while data[at + 1] != marker:
-        at += 2 + int.from_bytes(data[at + 2:at + 4], "big")
+        at += 2 + int.from_bytes(data[at + 2 : at + 4], "big")
     return at
 
 
@@ -148,13 +153,19 @@ def odd_jpegs():
     revision[segment(data, 0xE0) + 9] = 9  # of the JFIF version
     parameters = bytearray(data)
     start = segment(data, 0xDA)
-    end = start + 2 + int.from_bytes(data[start + 2:start + 4], "big")
-    parameters[end - 3:end] = b"\0\0\0"
+    end = start + 2 + int.from_bytes(data[start + 2 : start + 4], "big")
+    parameters[end - 3 : end] = b"\0\0\0"
     adobe = bytearray(data[:2] + b"\xff\xee\0\x0eAdobe\0\x64\0\0\0\0\x07" + data[2:])
     table = segment(data, 0xDB)
-    return {"JFIF revision": bytes(revision), "SOS parameters": bytes(parameters), "Adobe transform": bytes(adobe),
-            "stray bytes before a table": data[:table] + b"\x00\x17stray" + data[table:], "stray bytes before EOI": data[:-2] + b"\0\0\0" + data[-2:],
-            "fill bytes": data[:table] + b"\xff\xff\xff" + data[table:], "bytes after EOI": data + b"more"}
+    return {
+        "JFIF revision": bytes(revision),
+        "SOS parameters": bytes(parameters),
+        "Adobe transform": bytes(adobe),
+        "stray bytes before a table": data[:table] + b"\x00\x17stray" + data[table:],
+        "stray bytes before EOI": data[:-2] + b"\0\0\0" + data[-2:],
+        "fill bytes": data[:table] + b"\xff\xff\xff" + data[table:],
+        "bytes after EOI": data + b"more",
+    }
 
 
 @pytest.mark.parametrize("what", odd_jpegs())
@@ -168,8 +179,13 @@ def test_odd_files_that_viewers_show_whole_are_no_damage(tool, tmp_path, what):
 def test_lost_data_is_damage_all_the_same(tool, tmp_path):
     data = jpeg_of(scene(130, 70), quality=90, restart_marker_blocks=3)
     first = data.index(b"\xff\xd0")
-    for what, damaged in {"no EOI": data[:-2], "half": data[:len(data) // 2], "stray bytes before a restart marker": data[:first] + 100 * b"\x12" + data[first:],
-                          "a restart marker lost": data[:first] + data[first + 2:], "zeros": data[:first] + bytes(200) + data[first + 200:]}.items():
+    for what, damaged in {
+        "no EOI": data[:-2],
+        "half": data[: len(data) // 2],
+        "stray bytes before a restart marker": data[:first] + 100 * b"\x12" + data[first:],
+        "a restart marker lost": data[:first] + data[first + 2 :],
+        "zeros": data[:first] + bytes(200) + data[first + 200 :],
+    }.items():
         path = tmp_path / "damaged.jpg"
         path.write_bytes(damaged)
         assert isinstance(tool.ask(path), str), what
@@ -210,21 +226,27 @@ ADAM7 = [(0, 0, 8, 8), (4, 0, 8, 8), (0, 4, 4, 8), (2, 0, 4, 4), (0, 2, 2, 4), (
 
 def png(samples, depth, colour, interlaced=False, palette=b""):
     """A PNG such as Pillow cannot write; `samples` is [height, width, channels]."""
+
     def chunk(name, content):
         return len(content).to_bytes(4, "big") + name + content + zlib.crc32(name + content).to_bytes(4, "big")
 
     def rows(part):
         if 0 in part.shape:
             return b""
-        bits = numpy.unpackbits(part.astype(">u2").view(numpy.uint8).reshape(*part.shape, 2), axis=3)[..., 16 - depth:]
+        bits = numpy.unpackbits(part.astype(">u2").view(numpy.uint8).reshape(*part.shape, 2), axis=3)[..., 16 - depth :]
         packed = numpy.packbits(bits.reshape(part.shape[0], -1), axis=1)
         return b"".join(b"\0" + row.tobytes() for row in packed)
 
     height, width, _ = samples.shape
     header = width.to_bytes(4, "big") + height.to_bytes(4, "big") + bytes([depth, colour, 0, 0, int(interlaced)])
     parts = [samples[y::dy, x::dx] for x, y, dx, dy in ADAM7] if interlaced else [samples]
-    return (b"\x89PNG\r\n\x1a\n" + chunk(b"IHDR", header) + (chunk(b"PLTE", palette) if palette else b"")
-            + chunk(b"IDAT", zlib.compress(b"".join(map(rows, parts)))) + chunk(b"IEND", b""))
+    return (
+        b"\x89PNG\r\n\x1a\n"
+        + chunk(b"IHDR", header)
+        + (chunk(b"PLTE", palette) if palette else b"")
+        + chunk(b"IDAT", zlib.compress(b"".join(map(rows, parts))))
+        + chunk(b"IEND", b"")
+    )
 
 
 GREY, RGB, PALETTE, GREY_ALPHA, RGB_ALPHA = 0, 2, 3, 4, 6
@@ -232,9 +254,26 @@ CHANNELS = {GREY: 1, RGB: 3, PALETTE: 1, GREY_ALPHA: 2, RGB_ALPHA: 4}
 
 
 @pytest.mark.parametrize("interlaced", [False, True])
-@pytest.mark.parametrize("depth,colour", [(1, GREY), (2, GREY), (4, GREY), (8, GREY), (16, GREY), (8, RGB), (16, RGB),
-                                          (1, PALETTE), (2, PALETTE), (4, PALETTE), (8, PALETTE), (8, GREY_ALPHA),
-                                          (16, GREY_ALPHA), (8, RGB_ALPHA), (16, RGB_ALPHA)])
+@pytest.mark.parametrize(
+    "depth,colour",
+    [
+        (1, GREY),
+        (2, GREY),
+        (4, GREY),
+        (8, GREY),
+        (16, GREY),
+        (8, RGB),
+        (16, RGB),
+        (1, PALETTE),
+        (2, PALETTE),
+        (4, PALETTE),
+        (8, PALETTE),
+        (8, GREY_ALPHA),
+        (16, GREY_ALPHA),
+        (8, RGB_ALPHA),
+        (16, RGB_ALPHA),
+    ],
+)
 def test_png_of_every_kind(tool, tmp_path, depth, colour, interlaced):
     for seed, (width, height) in enumerate(SIZES):
         random_numbers = numpy.random.default_rng(seed)
@@ -268,8 +307,11 @@ def test_png_of_pillow(tool, tmp_path, mode):
 
 
 @pytest.mark.parametrize("alpha", [False, True])
-@pytest.mark.parametrize("options", [{"lossless": True}, {"lossless": True, "exact": True}, {"quality": 80},
-                                     {"quality": 10, "alpha_quality": 30}], ids=str)
+@pytest.mark.parametrize(
+    "options",
+    [{"lossless": True}, {"lossless": True, "exact": True}, {"quality": 80}, {"quality": 10, "alpha_quality": 30}],
+    ids=str,
+)
 def test_webp(tool, tmp_path, options, alpha):
     for width, height in SIZES:
         picture = Image.fromarray(scene(width, height))
@@ -324,8 +366,23 @@ def test_crop_resize_and_flip_of_jpeg(tool, tmp_path):
         whole = Image.fromarray(reference(tmp_path / "a.jpg"))
         for _ in range(10):
             x, y, width, height = random_box(numbers, *whole.size)
-            ours = tool.ask(tmp_path / "a.jpg", "region", x, y, width, height, "resize", "bicubic", 64, 48, 0, 0, width,
-                            height, "flip")
+            ours = tool.ask(
+                tmp_path / "a.jpg",
+                "region",
+                x,
+                y,
+                width,
+                height,
+                "resize",
+                "bicubic",
+                64,
+                48,
+                0,
+                0,
+                width,
+                height,
+                "flip",
+            )
             part = whole.crop((x, y, x + width, y + height)).resize((64, 48), Image.Resampling.BICUBIC)
             assert_equal(ours, numpy.asarray(ImageOps.mirror(part)), f"orientation {orientation}, {width} x {height}")
 
@@ -336,7 +393,9 @@ def test_pressing_a_picture_again(tool, tmp_path, quality):
         source = scene(width, height)
         Image.fromarray(source).save(tmp_path / "a.png")
         Image.fromarray(source).save(tmp_path / "a.jpg", quality=quality)
-        assert_equal(tool.ask(tmp_path / "a.png", "jpeg", quality), reference(tmp_path / "a.jpg"), f"{width} x {height}")
+        assert_equal(
+            tool.ask(tmp_path / "a.png", "jpeg", quality), reference(tmp_path / "a.jpg"), f"{width} x {height}"
+        )
 
 
 def test_perceptual_hash(tool, tmp_path):

@@ -124,8 +124,10 @@ def test_scores_spread_like_avas(corpus):
 def test_duplicates_are_what_they_say(corpus, planted):
     for entry in of_kind(planted, "exact_duplicate"):
         assert (corpus / entry["path"]).read_bytes() == (corpus / entry["original"]).read_bytes()
-    assert {pathlib.PurePath(e["path"]).parts[0] == pathlib.PurePath(e["original"]).parts[0]
-            for e in of_kind(planted, "exact_duplicate")} == {True, False}
+    assert {
+        pathlib.PurePath(e["path"]).parts[0] == pathlib.PurePath(e["original"]).parts[0]
+        for e in of_kind(planted, "exact_duplicate")
+    } == {True, False}
     for entry in of_kind(planted, "near_duplicate"):
         assert (corpus / entry["path"]).read_bytes() != (corpus / entry["original"]).read_bytes()
         assert difference(opened(corpus / entry["path"]), opened(corpus / entry["original"])) < 8, entry
@@ -133,8 +135,11 @@ def test_duplicates_are_what_they_say(corpus, planted):
 
 def test_unplanted_pictures_are_no_duplicates(corpus, planted):
     involved = {entry["path"] for entry in planted} | {entry["original"] for entry in planted}
-    digests = [hashlib.sha256(path.read_bytes()).hexdigest() for path in corpus.rglob("*.*")
-               if path.is_file() and str(path.relative_to(corpus)) not in involved]
+    digests = [
+        hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in corpus.rglob("*.*")
+        if path.is_file() and str(path.relative_to(corpus)) not in involved
+    ]
     assert len(set(digests)) == len(digests)
 
 
@@ -206,8 +211,11 @@ def test_leaks_are_test_images(corpus, planted):
 def test_captions_name_every_picture_that_opens_in_colour(corpus, planted):
     with open(corpus / "truth/captions.csv") as file:
         captions = {row["path"]: row["caption"] for row in csv.DictReader(file)}
-    damaged = {entry["path"] for entry in planted
-               if entry["kind"] in ("truncated", "rated_truncated", "empty", "garbage", "huge_header", "grey_jpeg")}
+    damaged = {
+        entry["path"]
+        for entry in planted
+        if entry["kind"] in ("truncated", "rated_truncated", "empty", "garbage", "huge_header", "grey_jpeg")
+    }
     pictures = {str(path.relative_to(corpus)) for path in corpus.rglob("*") if path.suffix in (".jpg", ".png", ".webp")}
     for path in corpus.glob("archive/*.tar"):
         with tarfile.open(path) as tar:
@@ -216,9 +224,16 @@ def test_captions_name_every_picture_that_opens_in_colour(corpus, planted):
     for entry in of_kind(planted, "leaked_test_image") + of_kind(planted, "near_duplicate"):
         assert captions[entry["path"]] == captions[entry["original"]]
     # What a caption says of the brightness can be measured.
-    light = {word: np.mean([np.asarray(opened(corpus / path).convert("L")).mean() for path, caption in captions.items()
-                            if path.startswith("coast") and f"the exposure is {word}," in caption])
-             for word in ("very dark", "dark", "medium", "bright", "very bright")}
+    light = {
+        word: np.mean(
+            [
+                np.asarray(opened(corpus / path).convert("L")).mean()
+                for path, caption in captions.items()
+                if path.startswith("coast") and f"the exposure is {word}," in caption
+            ]
+        )
+        for word in ("very dark", "dark", "medium", "bright", "very bright")
+    }
     assert list(light.values()) == sorted(light.values()), light
 
 

@@ -17,8 +17,19 @@ def whole(tmp_path_factory):
     return (folder / "corpus.json").read_bytes()
 
 
-@pytest.mark.parametrize("point", ["demo.render:7", "demo.write:1", "demo.write:60", "demo.list:1", "demo.rename:1",
-                                   "atomic_file.write:1", "atomic_file.rename:1", "atomic_file.fsync_folder:1"])
+@pytest.mark.parametrize(
+    "point",
+    [
+        "demo.render:7",
+        "demo.write:1",
+        "demo.write:60",
+        "demo.list:1",
+        "demo.rename:1",
+        "atomic_file.write:1",
+        "atomic_file.rename:1",
+        "atomic_file.fsync_folder:1",
+    ],
+)
 def test_a_kill_leaves_nothing_and_the_next_run_finishes(tmp_path, whole, point):
     killed = run("demo", tmp_path / "demo", *IMAGES, env={"CSKD_FAIL_AT": f"{point}:kill"})
     assert killed.returncode == -9
@@ -34,12 +45,14 @@ def seed_of(folder):
 
 
 # The seed that the next run finds: the old corpus until the rename, the new one from then on.
-@pytest.mark.parametrize("point,seed", [("demo.write:9", 1), ("demo.rename:1", 1), ("demo.replace:1", 1),
-                                        ("demo.tidy:1", 2)])
+@pytest.mark.parametrize(
+    "point,seed", [("demo.write:9", 1), ("demo.rename:1", 1), ("demo.replace:1", 1), ("demo.tidy:1", 2)]
+)
 def test_a_kill_while_replacing_loses_no_corpus(tmp_path, whole, point, seed):
     assert run("demo", tmp_path / "demo", *IMAGES).returncode == 0
-    killed = run("demo", tmp_path / "demo", *IMAGES, "--seed", "2", "--overwrite",
-                 env={"CSKD_FAIL_AT": f"{point}:kill"})
+    killed = run(
+        "demo", tmp_path / "demo", *IMAGES, "--seed", "2", "--overwrite", env={"CSKD_FAIL_AT": f"{point}:kill"}
+    )
     assert killed.returncode == -9
     refused = run("demo", tmp_path / "demo", *IMAGES, "--seed", "3")
     assert refused.returncode == 2 and f"(--images 60 --seed {seed} of generator 2)" in refused.stderr

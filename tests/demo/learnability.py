@@ -34,12 +34,24 @@ def load(folder):
 
 def network():
     def block(inputs, outputs):
-        return torch.nn.Sequential(torch.nn.Conv2d(inputs, outputs, 3, padding=1), torch.nn.BatchNorm2d(outputs),
-                                   torch.nn.ReLU(), torch.nn.MaxPool2d(2))
+        return torch.nn.Sequential(
+            torch.nn.Conv2d(inputs, outputs, 3, padding=1),
+            torch.nn.BatchNorm2d(outputs),
+            torch.nn.ReLU(),
+            torch.nn.MaxPool2d(2),
+        )
 
-    return torch.nn.Sequential(block(3, 24), block(24, 48), block(48, 96), block(96, 128), torch.nn.Flatten(),
-                               torch.nn.Dropout(0.3), torch.nn.Linear(128 * (SIDE // 16) ** 2, 64), torch.nn.ReLU(),
-                               torch.nn.Linear(64, 1))
+    return torch.nn.Sequential(
+        block(3, 24),
+        block(24, 48),
+        block(48, 96),
+        block(96, 128),
+        torch.nn.Flatten(),
+        torch.nn.Dropout(0.3),
+        torch.nn.Linear(128 * (SIDE // 16) ** 2, 64),
+        torch.nn.ReLU(),
+        torch.nn.Linear(64, 1),
+    )
 
 
 def train(pixels, scores, epochs):
@@ -68,8 +80,10 @@ def main():
     rows, features, pixels = map(list, zip(*load(arguments.corpus)))
     is_test = np.array([row["split"] == "test" for row in rows])
     mean = np.array([float(row["mean"]) for row in rows])
-    print(f"{(~is_test).sum()} training and {is_test.sum()} test images; mean score {mean.mean():.2f}, "
-          f"standard deviation {mean.std():.2f}")
+    print(
+        f"{(~is_test).sum()} training and {is_test.sum()} test images; mean score {mean.mean():.2f}, "
+        f"standard deviation {mean.std():.2f}"
+    )
     halves = [[float(row[name]) for row in rows] for name in ("mean_a", "mean_b")]
     print(f"halves of the panel         {spearmanr(*halves).statistic:.3f}")
     features = np.array(features)

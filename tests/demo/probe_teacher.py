@@ -53,8 +53,12 @@ def chosen_strength(features, scores):
     fold = np.random.default_rng(0).permutation(len(scores)) % FOLDS
 
     def error(strength):
-        return sum(((ridge(features[fold != k], scores[fold != k], strength)(features[fold == k])
-                     - scores[fold == k]) ** 2).sum() for k in range(FOLDS))
+        return sum(
+            (
+                (ridge(features[fold != k], scores[fold != k], strength)(features[fold == k]) - scores[fold == k]) ** 2
+            ).sum()
+            for k in range(FOLDS)
+        )
 
     return min(STRENGTHS, key=error)
 
@@ -86,9 +90,11 @@ def interval(predicted, scores, draws=2000):
 def features_to_compare(paths, weights=WEIGHTS):
     pixels = np.stack([pixels_of(path) for path in paths])
     torch.manual_seed(0)
-    return {"teacher": pooled_features(load_teacher(weights), pixels),
-            "statistics of pixels": np.array([image_statistics(path) for path in paths]),
-            "random network": pooled_features(VisualTower().eval(), pixels)}
+    return {
+        "teacher": pooled_features(load_teacher(weights), pixels),
+        "statistics of pixels": np.array([image_statistics(path) for path in paths]),
+        "random network": pooled_features(VisualTower().eval(), pixels),
+    }
 
 
 def main():
@@ -102,8 +108,10 @@ def main():
     for name, features in features_to_compare(paths, arguments.weights).items():
         predicted, strength = probe(features, scores, is_test)
         low, high = interval(predicted, scores[is_test])
-        print(f"{name:21} {features.shape[1]:4} features, strength {strength:9.3g}: "
-              f"SRCC {spearmanr(predicted, scores[is_test]).statistic:.3f} [{low:.3f}, {high:.3f}]")
+        print(
+            f"{name:21} {features.shape[1]:4} features, strength {strength:9.3g}: "
+            f"SRCC {spearmanr(predicted, scores[is_test]).statistic:.3f} [{low:.3f}, {high:.3f}]"
+        )
 
 
 if __name__ == "__main__":

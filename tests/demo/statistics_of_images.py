@@ -12,13 +12,22 @@ def image_statistics(path):
     saturation = pixels.max(axis=2) - pixels.min(axis=2)
     across, down = np.diff(light, axis=1), np.diff(light, axis=0)
     laplacian = light[1:-1, 1:-1] * 4 - light[:-2, 1:-1] - light[2:, 1:-1] - light[1:-1, :-2] - light[1:-1, 2:]
-    return np.array([
-        *pixels.mean(axis=(0, 1)), *pixels.std(axis=(0, 1)),
-        light.mean(), light.std(), *np.percentile(light, [5, 25, 50, 75, 95]),
-        saturation.mean(), saturation.std(),
-        np.abs(across).mean(), np.abs(down).mean(), (across**2).mean(), np.log(laplacian.var() + 1e-9),
-        np.abs(laplacian).mean(),
-    ])
+    return np.array(
+        [
+            *pixels.mean(axis=(0, 1)),
+            *pixels.std(axis=(0, 1)),
+            light.mean(),
+            light.std(),
+            *np.percentile(light, [5, 25, 50, 75, 95]),
+            saturation.mean(),
+            saturation.std(),
+            np.abs(across).mean(),
+            np.abs(down).mean(),
+            (across**2).mean(),
+            np.log(laplacian.var() + 1e-9),
+            np.abs(laplacian).mean(),
+        ]
+    )
 
 
 def linear_fit(train_features, train_scores, test_features):

@@ -37,10 +37,19 @@ def test_the_file_is_small_and_says_where_it_comes_from():
 
 
 def test_open_clip_reads_it_and_computes_the_same():
-    home = VisionTransformer(image_size=SIDE, patch_size=PATCH, width=WIDTH, layers=LAYERS, heads=HEADS,
-                             mlp_ratio=MLP / WIDTH, output_dim=SHARED, output_tokens=True)
-    home.load_state_dict({name.removeprefix("visual."): tensor.float() for name, tensor in load_file(WEIGHTS).items()},
-                         strict=True)
+    home = VisionTransformer(
+        image_size=SIDE,
+        patch_size=PATCH,
+        width=WIDTH,
+        layers=LAYERS,
+        heads=HEADS,
+        mlp_ratio=MLP / WIDTH,
+        output_dim=SHARED,
+        output_tokens=True,
+    )
+    home.load_state_dict(
+        {name.removeprefix("visual."): tensor.float() for name, tensor in load_file(WEIGHTS).items()}, strict=True
+    )
     images = normalised(np.random.default_rng(0).integers(0, 256, (8, SIDE, SIDE, 3), dtype=np.uint8))
     with torch.no_grad():
         pooled, projected = load_teacher()(images)
@@ -53,8 +62,10 @@ def test_its_features_tell_more_of_the_taste_than_statistics_and_a_random_networ
     result = run("demo", tmp_path / "corpus", "--images", IMAGES, "--seed", 77, timeout=300)
     assert result.returncode == 0, result.stderr
     paths, scores, _ = rated_pictures(tmp_path / "corpus")
-    found = {name: spearmanr(out_of_fold(features, scores), scores).statistic
-             for name, features in features_to_compare(paths).items()}
+    found = {
+        name: spearmanr(out_of_fold(features, scores), scores).statistic
+        for name, features in features_to_compare(paths).items()
+    }
     assert found["teacher"] > found["statistics of pixels"] + 0.05, found
     assert found["teacher"] > found["random network"] + 0.05, found
 
@@ -63,8 +74,23 @@ def test_training_gives_the_same_file_each_time(tmp_path):
     """The command that made the stored file, for a few steps: all that it draws follows from its options."""
     files = []
     for name in ("one", "two"):
-        command = [sys.executable, pathlib.Path(__file__).with_name("train_teacher.py"), tmp_path / name, "--out", tmp_path / f"{name}.safetensors",
-                   "--images", "300", "--steps", "4", "--batch", "32", "--held-out", "50", "--threads", "1"]
+        command = [
+            sys.executable,
+            pathlib.Path(__file__).with_name("train_teacher.py"),
+            tmp_path / name,
+            "--out",
+            tmp_path / f"{name}.safetensors",
+            "--images",
+            "300",
+            "--steps",
+            "4",
+            "--batch",
+            "32",
+            "--held-out",
+            "50",
+            "--threads",
+            "1",
+        ]
         subprocess.run(command, check=True, timeout=280, stdout=subprocess.DEVNULL)
         files.append(load_file(tmp_path / f"{name}.safetensors"))
     assert files[0].keys() == load_file(WEIGHTS).keys() == files[1].keys()

@@ -36,8 +36,9 @@ WARM_UP = 0.1  # of the steps
 
 def render(folder, images, seed):
     program = os.environ.get("CSKD_BINARY", "build/release/cskd")
-    subprocess.run([program, "demo", folder, "--images", str(images), "--seed", str(seed)], check=True,
-                   stdout=subprocess.DEVNULL)
+    subprocess.run(
+        [program, "demo", folder, "--images", str(images), "--seed", str(seed)], check=True, stdout=subprocess.DEVNULL
+    )
 
 
 def read_corpus(folder):
@@ -106,8 +107,9 @@ class TextTower(nn.Module):
         super().__init__()
         self.embedding = nn.Parameter(torch.randn(words, width) * 0.5)
         self.clause = nn.Sequential(nn.Linear(width, width), nn.GELU(), nn.Linear(width, width))
-        self.caption = nn.Sequential(nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(),
-                                     nn.Linear(2 * width, SHARED))
+        self.caption = nn.Sequential(
+            nn.LayerNorm(width), nn.Linear(width, 2 * width), nn.GELU(), nn.Linear(2 * width, SHARED)
+        )
 
     def forward(self, words, clauses):
         bags = words @ self.embedding / words.sum(dim=1, keepdim=True).sqrt()
@@ -130,7 +132,7 @@ class Training:
         self.place = places_of(captions)
         self.generator = torch.Generator().manual_seed(0)
         order = torch.randperm(len(pixels), generator=self.generator)
-        self.held_out, self.seen = order[:options.held_out], order[options.held_out:]
+        self.held_out, self.seen = order[: options.held_out], order[options.held_out :]
         self.visual, self.text = VisualTower(), TextTower(self.captions.words.shape[1])
         self.log_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.half = torch.autocast("cpu", torch.bfloat16, enabled=options.precision == "bfloat16")
@@ -140,8 +142,14 @@ class Training:
         others = [p for name, p in parameters if not ("resblocks" in name and p.ndim == 2)]
         self.optimisers = [
             torch.optim.Muon(in_blocks, weight_decay=0.05, adjust_lr_fn="match_rms_adamw"),
-            torch.optim.AdamW([{"params": [p for p in others if p.ndim > 1], "weight_decay": 0.05},
-                               {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0}], betas=(0.9, 0.98))]
+            torch.optim.AdamW(
+                [
+                    {"params": [p for p in others if p.ndim > 1], "weight_decay": 0.05},
+                    {"params": [p for p in others if p.ndim <= 1], "weight_decay": 0},
+                ],
+                betas=(0.9, 0.98),
+            ),
+        ]
 
     def images_of(self, which, flipped):
         images = normalised(self.pixels[which.numpy()])
@@ -169,7 +177,7 @@ class Training:
                 order = self.seen[torch.randperm(len(self.seen), generator=self.generator)]
             cosine = 0.5 + 0.5 * math.cos(math.pi * max(0, step - warm_up) / (steps - warm_up))
             rate = self.options.rate * min(1, (step + 1) / warm_up) * cosine
-            which = order[step % epoch * batch:][:batch]
+            which = order[step % epoch * batch :][:batch]
             if step % 2:
                 # Every other batch shows one kind of place: what tells its pictures apart then is light, colour and composition.
                 mates = self.seen[self.place[self.seen] == self.place[which[0]]]
@@ -214,8 +222,11 @@ def main():
     corpus = arguments.folder / "corpus"
     render(corpus, arguments.images, arguments.seed)
     training = Training(*read_corpus(corpus), arguments)
-    print(f"{len(training.seen)} pictures to learn from, {len(training.held_out)} held out, "
-          f"{training.captions.words.shape[0]} clauses of {training.captions.words.shape[1]} words", flush=True)
+    print(
+        f"{len(training.seen)} pictures to learn from, {len(training.held_out)} held out, "
+        f"{training.captions.words.shape[0]} clauses of {training.captions.words.shape[1]} words",
+        flush=True,
+    )
     start = time.monotonic()
     losses = []
 
@@ -224,15 +235,27 @@ def main():
         if (step + 1) % 200 and step + 1 != arguments.steps:
             return
         seconds = time.monotonic() - start
-        print(f"step {step + 1}, {seconds:.0f} s: loss {np.mean(losses[-200:]):.3f}, "
-              f"R@1 {training.recall_at_1():.3f}, {(step + 1) * arguments.batch / seconds:.0f} images/s", flush=True)
+        print(
+            f"step {step + 1}, {seconds:.0f} s: loss {np.mean(losses[-200:]):.3f}, "
+            f"R@1 {training.recall_at_1():.3f}, {(step + 1) * arguments.batch / seconds:.0f} images/s",
+            flush=True,
+        )
 
     training.run(report)
-    told = [f"--{name}={getattr(arguments, name)}" for name in ("images", "seed", "steps", "batch", "rate", "precision")]
-    save(training.visual, arguments.out, {
-        "encoder": "ViT-demo-16", "trained_with": " ".join(["tests/demo/train_teacher.py", *told]),
-        "captions": "truth/captions.csv of the demo corpus", "date": datetime.date.today().isoformat(),
-        "held_out_recall_at_1": f"{training.recall_at_1():.3f}"})
+    told = [
+        f"--{name}={getattr(arguments, name)}" for name in ("images", "seed", "steps", "batch", "rate", "precision")
+    ]
+    save(
+        training.visual,
+        arguments.out,
+        {
+            "encoder": "ViT-demo-16",
+            "trained_with": " ".join(["tests/demo/train_teacher.py", *told]),
+            "captions": "truth/captions.csv of the demo corpus",
+            "date": datetime.date.today().isoformat(),
+            "held_out_recall_at_1": f"{training.recall_at_1():.3f}",
+        },
+    )
 
 
 if __name__ == "__main__":

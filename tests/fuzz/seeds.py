@@ -6,12 +6,18 @@ import sys
 import tarfile
 
 LABELS = [
-    b"1 1 0 0 1 2 3 4 3 2 1 0 5 6 7\n", b"1.jpg 0.5\n2.jpg 0.25\n", b"image,score\n1.jpg,5.5\n2.jpg,7\n",
-    b"sessionId,imageName,aestheticScore_mean,aestheticScore_std," + b",".join(b"aestheticScore_%.1f" % (1 + i / 2) for i in range(9))
+    b"1 1 0 0 1 2 3 4 3 2 1 0 5 6 7\n",
+    b"1.jpg 0.5\n2.jpg 0.25\n",
+    b"image,score\n1.jpg,5.5\n2.jpg,7\n",
+    b"sessionId,imageName,aestheticScore_mean,aestheticScore_std,"
+    + b",".join(b"aestheticScore_%.1f" % (1 + i / 2) for i in range(9))
     + b"\nsession1,1.jpg,3,1,0,0,1,2,3,2,1,0,0\n",
     b'"image_name","c1","c2","c3","c4","c5","c_total","MOS","SD","set"\n"1.jpg",0,0.1,0.2,0.6,0.1,100,60,0.7,"training"\n',
-    b"Image name,MOS,Brightness\n1.jpg,55.5,3\n", b" 1.jpg 0.5\n", b"image_id=user_id=score\n1=2=7\n1=3=8\n",
-    b"path,score\n1.jpg,2.5\n", b'{"score": 2.5, "other": [1, {"a": null}]}',
+    b"Image name,MOS,Brightness\n1.jpg,55.5,3\n",
+    b" 1.jpg 0.5\n",
+    b"image_id=user_id=score\n1=2=7\n1=3=8\n",
+    b"path,score\n1.jpg,2.5\n",
+    b'{"score": 2.5, "other": [1, {"a": null}]}',
 ]
 
 
@@ -27,13 +33,21 @@ def tar(format, names):
 
 def main():
     root = pathlib.Path(sys.argv[1])
-    seeds = {"labels": [bytes([kind]) + text for kind, text in enumerate(LABELS)],
-             "tar": [tar(format, names) for format in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
-                     for names in (["a.jpg", "b/c.png"], ["n" * 150 + "/" + "m" * 90 + ".jpg"])],
-             # Field numbers and lengths of shards/manifest.proto: a source, a shard, the gate.
-             "manifest": [b"\0" + bytes.fromhex("0a070a0161120166") + b"\x18\x01", b"\1CSKDMANI\2\0\0\0\0\0\0\0",
-                          b"\0\x0a\x03\x0a\x01a\x12\x0e\x0a\x04s.h5\x10\x64\x20\x01\x28\x05\x30\x01\x18\x01"],
-             "shard_index": [bytes([2, 4, 6, 2]) + bytes(2000), bytes([0, 0, 0, 0]) + bytes(600)]}
+    seeds = {
+        "labels": [bytes([kind]) + text for kind, text in enumerate(LABELS)],
+        "tar": [
+            tar(format, names)
+            for format in (tarfile.USTAR_FORMAT, tarfile.GNU_FORMAT, tarfile.PAX_FORMAT)
+            for names in (["a.jpg", "b/c.png"], ["n" * 150 + "/" + "m" * 90 + ".jpg"])
+        ],
+        # Field numbers and lengths of shards/manifest.proto: a source, a shard, the gate.
+        "manifest": [
+            b"\0" + bytes.fromhex("0a070a0161120166") + b"\x18\x01",
+            b"\1CSKDMANI\2\0\0\0\0\0\0\0",
+            b"\0\x0a\x03\x0a\x01a\x12\x0e\x0a\x04s.h5\x10\x64\x20\x01\x28\x05\x30\x01\x18\x01",
+        ],
+        "shard_index": [bytes([2, 4, 6, 2]) + bytes(2000), bytes([0, 0, 0, 0]) + bytes(600)],
+    }
     for target, inputs in seeds.items():
         folder = root / target
         folder.mkdir(parents=True, exist_ok=True)

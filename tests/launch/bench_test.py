@@ -14,8 +14,10 @@ def packed(tmp_path_factory):
     """A run folder with the shards of a small demo corpus."""
     folder = tmp_path_factory.mktemp("bench")
     assert run("demo", folder / "corpus", "--images", 100).returncode == 0
-    (folder / "config.toml").write_text('[run]\nfolder = "run"\n[packing]\nmax_samples = 16\nmax_fault_rate = 0.5\n[[sources]]\nname = "city"\nkind = "folder"\n'
-                                        'path = "corpus/city"\n[[sources]]\nname = "rated"\nkind = "ava"\npath = "corpus/rated"\nweight = 3.0\n')
+    (folder / "config.toml").write_text(
+        '[run]\nfolder = "run"\n[packing]\nmax_samples = 16\nmax_fault_rate = 0.5\n[[sources]]\nname = "city"\nkind = "folder"\n'
+        'path = "corpus/city"\n[[sources]]\nname = "rated"\nkind = "ava"\npath = "corpus/rated"\nweight = 3.0\n'
+    )
     process = run("shard", folder / "config.toml")
     assert process.returncode == 0, process.stderr
     return folder / "run"
@@ -35,7 +37,22 @@ def test_help_names_the_choices():
 @pytest.mark.parametrize("work", ["views", "bytes", "order"])
 @pytest.mark.parametrize("threads", [1, 3])
 def test_every_image_is_loaded_once_an_epoch(packed, work, threads):
-    process = run("bench", "loader", packed, "--work", work, "--threads", threads, "--batch", 7, "--image-size", 48, "--epochs", 4, "--json")
+    process = run(
+        "bench",
+        "loader",
+        packed,
+        "--work",
+        work,
+        "--threads",
+        threads,
+        "--batch",
+        7,
+        "--image-size",
+        48,
+        "--epochs",
+        4,
+        "--json",
+    )
     assert process.returncode == 0, process.stderr
     result = json.loads(process.stdout)
     assert result["is_complete"] is True and result["damaged"] == 0
@@ -50,15 +67,26 @@ def test_every_image_is_loaded_once_an_epoch(packed, work, threads):
 
 @pytest.mark.parametrize("view", ["crop", "whole", "weak", "strong"])
 def test_views_and_the_text(packed, view):
-    process = run("bench", "loader", packed / "shards", "--view", view, "--resize", "fast", "--image-size", 32, "--epochs", 2)
+    process = run(
+        "bench", "loader", packed / "shards", "--view", view, "--resize", "fast", "--image-size", 32, "--epochs", 2
+    )
     assert process.returncode == 0, process.stderr
     assert f"views ({view}, 32 pixels, fast)" in process.stdout
     assert "images/s, each image once an epoch" in process.stdout
     assert len(process.stdout.splitlines()) == 7
 
 
-@pytest.mark.parametrize("arguments,message", [(["--threads", -1], "--threads"), (["--batch", 0], "--batch"), (["--view", "round"], "--view"),
-                                               (["--work", "all"], "--work"), (["--min-area", 0], "--min-area"), (["--epochs", 0], "--epochs")])
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        (["--threads", -1], "--threads"),
+        (["--batch", 0], "--batch"),
+        (["--view", "round"], "--view"),
+        (["--work", "all"], "--work"),
+        (["--min-area", 0], "--min-area"),
+        (["--epochs", 0], "--epochs"),
+    ],
+)
 def test_options_that_make_no_sense_are_refused(packed, arguments, message):
     process = run("bench", "loader", packed, *arguments)
     assert process.returncode == 2
@@ -84,7 +112,9 @@ def test_a_lost_shard_ends_it_with_the_cause(packed, tmp_path):
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("reduction", ["sum", "tree"])
 def test_all_reduces_are_timed(ranks, reduction):
-    process = mpirun(ranks, "bench", "all-reduce", "--numbers", 1, 5000, "--repeats", 5, "--reduction", reduction, "--json")
+    process = mpirun(
+        ranks, "bench", "all-reduce", "--numbers", 1, 5000, "--repeats", 5, "--reduction", reduction, "--json"
+    )
     assert process.returncode == 0, process.stderr
     result = json.loads(process.stdout)
     assert (result["ranks"], result["reduction"]) == (ranks, reduction)
@@ -95,7 +125,10 @@ def test_all_reduces_are_timed(ranks, reduction):
     assert "bus GB/s" in mpirun(ranks, "bench", "all-reduce", "--numbers", 7, "--repeats", 2).stdout
 
 
-@pytest.mark.parametrize("more", [[], ["--elastic", "--micro-batches", 3], ["--compress", "--memory-format", "contiguous", "--precision", "bf16"]])
+@pytest.mark.parametrize(
+    "more",
+    [[], ["--elastic", "--micro-batches", 3], ["--compress", "--memory-format", "contiguous", "--precision", "bf16"]],
+)
 def test_steps_are_timed(more):
     process = mpirun(2, "bench", "step", "--image-size", 64, "--batch", 2, "--steps", 3, *more, "--json")
     assert process.returncode == 0, process.stderr
@@ -103,7 +136,9 @@ def test_steps_are_timed(more):
     images = 2 * 2 * (3 if more[:1] == ["--elastic"] else 1)
     assert result["images_per_second"] == pytest.approx(images / statistics.median(result["seconds"]))
     assert len(result["exposed_seconds"]) == len(result["communication_seconds"]) == 3
-    assert (result["precision"], result["memory_format"]) == (("bf16", "contiguous") if "--compress" in more else ("fp32", "channels_last"))
+    assert (result["precision"], result["memory_format"]) == (
+        ("bf16", "contiguous") if "--compress" in more else ("fp32", "channels_last")
+    )
     assert 0 <= result["overlap"] <= 1 and result["probe"] == []
     assert all(bucket["bytes"] > 0 and bucket["bus_bytes_per_second"] > 0 for bucket in result["buckets"])
     # Random targets of variance 1 cannot be learnt in so few steps.
@@ -112,20 +147,64 @@ def test_steps_are_timed(more):
 
 
 def test_the_start_up_probe_is_part_of_a_step_bench():
-    process = mpirun(2, "bench", "step", "--image-size", 32, "--batch", 2, "--steps", 2, "--precision", "auto", "--memory-format", "auto", "--json")
+    process = mpirun(
+        2,
+        "bench",
+        "step",
+        "--image-size",
+        32,
+        "--batch",
+        2,
+        "--steps",
+        2,
+        "--precision",
+        "auto",
+        "--memory-format",
+        "auto",
+        "--json",
+    )
     assert process.returncode == 0, process.stderr
     result = json.loads(process.stdout)
     assert len(result["probe"]) == 4 and all(case["seconds"] > 0 for case in result["probe"])
-    assert {"precision": result["precision"], "memory_format": result["memory_format"]} in [{key: case[key] for key in ("precision", "memory_format")}
-                                                                                           for case in result["probe"]]
-    text = run("bench", "step", "--image-size", 32, "--batch", 2, "--steps", 2, "--precision", "bf16", "--memory-format", "auto").stdout
+    assert {"precision": result["precision"], "memory_format": result["memory_format"]} in [
+        {key: case[key] for key in ("precision", "memory_format")} for case in result["probe"]
+    ]
+    text = run(
+        "bench",
+        "step",
+        "--image-size",
+        32,
+        "--batch",
+        2,
+        "--steps",
+        2,
+        "--precision",
+        "bf16",
+        "--memory-format",
+        "auto",
+    ).stdout
     assert "start-up probe" in text and "bf16, contiguous" in text and ", chosen" in text
 
 
 def test_a_step_without_the_reducer_trains_as_with_it():
     losses = []
     for more in ([], ["--bare"]):
-        process = run("bench", "step", "--encoder", "ViT-demo-16", "--image-size", 32, "--batch", 4, "--micro-batches", 2, "--steps", 3, *more, "--json")
+        process = run(
+            "bench",
+            "step",
+            "--encoder",
+            "ViT-demo-16",
+            "--image-size",
+            32,
+            "--batch",
+            4,
+            "--micro-batches",
+            2,
+            "--steps",
+            3,
+            *more,
+            "--json",
+        )
         assert process.returncode == 0, process.stderr
         losses.append(json.loads(process.stdout)["losses"])
     assert losses[0] == pytest.approx(losses[1], rel=1e-4)
@@ -142,11 +221,16 @@ def test_benches_of_ranks_refuse_what_does_not_go(tmp_path):
 
 
 def test_checkpoints_are_timed_and_removed(tmp_path):
-    process = run("bench", "checkpoint", tmp_path / "disk", "--encoder", "ViT-demo-16", "--rounds", 3, "--step", 0.05, "--json")
+    process = run(
+        "bench", "checkpoint", tmp_path / "disk", "--encoder", "ViT-demo-16", "--rounds", 3, "--step", 0.05, "--json"
+    )
     assert process.returncode == 0, process.stderr
     figures = json.loads(process.stdout)
     # Weights, average and two means of some 2.9 million numbers.
     assert figures["bytes"] > 4 * 4 * 2e6
-    assert all(len(figures[key]) == 3 and min(figures[key]) >= 0 for key in ("plain_seconds", "copied_seconds", "written_seconds", "stall_seconds"))
+    assert all(
+        len(figures[key]) == 3 and min(figures[key]) >= 0
+        for key in ("plain_seconds", "copied_seconds", "written_seconds", "stall_seconds")
+    )
     assert figures["stall_p50"] <= figures["stall_p99"] == max(figures["stall_seconds"])
     assert list((tmp_path / "disk").iterdir()) == []

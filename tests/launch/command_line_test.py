@@ -36,8 +36,22 @@ def test_version_names_every_library():
     assert result.returncode == 0
     lines = dict(re.findall(r"^  (\S.*?)  +(\S.*)$", result.stdout, re.MULTILINE))
     assert re.fullmatch(r"2\.11\.0", lines["LibTorch"])
-    for library in ("CUDA runtime", "NCCL", "MPI", "HDF5", "protobuf", "toml++", "CLI11", "spdlog", "fmt", "libjpeg-turbo",
-                    "libspng", "libwebp", "xxHash", "nlohmann/json"):
+    for library in (
+        "CUDA runtime",
+        "NCCL",
+        "MPI",
+        "HDF5",
+        "protobuf",
+        "toml++",
+        "CLI11",
+        "spdlog",
+        "fmt",
+        "libjpeg-turbo",
+        "libspng",
+        "libwebp",
+        "xxHash",
+        "nlohmann/json",
+    ):
         assert re.match(r"(Open MPI v)?\d+\.\d+|none", lines[library]), library
 
 
@@ -51,8 +65,10 @@ USAGE_ERRORS = [
     (["demo", "x", "--images", "many"], "Could not convert: --images = many; see 'cskd demo --help'"),
     (["demo", "x", "--seed", "-1"], "--seed: is -1, expected a whole number from 0; see 'cskd demo --help'"),
     (["completion", "fish"], "SHELL: fish not in {bash}; see 'cskd completion --help'"),
-    (["doctor", "--log-level", "loud"],
-     "--log-level: loud not in {trace,debug,info,warning,error,off}; see 'cskd doctor --help'"),
+    (
+        ["doctor", "--log-level", "loud"],
+        "--log-level: loud not in {trace,debug,info,warning,error,off}; see 'cskd doctor --help'",
+    ),
 ]
 
 
@@ -86,8 +102,14 @@ def test_config_errors_exit_with_2_and_name_the_place(tmp_path):
     for arguments in (["config", bad], ["doctor", bad]):
         result = run(*arguments)
         assert result.returncode == 2
-        assert result.stderr == f"cskd: error: {bad}:3:1: run.sede is no key of the configuration, did you mean run.seed?\n"
-    assert run("config", tmp_path).stderr == f"cskd: error: {tmp_path}: is a folder; expected a configuration file in TOML\n"
+        assert (
+            result.stderr
+            == f"cskd: error: {bad}:3:1: run.sede is no key of the configuration, did you mean run.seed?\n"
+        )
+    assert (
+        run("config", tmp_path).stderr
+        == f"cskd: error: {tmp_path}: is a folder; expected a configuration file in TOML\n"
+    )
     assert run("config").returncode == 2
     assert run("doctor", "--set", "run.seed=1").returncode == 2
 
@@ -115,8 +137,13 @@ def test_malformed_failure_injection_is_refused():
 def output_on_a_terminal(*arguments, env=None):
     """What the program writes to its standard output when that is a pseudo-terminal."""
     leader, follower = pty.openpty()
-    process = subprocess.Popen([CSKD, *arguments], stdin=subprocess.DEVNULL, stdout=follower, stderr=subprocess.PIPE,
-                               env={**os.environ, **(env or {})})
+    process = subprocess.Popen(
+        [CSKD, *arguments],
+        stdin=subprocess.DEVNULL,
+        stdout=follower,
+        stderr=subprocess.PIPE,
+        env={**os.environ, **(env or {})},
+    )
     os.close(follower)
     chunks = []
     try:

@@ -16,15 +16,37 @@ printf '%s\n' "${{COMPREPLY[@]}}"
 def complete(*words, cwd=None):
     quoted = " ".join(f"'{word}'" for word in words)
     script = COMPLETE.format(words=quoted, position=len(words) - 1)
-    result = subprocess.run(["bash", "--norc", "-u", "-c", script], capture_output=True, text=True, timeout=60, cwd=cwd,
-                            env={**os.environ, "CSKD_BINARY": CSKD})
+    result = subprocess.run(
+        ["bash", "--norc", "-u", "-c", script],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        cwd=cwd,
+        env={**os.environ, "CSKD_BINARY": CSKD},
+    )
     assert result.stderr == ""
     return set(result.stdout.split())
 
 
 def test_commands():
-    assert complete("cskd", "") == {"run", "shard", "cache", "align", "finetune", "distill", "evaluate", "demo",
-                                    "doctor", "inspect", "status", "plan", "sweep", "bench", "config", "completion"}
+    assert complete("cskd", "") == {
+        "run",
+        "shard",
+        "cache",
+        "align",
+        "finetune",
+        "distill",
+        "evaluate",
+        "demo",
+        "doctor",
+        "inspect",
+        "status",
+        "plan",
+        "sweep",
+        "bench",
+        "config",
+        "completion",
+    }
     assert complete("cskd", "do") == {"doctor"}
 
 

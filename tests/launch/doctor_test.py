@@ -65,9 +65,14 @@ def test_json_has_the_facts_of_each_rank(tmp_path):
     assert first["features"] == second["features"]
     assert first["limits"]["open_files"] == resource.getrlimit(resource.RLIMIT_NOFILE)[0]
     assert first["folder"]["file_system"] and first["folder"]["free_bytes"] > 0
-    assert first["shared"] == {"sees_rank_zero": True, "sees_replacement": True, "seen_by_rank_zero": True, "flock": "works",
-                               "seen_after_seconds": first["shared"]["seen_after_seconds"],
-                               "replaced_after_seconds": first["shared"]["replaced_after_seconds"]}
+    assert first["shared"] == {
+        "sees_rank_zero": True,
+        "sees_replacement": True,
+        "seen_by_rank_zero": True,
+        "flock": "works",
+        "seen_after_seconds": first["shared"]["seen_after_seconds"],
+        "replaced_after_seconds": first["shared"]["replaced_after_seconds"],
+    }
     assert first["disk"]["write_mb_per_second"] > 0 and second["disk"]["write_mb_per_second"] == 0
     assert first["all_reduce_problem"] == ""
     assert set(first["network"]["interfaces"]) <= set(os.listdir("/sys/class/net"))
@@ -77,7 +82,10 @@ def test_json_has_the_facts_of_each_rank(tmp_path):
 def test_a_sum_that_is_wrong_is_a_no_go(tmp_path):
     result = mpirun(2, "doctor", "--run-folder", tmp_path, env={"CSKD_FAULT": "all-reduce:3@1:corrupt"})
     assert result.returncode == 1, result.stderr
-    assert re.search(rf"wrong +sums +rank 1 on {os.uname().nodename}: mpi sum of float32: number 0 of 5 is .*, must be 0", result.stdout), result.stdout
+    assert re.search(
+        rf"wrong +sums +rank 1 on {os.uname().nodename}: mpi sum of float32: number 0 of 5 is .*, must be 0",
+        result.stdout,
+    ), result.stdout
     assert "leave that host out" in result.stdout
     assert "verdict: no-go (sums)" in result.stdout
 
@@ -85,8 +93,22 @@ def test_a_sum_that_is_wrong_is_a_no_go(tmp_path):
 def both(*words):
     """A job whose second rank gets these words before the program: mpirun -n 1 cskd ... : -n 1 words cskd ..."""
     first, second = words
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", *map(str, first), ":", "-n", "1", *map(str, second)]
-    return subprocess.run(command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL, env=environment({}), check=False)
+    command = [
+        "mpirun",
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+        "-n",
+        "1",
+        *map(str, first),
+        ":",
+        "-n",
+        "1",
+        *map(str, second),
+    ]
+    return subprocess.run(
+        command, capture_output=True, text=True, timeout=240, stdin=subprocess.DEVNULL, env=environment({}), check=False
+    )
 
 
 CONFIG = '[run]\nfolder = "run"\nseed = {seed}\nmin_free = 0\n'
@@ -96,10 +118,14 @@ def test_ranks_with_other_configurations_are_a_no_go(tmp_path):
     (tmp_path / "photos").mkdir()
     (tmp_path / "photos" / "a.jpg").write_bytes(b"x")
     for seed in (1, 2):
-        (tmp_path / f"{seed}.toml").write_text(CONFIG.format(seed=seed) + f'[[sources]]\nname = "a"\nkind = "folder"\npath = "photos"\n')
+        (tmp_path / f"{seed}.toml").write_text(
+            CONFIG.format(seed=seed) + f'[[sources]]\nname = "a"\nkind = "folder"\npath = "photos"\n'
+        )
     result = both(*([CSKD, "doctor", tmp_path / f"{seed}.toml", "--stage", "shard"] for seed in (1, 2)))
     assert result.returncode == 1, result.stderr
-    assert re.search(r"wrong +configuration +\S+ read another one: run.seed is 2 there, 1 elsewhere", result.stdout), result.stdout
+    assert re.search(r"wrong +configuration +\S+ read another one: run.seed is 2 there, 1 elsewhere", result.stdout), (
+        result.stdout
+    )
     assert "verdict: no-go (configuration)" in result.stdout
 
 
@@ -125,7 +151,9 @@ def test_ranks_of_other_builds_are_a_no_go(tmp_path):
     other.chmod(0o755)
     result = both([CSKD, "doctor"], [other, "doctor"])
     assert result.returncode == 1, result.stderr
-    assert re.search(r"wrong +program +\S+ runs cskd \S+ \(build 000000000000\), the others cskd", result.stdout), result.stdout
+    assert re.search(r"wrong +program +\S+ runs cskd \S+ \(build 000000000000\), the others cskd", result.stdout), (
+        result.stdout
+    )
     assert "start the same build on every host" in result.stdout
 
 
@@ -146,12 +174,19 @@ def test_a_file_system_without_locks_is_told_with_what_follows(tmp_path):
 
 def test_a_host_that_hangs_ends_the_job_by_name(tmp_path):
     photos = tmp_path / "photos"
-    (tmp_path / "c.toml").write_text(CONFIG.format(seed=1) + f'[[sources]]\nname = "beach"\nkind = "folder"\npath = "{photos}"\n')
+    (tmp_path / "c.toml").write_text(
+        CONFIG.format(seed=1) + f'[[sources]]\nname = "beach"\nkind = "folder"\npath = "{photos}"\n'
+    )
     shim = pathlib.Path(os.environ["CSKD_BUILD_DIR"]) / "network_shim" / "libnetwork_shim.so"
     start = time.monotonic()
-    result = mpirun(2, "doctor", tmp_path / "c.toml", "--step-limit", 5, env={"LD_PRELOAD": str(shim), "SHIM_HANG": str(photos)})
+    result = mpirun(
+        2, "doctor", tmp_path / "c.toml", "--step-limit", 5, env={"LD_PRELOAD": str(shim), "SHIM_HANG": str(photos)}
+    )
     assert result.returncode == 1, result.stdout + result.stderr
-    assert f"rank 0 of 2]: error: no-go: {os.uname().nodename} hangs: it is not done after 5 s with looking at source beach at {photos}" in result.stderr
+    assert (
+        f"rank 0 of 2]: error: no-go: {os.uname().nodename} hangs: it is not done after 5 s with looking at source beach at {photos}"
+        in result.stderr
+    )
     assert time.monotonic() - start < 60
 
 
@@ -211,8 +246,10 @@ def test_a_folder_for_temporary_files_that_cannot_be_made(tmp_path):
     folder = tmp_path / "file/below"
     result = run("doctor", env={"TMPDIR": str(folder)})
     assert result.returncode == 2
-    assert errors(result) == [f"cskd: error: TMPDIR is {folder}, where no file can be made (Not a directory); set TMPDIR to a folder that can be "
-                              "written"]
+    assert errors(result) == [
+        f"cskd: error: TMPDIR is {folder}, where no file can be made (Not a directory); set TMPDIR to a folder that can be "
+        "written"
+    ]
 
 
 def test_a_folder_for_temporary_files_is_made(tmp_path):

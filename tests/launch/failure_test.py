@@ -16,8 +16,14 @@ def one_rank_fails(folder, failure, failing_rank):
         variables = ["-x", f"CSKD_FAIL_AT={failure}"] if rank == failing_rank else []
         ranks += [":"] * bool(rank) + ["-n", "1", *variables, CSKD, "demo", str(folder), "--images", IMAGES]
     started = time.monotonic()
-    process = subprocess.run(["mpirun", "--oversubscribe", "--bind-to", "none", *ranks], capture_output=True, text=True,
-                             timeout=120, stdin=subprocess.DEVNULL, env=environment(None))
+    process = subprocess.run(
+        ["mpirun", "--oversubscribe", "--bind-to", "none", *ranks],
+        capture_output=True,
+        text=True,
+        timeout=120,
+        stdin=subprocess.DEVNULL,
+        env=environment(None),
+    )
     process.seconds = time.monotonic() - started
     return process
 

@@ -47,11 +47,16 @@ def shards_of(folder):
         with h5py.File(path) as file:
             ends, keys, offset = file["key_offset"][:], file["key_bytes"][:].tobytes(), file["offset"][:]
             found[path.name] = {
-                "source": text_of(file.attrs["source"]), "split": text_of(file.attrs["split"]),
+                "source": text_of(file.attrs["source"]),
+                "split": text_of(file.attrs["split"]),
                 "keys": [keys[a:b].decode() for a, b in zip(ends, ends[1:])],
                 "pictures": [file["bytes"][a:b].tobytes() for a, b in zip(offset, offset[1:])],
-                "bytes_at": file["bytes"].id.get_offset() + offset, "size": file["size"][:], "format": file["format"][:],
-                "orientation": file["orientation"][:], "mean": file["label/mean"][:] if "label" in file else None}
+                "bytes_at": file["bytes"].id.get_offset() + offset,
+                "size": file["size"][:],
+                "format": file["format"][:],
+                "orientation": file["orientation"][:],
+                "mean": file["label/mean"][:] if "label" in file else None,
+            }
     return found
 
 
@@ -91,9 +96,13 @@ def test_figures_are_those_that_h5py_finds(packed):
         for side, name in enumerate(("width", "height")):
             ordered = sorted(sizes[:, side].tolist())
             assert group[name] == {"min": ordered[0], "median": ordered[(len(ordered) - 1) // 2], "max": ordered[-1]}
-        assert [group["formats"][name] for name in ("other", "jpeg", "png", "webp")] == numpy.bincount(formats, minlength=4).tolist()
+        assert [group["formats"][name] for name in ("other", "jpeg", "png", "webp")] == numpy.bincount(
+            formats, minlength=4
+        ).tolist()
         orientations = numpy.bincount(numpy.concatenate([member["orientation"] for member in members]))
-        assert group["orientations"] == {str(value): count for value, count in enumerate(orientations.tolist()) if count}
+        assert group["orientations"] == {
+            str(value): count for value, count in enumerate(orientations.tolist()) if count
+        }
         if members[0]["mean"] is None:
             assert group["bins"] == 0 and group["scores"] is None
             continue
@@ -186,7 +195,7 @@ def test_keys_need_not_be_utf8_and_do_not_steer_the_terminal(copied, ranks):
     with h5py.File(copied / "shards" / name) as file:
         keys_at = file["key_bytes"].id.get_offset()
     data = bytearray((copied / "shards" / name).read_bytes())
-    data[keys_at:keys_at + 3] = b"\xff\x1b["
+    data[keys_at : keys_at + 3] = b"\xff\x1b["
     data[int(shard["bytes_at"][0])] ^= 1
     (copied / "shards" / name).write_bytes(data)
     fault = inspected(copied, "--verify", code=3, ranks=ranks)["faults"][1]
@@ -228,16 +237,20 @@ def cells_of(report, sheet):
     for y, row in enumerate(report["sheet"]["rows"]):
         for x, key in enumerate(row["keys"]):
             top, left = GAP + y * (CELL + GAP), GAP + x * (CELL + GAP)
-            yield row, x, key, pixels[top:top + CELL, left:left + CELL]
+            yield row, x, key, pixels[top : top + CELL, left : left + CELL]
 
 
 def test_the_contact_sheet_shows_the_pictures_as_pillow_does(packed, tmp_path):
     report = inspected(packed, "--sheet", tmp_path / "sheet.png")
     shards = shards_of(packed).values()
-    pictures = {(shard["source"], shard["split"], key): data for shard in shards
-                for key, data in zip(shard["keys"], shard["pictures"])}
+    pictures = {
+        (shard["source"], shard["split"], key): data
+        for shard in shards
+        for key, data in zip(shard["keys"], shard["pictures"])
+    }
     assert [(row["source"], row["split"]) for row in report["sheet"]["rows"]] == [
-        (group["source"], group["split"]) for group in report["groups"]]
+        (group["source"], group["split"]) for group in report["groups"]
+    ]
     assert report["sheet"]["left_out"] == 0
     shown = 0
     for row, _, key, cell in cells_of(report, tmp_path / "sheet.png"):
@@ -245,10 +258,12 @@ def test_the_contact_sheet_shows_the_pictures_as_pillow_does(packed, tmp_path):
         image = ImageOps.exif_transpose(image).convert("RGB")
         longer = max(image.size)
         if longer > CELL:
-            image = image.resize([max(1, (2 * side * CELL + longer) // (2 * longer)) for side in image.size], Image.BILINEAR)
+            image = image.resize(
+                [max(1, (2 * side * CELL + longer) // (2 * longer)) for side in image.size], Image.BILINEAR
+            )
         expected = numpy.full((CELL, CELL, 3), BACKGROUND, numpy.uint8)
         top, left = (CELL - image.height) // 2, (CELL - image.width) // 2
-        expected[top:top + image.height, left:left + image.width] = numpy.asarray(image)
+        expected[top : top + image.height, left : left + image.width] = numpy.asarray(image)
         numpy.testing.assert_array_equal(cell, expected, err_msg=key)
         shown += 1
     assert shown == sum(min(10, group["samples"]) for group in report["groups"])
@@ -296,15 +311,20 @@ def test_withdrawn_rows_are_left_out(tmp_path):
 
 def test_a_damaged_picture_leaves_its_cell_empty(copied, tmp_path):
     key = inspected(copied, "--sheet", tmp_path / "whole.png")["sheet"]["rows"][0]["keys"][2]
-    name, row, place = next((name, shard["keys"].index(key), int(shard["bytes_at"][shard["keys"].index(key)]))
-                            for name, shard in shards_of(copied).items() if key in shard["keys"] and shard["source"] == "coast")
+    name, row, place = next(
+        (name, shard["keys"].index(key), int(shard["bytes_at"][shard["keys"].index(key)]))
+        for name, shard in shards_of(copied).items()
+        if key in shard["keys"] and shard["source"] == "coast"
+    )
     flip(copied / "shards" / name, place + 5)
     report = inspected(copied, "--sheet", tmp_path / "sheet.png", code=3)
     assert [(fault["file"], fault["row"], fault["key"]) for fault in report["faults"]] == [(name, row, key)]
     assert report["sheet"]["rows"][0]["keys"][2] == ""
     both = inspected(copied, "--verify", "--sheet", tmp_path / "again.png", code=3)
     assert [fault["row"] for fault in both["faults"]] == [None, row]  # the file's hash, and the picture once
-    cells = {x: cell for row, x, _, cell in cells_of(report, tmp_path / "sheet.png") if row is report["sheet"]["rows"][0]}
+    cells = {
+        x: cell for row, x, _, cell in cells_of(report, tmp_path / "sheet.png") if row is report["sheet"]["rows"][0]
+    }
     assert (cells[2] == BACKGROUND).all() and not (cells[1] == BACKGROUND).all()
 
 

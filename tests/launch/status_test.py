@@ -19,13 +19,31 @@ UNKNOWN_HOST = {"host": "node17", "pid": 4242, "process_namespace": "pid:[1]"}
 def status(**changes):
     """Of a run on this host that is well."""
     now = time.time()
-    content = {"version": 1, "state": "running", "stage": "align", "step": 1204, "steps": 7500, "unit": "steps",
-               "images_per_second": 1412.25, "seconds_left": 3720.0, "loss": 0.25134,
-               "validation": {"step": 1000, "figures": {"validation/emd": 0.0712, "validation/srcc": 0.681}},
-               "checkpoint": {"step": 1000, "time": now - 192}, "skipped_steps": 0, "damaged_pictures": 0, "ranks": 8,
-               "message": "", "host": socket.gethostname(), "pid": os.getpid(),
-               "process_namespace": os.readlink("/proc/self/ns/pid"), "started": now - 8042, "updated": now - 2,
-               "last_step_time": now - 4, "step_seconds": 0.5, "longest_step_seconds": 2.0}
+    content = {
+        "version": 1,
+        "state": "running",
+        "stage": "align",
+        "step": 1204,
+        "steps": 7500,
+        "unit": "steps",
+        "images_per_second": 1412.25,
+        "seconds_left": 3720.0,
+        "loss": 0.25134,
+        "validation": {"step": 1000, "figures": {"validation/emd": 0.0712, "validation/srcc": 0.681}},
+        "checkpoint": {"step": 1000, "time": now - 192},
+        "skipped_steps": 0,
+        "damaged_pictures": 0,
+        "ranks": 8,
+        "message": "",
+        "host": socket.gethostname(),
+        "pid": os.getpid(),
+        "process_namespace": os.readlink("/proc/self/ns/pid"),
+        "started": now - 8042,
+        "updated": now - 2,
+        "last_step_time": now - 4,
+        "step_seconds": 0.5,
+        "longest_step_seconds": 2.0,
+    }
     return {**content, **changes}
 
 
@@ -89,11 +107,13 @@ def test_a_run_that_is_well(tmp_path):
     assert lines[0] == f"{tmp_path}   align   running"
     assert lines[1] == "  1,204 of 7,500 steps   16 %"
     assert lines[2] == ""
-    assert lines[3:8] == ["  speed       1,412 images/s, 1 h 02 min left",
-                          "  loss        0.2513",
-                          "  validation  emd 0.0712, srcc 0.681   at step 1,000",
-                          "  checkpoint  step 1,000, 3 min 10 s ago",
-                          "  left out    2 steps, 1 damaged picture"]
+    assert lines[3:8] == [
+        "  speed       1,412 images/s, 1 h 02 min left",
+        "  loss        0.2513",
+        "  validation  emd 0.0712, srcc 0.681   at step 1,000",
+        "  checkpoint  step 1,000, 3 min 10 s ago",
+        "  left out    2 steps, 1 damaged picture",
+    ]
     assert re.fullmatch(r"  health      healthy, last step [23] s ago", lines[8])
     assert lines[9] == f"  job         8 ranks, process {os.getpid()} on {socket.gethostname()}, for 2 h 14 min"
     assert len(lines) == 10
@@ -103,21 +123,31 @@ def test_complete_stages_are_listed(tmp_path):
     for number, (folder, stage) in enumerate([("shards", "shard"), ("cache/ViT", "cache"), ("align", "align")]):
         (tmp_path / folder).mkdir(parents=True)
         record = tmp_path / folder / "complete.json"
-        record.write_text(json.dumps({"stage": stage, "inputs": {}, "seconds": 10.0 + number, "images": 7,
-                                      "facts": {}, "products": {}}))
+        record.write_text(
+            json.dumps(
+                {"stage": stage, "inputs": {}, "seconds": 10.0 + number, "images": 7, "facts": {}, "products": {}}
+            )
+        )
         os.utime(record, (1000 + number, 1000 + number))
     (tmp_path / "distill").mkdir()
     (tmp_path / "distill" / "complete.json").write_text("damaged")
     write(tmp_path, status())
-    assert shown(tmp_path, 0).splitlines()[-3:] == ["  complete    shard   10 s", "              cache   11 s",
-                                                    "              align   12 s"]
+    assert shown(tmp_path, 0).splitlines()[-3:] == [
+        "  complete    shard   10 s",
+        "              cache   11 s",
+        "              align   12 s",
+    ]
 
 
-@pytest.mark.parametrize("state,message,code,text", [
-    ("finished", "", 0, "finished"),
-    ("stopped", "", 75, "stopped at a checkpoint; the same command goes on"),
-    ("failed", "the disk is full", 1, "the disk is full"),
-    ("failed", "", 1, "failed")])
+@pytest.mark.parametrize(
+    "state,message,code,text",
+    [
+        ("finished", "", 0, "finished"),
+        ("stopped", "", 75, "stopped at a checkpoint; the same command goes on"),
+        ("failed", "the disk is full", 1, "the disk is full"),
+        ("failed", "", 1, "failed"),
+    ],
+)
 def test_a_run_that_is_over(tmp_path, state, message, code, text):
     now = time.time()
     write(tmp_path, status(state=state, message=message, updated=now - 7200, started=now - 9000, **UNKNOWN_HOST))
@@ -186,22 +216,27 @@ def test_json_is_the_file_and_what_is_made_of_it(tmp_path):
 
 def test_what_is_no_run_is_a_usage_error(tmp_path):
     for folder, message in [
-            (tmp_path, f"{tmp_path} holds no status.json: has a stage of it been started?"),
-            (tmp_path / "no", f"{tmp_path / 'no'} is no run folder: it is not there")]:
+        (tmp_path, f"{tmp_path} holds no status.json: has a stage of it been started?"),
+        (tmp_path / "no", f"{tmp_path / 'no'} is no run folder: it is not there"),
+    ]:
         for arguments in ([], ["--json"], ["--watch"]):
             process = run("status", folder, *arguments)
             assert (process.returncode, process.stdout) == (2, "")
             assert process.stderr == f"cskd: error: {message}\n"
 
 
-@pytest.mark.parametrize("arguments,message", [
-    ([], "RUN is required"),
-    (["x", "--json", "--watch"], "--watch excludes --json"),
-    (["x", "--interval", "3"], "--interval requires --watch"),
-    (["x", "--watch", "--interval", "0"], "--interval: is 0, expected 0.1 to 3600 seconds"),
-    (["x", "--watch", "--interval", "nan"], "--interval: is nan, expected 0.1 to 3600 seconds"),
-    (["x", "--watch", "--interval", "1day"], "Could not convert: --interval = 1day"),
-    (["x", "--watch", "--interval", "soon"], "--interval: is soon, expected 0.1 to 3600 seconds")])
+@pytest.mark.parametrize(
+    "arguments,message",
+    [
+        ([], "RUN is required"),
+        (["x", "--json", "--watch"], "--watch excludes --json"),
+        (["x", "--interval", "3"], "--interval requires --watch"),
+        (["x", "--watch", "--interval", "0"], "--interval: is 0, expected 0.1 to 3600 seconds"),
+        (["x", "--watch", "--interval", "nan"], "--interval: is nan, expected 0.1 to 3600 seconds"),
+        (["x", "--watch", "--interval", "1day"], "Could not convert: --interval = 1day"),
+        (["x", "--watch", "--interval", "soon"], "--interval: is soon, expected 0.1 to 3600 seconds"),
+    ],
+)
 def test_usage_errors(arguments, message):
     process = run("status", *arguments)
     assert (process.returncode, process.stdout) == (2, "")
@@ -209,16 +244,25 @@ def test_usage_errors(arguments, message):
 
 
 HOSTILE = {
-    "empty": b"", "cut": json.dumps(status()).encode()[:200], "zeros": bytes(4096), "a list": b"[]", "null": b"null",
-    "deep": b"[" * 200_000, "no UTF-8": b'{"version": 1, "state": "\xff"}', "two": b"{}{}",
+    "empty": b"",
+    "cut": json.dumps(status()).encode()[:200],
+    "zeros": bytes(4096),
+    "a list": b"[]",
+    "null": b"null",
+    "deep": b"[" * 200_000,
+    "no UTF-8": b'{"version": 1, "state": "\xff"}',
+    "two": b"{}{}",
     "long": json.dumps(status()).encode() + b" " * 10_000_000,
-    "many keys": json.dumps({**status(), "validation": {"step": 1, "figures": {f"{i}": "x" for i in range(20_000)}}}).encode(),
+    "many keys": json.dumps(
+        {**status(), "validation": {"step": 1, "figures": {f"{i}": "x" for i in range(20_000)}}}
+    ).encode(),
     "wrong state": json.dumps(status(state="dreaming")).encode(),
     "signals everybody": json.dumps(status(pid=-1)).encode(),
     "process 0": json.dumps(status(pid=0)).encode(),
     "overflow": json.dumps(status(step=2**64 - 1)).encode(),
     "infinite": json.dumps(status(updated=float("inf"))).encode(),
-    "text for a number": json.dumps(status(updated="now")).encode()}
+    "text for a number": json.dumps(status(updated="now")).encode(),
+}
 
 
 @pytest.mark.parametrize("name", HOSTILE)
@@ -235,14 +279,25 @@ def test_a_version_of_the_future_says_so(tmp_path):
     write(tmp_path, {"version": 2, "everything": "else"})
     process = run("status", tmp_path)
     assert process.returncode == 3
-    assert process.stderr == (f"cskd: error: {tmp_path / 'status.json'} is of version 2, written by a newer cskd; "
-                              "this one reads version 1\n")
+    assert process.stderr == (
+        f"cskd: error: {tmp_path / 'status.json'} is of version 2, written by a newer cskd; this one reads version 1\n"
+    )
 
 
 def test_texts_of_a_status_do_not_steer_the_terminal(tmp_path, terminal):
     evil = "a\x1b[2Jb\r\n\x07\u009b2J\x7f"
-    write(tmp_path, status(stage=evil, unit=evil, host=evil, process_namespace=evil, message=evil, state="failed",
-                           validation={"step": 1, "figures": {evil: 1.0}}))
+    write(
+        tmp_path,
+        status(
+            stage=evil,
+            unit=evil,
+            host=evil,
+            process_namespace=evil,
+            message=evil,
+            state="failed",
+            validation={"step": 1, "figures": {evil: 1.0}},
+        ),
+    )
     text = shown(tmp_path, 1)
     assert not re.search("[\x00-\x09\x0b-\x1f\x7f-\x9f]", text)
     assert len(text.splitlines()) == 9
@@ -316,16 +371,27 @@ def test_watch_stays_within_a_low_terminal(tmp_path, terminal):
 @pytest.mark.parametrize("state,code", [("finished", 0), ("stopped", 75), ("failed", 1)])
 def test_watch_away_from_a_terminal_prints_a_line_for_each_change(tmp_path, started, state, code):
     write(tmp_path, status(step=10))
-    process = started(CSKD, "status", tmp_path, "--watch", "--interval", "0.1", stdout=subprocess.PIPE,
-                      stderr=subprocess.PIPE, text=True)
+    process = started(
+        CSKD,
+        "status",
+        tmp_path,
+        "--watch",
+        "--interval",
+        "0.1",
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
     rest = "   1,412 images/s   loss 0.2513   emd 0.0712, srcc 0.681   "
     assert process.stdout.readline() == f"align   10 of 7,500 steps   0 %{rest}healthy\n"
     for _ in range(5):  # signs of life only
         write(tmp_path, status(step=10))
         time.sleep(0.15)
     write(tmp_path, status(step=20, state=state))
-    assert process.communicate(timeout=30) == (f"align   20 of 7,500 steps   0 %{rest}{state}"
-                                               + (": failed\n" if state == "failed" else "\n"), "")
+    assert process.communicate(timeout=30) == (
+        f"align   20 of 7,500 steps   0 %{rest}{state}" + (": failed\n" if state == "failed" else "\n"),
+        "",
+    )
     assert process.returncode == code
 
 

@@ -14,8 +14,15 @@ from open_clip.transformer import QuickGELU, VisionTransformer
 PROGRAM = os.path.join(os.environ["CSKD_BUILD_DIR"], "encoder_features")
 FULL = os.environ.get("CSKD_TEST_FULL") == "1"
 
-TIMM = ["vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224", "mobilenetv3_small_100",
-        "mobilenetv3_large_100", "resnet18", "resnet50"]
+TIMM = [
+    "vit_tiny_patch16_224",
+    "vit_small_patch16_224",
+    "vit_base_patch16_224",
+    "mobilenetv3_small_100",
+    "mobilenetv3_large_100",
+    "resnet18",
+    "resnet50",
+]
 CLIP = ["ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-quickgelu"]
 LARGE_CLIP = ["ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-336", "ViT-L-14-336-quickgelu", "ViT-H-14"]
 EVERY = TIMM + CLIP + ["ViT-demo-16"] + LARGE_CLIP
@@ -50,15 +57,22 @@ def home_model(name, image_size=None):
         size = {"img_size": image_size} if image_size and name.startswith("vit") else {}
         return timm.create_model(name, num_classes=0, **size)
     if name == "ViT-demo-16":
-        model = VisionTransformer(**{"image_size": 128, **size}, patch_size=16, width=192, layers=6, heads=3,
-                                  mlp_ratio=4, output_tokens=True)
+        model = VisionTransformer(
+            **{"image_size": 128, **size}, patch_size=16, width=192, layers=6, heads=3, mlp_ratio=4, output_tokens=True
+        )
     else:
         config = open_clip.get_model_config(name)
         vision = {**config["vision_cfg"], **size}
         model = VisionTransformer(
-            image_size=vision["image_size"], patch_size=vision["patch_size"], width=vision["width"],
-            layers=vision["layers"], heads=vision["width"] // vision.get("head_width", 64), mlp_ratio=4,
-            act_layer=QuickGELU if config.get("quick_gelu") else torch.nn.GELU, output_tokens=True)
+            image_size=vision["image_size"],
+            patch_size=vision["patch_size"],
+            width=vision["width"],
+            layers=vision["layers"],
+            heads=vision["width"] // vision.get("head_width", 64),
+            mlp_ratio=4,
+            act_layer=QuickGELU if config.get("quick_gelu") else torch.nn.GELU,
+            output_tokens=True,
+        )
     model.proj = None
     return model
 
@@ -85,8 +99,15 @@ def home_attention(name, model, images):
 
         def keep(_, inputs, __, layer=layer, attention=attention, heads=inside):
             x = inputs[0]
-            weight, bias = (attention.qkv.weight, attention.qkv.bias) if name in TIMM else (attention.in_proj_weight, attention.in_proj_bias)
-            queries, keys, _ = (part.unflatten(2, (heads, -1)).transpose(1, 2) for part in torch.nn.functional.linear(x, weight, bias).chunk(3, dim=2))
+            weight, bias = (
+                (attention.qkv.weight, attention.qkv.bias)
+                if name in TIMM
+                else (attention.in_proj_weight, attention.in_proj_bias)
+            )
+            queries, keys, _ = (
+                part.unflatten(2, (heads, -1)).transpose(1, 2)
+                for part in torch.nn.functional.linear(x, weight, bias).chunk(3, dim=2)
+            )
             maps[layer] = (queries @ keys.transpose(2, 3) * keys.shape[3] ** -0.5).softmax(3)
 
         hooks.append(attention.register_forward_hook(keep))
@@ -201,8 +222,15 @@ def test_names_shapes_and_initial_weights(name, files):
 
 # Small images keep the large towers affordable: their blocks are the same.
 FEATURES = [(name, None) for name in TIMM + ["ViT-B-32", "ViT-B-32-quickgelu", "ViT-demo-16"]]
-FEATURES += [("ViT-B-16", 64), ("ViT-B-16-quickgelu", 64), ("ViT-demo-16", 64), ("vit_tiny_patch16_224", 96),
-             ("mobilenetv3_small_100", 96), ("mobilenetv3_large_100", 160), ("resnet50", 64)]
+FEATURES += [
+    ("ViT-B-16", 64),
+    ("ViT-B-16-quickgelu", 64),
+    ("ViT-demo-16", 64),
+    ("vit_tiny_patch16_224", 96),
+    ("mobilenetv3_small_100", 96),
+    ("mobilenetv3_large_100", 160),
+    ("resnet50", 64),
+]
 FEATURES += [(name, 42) for name in LARGE_CLIP]
 
 
@@ -231,8 +259,14 @@ def test_features(name, image_size, files):
     assert pooled.std(dim=0).mean() > 0.01 * pooled.std()
     assert tokens.shape[1] == 1 or tokens.std(dim=1).mean() > 0.01 * tokens.std()
 
-    ours, shape = run(name, image_size or 0, "eval", files / "weights.safetensors", files / "input.safetensors",
-                      files / "output.safetensors")
+    ours, shape = run(
+        name,
+        image_size or 0,
+        "eval",
+        files / "weights.safetensors",
+        files / "input.safetensors",
+        files / "output.safetensors",
+    )
     errors = [compare("pooled", ours["pooled"], pooled), compare("tokens", ours["tokens"], tokens)]
     assert {f"attention.{layer}" for layer in attention} == {key for key in ours if key.startswith("attention")}
     errors += [compare(f"attention.{layer}", ours[f"attention.{layer}"], maps) for layer, maps in attention.items()]
@@ -241,9 +275,17 @@ def test_features(name, image_size, files):
     assert ours["tokens"].shape == (2, int(shape["grid"]) ** 2, int(shape["token_width"]))
 
 
-@pytest.mark.parametrize("name,image_size", [
-    ("ViT-demo-16", 64), ("vit_tiny_patch16_224", 64), ("mobilenetv3_small_100", 128), ("mobilenetv3_large_100", 128), ("resnet18", 128),
-    ("resnet50", 128)])
+@pytest.mark.parametrize(
+    "name,image_size",
+    [
+        ("ViT-demo-16", 64),
+        ("vit_tiny_patch16_224", 64),
+        ("mobilenetv3_small_100", 128),
+        ("mobilenetv3_large_100", 128),
+        ("resnet18", 128),
+        ("resnet50", 128),
+    ],
+)
 def test_training_mode_features_gradients_and_statistics(name, image_size, files):
     generator = torch.Generator().manual_seed(2)
     model = home_model(name, image_size).train()
@@ -251,13 +293,21 @@ def test_training_mode_features_gradients_and_statistics(name, image_size, files
     safetensors.torch.save_file(model.state_dict(), files / "weights.safetensors")
     images = torch.randn(4, 3, image_size, image_size, generator=generator)
     pooled, tokens = home_features(name, model, images)
-    loss_weights = {"pooled_weight": torch.randn(pooled.shape, generator=generator),
-                    "tokens_weight": torch.randn(tokens.shape, generator=generator)}
+    loss_weights = {
+        "pooled_weight": torch.randn(pooled.shape, generator=generator),
+        "tokens_weight": torch.randn(tokens.shape, generator=generator),
+    }
     safetensors.torch.save_file({"images": images, **loss_weights}, files / "input.safetensors")
     ((pooled * loss_weights["pooled_weight"]).sum() + (tokens * loss_weights["tokens_weight"]).sum()).backward()
 
-    ours, _ = run(name, image_size, "train", files / "weights.safetensors", files / "input.safetensors",
-                  files / "output.safetensors")
+    ours, _ = run(
+        name,
+        image_size,
+        "train",
+        files / "weights.safetensors",
+        files / "input.safetensors",
+        files / "output.safetensors",
+    )
     errors = {}
     for key, expected in [("pooled", pooled.detach()), ("tokens", tokens.detach())] + list(model.named_buffers()):
         errors[key] = compare(key, ours[key], expected)

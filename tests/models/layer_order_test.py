@@ -13,9 +13,15 @@ PROGRAM = os.path.join(os.environ["CSKD_BUILD_DIR"], "layer_order_list")
 DECAY = 0.75
 
 # open_clip's parts of a tower as timm's ViT has them.
-AS_TIMM = [("transformer.resblocks.", "blocks."), ("ln_pre.", "norm_pre."), ("ln_post.", "norm."),
-           ("conv1.", "patch_embed.proj."), ("class_embedding", "cls_token"), ("positional_embedding", "pos_embed"),
-           ("score_head.", "head.")]
+AS_TIMM = [
+    ("transformer.resblocks.", "blocks."),
+    ("ln_pre.", "norm_pre."),
+    ("ln_post.", "norm."),
+    ("conv1.", "patch_embed.proj."),
+    ("class_embedding", "cls_token"),
+    ("positional_embedding", "pos_embed"),
+    ("score_head.", "head."),
+]
 
 
 def ours(encoder):
@@ -33,20 +39,30 @@ def head_renamed(name):
     return name
 
 
-@pytest.mark.parametrize("name,layers", [("vit_tiny_patch16_224", 14), ("vit_small_patch16_224", 14),
-                                         ("mobilenetv3_small_100", 14), ("mobilenetv3_large_100", 18),
-                                         ("resnet18", 10), ("resnet50", 18)])
+@pytest.mark.parametrize(
+    "name,layers",
+    [
+        ("vit_tiny_patch16_224", 14),
+        ("vit_small_patch16_224", 14),
+        ("mobilenetv3_small_100", 14),
+        ("mobilenetv3_large_100", 18),
+        ("resnet18", 10),
+        ("resnet50", 18),
+    ],
+)
 def test_timm(name, layers):
     model = timm.create_model(name, num_classes=5)
     kept = model.no_weight_decay() if hasattr(model, "no_weight_decay") else ()
     groups = timm.optim.param_groups_layer_decay(model, 0.05, kept, layer_decay=DECAY)
-    theirs = {parameter: (group["lr_scale"], group["weight_decay"] > 0)
-              for group in groups for parameter in group["params"]}
+    theirs = {
+        parameter: (group["lr_scale"], group["weight_decay"] > 0) for group in groups for parameter in group["params"]
+    }
     expected = {head_renamed(key): theirs[parameter] for key, parameter in model.named_parameters()}
     dimensions = {head_renamed(key): parameter.ndim for key, parameter in model.named_parameters()}
     found = ours(name)
-    assert {key: (share, dimensions[key] > 1 and not embedding)
-            for key, (_, share, embedding) in found.items()} == expected
+    assert {
+        key: (share, dimensions[key] > 1 and not embedding) for key, (_, share, embedding) in found.items()
+    } == expected
     assert {layer for layer, _, _ in found.values()} == set(range(layers))
     assert all(share == DECAY ** (layers - 1 - layer) for layer, share, _ in found.values())
 

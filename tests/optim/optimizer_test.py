@@ -11,9 +11,23 @@ import torch
 PROGRAM = os.path.join(os.environ["CSKD_BUILD_DIR"], "optimizer_steps")
 STEPS = 20
 PEAK = {"adamw": 0.01, "sgd": 0.1, "lamb": 0.02, "lars": 5.0}
-SHAPES = {"matrix": (17, 9), "bias": (9,), "scalar": (), "convolution": (8, 4, 3, 3), "depthwise": (8, 1, 5, 5),
-          "from_zero": (6, 11), "from_zero_bias": (11,), "still": (5, 7), "still_bias": (7,), "still_at_zero": (4, 3),
-          "late": (7, 5), "frozen": (3, 4), "tiny": (12, 6), "huge": (12, 6), "large": (300, 70)}
+SHAPES = {
+    "matrix": (17, 9),
+    "bias": (9,),
+    "scalar": (),
+    "convolution": (8, 4, 3, 3),
+    "depthwise": (8, 1, 5, 5),
+    "from_zero": (6, 11),
+    "from_zero_bias": (11,),
+    "still": (5, 7),
+    "still_bias": (7,),
+    "still_at_zero": (4, 3),
+    "late": (7, 5),
+    "frozen": (3, 4),
+    "tiny": (12, 6),
+    "huge": (12, 6),
+    "large": (300, 70),
+}
 RATES = {"matrix": 0.25, "bias": 0.25, "large": 0.5, "still": 0.7, "frozen": 0.0}
 GRADIENT_SCALES = {"tiny": 1e-12, "huge": 1e4}
 
@@ -51,12 +65,18 @@ def run(folder, chosen, starts, gradients, rates, state=None):
     tensors |= {f"state.{name}": tensor for name, tensor in (state or {}).items()}
     metadata = {key: str(value) for key, value in chosen.items()}
     safetensors.torch.save_file(tensors, folder / "input.safetensors", metadata)
-    result = subprocess.run([PROGRAM, folder / "input.safetensors", folder / "output.safetensors"],
-                            capture_output=True, text=True, timeout=120)
+    result = subprocess.run(
+        [PROGRAM, folder / "input.safetensors", folder / "output.safetensors"],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
     assert result.returncode == 0, result.stderr
     output = safetensors.torch.load_file(folder / "output.safetensors")
-    return tuple({key.removeprefix(prefix): tensor for key, tensor in output.items() if key.startswith(prefix)}
-                 for prefix in ("parameter.", "state."))
+    return tuple(
+        {key.removeprefix(prefix): tensor for key, tensor in output.items() if key.startswith(prefix)}
+        for prefix in ("parameter.", "state.")
+    )
 
 
 def home_optimizer(chosen, groups):
@@ -74,16 +94,22 @@ def home(chosen, starts, gradients, rates):
     """Parameters and state after the steps, as torch and timm say."""
     parameters = {name: start.clone().requires_grad_() for name, start in starts.items()}
     decays = {name: chosen["decays_all"] or start.ndim > 1 for name, start in starts.items()}
-    groups = [{"params": [parameter], "weight_decay": chosen["weight_decay"] if decays[name] else 0.0, "name": name}
-              for name, parameter in parameters.items()]
+    groups = [
+        {"params": [parameter], "weight_decay": chosen["weight_decay"] if decays[name] else 0.0, "name": name}
+        for name, parameter in parameters.items()
+    ]
     optimizer = home_optimizer(chosen, groups)
     for step, rate in enumerate(rates.tolist()):
         for group in optimizer.param_groups:
             group["lr"] = rate * RATES.get(group["name"], 1.0)
             group["params"][0].grad = gradients[group["name"]][step].clone()
         optimizer.step()
-    state = {f"{kind}.{name}": tensor for name, parameter in parameters.items()
-             for kind, tensor in optimizer.state[parameter].items() if kind != "step" and tensor is not None}
+    state = {
+        f"{kind}.{name}": tensor
+        for name, parameter in parameters.items()
+        for kind, tensor in optimizer.state[parameter].items()
+        if kind != "step" and tensor is not None
+    }
     return {name: parameter.detach() for name, parameter in parameters.items()}, state
 
 
@@ -93,8 +119,11 @@ def difference(ours, theirs):
     return ((ours - theirs).abs().max() / theirs.abs().max().clamp_min(1e-30)).item()
 
 
-CASES = [options(algorithm, **changes) for algorithm in PEAK
-         for changes in ({}, {"decays_all": 1}, {"weight_decay": 0.0}, {"momentum": 0.0})]
+CASES = [
+    options(algorithm, **changes)
+    for algorithm in PEAK
+    for changes in ({}, {"decays_all": 1}, {"weight_decay": 0.0}, {"momentum": 0.0})
+]
 
 
 @pytest.mark.parametrize("chosen", CASES, ids=lambda chosen: "-".join(map(str, chosen.values())))

@@ -25,7 +25,9 @@ def packs(path, ranks=1):
 
 
 def write_table(path, rows):
-    path.write_text("path,score,split\n" + "".join(f"{name},{score},{split}\n" for name, (score, split) in rows.items()))
+    path.write_text(
+        "path,score,split\n" + "".join(f"{name},{score},{split}\n" for name, (score, split) in rows.items())
+    )
 
 
 @pytest.mark.parametrize("ranks", [1, 2])
@@ -42,7 +44,8 @@ def test_overwritten_deleted_and_renamed_photos(tmp_path, ranks):
     assert "source 'a' since it was packed: 3 changed, 0 relabelled, 4 gone" in text
     files = sorted((tmp_path / "a").iterdir())
     assert len(files) == 17 and {key: sample[1] for key, sample in samples(tmp_path / "run").items()} == {
-        ("a", file.name): file.read_bytes() for file in files}
+        ("a", file.name): file.read_bytes() for file in files
+    }
     assert facts(tmp_path / "run")["packed"] == 17 and facts(tmp_path / "run")["added"] == 4
     again = contents(tmp_path / "run" / "shards")
     assert "since it was packed" not in packs(path) and contents(tmp_path / "run" / "shards") == again
@@ -70,8 +73,10 @@ def test_other_scores_and_splits_of_a_table(tmp_path):
 def same(packed, fresh):
     if packed.keys() != fresh.keys():
         return False
-    return all(split == fresh[key][0] and data == fresh[key][1] and (histogram is None or (histogram == fresh[key][2]).all())
-               for key, (split, data, histogram) in packed.items())
+    return all(
+        split == fresh[key][0] and data == fresh[key][1] and (histogram is None or (histogram == fresh[key][2]).all())
+        for key, (split, data, histogram) in packed.items()
+    )
 
 
 def test_gone_pictures_may_be_kept(tmp_path):
@@ -99,7 +104,8 @@ def test_a_source_that_is_not_mounted_withdraws_nothing(tmp_path, damage):
     assert process.returncode == 3, process.stderr
     shutil.rmtree(tmp_path / "run" / "shards" / "survey")
     assert {name: value for name, value in contents(tmp_path / "run" / "shards").items()} == {
-        name: value for name, value in before.items() if not name.startswith("survey/")}
+        name: value for name, value in before.items() if not name.startswith("survey/")
+    }
 
 
 def test_a_damaged_picture_takes_its_row_along_and_its_duplicate_stays(tmp_path):
@@ -114,8 +120,15 @@ def test_a_damaged_picture_takes_its_row_along_and_its_duplicate_stays(tmp_path)
     assert dropped(tmp_path / "run") == {} and facts(tmp_path / "run")["quarantined"] == 1
 
 
-BACK = {2: Image.Transpose.FLIP_LEFT_RIGHT, 3: Image.Transpose.ROTATE_180, 4: Image.Transpose.FLIP_TOP_BOTTOM,
-        5: Image.Transpose.TRANSPOSE, 6: Image.Transpose.ROTATE_90, 7: Image.Transpose.TRANSVERSE, 8: Image.Transpose.ROTATE_270}
+BACK = {
+    2: Image.Transpose.FLIP_LEFT_RIGHT,
+    3: Image.Transpose.ROTATE_180,
+    4: Image.Transpose.FLIP_TOP_BOTTOM,
+    5: Image.Transpose.TRANSPOSE,
+    6: Image.Transpose.ROTATE_90,
+    7: Image.Transpose.TRANSVERSE,
+    8: Image.Transpose.ROTATE_270,
+}
 
 
 @pytest.mark.parametrize("kind", ["jpg", "png", "webp"])
@@ -139,7 +152,9 @@ def test_no_turned_scaled_or_compressed_copy_of_a_test_picture_passes_the_gate(t
             options = {} if kind == "png" else {"quality": 60 if what == "compressed" else 92}
             copy.save(tmp_path / "a" / f"{seed}-{what}.{kind}", exif=exif, **options)
             copies.add(("a", f"{seed}-{what}.{kind}"))
-    path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", ""), ("t", "csv", tmp_path / "t" / "table.csv", LABELLED)])
+    path = folder_config(
+        tmp_path, [("a", "folder", tmp_path / "a", ""), ("t", "csv", tmp_path / "t" / "table.csv", LABELLED)]
+    )
     packs(path)
     assert copies == set(dropped(tmp_path / "run")), copies - set(dropped(tmp_path / "run"))
     assert not copies & keys_in(tmp_path / "run")
@@ -213,11 +228,16 @@ class Folder:
                 member.size = data.tell()
                 data.seek(0)
                 archive.addfile(member, data)
-        write_table(self.folder / "table" / "table.csv", {name: facts[1:] for name, facts in self.photos["table"].items()})
+        write_table(
+            self.folder / "table" / "table.csv", {name: facts[1:] for name, facts in self.photos["table"].items()}
+        )
 
     def sources(self):
-        return [("plain", "folder", self.folder / "plain", ""), ("tar", "webdataset", self.folder / "tar", ""),
-                ("table", "csv", self.folder / "table" / "table.csv", LABELLED)]
+        return [
+            ("plain", "folder", self.folder / "plain", ""),
+            ("tar", "webdataset", self.folder / "tar", ""),
+            ("table", "csv", self.folder / "table" / "table.csv", LABELLED),
+        ]
 
 
 @pytest.mark.parametrize("seed", range(3))

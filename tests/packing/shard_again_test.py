@@ -32,7 +32,9 @@ def test_added_files_and_sources_only_write_new_shards(tmp_path):
     old = {name: value for name, value in before.items() if name.endswith(".h5")}
     assert old.items() <= after.items()
     assert all("-g1-" in name for name in after if name.endswith(".h5") and name not in old)
-    assert keys_in(tmp_path / "run") == ({("a", f"{seed:04}.jpg") for seed in range(45)} | {("b", f"{seed:04}.jpg") for seed in range(100, 120)})
+    assert keys_in(tmp_path / "run") == (
+        {("a", f"{seed:04}.jpg") for seed in range(45)} | {("b", f"{seed:04}.jpg") for seed in range(100, 120)}
+    )
     assert dropped(tmp_path / "run") == {("a", "again.jpg"): "near_duplicate"}
     assert run("shard", path).returncode == 0
     assert contents(tmp_path / "run" / "shards") == after
@@ -67,8 +69,11 @@ def test_other_settings_are_refused_by_name(tmp_path):
     path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", "")])
     assert run("shard", path).returncode == 0
     before = contents(tmp_path / "run" / "shards")
-    for override, key in (("packing.max_samples=7", "packing.max_samples"), ("run.seed=2", "run.seed"),
-                          ("sources[0].kind=webdataset", "sources.a.kind")):
+    for override, key in (
+        ("packing.max_samples=7", "packing.max_samples"),
+        ("run.seed=2", "run.seed"),
+        ("sources[0].kind=webdataset", "sources.a.kind"),
+    ):
         process = run("shard", path, "--set", override)
         assert process.returncode == 2 and key in process.stderr, process.stderr
     save_photos(tmp_path / "b", range(50, 60))
@@ -93,7 +98,11 @@ def test_larger_pictures_are_made_smaller_as_pillow_does(tmp_path):
     for name, size in (("large.png", (128, 96)), ("tall.jpg", (38, 128)), ("turned.jpg", (85, 128))):
         stored = Image.open(io.BytesIO(packed["a", name][1]))
         assert stored.format == "JPEG" and stored.size == size
-        original = ImageOps.exif_transpose(Image.open(tmp_path / "a" / name)).convert("RGB").resize(size, Image.Resampling.BICUBIC)
+        original = (
+            ImageOps.exif_transpose(Image.open(tmp_path / "a" / name))
+            .convert("RGB")
+            .resize(size, Image.Resampling.BICUBIC)
+        )
         compressed = io.BytesIO()
         original.save(compressed, "JPEG", quality=80)
         assert numpy.array_equal(numpy.asarray(stored), numpy.asarray(Image.open(compressed)))
@@ -137,7 +146,9 @@ def test_headers_above_the_cap_are_refused_before_decoding(tmp_path):
     path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", "")], extra="max_megapixels = 1")
     assert run("shard", path).returncode == 0
     lines = [json.loads(line) for line in (tmp_path / "run" / "shards" / "quarantine.jsonl").read_text().splitlines()]
-    assert [(line["key"], line["reason"]) for line in lines] == [("big.jpg", "1200 x 1000 pixels, at most 1 million are decoded")]
+    assert [(line["key"], line["reason"]) for line in lines] == [
+        ("big.jpg", "1200 x 1000 pixels, at most 1 million are decoded")
+    ]
 
 
 def test_a_damaged_manifest_or_shard_is_restored(tmp_path):
@@ -187,7 +198,9 @@ def test_a_disk_that_fills_up_leaves_earlier_shards_and_goes_on_later(tmp_path):
         path.write_text(text.replace(f'"{tmp_path / "run"}"', f'"{disk / "run"}"'))
         process = run("shard", path)
         assert process.returncode == 1
-        assert "No space left" in process.stderr or "is the disk full?" in process.stderr or "free" in process.stderr, process.stderr
+        assert "No space left" in process.stderr or "is the disk full?" in process.stderr or "free" in process.stderr, (
+            process.stderr
+        )
         assert not (disk / "run" / "shards" / "manifest.cskd").exists()
         assert not list(disk.rglob("*.tmp"))
         subprocess.run(["mount", "-o", "remount,size=40m", disk], check=True)

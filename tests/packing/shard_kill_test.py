@@ -13,8 +13,21 @@ from small_run import configuration
 from cskd_program import CSKD, environment, mpirun, run
 from packing_runs import contents, folder_config, photo, save_photos
 
-POINTS = ["survey.list", "record_file.write", "shard.next", "shard.verify", "image_shard.open", "image_shard.verify", "hdf5_file.write",
-          "atomic_file.open", "atomic_file.write", "atomic_file.fsync", "atomic_file.verify", "atomic_file.rename", "atomic_file.fsync_folder"]
+POINTS = [
+    "survey.list",
+    "record_file.write",
+    "shard.next",
+    "shard.verify",
+    "image_shard.open",
+    "image_shard.verify",
+    "hdf5_file.write",
+    "atomic_file.open",
+    "atomic_file.write",
+    "atomic_file.fsync",
+    "atomic_file.verify",
+    "atomic_file.rename",
+    "atomic_file.fsync_folder",
+]
 
 
 def small_config(folder, name):
@@ -66,7 +79,9 @@ def test_killed_while_pictures_are_added(small):
         if point:
             assert run("shard", path, env={"CSKD_FAIL_AT": point}).returncode == -signal.SIGKILL
         assert run("shard", path).returncode == 0
-        return {file: value for file, value in contents(folder / name / "shards").items() if not file.startswith("survey")}
+        return {
+            file: value for file, value in contents(folder / name / "shards").items() if not file.startswith("survey")
+        }
 
     undisturbed = grow("grown")
     for passage in range(1, 9):
@@ -96,8 +111,14 @@ def test_killed_at_random_moments(tmp_path):
         path = tmp_path / f"round-{round_number}.toml"
         path.write_text(configuration(corpus, "none", folder))
         command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", CSKD, "shard", str(path)]
-        job = subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-                               env=environment(None), start_new_session=True)
+        job = subprocess.Popen(
+            command,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            stderr=subprocess.DEVNULL,
+            env=environment(None),
+            start_new_session=True,
+        )
         time.sleep(moments.uniform(0.3, whole))
         if job.poll() is None:
             kills += 1

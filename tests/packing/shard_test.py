@@ -47,8 +47,11 @@ def test_h5py_reads_what_the_sources_hold(cached, corpus):
     originals = files_of(corpus)
     for key, (_, data, _) in packed.items():
         assert data == originals[key], key
-    dropped = {(line["source"], line["key"]): line for name in ("quarantine.jsonl", "dropped.jsonl")
-               for line in map(json.loads, (cached / "shards" / name).read_text().splitlines())}
+    dropped = {
+        (line["source"], line["key"]): line
+        for name in ("quarantine.jsonl", "dropped.jsonl")
+        for line in map(json.loads, (cached / "shards" / name).read_text().splitlines())
+    }
     pictures = {key for key in originals if key[1].lower().endswith((".jpg", ".jpeg", ".png", ".webp"))}
     assert packed.keys() | dropped.keys() >= pictures
     assert not packed.keys() & dropped.keys()
@@ -64,22 +67,39 @@ def test_exactly_what_was_planted_is_found(tmp_path):
     path.write_text(configuration(corpus, "none", tmp_path / "run"))
     process = mpirun(2, "shard", path)
     assert process.returncode == 0, process.stderr
-    lines = [json.loads(line) for name in ("quarantine.jsonl", "dropped.jsonl")
-             for line in (tmp_path / "run" / "shards" / name).read_text().splitlines()]
-    found = {what: {f"{line['source']}/{line['key']}".replace("rated/", "rated/images/") for line in lines if line["what"] == what}
-             for what in ("quarantined", "duplicate", "near_duplicate", "leaked", "nearly_leaked")}
+    lines = [
+        json.loads(line)
+        for name in ("quarantine.jsonl", "dropped.jsonl")
+        for line in (tmp_path / "run" / "shards" / name).read_text().splitlines()
+    ]
+    found = {
+        what: {
+            f"{line['source']}/{line['key']}".replace("rated/", "rated/images/")
+            for line in lines
+            if line["what"] == what
+        }
+        for what in ("quarantined", "duplicate", "near_duplicate", "leaked", "nearly_leaked")
+    }
     planted = json.loads((corpus / "planted.json").read_text())
 
     def of(kind, **fields):
-        return {entry["path"] for entry in planted if entry["kind"] == kind and all(entry[name] == value for name, value in fields.items())}
+        return {
+            entry["path"]
+            for entry in planted
+            if entry["kind"] == kind and all(entry[name] == value for name, value in fields.items())
+        }
 
-    assert found["quarantined"] == (of("truncated") | of("empty") | of("garbage") | of("huge_header") | of("rated_missing")
-                                    | of("rated_truncated"))
+    assert found["quarantined"] == (
+        of("truncated") | of("empty") | of("garbage") | of("huge_header") | of("rated_missing") | of("rated_truncated")
+    )
     assert found["leaked"] == of("leaked_test_image", note="the same bytes")
     assert found["nearly_leaked"] == of("leaked_test_image", note="JPEG quality 70")
     # Of two equal pictures either may be the one that stays: the first of its source does.
     originals = {entry["path"]: entry["original"] for entry in planted}
-    for what, kinds in (("duplicate", ("exact_duplicate",)), ("near_duplicate", ("near_duplicate", "exif_orientation"))):
+    for what, kinds in (
+        ("duplicate", ("exact_duplicate",)),
+        ("near_duplicate", ("near_duplicate", "exif_orientation")),
+    ):
         pairs = [{path, originals[path]} for kind in kinds for path in of(kind)]
         hit = [pair for pair in pairs if pair & found[what]]
         wrong = found[what] - set().union(*pairs)
@@ -117,7 +137,7 @@ def test_sizes_and_formats_are_what_pillow_says(cached):
         with h5py.File(path) as file:
             blob, offsets = file["bytes"][:].tobytes(), file["offset"][:]
             for row in range(0, len(offsets) - 1, 5):
-                image = Image.open(io.BytesIO(blob[offsets[row]:offsets[row + 1]]))
+                image = Image.open(io.BytesIO(blob[offsets[row] : offsets[row + 1]]))
                 assert formats[image.format] == file["format"][row]
                 upright = ImageOps.exif_transpose(image) if image.format == "JPEG" else image
                 assert tuple(file["size"][row]) == upright.size

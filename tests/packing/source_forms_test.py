@@ -29,7 +29,9 @@ def tar_of(names, start=0):
 
 def test_joined_archives_and_capitals(tmp_path):
     (tmp_path / "tars").mkdir()
-    (tmp_path / "tars" / "A.TAR").write_bytes(tar_of([f"{n}.jpg" for n in range(5)]) + tar_of([f"{n}.jfif" for n in range(5, 10)], 5))
+    (tmp_path / "tars" / "A.TAR").write_bytes(
+        tar_of([f"{n}.jpg" for n in range(5)]) + tar_of([f"{n}.jfif" for n in range(5, 10)], 5)
+    )
     path = folder_config(tmp_path, [("t", "webdataset", tmp_path / "tars", "")])
     packs(path)
     assert len(samples(tmp_path / "run")) == 10
@@ -56,10 +58,14 @@ def test_compressed_archives_are_packed_like_plain_ones(tmp_path, ranks):
         path = folder_config(tmp_path / form, [("t", "webdataset", tmp_path / form / "tars", "")])
         packs(path, ranks)
         packed[form] = samples(tmp_path / form / "run")
-        assert sorted(item.name for item in (tmp_path / form / "run" / "shards").iterdir() if item.is_dir()) == ["survey"]
+        assert sorted(item.name for item in (tmp_path / form / "run" / "shards").iterdir() if item.is_dir()) == [
+            "survey"
+        ]
     assert len(packed["plain"]) == 20 and packed["plain"] == packed["compressed"]
     # Joined pieces, an ending that says so, and nothing new: no picture is packed again.
-    (tmp_path / "plain" / "tars" / "4.TAR.GZ").write_bytes(gzip.compress(tar_of(["a.jpg"], 30)[:700]) + gzip.compress(tar_of(["a.jpg"], 30)[700:]))
+    (tmp_path / "plain" / "tars" / "4.TAR.GZ").write_bytes(
+        gzip.compress(tar_of(["a.jpg"], 30)[:700]) + gzip.compress(tar_of(["a.jpg"], 30)[700:])
+    )
     packs(tmp_path / "plain" / "run.toml", ranks)
     assert len(samples(tmp_path / "plain" / "run")) == 21 and facts(tmp_path / "plain" / "run")["added"] == 1
     whole = (tmp_path / "compressed" / "tars" / "0.tar").read_bytes()
@@ -78,14 +84,21 @@ def test_ratings_beside_pictures_are_those_of_a_table(tmp_path):
         for n, (name, score) in enumerate(scores.items()):
             picture = io.BytesIO()
             photo(n).save(picture, "JPEG", quality=90)
-            for member, data in ((name, picture.getvalue()), (f"{n}.json", json.dumps({"rating": {"mean": score}}).encode())):
+            for member, data in (
+                (name, picture.getvalue()),
+                (f"{n}.json", json.dumps({"rating": {"mean": score}}).encode()),
+            ):
                 info = tarfile.TarInfo(member)
                 info.size = len(data)
                 archive.addfile(info, io.BytesIO(data))
     keys = 'bins = [1.0, 4.0, 7.0, 10.0]\nsplit = "train"\n'
-    path = folder_config(tmp_path, [("t", "webdataset", tmp_path / "tars", keys + 'columns = { mean = "/rating/mean" }\n')])
+    path = folder_config(
+        tmp_path, [("t", "webdataset", tmp_path / "tars", keys + 'columns = { mean = "/rating/mean" }\n')]
+    )
     packs(path)
-    process = run("shard", path, "--set", f"run.folder={tmp_path}/misspelt", "--set", "sources[0].columns.mean=/rating/mea")
+    process = run(
+        "shard", path, "--set", f"run.folder={tmp_path}/misspelt", "--set", "sources[0].columns.mean=/rating/mea"
+    )
     assert process.returncode == 3 and f"{tmp_path}/tars/a.tar.gz, unpacked\n" in process.stderr, process.stderr
     save_photos(tmp_path / "table" / "a.tar.gz", range(12))
     for n in range(12):
@@ -113,7 +126,11 @@ def test_a_number_larger_than_any_in_a_sidecar_is_refused_by_file(tmp_path):
             archive.addfile(info, io.BytesIO(data))
     keys = 'bins = [1.0, 4.0, 7.0, 10.0]\nsplit = "train"\ncolumns = { mean = "score" }\n'
     process = run("shard", folder_config(tmp_path, [("t", "webdataset", tmp_path / "tars", keys)]))
-    assert process.returncode == 3 and "holds a number that is larger than any double" in process.stderr and "1.json" in process.stderr, process.stderr
+    assert (
+        process.returncode == 3
+        and "holds a number that is larger than any double" in process.stderr
+        and "1.json" in process.stderr
+    ), process.stderr
 
 
 def test_the_list_of_what_was_passed_over(tmp_path):
@@ -124,12 +141,16 @@ def test_the_list_of_what_was_passed_over(tmp_path):
     with open(odd, "wb") as file:
         file.write(b"x")
     (tmp_path / "tars").mkdir()
-    (tmp_path / "tars" / "1.tar").write_bytes(tar_of([f"{n}.jpg" for n in range(3)], 5) + tar_of([f"{n}.gif" for n in range(20)]))
+    (tmp_path / "tars" / "1.tar").write_bytes(
+        tar_of([f"{n}.jpg" for n in range(3)], 5) + tar_of([f"{n}.gif" for n in range(20)])
+    )
     (tmp_path / "tars" / "loose.jpg").write_bytes(b"x")
     path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", ""), ("t", "webdataset", tmp_path / "tars", "")])
     for ranks in (2, 1):
         packs(path, ranks)
-        lines = [json.loads(line) for line in (tmp_path / "run" / "shards" / "passed_over.jsonl").read_text().splitlines()]
+        lines = [
+            json.loads(line) for line in (tmp_path / "run" / "shards" / "passed_over.jsonl").read_text().splitlines()
+        ]
         assert {line["what"] for line in lines} == {"passed_over"}
         found = {(line["source"], line.get("key_hex") or line["key"], line["reason"]) for line in lines}
         beside = ("t", "loose.jpg", ".jpg beside the archives")
@@ -149,7 +170,10 @@ def test_what_is_no_picture_is_counted_by_kind(tmp_path):
     photo(9).save(tmp_path / "a" / "download.jfif", format="PNG")  # which format it is, its bytes tell
     path = folder_config(tmp_path, [("a", "folder", tmp_path / "a", "")])
     text = packs(path, 2)
-    assert "source 'a': 4 files were passed over, no pictures by their names: 1 .heic, 2 .txt, 1 no extension (see passed_over.jsonl)" in text
+    assert (
+        "source 'a': 4 files were passed over, no pictures by their names: 1 .heic, 2 .txt, 1 no extension (see passed_over.jsonl)"
+        in text
+    )
     assert facts(tmp_path / "run")["passed_over"] == 4 and facts(tmp_path / "run")["packed"] == 7
     report = json.loads(run("inspect", tmp_path / "run", "--json").stdout)
     assert report["sources"][0]["passed_over"] == 4

@@ -31,7 +31,9 @@ def run(folder, lines, first_step=0, env=None, retry=False):
     """`lines`: of (step, [(tag, value), ...]), or of fields for metric_log_writer."""
     text = "".join("\t".join(map(str, fields(line))) + "\n" for line in lines)
     command = [PROGRAM, folder, str(first_step), *(["retry"] if retry else [])]
-    return subprocess.run(command, input=text, capture_output=True, text=True, timeout=60, env={**os.environ, **(env or {})})
+    return subprocess.run(
+        command, input=text, capture_output=True, text=True, timeout=60, env={**os.environ, **(env or {})}
+    )
 
 
 def fields(line):
@@ -52,8 +54,9 @@ def event_files(folder):
 def scalars(path):
     """{tag: [(step, value), ...]} as TensorBoard shows it, of a file or of a folder of files."""
     accumulator = EventAccumulator(str(path), size_guidance=EVERYTHING).Reload()
-    return {tag: [(event.step, event.value) for event in accumulator.Scalars(tag)]
-            for tag in accumulator.Tags()["scalars"]}
+    return {
+        tag: [(event.step, event.value) for event in accumulator.Scalars(tag)] for tag in accumulator.Tags()["scalars"]
+    }
 
 
 def records(path):
@@ -78,8 +81,16 @@ def is_damaged(path):
 
 def random_writes(seed, steps):
     generator = random.Random(seed)
-    return [(step, [(tag, generator.gauss(0, 1) * 10.0 ** generator.randint(-30, 30))
-                    for tag in ("train/loss", "perf/data_wait", "train/gradient é")]) for step in steps]
+    return [
+        (
+            step,
+            [
+                (tag, generator.gauss(0, 1) * 10.0 ** generator.randint(-30, 30))
+                for tag in ("train/loss", "perf/data_wait", "train/gradient é")
+            ],
+        )
+        for step in steps
+    ]
 
 
 def by_tag(writes, convert=float):
@@ -109,8 +120,10 @@ def test_events_are_those_that_tensorboards_own_classes_would_hold(tmp_path):
     times = [event.wall_time for event in events]
     assert times == sorted(times) and before <= times[0] and times[-1] <= time.time()
 
-    expected = [event_pb2.Event(file_version="brain.Event:2"),
-                event_pb2.Event(step=5, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START))]
+    expected = [
+        event_pb2.Event(file_version="brain.Event:2"),
+        event_pb2.Event(step=5, session_log=event_pb2.SessionLog(status=event_pb2.SessionLog.START)),
+    ]
     for step, (tag, value) in [*((2**62, pair) for pair in values), (-1, ("before", 1.5))]:
         event = event_pb2.Event(step=step)
         scalar = event.summary.value.add(tag=tag, simple_value=math.inf if value > 3.5e38 else value)
@@ -149,7 +162,7 @@ def test_tensorboard_shows_no_record_from_a_flipped_byte_on(tmp_path):
     whole = path.read_bytes()
     assert scalars(path) == {"train/loss": [(1, 0.125), (2, 0.25), (3, 0.375)]}
     value = whole.index(struct.pack("<f", 0.25))
-    path.write_bytes(whole[:value] + struct.pack("<f", 0.26) + whole[value + 4:])
+    path.write_bytes(whole[:value] + struct.pack("<f", 0.26) + whole[value + 4 :])
     assert scalars(path) == {"train/loss": [(1, 0.125)]}
 
 
@@ -188,8 +201,14 @@ def test_lines_hold_what_was_written(tmp_path):
 
 
 def test_pandas_reads_lines_with_different_tags_and_without_numbers(tmp_path):
-    write(tmp_path, [(1, [("train/loss", 0.1), ("a", math.inf)]), (2, [("train/loss", math.nan)]),
-                     (3, [("train/loss", 1e-3), ("evaluation/rank correlation", 0.75)])])
+    write(
+        tmp_path,
+        [
+            (1, [("train/loss", 0.1), ("a", math.inf)]),
+            (2, [("train/loss", math.nan)]),
+            (3, [("train/loss", 1e-3), ("evaluation/rank correlation", 0.75)]),
+        ],
+    )
     table = pandas.read_json(tmp_path / "metrics.jsonl", lines=True, precise_float=True)
     assert list(table.columns) == ["step", "time", "train/loss", "a", "evaluation/rank correlation"]
     assert list(table["step"]) == [1, 2, 3] and table["step"].dtype == np.int64
@@ -222,7 +241,7 @@ def test_a_run_that_ends_at_any_write_is_taken_up_again(tmp_path, place, action)
         assert "No space left on device" in result.stderr and str(tmp_path) in result.stderr
 
     first_step = done[-1] + 1
-    write(tmp_path, writes[done[-1]:], first_step)
+    write(tmp_path, writes[done[-1] :], first_step)
     assert [(line["step"], list(line.items())[2:]) for line in lines_of(tmp_path)] == writes
     assert scalars(tmp_path / "events") == by_tag(writes, single)
 
@@ -244,7 +263,9 @@ def test_a_run_goes_on_behind_files_of_a_clock_that_was_ahead(tmp_path):
     writes = random_writes(6, range(1, 21))
     write(tmp_path, writes[:12])
     (first,) = event_files(tmp_path)
-    first.rename(first.with_name("events.out.tfevents.4102444800" + first.name[len("events.out.tfevents.4102444800"):]))
+    first.rename(
+        first.with_name("events.out.tfevents.4102444800" + first.name[len("events.out.tfevents.4102444800") :])
+    )
     write(tmp_path, writes[7:], first_step=8)
     assert len(event_files(tmp_path)) == 2
     assert scalars(tmp_path / "events") == by_tag(writes, single)
@@ -268,15 +289,26 @@ def proto_of(values):
     counts, limits = np.histogram(finite, bins=64 if finite.min() < finite.max() else 1)
     limits[-1] = finite.max()
     return histogram_pb2.HistogramProto(
-        min=finite.min(), max=finite.max(), num=len(finite), sum=math.fsum(finite), sum_squares=math.fsum(finite**2),
-        bucket_limit=limits[1:], bucket=counts)
+        min=finite.min(),
+        max=finite.max(),
+        num=len(finite),
+        sum=math.fsum(finite),
+        sum_squares=math.fsum(finite**2),
+        bucket_limit=limits[1:],
+        bucket=counts,
+    )
 
 
 def test_histograms_and_images_are_those_that_tensorboards_own_classes_would_hold(tmp_path):
     cases = [random_values(7, 5000), [0.25, math.nan, 0.5, -math.inf], [3.0, 3.0]]
     png(tmp_path / "a.png", 40, 30)
-    write(tmp_path, [*(("histogram", 7, f"weights é {i}", *values) for i, values in enumerate(cases)),
-                     ("image", 8, "views", 40, 30, tmp_path / "a.png")])
+    write(
+        tmp_path,
+        [
+            *(("histogram", 7, f"weights é {i}", *values) for i, values in enumerate(cases)),
+            ("image", 8, "views", 40, 30, tmp_path / "a.png"),
+        ],
+    )
     (path,) = event_files(tmp_path)
     events = [event_pb2.Event.FromString(payload) for payload in records(path)][2:]
     assert [event.step for event in events] == [7, 7, 7, 8]
@@ -288,26 +320,39 @@ def test_histograms_and_images_are_those_that_tensorboards_own_classes_would_hol
         np.testing.assert_allclose(value.histo.bucket_limit, expected.bucket_limit, rtol=1e-12, atol=1e-12)
         for name in ("min", "max", "num", "sum", "sum_squares"):
             assert getattr(value.histo, name) == pytest.approx(getattr(expected, name), rel=1e-12)
-    image = summary_pb2.Summary.Image(height=30, width=40, colorspace=3,
-                                      encoded_image_string=(tmp_path / "a.png").read_bytes())
+    image = summary_pb2.Summary.Image(
+        height=30, width=40, colorspace=3, encoded_image_string=(tmp_path / "a.png").read_bytes()
+    )
     assert events[3].summary.value[0] == summary_pb2.Summary.Value(tag="views", image=image)
 
 
 def test_tensorboard_reads_histograms_and_images(tmp_path):
     values = {step: random_values(step, 1000) for step in range(3)}
     pixels = {step: png(tmp_path / f"{step}.png", 40 + step, 30) for step in range(3)}
-    write(tmp_path, [line for step in range(3) for line in (
-        (step, [("train/loss", 0.5 * step)]), ("histogram", step, "weights", *values[step]),
-        ("image", step, "views", 40 + step, 30, tmp_path / f"{step}.png"))])
-    accumulator = EventAccumulator(str(tmp_path / "events"),
-                                   size_guidance={"scalars": 0, "histograms": 0, "images": 0}).Reload()
+    write(
+        tmp_path,
+        [
+            line
+            for step in range(3)
+            for line in (
+                (step, [("train/loss", 0.5 * step)]),
+                ("histogram", step, "weights", *values[step]),
+                ("image", step, "views", 40 + step, 30, tmp_path / f"{step}.png"),
+            )
+        ],
+    )
+    accumulator = EventAccumulator(
+        str(tmp_path / "events"), size_guidance={"scalars": 0, "histograms": 0, "images": 0}
+    ).Reload()
     assert [(event.step, event.value) for event in accumulator.Scalars("train/loss")] == [(0, 0), (1, 0.5), (2, 1)]
     for event in accumulator.Histograms("weights"):
         expected = proto_of(values[event.step])
         assert (event.histogram_value.num, event.histogram_value.bucket) == (1000, list(expected.bucket))
     for event in accumulator.Images("views"):
         assert (event.width, event.height) == (40 + event.step, 30)
-        np.testing.assert_array_equal(np.asarray(Image.open(io.BytesIO(event.encoded_image_string))), pixels[event.step])
+        np.testing.assert_array_equal(
+            np.asarray(Image.open(io.BytesIO(event.encoded_image_string))), pixels[event.step]
+        )
     assert [len(accumulator.Histograms("weights")), len(accumulator.Images("views"))] == [3, 3]
     # In the form in which the dashboards take them.
     for event in (event_pb2.Event.FromString(payload) for payload in records(*event_files(tmp_path))):
@@ -334,11 +379,21 @@ def test_tensorboard_shows_a_histogram_of_nothing_as_empty(tmp_path):
 def test_tensorboards_fast_loader_reads_everything(tmp_path):
     values = random_values(9, 1000)
     pixels = png(tmp_path / "a.png", 41, 30)
-    write(tmp_path / "run", [(1, [("train/loss", 0.5)]), ("histogram", 1, "weights", *values),
-                             ("image", 1, "views", 41, 30, tmp_path / "a.png"), ("histogram", 2, "weights")])
+    write(
+        tmp_path / "run",
+        [
+            (1, [("train/loss", 0.5)]),
+            ("histogram", 1, "weights", *values),
+            ("image", 1, "views", 41, 30, tmp_path / "a.png"),
+            ("histogram", 2, "weights"),
+        ],
+    )
     ingester = server_ingester.SubprocessServerDataIngester(
-        server_binary=server_ingester.get_server_binary(), logdir=str(tmp_path / "run"), reload_interval=1,
-        channel_creds_type=grpc_util.ChannelCredsType.LOCAL)
+        server_binary=server_ingester.get_server_binary(),
+        logdir=str(tmp_path / "run"),
+        reload_interval=1,
+        channel_creds_type=grpc_util.ChannelCredsType.LOCAL,
+    )
     ingester.start()
     provider, context = ingester.data_provider, RequestContext()
     arguments = {"experiment_id": "", "run_tag_filter": None}

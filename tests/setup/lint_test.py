@@ -42,15 +42,21 @@ def write(root: Path, files: dict[str, str]) -> None:
     for path, text in files.items():
         (root / path).parent.mkdir(parents=True, exist_ok=True)
         (root / path).write_text(text)
-    entries = [{"directory": str(root / "build/release"), "file": str(path),
-                "command": f"/usr/bin/c++ -I'{root}/src' -std=c++20 -Werror -o x.o -c '{path}'"}
-               for path in sorted((root / "src").glob("*.cpp"))]
+    entries = [
+        {
+            "directory": str(root / "build/release"),
+            "file": str(path),
+            "command": f"/usr/bin/c++ -I'{root}/src' -std=c++20 -Werror -o x.o -c '{path}'",
+        }
+        for path in sorted((root / "src").glob("*.cpp"))
+    ]
     (root / "build/release/compile_commands.json").write_text(json.dumps(entries))
 
 
 def lint(root: Path, *words: str) -> tuple[int, str]:
-    result = subprocess.run([root / "tests/lint.sh", *words], cwd="/", capture_output=True, text=True, timeout=120,
-                            stdin=subprocess.DEVNULL)
+    result = subprocess.run(
+        [root / "tests/lint.sh", *words], cwd="/", capture_output=True, text=True, timeout=120, stdin=subprocess.DEVNULL
+    )
     return result.returncode, result.stdout + result.stderr
 
 
@@ -107,14 +113,25 @@ def test_unchanged_files_are_examined_once_in_ten_days(checkout):
     if not (checkout / ".git").exists():
         return
     names = [f"src/file{number}.cpp" for number in range(12)]
-    write(checkout, {name: REDUNDANT for name in names} | {"src/once.h": HEADER, "src/other.cpp": '#include "once.h"\n\n' + GOOD,
-                                                           "src/once.cpp": '#include "once.h"\n\n' + GOOD})
+    write(
+        checkout,
+        {name: REDUNDANT for name in names}
+        | {
+            "src/once.h": HEADER,
+            "src/other.cpp": '#include "once.h"\n\n' + GOOD,
+            "src/once.cpp": '#include "once.h"\n\n' + GOOD,
+        },
+    )
 
     def commit(day: int) -> None:
         date = f"{day * 86400} +0000"
         words = ["-c", "user.name=a", "-c", "user.email=a@b", "commit", "--quiet", "--allow-empty", "--message", "a"]
         subprocess.run(["git", "-C", checkout, "add", "--all"], check=True)
-        subprocess.run(["git", "-C", checkout, *words], check=True, env=os.environ | {"GIT_COMMITTER_DATE": date, "GIT_AUTHOR_DATE": date})
+        subprocess.run(
+            ["git", "-C", checkout, *words],
+            check=True,
+            env=os.environ | {"GIT_COMMITTER_DATE": date, "GIT_AUTHOR_DATE": date},
+        )
 
     seen = set()
     for day in range(20000, 20010):
@@ -133,8 +150,13 @@ def test_unchanged_files_are_examined_once_in_ten_days(checkout):
 
 
 def test_files_with_torch_are_left_to_all(checkout):
-    write(checkout, {"src/tensor.h": "#pragma once\n\n#include <torch/types.h>\n",
-                     "src/tensor.cpp": '#include "tensor.h"\n\n' + REDUNDANT})
+    write(
+        checkout,
+        {
+            "src/tensor.h": "#pragma once\n\n#include <torch/types.h>\n",
+            "src/tensor.cpp": '#include "tensor.h"\n\n' + REDUNDANT,
+        },
+    )
     status, text = lint(checkout)
     assert status == 0 and "1 with LibTorch or of tests left to --all" in text
     status, text = lint(checkout, "--all")
@@ -159,6 +181,27 @@ def test_unknown_argument(checkout):
 
 
 def test_compile_command_for_clang():
-    command = ["/usr/bin/cmake", "-E", "env", "A=b", "/usr/bin/ccache", "/usr/bin/c++", "-I/s", "-Werror", "-Winvalid-pch",
-               "-include", "/b/cmake_pch.hxx", "-include", "/b/other.h", "-std=c++20", "-MD", "-MF", "x.d", "-o", "x.o", "-c", "x.cpp"]
+    command = [
+        "/usr/bin/cmake",
+        "-E",
+        "env",
+        "A=b",
+        "/usr/bin/ccache",
+        "/usr/bin/c++",
+        "-I/s",
+        "-Werror",
+        "-Winvalid-pch",
+        "-include",
+        "/b/cmake_pch.hxx",
+        "-include",
+        "/b/other.h",
+        "-std=c++20",
+        "-MD",
+        "-MF",
+        "x.d",
+        "-o",
+        "x.o",
+        "-c",
+        "x.cpp",
+    ]
     assert clang_tidy.clang_arguments(command)[1:] == ["-I/s", "-include", "/b/other.h", "-std=c++20", "x.cpp"]

@@ -41,7 +41,7 @@ STAND_INS = {
     "dpkg-query": 'shift 3; for name; do grep -qxF "$name" "$STATE/missing" 2>/dev/null || echo "$name ii"; done',
     "dpkg": 'echo "dpkg $*" >>"$STATE/calls"; if [ "$1" = --audit ]; then cat "$STATE/audit" 2>/dev/null; fi; exit 0',
     "apt-get": 'echo "apt-get $*" >>"$STATE/calls"; '
-               'if [ -e "$STATE/apt" ]; then . "$STATE/apt"; else rm -f "$STATE/missing"; fi',
+    'if [ -e "$STATE/apt" ]; then . "$STATE/apt"; else rm -f "$STATE/missing"; fi',
     "id": 'cat "$STATE/uid" 2>/dev/null || echo 0',
     "sudo": "exit 1",
     "uname": 'cat "$STATE/machine" 2>/dev/null || echo x86_64',
@@ -71,15 +71,33 @@ class Checkout:
     def __init__(self, folder: Path, wheels: Path) -> None:
         self.root = folder / "my checkout"
         self.state = folder / "state"
-        self.environment = {key: value for key, value in os.environ.items()
-                            if not key.startswith(("PIP_", "OMPI_", "CSKD_", "CMAKE_", "SUDO_"))}
-        self.environment |= {"STATE": str(self.state), "PATH": f"{folder / 'bin'}:{os.environ['PATH']}", "PIP_NO_INDEX": "1",
-                             "PIP_FIND_LINKS": str(wheels), "PIP_CONFIG_FILE": os.devnull, "PIP_NO_CACHE_DIR": "1"}
+        self.environment = {
+            key: value
+            for key, value in os.environ.items()
+            if not key.startswith(("PIP_", "OMPI_", "CSKD_", "CMAKE_", "SUDO_"))
+        }
+        self.environment |= {
+            "STATE": str(self.state),
+            "PATH": f"{folder / 'bin'}:{os.environ['PATH']}",
+            "PIP_NO_INDEX": "1",
+            "PIP_FIND_LINKS": str(wheels),
+            "PIP_CONFIG_FILE": os.devnull,
+            "PIP_NO_CACHE_DIR": "1",
+        }
 
     def create(self) -> None:
-        for part in ("launch/setup.sh", "launch/setup_steps.sh", "launch/quickstart.sh", "launch/packages.txt", "launch/requirements.txt",
-                     "launch/repair_packages.py", "tests/packages.txt", "cluster/box/packages.txt", "tests/run.sh",
-                     "CMakePresets.json"):
+        for part in (
+            "launch/setup.sh",
+            "launch/setup_steps.sh",
+            "launch/quickstart.sh",
+            "launch/packages.txt",
+            "launch/requirements.txt",
+            "launch/repair_packages.py",
+            "tests/packages.txt",
+            "cluster/box/packages.txt",
+            "tests/run.sh",
+            "CMakePresets.json",
+        ):
             (self.root / part).parent.mkdir(parents=True, exist_ok=True)
             shutil.copy(SOURCE / part, self.root / part)
         (self.root / "tests/requirements.txt").write_text("only-for-tests==1.0\n")
@@ -97,8 +115,15 @@ class Checkout:
             (self.state / name).write_text(text + "\n")
 
     def start(self, *words: str, script: str = "launch/setup.sh", **environment: str) -> subprocess.Popen:
-        return subprocess.Popen([self.root / script, *words], cwd="/", env=self.environment | environment, text=True,
-                                stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+        return subprocess.Popen(
+            [self.root / script, *words],
+            cwd="/",
+            env=self.environment | environment,
+            text=True,
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
 
     def run(self, *words: str, script: str = "launch/setup.sh", **environment: str) -> subprocess.CompletedProcess:
         process = self.start(*words, script=script, **environment)

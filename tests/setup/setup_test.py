@@ -101,17 +101,24 @@ def test_no_root_is_needed_when_nothing_is_missing(ready):
 
 
 def test_only_missing_packages_are_installed_after_an_interrupted_dpkg(ready):
-    ready.state_is(missing="ccache\nlibgtest-dev\nslurmd", audit="The following packages are only half configured: ccache")
+    ready.state_is(
+        missing="ccache\nlibgtest-dev\nslurmd", audit="The following packages are only half configured: ccache"
+    )
     result = ready.run("--tests")
     assert result.returncode == 0, result.stderr
     calls = [call for call in ready.calls() if "--audit" not in call]
     assert [call.split(" -o ")[0] for call in calls] == ["dpkg --configure -a", "apt-get", "apt-get"]
-    assert calls[1].endswith(" update") and calls[2].endswith(" install -y --no-install-recommends ccache libgtest-dev slurmd")
+    assert calls[1].endswith(" update") and calls[2].endswith(
+        " install -y --no-install-recommends ccache libgtest-dev slurmd"
+    )
 
 
 def test_apt_that_reaches_no_mirror(bare):
-    bare.state_is(missing="cmake", apt="echo 'Err: Temporary failure resolving mirror'; seq 100000; "
-                                       "echo 'Err: Temporary failure resolving mirror'; exit 100")
+    bare.state_is(
+        missing="cmake",
+        apt="echo 'Err: Temporary failure resolving mirror'; seq 100000; "
+        "echo 'Err: Temporary failure resolving mirror'; exit 100",
+    )
     result = bare.run()
     assert result.returncode == 1
     assert "setup.sh: no network: apt cannot reach its package mirror" in result.stderr
@@ -152,7 +159,11 @@ def test_too_little_disk(bare):
     bare.state_is(free_kilobytes="3000000")
     result = bare.run()
     assert result.returncode == 1 and phases(result) == {"Check": phases(result)["Check"]}
-    assert "too little disk" in result.stderr and "needs about 8000 MB" in result.stderr and "2929 MB are free" in result.stderr
+    assert (
+        "too little disk" in result.stderr
+        and "needs about 8000 MB" in result.stderr
+        and "2929 MB are free" in result.stderr
+    )
     assert str(bare.root) in result.stderr and not (bare.root / ".venv").exists()
 
 
@@ -221,9 +232,14 @@ def test_killed_while_pip_unpacks(ready):
         shutil.rmtree(ready.site(f"{name}-{WHEELS[name]}.dist-info"))
     (ready.root / ".venv/.setup-launch").unlink()
     process = ready.start()
-    wait_for(lambda: ready.site("nvidia_cuda_crt").exists() or ready.site("torch").exists() or process.poll() is not None)
-    groups = {int(line.split()[0]) for line in subprocess.check_output(["ps", "-eo", "pgid,args"], text=True).splitlines()
-              if f"{ready.root}/.venv/bin/python -m pip" in line}
+    wait_for(
+        lambda: ready.site("nvidia_cuda_crt").exists() or ready.site("torch").exists() or process.poll() is not None
+    )
+    groups = {
+        int(line.split()[0])
+        for line in subprocess.check_output(["ps", "-eo", "pgid,args"], text=True).splitlines()
+        if f"{ready.root}/.venv/bin/python -m pip" in line
+    }
     process.kill()
     for group in groups:
         os.killpg(group, signal.SIGKILL)
@@ -286,7 +302,11 @@ def test_index_without_the_version(ready, tmp_path):
     (ready.root / ".venv/.setup-launch").unlink()
     shutil.rmtree(ready.site("torch-2.11.0.dist-info"))
     result = ready.run(PIP_FIND_LINKS=str(tmp_path / "state"))
-    assert result.returncode == 1 and "lacks a version that cskd needs" in result.stderr and "torch==2.11.0" in result.stderr
+    assert (
+        result.returncode == 1
+        and "lacks a version that cskd needs" in result.stderr
+        and "torch==2.11.0" in result.stderr
+    )
 
 
 def test_other_python(bare):

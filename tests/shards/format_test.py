@@ -13,8 +13,10 @@ def test_the_reader_of_the_format_page_reads_a_shard(tmp_path, capsys):
     corpus = tmp_path / "corpus"
     assert run("demo", corpus, "--images", 60).returncode == 0
     config = tmp_path / "config.toml"
-    config.write_text(f'[run]\nfolder = "{tmp_path}/run"\n[packing]\nmax_fault_rate = 0.5\n'
-                      f'[[sources]]\nname = "coast"\nkind = "folder"\npath = "{corpus}/coast"\n')
+    config.write_text(
+        f'[run]\nfolder = "{tmp_path}/run"\n[packing]\nmax_fault_rate = 0.5\n'
+        f'[[sources]]\nname = "coast"\nkind = "folder"\npath = "{corpus}/coast"\n'
+    )
     assert run("shard", config).returncode == 0
     code = re.search(r"```python\n(.*?)```", (SOURCE / "shards/FORMAT.md").read_text(), re.DOTALL).group(1)
     exec(code.replace("runs/demo/shards", f"{tmp_path}/run/shards"), {})  # noqa: S102

@@ -22,8 +22,13 @@ def test_the_choice_is_measured_recorded_and_kept(cached, config, ranks):
     assert "align.student computes with " in process.stderr and "the fastest here" in process.stderr
     record = folder / "align/student" / "compute.json"
     found = json.loads(record.read_text())
-    assert found["subject"] == {"encoder": "mobilenetv3_small_100", "image_size": 64, "batch": 4, "trains_encoder": True,
-                                "communicator": "local" if ranks == 1 else "mpi"}
+    assert found["subject"] == {
+        "encoder": "mobilenetv3_small_100",
+        "image_size": 64,
+        "batch": 4,
+        "trains_encoder": True,
+        "communicator": "local" if ranks == 1 else "mpi",
+    }
     assert len(found["cases"]) == 4 and all(case["seconds"] > 0 for case in found["cases"])
     # What is recorded counts from then on, even where a measurement would find another.
     found["chosen"] = {"precision": "bf16", "memory_format": "contiguous"}
@@ -50,7 +55,14 @@ def test_what_is_given_is_not_measured(cached, config):
 def test_a_damaged_record_is_named(cached, config):
     path, folder = copied(cached, config, "damaged")
     (folder / "align/student").mkdir(parents=True, exist_ok=True)
-    for text in ("", "{", "[]", '{"chosen": {"precision": "fp64", "memory_format": "contiguous"}}', '{"chosen": 3}', '{"chosen": {"precision": 5}}'):
+    for text in (
+        "",
+        "{",
+        "[]",
+        '{"chosen": {"precision": "fp64", "memory_format": "contiguous"}}',
+        '{"chosen": 3}',
+        '{"chosen": {"precision": 5}}',
+    ):
         (folder / "align/student" / "compute.json").write_text(text)
         process = run("align", path, *AUTO)
         assert process.returncode == 3, process.stderr

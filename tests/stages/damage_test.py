@@ -54,11 +54,25 @@ def test_damaged_pictures_are_replaced_alike_on_any_number_of_ranks(run_folder):
     for ranks in (1, 2, 4):
         path, folder = run_folder(f"ranks{ranks}")
         places = damage(folder / "shards", shards_of(folder, "unlabelled")[:3])
-        process = mpirun(ranks, "align", path, "--set", "data.max_damaged=1", "--set", "compute.threads=1", "--set", "align.student.training.log_every=1",
-                         "--set", "align.student.training.steps=12")
+        process = mpirun(
+            ranks,
+            "align",
+            path,
+            "--set",
+            "data.max_damaged=1",
+            "--set",
+            "compute.threads=1",
+            "--set",
+            "align.student.training.log_every=1",
+            "--set",
+            "align.student.training.steps=12",
+        )
         assert process.returncode == 0, process.stderr
         for shard, row in places:
-            assert re.search(rf"{shard} row {row}: .*CRC-32C.*another one takes its place", logs(folder)), (shard, logs(folder))
+            assert re.search(rf"{shard} row {row}: .*CRC-32C.*another one takes its place", logs(folder)), (
+                shard,
+                logs(folder),
+            )
         metrics = pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True)
         losses.append(numpy.array(metrics["train/loss"]))
         damaged.append(metrics["data/damaged"].iloc[-1])
@@ -137,7 +151,10 @@ def test_weights_that_are_not_finite_are_refused_before_anything_is_stored(run_f
     save_file(weights, broken)
     shutil.rmtree(folder / "cache")
     process = run("cache", path, "--set", f"towers.clip.weights={broken}")
-    assert process.returncode == 3 and f"{broken}: the tensor 'visual.ln_post.weight' holds numbers that are not finite" in process.stderr
+    assert (
+        process.returncode == 3
+        and f"{broken}: the tensor 'visual.ln_post.weight' holds numbers that are not finite" in process.stderr
+    )
     assert not list((folder / "cache").glob("**/*.h5"))
 
 
@@ -150,7 +167,10 @@ def test_features_that_do_not_fit_are_never_stored(run_folder, tmp_path):
     shutil.rmtree(folder / "cache")
     process = run("cache", path, "--set", f"towers.clip.weights={huge}")
     assert process.returncode == 3, process.stderr
-    assert re.search(r"ViT-demo-16 with the weights .*huge.safetensors gives features of .*\.h5 row \d+ \('.*'\) that are not finite", process.stderr)
+    assert re.search(
+        r"ViT-demo-16 with the weights .*huge.safetensors gives features of .*\.h5 row \d+ \('.*'\) that are not finite",
+        process.stderr,
+    )
     assert not list((folder / "cache").glob("**/*.h5"))
 
 
@@ -174,8 +194,16 @@ def test_a_teacher_whose_answers_are_not_finite_teaches_nobody(run_folder):
 def test_many_files_few_of_which_may_be_open(config):
     path, folder = config("many")
     for stage in ("shard", "cache", "align"):
-        words = " ".join([CSKD, stage, str(path), "--set", "packing.max_samples=1", "--set", "align.student.training.steps=4"])
-        process = subprocess.run(["bash", "-c", f"ulimit -n 64; exec {words}"], env=environment({}), capture_output=True, text=True, timeout=300)
+        words = " ".join(
+            [CSKD, stage, str(path), "--set", "packing.max_samples=1", "--set", "align.student.training.steps=4"]
+        )
+        process = subprocess.run(
+            ["bash", "-c", f"ulimit -n 64; exec {words}"],
+            env=environment({}),
+            capture_output=True,
+            text=True,
+            timeout=300,
+        )
         assert process.returncode == 0, process.stderr
     record = json.loads((folder / "cache/clip/complete.json").read_text())
     assert list(record["products"]) == ["products.txt"]

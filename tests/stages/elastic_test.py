@@ -13,9 +13,17 @@ ENCODERS = {"mobilenetv3_small_100": 64, "ViT-demo-16": 128}
 
 
 def arguments(encoder, steps=STEPS, determinism="elastic"):
-    changes = {"encoders.mobile.architecture": encoder, "encoders.mobile.image_size": ENCODERS[encoder], "align.student.training.determinism": determinism, "align.student.training.steps": steps,
-               "align.student.training.log_every": 1, "align.student.training.micro_batches": 8, "align.student.training.feature_dropout": 0.2, "compute.threads": 1,
-               "align.student.training.check_every": 3}
+    changes = {
+        "encoders.mobile.architecture": encoder,
+        "encoders.mobile.image_size": ENCODERS[encoder],
+        "align.student.training.determinism": determinism,
+        "align.student.training.steps": steps,
+        "align.student.training.log_every": 1,
+        "align.student.training.micro_batches": 8,
+        "align.student.training.feature_dropout": 0.2,
+        "compute.threads": 1,
+        "align.student.training.check_every": 3,
+    }
     return [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
 
 
@@ -67,10 +75,21 @@ def test_statistics_of_batchnorm_are_updated_once_a_step(cached, config):
 
 def test_a_number_of_ranks_without_a_tree_is_refused(cached, config):
     path, folder = copied(cached, config, "three")
-    process = mpirun(3, "align", path, *arguments("ViT-demo-16"), "--set", "align.student.training.micro_batches=6", "--set", "align.student.training.global_batch=12")
+    process = mpirun(
+        3,
+        "align",
+        path,
+        *arguments("ViT-demo-16"),
+        "--set",
+        "align.student.training.micro_batches=6",
+        "--set",
+        "align.student.training.global_batch=12",
+    )
     assert process.returncode == 2, process.stderr
     assert "align.student.training.determinism is elastic, which needs 1, 2, 4, 8, ... ranks, not 3" in process.stderr
-    process = mpirun(2, "align", path, *arguments("ViT-demo-16"), "--set", "align.student.training.compress_gradients=true")
+    process = mpirun(
+        2, "align", path, *arguments("ViT-demo-16"), "--set", "align.student.training.compress_gradients=true"
+    )
     assert process.returncode == 2, process.stderr
     assert not (folder / "align/student" / "model.safetensors").exists()
 
@@ -79,7 +98,14 @@ def test_compressed_gradients_train_almost_alike(cached, config):
     losses = []
     for compress in ("false", "true"):
         path, folder = copied(cached, config, f"compress{compress}")
-        process = mpirun(2, "align", path, *arguments("ViT-demo-16", determinism="fast"), "--set", f"align.student.training.compress_gradients={compress}")
+        process = mpirun(
+            2,
+            "align",
+            path,
+            *arguments("ViT-demo-16", determinism="fast"),
+            "--set",
+            f"align.student.training.compress_gradients={compress}",
+        )
         assert process.returncode == 0, process.stderr
         losses.append(result(folder, step=STEPS).losses)
     assert losses[0] != losses[1]
@@ -92,15 +118,20 @@ def test_ranks_with_different_configurations_are_refused(cached, config):
     other = path.with_name("other.toml")
     other.write_text(path.read_text().replace("learning_rate = 1e-3", "learning_rate = 2e-3", 1))
     script = path.with_name("start.sh")
-    script.write_text(f'#!/bin/sh\nif [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then exec "$CSKD_BINARY" align "{other}"; fi\nexec "$CSKD_BINARY" align "{path}"\n')
+    script.write_text(
+        f'#!/bin/sh\nif [ "$OMPI_COMM_WORLD_RANK" = 1 ]; then exec "$CSKD_BINARY" align "{other}"; fi\nexec "$CSKD_BINARY" align "{path}"\n'
+    )
     script.chmod(0o755)
     import cskd_program
+
     command, cskd_program.CSKD = cskd_program.CSKD, str(script)
     try:
         process = mpirun(2)
     finally:
         cskd_program.CSKD = command
     assert process.returncode == 2, process.stderr
-    assert "align.student.training.learning_rate is '0.001' on rank 0 and '0.002' on rank 1" in process.stderr, process.stderr
+    assert "align.student.training.learning_rate is '0.001' on rank 0 and '0.002' on rank 1" in process.stderr, (
+        process.stderr
+    )
     assert not (folder / "align/student" / "checkpoints").exists()
     shutil.rmtree(folder)

@@ -15,7 +15,12 @@ GRACE = 25
 
 
 def arguments(path, *more):
-    changes = {"compute.step_timeout": STEP_TIMEOUT, "compute.start_timeout": START_TIMEOUT, "align.student.training.check_every": 1, "compute.threads": 1}
+    changes = {
+        "compute.step_timeout": STEP_TIMEOUT,
+        "compute.start_timeout": START_TIMEOUT,
+        "align.student.training.check_every": 1,
+        "compute.threads": 1,
+    }
     return ["align", path, *[word for key, value in changes.items() for word in ("--set", f"{key}={value}")], *more]
 
 
@@ -50,19 +55,25 @@ def test_a_lost_message_is_traced_to_its_rank(strike, number, ranks, rank):
     process, seconds, folder = strike(f"all-reduce:{number}@{rank}:drop", ranks)
     assert process.returncode == 1, process.stderr
     assert seconds < STEP_TIMEOUT + START_TIMEOUT + GRACE
-    assert re.search(rf"was not done after \d+\.\d s: ranks? [\d, ]+(is|are) in it; rank {rank} is not: .*which never began", process.stderr) or \
-        re.search(rf"rank {rank}.*all-reduce.* on rank {rank} of {ranks} was not done", process.stderr), process.stderr
+    assert re.search(
+        rf"was not done after \d+\.\d s: ranks? [\d, ]+(is|are) in it; rank {rank} is not: .*which never began",
+        process.stderr,
+    ) or re.search(rf"rank {rank}.*all-reduce.* on rank {rank} of {ranks} was not done", process.stderr), process.stderr
     assert set(journals(folder)) == {f"collectives-rank-{each}.txt" for each in range(ranks)}
     assert "not begun" in journals(folder)[f"collectives-rank-{rank}.txt"]
 
 
-@pytest.mark.parametrize("kind,number,rank", [("all-reduce", 5, 1), ("all-reduce", 9, 0), ("all-gather", 2, 1), ("broadcast", 3, 1)])
+@pytest.mark.parametrize(
+    "kind,number,rank", [("all-reduce", 5, 1), ("all-reduce", 9, 0), ("all-gather", 2, 1), ("broadcast", 3, 1)]
+)
 def test_a_rank_that_stays_away_is_named_with_what_it_does(strike, kind, number, rank):
     process, seconds, folder = strike(f"{kind}:{number}@{rank}:delay:1000")
     assert process.returncode == 1, process.stderr
     assert seconds < STEP_TIMEOUT + START_TIMEOUT + GRACE
     label = {"all-reduce": "(bucket|statistics)", "all-gather": "hashes", "broadcast": ""}[kind]
-    assert re.search(rf"{kind} \d+ of .*{label}.* on rank {1 - rank} of 2 was not done after", process.stderr), process.stderr
+    assert re.search(rf"{kind} \d+ of .*{label}.* on rank {1 - rank} of 2 was not done after", process.stderr), (
+        process.stderr
+    )
     assert re.search(rf"rank {1 - rank} is in it; rank {rank} is not: in '.*' for \d+", process.stderr), process.stderr
     assert len(journals(folder)) == 2
 
@@ -78,7 +89,9 @@ def test_a_rank_that_is_killed_ends_the_others(strike, number, rank):
     assert f"collectives-rank-{1 - rank}.txt" in journals(folder)
 
 
-@pytest.mark.parametrize("kind,number", [("all-reduce", 1), ("all-reduce", 7), ("all-reduce", 15), ("broadcast", 10), ("all-gather", 3)])
+@pytest.mark.parametrize(
+    "kind,number", [("all-reduce", 1), ("all-reduce", 7), ("all-reduce", 15), ("broadcast", 10), ("all-gather", 3)]
+)
 def test_a_rank_that_throws_ends_the_others_with_its_cause(strike, kind, number):
     process, seconds, folder = strike(f"{kind}:{number}@1:throw")
     assert process.returncode == 1, process.stderr

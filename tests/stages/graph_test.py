@@ -11,18 +11,34 @@ from scipy.stats import pearsonr, spearmanr
 from small_run import TRAINING, configuration, random_tower
 from stage_runs import digest, result_folder
 
-STAGES = ["shard", "cache.clip", "cache.second", "align.student", "align.teacher", "align.other", "finetune.teacher", "finetune.second",
-          "distill.student", "distill.other", "evaluate"]
+STAGES = [
+    "shard",
+    "cache.clip",
+    "cache.second",
+    "align.student",
+    "align.teacher",
+    "align.other",
+    "finetune.teacher",
+    "finetune.second",
+    "distill.student",
+    "distill.other",
+    "evaluate",
+]
 TRAININGS = STAGES[3:-1]
 # The same bits on any number of ranks.
-SAME_BITS = [word for stage in TRAININGS for word in ("--set", f"{stage}.training.determinism=elastic")] + ["--set", "compute.threads=1"]
+SAME_BITS = [word for stage in TRAININGS for word in ("--set", f"{stage}.training.determinism=elastic")] + [
+    "--set",
+    "compute.threads=1",
+]
 
 
 def graph_text(corpus, weights, second, folder):
     """Two towers, three alignments, two teachers, two students."""
     head, rest = configuration(corpus, weights, folder).split("[towers.clip]")
-    compute = rest[rest.index("[evaluate]"):rest.index("[align.student.training]")]
-    text = head + f"""
+    compute = rest[rest.index("[evaluate]") : rest.index("[align.student.training]")]
+    text = (
+        head
+        + f"""
 [towers.clip]
 architecture = "ViT-demo-16"
 weights = "{weights}"
@@ -66,8 +82,13 @@ teachers = ["finetune.teacher"]
 from = "align.other"
 teachers = ["finetune.second"]
 
-""" + compute
-    return text + "".join(TRAINING.format(stage=stage, steps=4).replace("checkpoint_every = 4", "checkpoint_every = 2") for stage in TRAININGS)
+"""
+        + compute
+    )
+    return text + "".join(
+        TRAINING.format(stage=stage, steps=4).replace("checkpoint_every = 4", "checkpoint_every = 2")
+        for stage in TRAININGS
+    )
 
 
 @pytest.fixture
@@ -98,18 +119,28 @@ def test_a_whole_graph_on_1_2_and_4_ranks_killed_and_planned(graph):
     plan, verdict, code = verdicts(path, "--quick")
     assert code == 0 and list(verdict) == STAGES and set(verdict.values()) == {"runs"}
     needs = {stage["stage"]: stage["needs"] for stage in plan["stages"]}
-    assert needs["distill.other"] == ["shard", "align.other", "finetune.second"] and needs["finetune.second"] == ["shard"]
+    assert needs["distill.other"] == ["shard", "align.other", "finetune.second"] and needs["finetune.second"] == [
+        "shard"
+    ]
 
     # What a stage needs is named before it does anything.
     process = run("distill", path, "other")
     assert process.returncode == 2 and "things keep this run from being done" in process.stderr
-    for need, command in ("shard", "shard"), ("align.other", "align CONFIG other"), ("finetune.second", "finetune CONFIG second"):
+    for need, command in (
+        ("shard", "shard"),
+        ("align.other", "align CONFIG other"),
+        ("finetune.second", "finetune CONFIG second"),
+    ):
         assert f"distill.other needs {need}, which is not complete: run 'cskd {command}' first" in process.stderr
 
     process = mpirun(2, "run", path, *SAME_BITS, env={"CSKD_FAIL_AT": "trainer.step:15:term"})
     assert process.returncode == 75, process.stderr
     plan, verdict, _ = verdicts(path, "--quick", *SAME_BITS)
-    assert verdict["align.other"] == "complete" and verdict["finetune.teacher"] == "goes on" and verdict["finetune.second"] == "runs", verdict
+    assert (
+        verdict["align.other"] == "complete"
+        and verdict["finetune.teacher"] == "goes on"
+        and verdict["finetune.second"] == "runs"
+    ), verdict
     assert plan["stages"][STAGES.index("finetune.teacher")]["reason"] == "after step 3 of 4"
     for ranks, env, code in (4, {"CSKD_FAIL_AT": "trainer.step:6:kill"}, 137), (1, {}, 0):
         process = mpirun(ranks, "run", path, *SAME_BITS, env=env)
@@ -126,13 +157,23 @@ def test_a_whole_graph_on_1_2_and_4_ranks_killed_and_planned(graph):
     assert len(set(models(folder).values())) == len(TRAININGS)
 
     plan, verdict, code = verdicts(path, *SAME_BITS)
-    assert code == 0 and set(verdict.values()) == {"complete"} and plan["left_to_do"] == {"seconds": 0.0, "disk_bytes": 0, "is_whole": True}
+    assert (
+        code == 0
+        and set(verdict.values()) == {"complete"}
+        and plan["left_to_do"] == {"seconds": 0.0, "disk_bytes": 0, "is_whole": True}
+    )
     # What a change of one stage reaches, by name.
     plan, verdict, code = verdicts(path, *SAME_BITS, "--set", "align.other.cosine_weight=0.5")
-    assert code == 2 and {stage for stage, each in verdict.items() if each == "refused"} == {"align.other", "distill.other"}
+    assert code == 2 and {stage for stage, each in verdict.items() if each == "refused"} == {
+        "align.other",
+        "distill.other",
+    }
     assert plan["stages"][STAGES.index("distill.other")]["reason"] == "align.other.cosine_weight (was 1.0, is 0.5)"
     process = run("distill", path, "other", *SAME_BITS, "--set", "align.other.cosine_weight=0.5")
-    assert process.returncode == 2 and "distill.other needs align.other, which was made with other settings or data" in process.stderr
+    assert (
+        process.returncode == 2
+        and "distill.other needs align.other, which was made with other settings or data" in process.stderr
+    )
     # A model that is lost is trained again, the others are kept.
     (folder / "distill/other/model.safetensors").unlink()
     plan, verdict, _ = verdicts(path, *SAME_BITS)
@@ -160,40 +201,61 @@ OVER = ["--over", "run.seed=1,2", "--over", "labels.fraction=0.75,1"]
 
 
 def files(folder):
-    return {str(path.relative_to(folder)): digest(path) for pattern in ("results/*/model.safetensors", "results/*/predictions.csv")
-            for path in folder.glob(pattern)}
+    return {
+        str(path.relative_to(folder)): digest(path)
+        for pattern in ("results/*/model.safetensors", "results/*/predictions.csv")
+        for path in folder.glob(pattern)
+    }
 
 
 def predictions(folder):
     found = {}
     with open(folder / "predictions.csv") as file:
         for row in csv.DictReader(file):
-            found.setdefault(row["model"], []).append((row["picture"], float(row["rated_mean"]), float(row["predicted_mean"])))
+            found.setdefault(row["model"], []).append(
+                (row["picture"], float(row["rated_mean"]), float(row["predicted_mean"]))
+            )
     return found
 
 
 def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
     path, folder = graph("swept")
-    for ranks, env, code in (2, {"CSKD_FAIL_AT": "trainer.step:30:kill"}, 137), (4, {"CSKD_FAIL_AT": "trainer.step:50:term"}, 75), (1, {}, 0):
+    for ranks, env, code in (
+        (2, {"CSKD_FAIL_AT": "trainer.step:30:kill"}, 137),
+        (4, {"CSKD_FAIL_AT": "trainer.step:50:term"}, 75),
+        (1, {}, 0),
+    ):
         process = mpirun(ranks, "sweep", path, *OVER, *SAME_BITS, env=env)
         assert process.returncode == code, process.stderr
     kinds = sorted(entry.name.rsplit("-", 1)[0] for entry in (folder / "results").iterdir())
     # A seed has its own shards, caches and alignments, whatever the fraction of labels.
-    assert {stage: kinds.count(stage) for stage in STAGES} == {stage: 4 if stage.startswith(("finetune", "distill", "evaluate")) else 2 for stage in STAGES}
+    assert {stage: kinds.count(stage) for stage in STAGES} == {
+        stage: 4 if stage.startswith(("finetune", "distill", "evaluate")) else 2 for stage in STAGES
+    }
     document = json.loads((folder / "sweep.json").read_text())
-    assert [member["values"] for member in document["members"]] == [{"run.seed": seed, "labels.fraction": share} for seed in "12" for share in ("0.75", "1")]
+    assert [member["values"] for member in document["members"]] == [
+        {"run.seed": seed, "labels.fraction": share} for seed in "12" for share in ("0.75", "1")
+    ]
     one, two = document["members"][:2]
-    assert one["results"]["align.other"] == two["results"]["align.other"] and one["results"]["distill.other"] != two["results"]["distill.other"]
+    assert (
+        one["results"]["align.other"] == two["results"]["align.other"]
+        and one["results"]["distill.other"] != two["results"]["distill.other"]
+    )
 
     # Figures are scipy's, over the two seeds.
     first = "distill.other"
     for row in document["rows"]:
         share = row["point"].removeprefix("labels.fraction=")
-        seeds = [predictions(folder / member["results"]["evaluate"])[row["model"]] for member in document["members"]
-                 if member["values"]["labels.fraction"] == share]
+        seeds = [
+            predictions(folder / member["results"]["evaluate"])[row["model"]]
+            for member in document["members"]
+            if member["values"]["labels.fraction"] == share
+        ]
         srcc = [spearmanr(*numpy.array([each[1:] for each in seed]).T).statistic for seed in seeds]
         plcc = [pearsonr(*numpy.array([each[1:] for each in seed]).T).statistic for seed in seeds]
-        assert row["srcc_by_seed"] == pytest.approx(srcc, abs=1e-4) and row["srcc"]["value"] == pytest.approx(numpy.mean(srcc), abs=1e-4)
+        assert row["srcc_by_seed"] == pytest.approx(srcc, abs=1e-4) and row["srcc"]["value"] == pytest.approx(
+            numpy.mean(srcc), abs=1e-4
+        )
         assert row["plcc"]["value"] == pytest.approx(numpy.mean(plcc), abs=1e-4)
         assert row["srcc"]["low"] <= row["srcc"]["value"] <= row["srcc"]["high"]
     value = {(row["point"], row["model"]): row["srcc"]["value"] for row in document["rows"]}
@@ -201,7 +263,9 @@ def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
     label = {f"{model} at {point}": figure for (point, model), figure in value.items()}
     assert len(document["differences"]) == 7
     for each in document["differences"]:
-        assert each["srcc"]["value"] == pytest.approx(label[each["first"]] - label[each["second"]]) and each["first"].startswith(first)
+        assert each["srcc"]["value"] == pytest.approx(label[each["first"]] - label[each["second"]]) and each[
+            "first"
+        ].startswith(first)
     with open(folder / "sweep.csv") as file:
         rows = list(csv.DictReader(file))
     assert [row["kind"] for row in rows] == ["figure"] * 8 + ["difference"] * 7
@@ -223,17 +287,23 @@ def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
     assert models(alone_folder) == {stage: digest(folder / last[stage] / "model.safetensors") for stage in TRAININGS}
 
 
-@pytest.mark.parametrize("over, words", [
-    ([], "there is nothing to go over"),
-    (["run.seed"], "expected KEY=VALUE,VALUE,... such as run.seed=1,2,3"),
-    (["run.seed=1,1"], "run.seed = 1 twice"),
-    (["run.seed=1,,2"], "lacks a value"),
-    (["run.seed=1", "run.seed=2"], "goes over run.seed twice"),
-    (["run.folder=a,b"], "cannot go over run.folder"),
-    (["run.sede=1,2"], "did you mean run.seed?"),
-    (["labels.fraction=0.75,2"], "labels.fraction is 2"),
-    (["distill.other.training.global_batch=16,18"], "with distill.other.training.global_batch=18: distill.other.training.global_batch is 18, which"),
-])
+@pytest.mark.parametrize(
+    "over, words",
+    [
+        ([], "there is nothing to go over"),
+        (["run.seed"], "expected KEY=VALUE,VALUE,... such as run.seed=1,2,3"),
+        (["run.seed=1,1"], "run.seed = 1 twice"),
+        (["run.seed=1,,2"], "lacks a value"),
+        (["run.seed=1", "run.seed=2"], "goes over run.seed twice"),
+        (["run.folder=a,b"], "cannot go over run.folder"),
+        (["run.sede=1,2"], "did you mean run.seed?"),
+        (["labels.fraction=0.75,2"], "labels.fraction is 2"),
+        (
+            ["distill.other.training.global_batch=16,18"],
+            "with distill.other.training.global_batch=18: distill.other.training.global_batch is 18, which",
+        ),
+    ],
+)
 def test_sweeps_that_are_refused(graph, over, words):
     path, folder = graph("refused")
     process = run("sweep", path, *(word for each in over for word in ("--over", each)))

@@ -7,19 +7,46 @@ import pytest
 from cskd_program import mpirun, run
 
 CASES = {
-    "an encoder of a late stage": (["finetune.teacher.from=encoders.late", "encoders.late.architecture=ViT-demo-61"], "encoders.late.architecture: unknown encoder 'ViT-demo-61', did you mean 'ViT-demo-16'?"),
-    "an image size": (["encoders.mobile.image_size=70"], "encoders.mobile.architecture: encoder 'mobilenetv3_small_100' cannot have an image size of 70"),
-    "weights": (["towers.clip.weights=/nowhere/clip.safetensors"], "towers.clip.weights: cannot open /nowhere/clip.safetensors"),
-    "a batch": (["distill.student.training.global_batch=18"], "distill.student.training.global_batch is 18, which its 4 micro-batches do not divide"),
-    "a labelled batch": (["distill.student.labelled_batch=6"], "distill.student.labelled_batch is 6, which the 4 micro-batches do not divide"),
-    "one picture": (["finetune.supervised.training.global_batch=4"], "finetune.supervised.training.global_batch is 4 in 4 micro-batches, but mobilenetv3_small_100 normalises"),
-    "nobody judges": (["distill.student.training.keep_best=1"], "distill.student.training.keep_best needs a validation"),
+    "an encoder of a late stage": (
+        ["finetune.teacher.from=encoders.late", "encoders.late.architecture=ViT-demo-61"],
+        "encoders.late.architecture: unknown encoder 'ViT-demo-61', did you mean 'ViT-demo-16'?",
+    ),
+    "an image size": (
+        ["encoders.mobile.image_size=70"],
+        "encoders.mobile.architecture: encoder 'mobilenetv3_small_100' cannot have an image size of 70",
+    ),
+    "weights": (
+        ["towers.clip.weights=/nowhere/clip.safetensors"],
+        "towers.clip.weights: cannot open /nowhere/clip.safetensors",
+    ),
+    "a batch": (
+        ["distill.student.training.global_batch=18"],
+        "distill.student.training.global_batch is 18, which its 4 micro-batches do not divide",
+    ),
+    "a labelled batch": (
+        ["distill.student.labelled_batch=6"],
+        "distill.student.labelled_batch is 6, which the 4 micro-batches do not divide",
+    ),
+    "one picture": (
+        ["finetune.supervised.training.global_batch=4"],
+        "finetune.supervised.training.global_batch is 4 in 4 micro-batches, but mobilenetv3_small_100 normalises",
+    ),
+    "nobody judges": (
+        ["distill.student.training.keep_best=1"],
+        "distill.student.training.keep_best needs a validation",
+    ),
 }
 
 
 LACKING = {
-    "validation": (["distill.student.training.validate_every=4"], "distill.student.training.validate_every needs 2 validation pictures, but the corpus has 0"),
-    "a batch larger than an epoch": (["finetune.teacher.training.global_batch=4096"], "finetune.teacher.training.global_batch is 4096, but an epoch of its pictures has"),
+    "validation": (
+        ["distill.student.training.validate_every=4"],
+        "distill.student.training.validate_every needs 2 validation pictures, but the corpus has 0",
+    ),
+    "a batch larger than an epoch": (
+        ["finetune.teacher.training.global_batch=4096"],
+        "finetune.teacher.training.global_batch is 4096, but an epoch of its pictures has",
+    ),
 }
 
 
@@ -40,7 +67,9 @@ def test_a_run_folder_among_the_pictures(config, corpus):
 
 def test_all_at_once(config):
     path, _ = config("all")
-    process = run("run", path, *(word for changes, _ in CASES.values() for change in changes for word in ("--set", change)))
+    process = run(
+        "run", path, *(word for changes, _ in CASES.values() for change in changes for word in ("--set", change))
+    )
     assert process.returncode == 2 and "things keep this run from being done:" in process.stderr
     for _, words in CASES.values():
         assert f"  - {words}" in process.stderr, (words, process.stderr)
@@ -50,7 +79,12 @@ def test_doctor_finds_them_too(config, cached):
     path, folder = config("doctor")
     fine = json.loads(run("doctor", path, "--json").stdout)
     assert [check["verdict"] for check in fine["checks"] if check["name"] == "stages"] == ["fine"]
-    process = run("doctor", path, "--json", *(word for changes, _ in CASES.values() for change in changes for word in ("--set", change)))
+    process = run(
+        "doctor",
+        path,
+        "--json",
+        *(word for changes, _ in CASES.values() for change in changes for word in ("--set", change)),
+    )
     assert process.returncode == 1, process.stderr
     report = json.loads(process.stdout)
     found = [check["found"] for check in report["checks"] if check["name"] == "stages" and check["verdict"] == "wrong"]
@@ -61,14 +95,20 @@ def test_doctor_finds_them_too(config, cached):
     for more, expected in ([], 1), (["sources[4].validation_share=0.2"], 0):
         words = [word for change in changes + more for word in ("--set", change)]
         report = json.loads(run("doctor", path, "--json", *words).stdout)
-        found = [check["found"] for check in report["checks"] if check["name"] == "stages" and check["verdict"] == "wrong"]
+        found = [
+            check["found"] for check in report["checks"] if check["name"] == "stages" and check["verdict"] == "wrong"
+        ]
         assert len(found) == expected and all("needs 2 validation pictures" in text for text in found), found
 
 
 def test_ranks_that_do_not_divide_the_micro_batches(config):
     path, folder = config("ranks")
     process = mpirun(3, "run", path)
-    assert process.returncode == 2 and "align.student.training.micro_batches is 4, which 3 ranks do not divide; start 1, 2, 4 ranks" in process.stderr
+    assert (
+        process.returncode == 2
+        and "align.student.training.micro_batches is 4, which 3 ranks do not divide; start 1, 2, 4 ranks"
+        in process.stderr
+    )
     assert not (folder / "shards/manifest.cskd").exists()
 
 
@@ -94,7 +134,10 @@ def test_without_labels_or_unlabelled_pictures(config, left):
     if left == ["rated"]:
         assert "distill.student needs pictures without labels" in process.stderr
     else:
-        assert "no source has labels: scores cannot be learnt" in process.stderr and "no source has a test split" in process.stderr
+        assert (
+            "no source has labels: scores cannot be learnt" in process.stderr
+            and "no source has a test split" in process.stderr
+        )
     assert not (folder / "cache").exists()
     # The remedy helps, although the corpus that was packed lacks it until it is packed again.
     path.write_text(whole.replace("fraction = 1.0", "fraction = 0.75"))
@@ -105,16 +148,26 @@ def test_without_labels_or_unlabelled_pictures(config, left):
 def test_fewer_steps_than_the_checkpoint_has(cached, config):
     path, folder = config("fewer")
     shutil.copytree(cached, folder)
-    process = run("align", path, "--set", "align.student.training.steps=40", env={"CSKD_FAIL_AT": "trainer.step:10:term"})
+    process = run(
+        "align", path, "--set", "align.student.training.steps=40", env={"CSKD_FAIL_AT": "trainer.step:10:term"}
+    )
     assert process.returncode == 75, process.stderr
-    process = run("align", path, "--set", "align.student.training.steps=6", "--allow-change", "align.student.training.steps")
+    process = run(
+        "align", path, "--set", "align.student.training.steps=6", "--allow-change", "align.student.training.steps"
+    )
     assert process.returncode == 2 and "align.student.training.steps is 6: raise it" in process.stderr, process.stderr
 
 
-@pytest.mark.parametrize("text, words", [
-    ("version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n", "is a pointer of Git LFS, not the file that it stands for"),
-    ("\n<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page, not weights"),
-])
+@pytest.mark.parametrize(
+    "text, words",
+    [
+        (
+            "version https://git-lfs.github.com/spec/v1\noid sha256:4d7a\nsize 12345\n",
+            "is a pointer of Git LFS, not the file that it stands for",
+        ),
+        ("\n<!DOCTYPE html><html><body>Sign in</body></html>", "is a web page, not weights"),
+    ],
+)
 def test_downloads_that_are_no_weights(config, tmp_path, text, words):
     path, _ = config("download")
     (tmp_path / "clip.safetensors").write_text(text)
@@ -126,8 +179,10 @@ def test_names_of_files_do_not_rule_the_terminal(tmp_path):
     (tmp_path / "a").mkdir()
     (tmp_path / "a" / "\x1b[31mred.jpg").write_bytes(b"\xff\xd8\xff no picture")
     path = tmp_path / "run.toml"
-    path.write_text(f'[run]\nfolder = "{tmp_path}/run"\nmin_free = 0\n[packing]\nmax_fault_rate = 1\n'
-                    f'[[sources]]\nname = "a"\nkind = "folder"\npath = "{tmp_path}/a"\n')
+    path.write_text(
+        f'[run]\nfolder = "{tmp_path}/run"\nmin_free = 0\n[packing]\nmax_fault_rate = 1\n'
+        f'[[sources]]\nname = "a"\nkind = "folder"\npath = "{tmp_path}/a"\n'
+    )
     process = run("shard", path)
     assert process.returncode == 3 and "\x1b" not in process.stderr, process.stderr
     assert "not one of 1 pictures can be used; the first is '\\x1b[31mred.jpg' of 'a'" in process.stderr
@@ -136,7 +191,9 @@ def test_names_of_files_do_not_rule_the_terminal(tmp_path):
 def test_a_table_with_another_delimiter(tmp_path):
     (tmp_path / "table.csv").write_text("path;score\na.jpg;3\n")
     path = tmp_path / "run.toml"
-    path.write_text(f'[run]\nfolder = "{tmp_path}/run"\nmin_free = 0\n'
-                    f'[[sources]]\nname = "a"\nkind = "csv"\npath = "{tmp_path}/table.csv"\nbins = [1, 2, 3]\ncolumns.mean = "score"\n')
+    path.write_text(
+        f'[run]\nfolder = "{tmp_path}/run"\nmin_free = 0\n'
+        f'[[sources]]\nname = "a"\nkind = "csv"\npath = "{tmp_path}/table.csv"\nbins = [1, 2, 3]\ncolumns.mean = "score"\n'
+    )
     process = run("shard", path)
     assert process.returncode == 3 and 'set columns.delimiter = ";"' in process.stderr, process.stderr

@@ -18,24 +18,75 @@ FULL = bool(os.environ.get("CSKD_TEST_FULL"))
 KILLS = 50 if FULL else 8  # at random moments
 
 # One passage in the middle of the training of each place where a file is written.
-POINTS = ["checkpoint.model:4", "checkpoint.ema:4", "checkpoint.optimizer:4", "checkpoint.state:4", "checkpoint.commit:4", "checkpoint.remove:2",
-          "metric_log.write:4", "event_file.write:5", "stage.model:1", "trainer.step:6"]
+POINTS = [
+    "checkpoint.model:4",
+    "checkpoint.ema:4",
+    "checkpoint.optimizer:4",
+    "checkpoint.state:4",
+    "checkpoint.commit:4",
+    "checkpoint.remove:2",
+    "metric_log.write:4",
+    "event_file.write:5",
+    "stage.model:1",
+    "trainer.step:6",
+]
 
 # The same for one kill after the other in one run folder: each start goes on where the one before was killed, and at the last ones only the
 # model is left to write.
-ONE_AFTER_THE_OTHER = ["run_lock.write:1", "atomic_file.open:1", "run_lock.claim:1", "run_lock.claim:2", "atomic_file.write:1", "status.write:1", "event_file.write:1", "metric_log.write:2",
-                       "checkpoint.model:2", "checkpoint.ema:1", "checkpoint.optimizer:1", "checkpoint.state:1", "checkpoint.commit:1",
-                       "checkpoint.remove:1", "trainer.step:2", "stage.model:1", "atomic_file.fsync:1", "atomic_file.verify:2", "atomic_file.rename:3",
-                       "atomic_file.fsync_folder:2"]
+ONE_AFTER_THE_OTHER = [
+    "run_lock.write:1",
+    "atomic_file.open:1",
+    "run_lock.claim:1",
+    "run_lock.claim:2",
+    "atomic_file.write:1",
+    "status.write:1",
+    "event_file.write:1",
+    "metric_log.write:2",
+    "checkpoint.model:2",
+    "checkpoint.ema:1",
+    "checkpoint.optimizer:1",
+    "checkpoint.state:1",
+    "checkpoint.commit:1",
+    "checkpoint.remove:1",
+    "trainer.step:2",
+    "stage.model:1",
+    "atomic_file.fsync:1",
+    "atomic_file.verify:2",
+    "atomic_file.rename:3",
+    "atomic_file.fsync_folder:2",
+]
 
 
 def start(path, stage, ranks=2, fails_at=None):
-    return subprocess.Popen(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), CSKD, *map(str, command(stage, path)), *EVERY_STEP],
-                            env=environment({"CSKD_FAIL_AT": fails_at}), stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True)
+    return subprocess.Popen(
+        [
+            "mpirun",
+            "--oversubscribe",
+            "--bind-to",
+            "none",
+            "-n",
+            str(ranks),
+            CSKD,
+            *map(str, command(stage, path)),
+            *EVERY_STEP,
+        ],
+        env=environment({"CSKD_FAIL_AT": fails_at}),
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
 
 
 def ranks_of(path, stage):
-    return [int(word) for word in subprocess.run(["pgrep", "-f", f"^{CSKD} {' '.join(map(str, command(stage, path)))} "], capture_output=True, text=True, check=False).stdout.split()]
+    return [
+        int(word)
+        for word in subprocess.run(
+            ["pgrep", "-f", f"^{CSKD} {' '.join(map(str, command(stage, path)))} "],
+            capture_output=True,
+            text=True,
+            check=False,
+        ).stdout.split()
+    ]
 
 
 def is_halted(process):
@@ -70,8 +121,13 @@ def finish(path, stage, ranks=2):
 
 def test_every_write_point_is_known_here():
     written = set()
-    for file in [*SOURCE.glob("src/training/*.cpp"), *SOURCE.glob("src/report/*.cpp"), SOURCE / "src/runtime/run_lock.cpp", SOURCE / "src/runtime/atomic_file.cpp",
-                 SOURCE / "src/stages/train_stage.cpp"]:
+    for file in [
+        *SOURCE.glob("src/training/*.cpp"),
+        *SOURCE.glob("src/report/*.cpp"),
+        SOURCE / "src/runtime/run_lock.cpp",
+        SOURCE / "src/runtime/atomic_file.cpp",
+        SOURCE / "src/stages/train_stage.cpp",
+    ]:
         written |= set(re.findall(r'(?:failure_point\(|AppendedFile.*)"([a-z_.]+)"', file.read_text()))
     # Reached when something failed before, or when nothing is written.
     written -= {"appended_file.cut", "status.read"}
@@ -87,10 +143,16 @@ def test_one_rank_killed_at_a_write_point(cached, config, trained, point):
 
 
 # The baseline is trained by finetune's code.
-IN_TURNS = [("align.student", [kill_all_at]), ("finetune.teacher", [kill_one_at, kill_all_at]), ("distill.student", [kill_all_at, kill_one_at])]
+IN_TURNS = [
+    ("align.student", [kill_all_at]),
+    ("finetune.teacher", [kill_one_at, kill_all_at]),
+    ("distill.student", [kill_all_at, kill_one_at]),
+]
 
 
-@pytest.mark.parametrize("stage, kills", IN_TURNS + ([("finetune.supervised", [kill_all_at, kill_one_at])] if FULL else []))
+@pytest.mark.parametrize(
+    "stage, kills", IN_TURNS + ([("finetune.supervised", [kill_all_at, kill_one_at])] if FULL else [])
+)
 def test_killed_at_every_write_point_one_after_the_other(trained, config, stage, kills):
     path, folder = copied(trained, config, "killed")
     shutil.rmtree(result_folder(folder, stage))

@@ -22,7 +22,10 @@ def test_what_does_not_matter_may_change_and_what_matters_is_named(cached, confi
     assert run("align", path, env={"CSKD_FAIL_AT": "trainer.step:7:term"}).returncode == 75
     process = run("align", path, *settings(learning_rate="0.5", clip_norm="1.0"))
     assert process.returncode == 2
-    assert "align.student.training.clip_norm (was 3.0, is 1.0), align.student.training.learning_rate (was 0.001, is 0.5)" in process.stderr, process.stderr
+    assert (
+        "align.student.training.clip_norm (was 3.0, is 1.0), align.student.training.learning_rate (was 0.001, is 0.5)"
+        in process.stderr
+    ), process.stderr
     assert "--allow-change" in process.stderr
     process = run("align", path, *settings(learning_rate="0.5"), "--allow-change", "align.student.training.clip_norm")
     assert process.returncode == 2
@@ -34,7 +37,9 @@ def test_what_does_not_matter_may_change_and_what_matters_is_named(cached, confi
 def test_a_change_that_is_allowed_is_gone_on_with(cached, config):
     path, folder = copied(cached, config, "allowed")
     assert run("align", path, env={"CSKD_FAIL_AT": "trainer.step:5:term"}).returncode == 75
-    process = run("align", path, *settings(learning_rate="0.002"), "--allow-change", "align.student.training.learning_rate")
+    process = run(
+        "align", path, *settings(learning_rate="0.002"), "--allow-change", "align.student.training.learning_rate"
+    )
     assert process.returncode == 0, process.stderr
     assert "align.student goes on after step 5" in process.stderr
     # A finished one is kept with it.
@@ -73,7 +78,11 @@ def judged(corpus, weights, tmp_path_factory):
 def test_the_newest_the_best_and_every_nth_checkpoint_stay(judged, config):
     path, folder = copied(judged, config, "kept")
     with_validation(path)
-    process = run("align", path, *settings(steps=12, checkpoint_every=1, keep_checkpoints=1, keep_every=5, validate_every=2, keep_best=1))
+    process = run(
+        "align",
+        path,
+        *settings(steps=12, checkpoint_every=1, keep_checkpoints=1, keep_every=5, validate_every=2, keep_best=1),
+    )
     assert process.returncode == 0, process.stderr
     metrics = pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True).set_index("step")
     judged = metrics["validation/cosine"].dropna()
@@ -86,8 +95,18 @@ def test_the_newest_the_best_and_every_nth_checkpoint_stay(judged, config):
 def test_scores_are_validated_alike_on_any_number_of_ranks(judged, config, ranks):
     path, folder = copied(judged, config, f"scores{ranks}")
     with_validation(path)
-    process = mpirun(ranks, "finetune", path, "supervised", "--set", "finetune.supervised.training.validate_every=4", "--set", "finetune.supervised.training.log_every=1", "--set",
-                     "finetune.supervised.training.global_batch=8")
+    process = mpirun(
+        ranks,
+        "finetune",
+        path,
+        "supervised",
+        "--set",
+        "finetune.supervised.training.validate_every=4",
+        "--set",
+        "finetune.supervised.training.log_every=1",
+        "--set",
+        "finetune.supervised.training.global_batch=8",
+    )
     assert process.returncode == 0, process.stderr
     metrics = pandas.read_json(folder / "finetune/supervised" / "metrics.jsonl", lines=True).set_index("step")
     assert list(metrics["validation/srcc"].dropna().index) == [4, 8]
@@ -124,7 +143,13 @@ def test_best_without_validation_is_refused(cached, config):
 def test_a_deadline_stops_at_a_checkpoint_before_it(cached, config):
     path, folder = copied(cached, config, "deadline")
     start = time.time()
-    process = run("align", path, *settings(steps=100000, checkpoint_every=100000, checkpoint_interval=1, keep_checkpoints=1), "--stop-before", "35s")
+    process = run(
+        "align",
+        path,
+        *settings(steps=100000, checkpoint_every=100000, checkpoint_interval=1, keep_checkpoints=1),
+        "--stop-before",
+        "35s",
+    )
     assert process.returncode == 75, process.stderr
     last = checkpoints(folder)
     assert len(last) == 1
@@ -134,29 +159,42 @@ def test_a_deadline_stops_at_a_checkpoint_before_it(cached, config):
 
 def test_checkpoints_may_come_by_the_clock(cached, config):
     path, folder = copied(cached, config, "clock")
-    process = run("align", path, *settings(steps=60, checkpoint_every=1000, checkpoint_interval=0.3, keep_checkpoints=100))
+    process = run(
+        "align", path, *settings(steps=60, checkpoint_every=1000, checkpoint_interval=0.3, keep_checkpoints=100)
+    )
     assert process.returncode == 0, process.stderr
     assert len(checkpoints(folder)) >= 2
 
 
 def test_two_jobs_in_one_run_folder(cached, config):
     path, folder = copied(cached, config, "twice")
-    first = subprocess.Popen([CSKD, "align", str(path), *settings(steps=100000)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                             env=environment({}))
+    first = subprocess.Popen(
+        [CSKD, "align", str(path), *settings(steps=100000)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment({}),
+    )
     try:
         deadline = time.monotonic() + 60
         while not list((folder / "align/student").glob("metrics.jsonl")) and time.monotonic() < deadline:
             time.sleep(0.05)
         second = run("align", path)
         assert second.returncode == 2
-        assert re.search(rf"another job works in {folder}: .*, process {first.pid}, since 20", second.stderr), second.stderr
+        assert re.search(rf"another job works in {folder}: .*, process {first.pid}, since 20", second.stderr), (
+            second.stderr
+        )
     finally:
         first.send_signal(signal.SIGTERM)
         first.communicate(timeout=60)
     assert first.returncode == 75
     assert not (folder / "run.lock").exists()
-    subprocess.run([CSKD, "align", str(path), *settings(steps=100000)], env=environment({"CSKD_FAIL_AT": "trainer.step:2:kill"}), capture_output=True,
-                   check=False)
+    subprocess.run(
+        [CSKD, "align", str(path), *settings(steps=100000)],
+        env=environment({"CSKD_FAIL_AT": "trainer.step:2:kill"}),
+        capture_output=True,
+        check=False,
+    )
     assert (folder / "run.lock").exists()
     process = run("align", path, *settings(steps=100000), env={"CSKD_FAIL_AT": "trainer.step:2:term"})
     assert process.returncode == 75, process.stderr
@@ -199,8 +237,13 @@ def test_a_complete_training_goes_on_with_more_steps(cached, config):
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_that_comes_twice_stops_at_a_checkpoint(cached, config, number):
     path, folder = copied(cached, config, f"signal-{number}")
-    process = subprocess.Popen([CSKD, "align", str(path), *settings(steps=100000)], stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True,
-                               env=environment({}))
+    process = subprocess.Popen(
+        [CSKD, "align", str(path), *settings(steps=100000)],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env=environment({}),
+    )
     deadline = time.monotonic() + 60
     while not list((folder / "align/student").glob("metrics.jsonl")) and time.monotonic() < deadline:
         time.sleep(0.05)
@@ -213,8 +256,13 @@ def test_a_signal_that_comes_twice_stops_at_a_checkpoint(cached, config, number)
 
 def test_output_that_nobody_reads_ends_no_training(cached, config):
     path, folder = copied(cached, config, "dead pipe")
-    process = subprocess.Popen([CSKD, "align", str(path), *settings(steps=12)], stdout=subprocess.PIPE, stderr=subprocess.PIPE, env=environment({}),
-                               restore_signals=True)
+    process = subprocess.Popen(
+        [CSKD, "align", str(path), *settings(steps=12)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env=environment({}),
+        restore_signals=True,
+    )
     process.stdout.close()
     process.stderr.close()
     assert process.wait(timeout=120) == 0
@@ -226,7 +274,15 @@ OPTIMIZERS = {"sgd": 0.1, "lamb": 0.005, "lars": 1.0}
 
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_is_resumed_bitwise(cached, config, name):
-    words = settings(optimizer=name, learning_rate=OPTIMIZERS[name], layer_decay=0.9, decayed="layers", schedule="falling", falls="[5]", final_rate=0.1)
+    words = settings(
+        optimizer=name,
+        learning_rate=OPTIMIZERS[name],
+        layer_decay=0.9,
+        decayed="layers",
+        schedule="falling",
+        falls="[5]",
+        final_rate=0.1,
+    )
     plain_path, plain_folder = copied(cached, config, "plain")
     path, folder = copied(cached, config, "stopped")
     assert run("align", plain_path, *words).returncode == 0
@@ -234,13 +290,17 @@ def test_every_optimizer_is_resumed_bitwise(cached, config, name):
     process = run("align", path, *words)
     assert process.returncode == 0, process.stderr
     assert result(folder) == result(plain_folder)
-    rates = pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True).set_index("step")["train/learning_rate"]
+    rates = pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True).set_index("step")[
+        "train/learning_rate"
+    ]
     assert rates[8] == pytest.approx(0.1 * rates[4])
 
 
 def test_the_learning_rate_follows_the_batch_as_configured(cached, config):
     path, folder = copied(cached, config, "scaled")
-    words = settings(rate_scaling="linear", reference_batch=64, learning_rate=0.004, schedule="constant", warmup_steps=0)
+    words = settings(
+        rate_scaling="linear", reference_batch=64, learning_rate=0.004, schedule="constant", warmup_steps=0
+    )
     assert run("align", path, *words).returncode == 0
     rates = pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True)["train/learning_rate"]
     assert list(rates) == pytest.approx([0.004 * 16 / 64] * 4)
@@ -248,10 +308,13 @@ def test_the_learning_rate_follows_the_batch_as_configured(cached, config):
 
 def test_tensorboard_reads_histograms_and_pictures(cached, config):
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
     path, folder = copied(cached, config, "histograms")
     process = run("align", path, "--set", "logging.histograms_every=4", "--set", "logging.pictures_every=8")
     assert process.returncode == 0, process.stderr
-    events = EventAccumulator(str(folder / "align/student" / "events"), size_guidance={"histograms": 0, "images": 0}).Reload()
+    events = EventAccumulator(
+        str(folder / "align/student" / "events"), size_guidance={"histograms": 0, "images": 0}
+    ).Reload()
     weights = load_file(folder / "align/student" / "checkpoints" / "step-000000008" / "model.safetensors")
     assert "gradients/conv_stem.weight" in events.Tags()["histograms"]
     last = events.Histograms("weights/conv_stem.weight")[-1]

@@ -16,11 +16,32 @@ SHIM = pathlib.Path(os.environ["CSKD_BUILD_DIR"]) / "network_shim" / "libnetwork
 
 def shimmed(ranks, folder, log, *arguments, **shim):
     """Every rank is a host of its own, as far as files are concerned."""
-    variables = {"LD_PRELOAD": str(SHIM), "SHIM_FOLDER": str(folder), "SHIM_LOG": str(log), **{f"SHIM_{name.upper()}": str(value)
-                                                                                            for name, value in shim.items()}}
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", str(ranks), "env", *[f"{k}={v}" for k, v in variables.items()], CSKD]
-    return subprocess.run([*command, *map(str, arguments)], capture_output=True, text=True, timeout=600, stdin=subprocess.DEVNULL,
-                          env=environment({}), check=False)
+    variables = {
+        "LD_PRELOAD": str(SHIM),
+        "SHIM_FOLDER": str(folder),
+        "SHIM_LOG": str(log),
+        **{f"SHIM_{name.upper()}": str(value) for name, value in shim.items()},
+    }
+    command = [
+        "mpirun",
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+        "-n",
+        str(ranks),
+        "env",
+        *[f"{k}={v}" for k, v in variables.items()],
+        CSKD,
+    ]
+    return subprocess.run(
+        [*command, *map(str, arguments)],
+        capture_output=True,
+        text=True,
+        timeout=600,
+        stdin=subprocess.DEVNULL,
+        env=environment({}),
+        check=False,
+    )
 
 
 def letters(log):
@@ -40,11 +61,15 @@ def test_a_whole_run_where_files_are_seen_late(config, whole, tmp_path):
 def test_a_whole_run_where_nothing_can_be_removed(config, whole, tmp_path):
     path, folder = config("kept")
     log = tmp_path / "shim.log"
-    process = shimmed(2, folder, log, "run", path, *EVERY_STEP, *["--set", "align.student.training.keep_checkpoints=1"], keep="/")
+    process = shimmed(
+        2, folder, log, "run", path, *EVERY_STEP, *["--set", "align.student.training.keep_checkpoints=1"], keep="/"
+    )
     assert process.returncode == 0, process.stderr
     assert whole_result(folder) == whole
     assert letters(log) == {"k"}
-    assert re.search(r"warning the old checkpoint .*step-\d+ cannot be removed, and takes room", process.stderr), process.stderr
+    assert re.search(r"warning the old checkpoint .*step-\d+ cannot be removed, and takes room", process.stderr), (
+        process.stderr
+    )
     # It goes on from there, in a folder that is full of what should be gone.
     process = run("run", path, *EVERY_STEP)
     assert process.returncode == 0, process.stderr
@@ -71,7 +96,9 @@ def test_two_jobs_without_flock(cached, config, tmp_path):
     path, folder = copied(cached, config, "twice")
     long = ["--set", "align.student.training.steps=100000"]
     command = ["env", f"LD_PRELOAD={SHIM}", f"SHIM_FOLDER={folder}", "SHIM_NO_FLOCK=1", CSKD, "align", str(path), *long]
-    with subprocess.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment({})) as first:
+    with subprocess.Popen(
+        command, stdout=subprocess.DEVNULL, stderr=subprocess.PIPE, text=True, env=environment({})
+    ) as first:
         try:
             while not (folder / "align/student" / "metrics.jsonl").exists() and first.poll() is None:
                 pass
@@ -153,7 +180,9 @@ def test_trainings_from_troubled_copies(cached, config, trained, tmp_path, troub
 
 def test_staging_may_be_switched_on_and_off_while_a_training_is_resumed(cached, config, trained, tmp_path):
     path, folder = copied(cached, config, "run")
-    process = mpirun(2, "align", path, *EVERY_STEP, *staged(tmp_path / "local"), env={"CSKD_FAIL_AT": "trainer.step:4:kill"})
+    process = mpirun(
+        2, "align", path, *EVERY_STEP, *staged(tmp_path / "local"), env={"CSKD_FAIL_AT": "trainer.step:4:kill"}
+    )
     assert process.returncode == 137, process.stderr
     process = mpirun(2, "align", path, *EVERY_STEP)
     assert process.returncode == 0, process.stderr

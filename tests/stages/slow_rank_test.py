@@ -24,9 +24,24 @@ def process_of(rank, parent):
 
 def test_a_slow_rank_is_named(cached, config, tmp_path):
     path, folder = stage_runs.copied(cached, config, "slow", steps=2000)
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "2", cskd_program.CSKD, "align", path, "--set", "compute.threads=1"]
+    command = [
+        "mpirun",
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+        "-n",
+        "2",
+        cskd_program.CSKD,
+        "align",
+        path,
+        "--set",
+        "compute.threads=1",
+    ]
     status = lambda: json.loads((folder / "status.json").read_text())
-    with open(tmp_path / "log", "w") as log, subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as job:
+    with (
+        open(tmp_path / "log", "w") as log,
+        subprocess.Popen(command, stdin=subprocess.DEVNULL, stdout=log, stderr=log) as job,
+    ):
         try:
             limit = time.monotonic() + 120
             while not (folder / "align/student/checkpoints/step-000000004/commit.json").exists():

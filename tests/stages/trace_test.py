@@ -17,9 +17,20 @@ def traced(cached, tmp_path_factory):
     path = folder.with_suffix(".toml")
     original = next(cached.parent.glob("*.toml")).read_text()
     path.write_text(original.replace(str(cached), str(folder)))
-    process = mpirun(2, "align", path, "--set", "logging.trace_steps=3", "--set", "logging.trace_after=2",
-                     # More batches than are made ahead, so that some are made meanwhile.
-                     "--set", "align.student.training.steps=40", "--set", "compute.prefetch=1")
+    process = mpirun(
+        2,
+        "align",
+        path,
+        "--set",
+        "logging.trace_steps=3",
+        "--set",
+        "logging.trace_after=2",
+        # More batches than are made ahead, so that some are made meanwhile.
+        "--set",
+        "align.student.training.steps=40",
+        "--set",
+        "compute.prefetch=1",
+    )
     assert process.returncode == 0, process.stderr
     assert f"{folder}/align/student/trace.json: open it at https://ui.perfetto.dev" in process.stderr
     return json.loads((folder / "align/student" / "trace.json").read_text())["traceEvents"], folder
@@ -36,16 +47,32 @@ def test_every_part_of_the_traced_steps_is_there(traced, rank):
     steps = [event for event in computing if event["name"].startswith("step ")]
     assert [event["name"] for event in steps] == ["step 3", "step 4", "step 5"]
     for step in steps:
-        inside = [event["name"] for event in computing if event is not step and step["ts"] <= event["ts"] < step["ts"] + step["dur"]]
+        inside = [
+            event["name"]
+            for event in computing
+            if event is not step and step["ts"] <= event["ts"] < step["ts"] + step["dur"]
+        ]
         # Two of the four micro-batches are this rank's.
-        assert inside == ["start of a step"] + 2 * ["data and forward", "statistics and figures", "backward"] + ["waiting for buckets", "statistics and figures", "optimiser"]
-        buckets = [event for event in spans(events, rank, "communication") if step["ts"] <= event["ts"] < step["ts"] + step["dur"]]
+        assert inside == ["start of a step"] + 2 * ["data and forward", "statistics and figures", "backward"] + [
+            "waiting for buckets",
+            "statistics and figures",
+            "optimiser",
+        ]
+        buckets = [
+            event
+            for event in spans(events, rank, "communication")
+            if step["ts"] <= event["ts"] < step["ts"] + step["dur"]
+        ]
         assert [event["name"] for event in buckets] == ["bucket 1 of 2", "bucket 2 of 2"]
-        assert all(float(event["args"]["MiB"]) > 0.5 and "projector" in buckets[0]["args"]["parameters"] for event in buckets)
+        assert all(
+            float(event["args"]["MiB"]) > 0.5 and "projector" in buckets[0]["args"]["parameters"] for event in buckets
+        )
     assert len(spans(events, rank, "waiting for data")) == 6
     assert any(event["ph"] == "b" and event["cat"] == "loader" and event["pid"] == rank for event in events)
     # Rank 0 writes.
-    assert [event["name"] for event in spans(events, rank, "checkpoint")] == (["checkpoint of step 4"] if rank == 0 else [])
+    assert [event["name"] for event in spans(events, rank, "checkpoint")] == (
+        ["checkpoint of step 4"] if rank == 0 else []
+    )
 
 
 def test_spans_of_a_track_lie_within_each_other_or_apart(traced):

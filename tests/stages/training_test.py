@@ -33,6 +33,7 @@ def test_cached_features_are_those_of_open_clip(cached, weights):
     model = tower(weights)
     model.proj = None
     import io
+
     checked = 0
     for path in sorted((cached / "cache" / "clip").glob("*.h5"))[:6]:
         with h5py.File(path) as cache, h5py.File(cached / "shards" / path.name) as shard:
@@ -41,7 +42,7 @@ def test_cached_features_are_those_of_open_clip(cached, weights):
             for row in range(0, len(offsets) - 1, 9):
                 if shard["orientation"][row] != 1:
                     continue
-                image = Image.open(io.BytesIO(blob[offsets[row]:offsets[row + 1]])).convert("RGB")
+                image = Image.open(io.BytesIO(blob[offsets[row] : offsets[row + 1]])).convert("RGB")
                 assert int(cache["image_hash"][row]) == int.from_bytes(shard["hash"][row].tobytes()[:8], "big")
                 for view in range(cache["pooled"].shape[1]):
                     x, y, width, height = (int(number) for number in cache["crop"][row, view])
@@ -82,14 +83,19 @@ def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
     before = {file.name: digest(file) for file in (folder / "cache" / "clip").glob("*.h5")}
     process = run("align", path)
     assert process.returncode == 2
-    assert "align.student needs cache.clip, which was made with other settings or data: towers.clip.architecture and contents" in process.stderr
+    assert (
+        "align.student needs cache.clip, which was made with other settings or data: towers.clip.architecture and contents"
+        in process.stderr
+    )
     (folder / "cache" / "clip" / "complete.json").unlink()
     process = run("cache", path)
     assert process.returncode in (2, 3)
     assert "another weights" in process.stderr, process.stderr
     process = run("align", path)
     assert process.returncode == 2
-    assert "align.student needs cache.clip, which is not complete: run 'cskd cache CONFIG clip' first" in process.stderr, process.stderr
+    assert (
+        "align.student needs cache.clip, which is not complete: run 'cskd cache CONFIG clip' first" in process.stderr
+    ), process.stderr
     assert before == {file.name: digest(file) for file in (folder / "cache" / "clip").glob("*.h5")}
 
 
@@ -106,7 +112,9 @@ def test_a_batch_larger_than_an_epoch_is_refused(cached, config):
     path, folder = copied(cached, config, "large")
     process = run("align", path, "--set", "align.student.training.global_batch=65536")
     assert process.returncode == 2
-    assert "align.student.training.global_batch is 65536, but an epoch of its pictures has" in process.stderr, process.stderr
+    assert "align.student.training.global_batch is 65536, but an epoch of its pictures has" in process.stderr, (
+        process.stderr
+    )
     assert not (folder / "align/student" / "model.safetensors").exists()
 
 
@@ -135,8 +143,14 @@ def forge_hash(file):
     file["image_hash"][:] = file["image_hash"][:] ^ 1
 
 
-@pytest.mark.parametrize("forge,message", [(forge_features, "computed again with"), (forge_box, "30000 x 10 pixels at (5, 0)"),
-                                           (forge_hash, "belongs to another picture")])
+@pytest.mark.parametrize(
+    "forge,message",
+    [
+        (forge_features, "computed again with"),
+        (forge_box, "30000 x 10 pixels at (5, 0)"),
+        (forge_hash, "belongs to another picture"),
+    ],
+)
 def test_a_cache_that_only_claims_to_be_of_this_teacher_is_found_out(cached, config, forge, message):
     path, folder = copied(cached, config, "forged")
     for file in (folder / "cache" / "clip").glob("*.h5"):
@@ -190,7 +204,9 @@ def test_a_grace_of_mpirun_that_is_shorter_than_a_step_is_told(cached, config):
         path, _ = copied(cached, config, f"grace{grace}")
         process = mpirun(2, "align", path, env={"OMPI_MCA_odls_base_sigkill_timeout": grace})
         assert process.returncode == 0, process.stderr
-        assert process.stderr.count(f"mpirun ends its ranks {grace} s after it passes on SIGTERM") == warnings, process.stderr
+        assert process.stderr.count(f"mpirun ends its ranks {grace} s after it passes on SIGTERM") == warnings, (
+            process.stderr
+        )
 
 
 def test_half_a_cache_is_named_at_the_start(cached, config):
@@ -200,22 +216,36 @@ def test_half_a_cache_is_named_at_the_start(cached, config):
         cache.unlink()
     process = run("align", path)
     assert process.returncode == 3
-    assert f"{len(caches[1::2])} of {len(caches)} feature caches are not there, the first is " in process.stderr and "run 'cskd cache'" in process.stderr
+    assert (
+        f"{len(caches[1::2])} of {len(caches)} feature caches are not there, the first is " in process.stderr
+        and "run 'cskd cache'" in process.stderr
+    )
 
 
 def test_a_checkpoint_cut_in_half_is_passed_over(cached, config):
     plain_path, plain = copied(cached, config, "plain")
     path, folder = copied(cached, config, "cut")
     assert run("align", plain_path, "--set", "align.student.training.checkpoint_every=2").returncode == 0
-    assert run("align", path, "--set", "align.student.training.checkpoint_every=2", env={"CSKD_FAIL_AT": "trainer.step:7:kill"}).returncode == -9
+    assert (
+        run(
+            "align",
+            path,
+            "--set",
+            "align.student.training.checkpoint_every=2",
+            env={"CSKD_FAIL_AT": "trainer.step:7:kill"},
+        ).returncode
+        == -9
+    )
     # The one of step 6 may have been in the making.
     newest = sorted(commit.parent for commit in (folder / "align/student" / "checkpoints").glob("*/commit.json"))[-1]
     weights = newest / "model.safetensors"
-    weights.write_bytes(weights.read_bytes()[:weights.stat().st_size // 2])
+    weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     process = run("align", path, "--set", "align.student.training.checkpoint_every=2")
     assert process.returncode == 0, process.stderr
     assert f"checkpoint {newest} is passed over" in process.stderr
-    assert digest(plain / "align/student" / "model.safetensors") == digest(folder / "align/student" / "model.safetensors")
+    assert digest(plain / "align/student" / "model.safetensors") == digest(
+        folder / "align/student" / "model.safetensors"
+    )
 
 
 def test_another_configuration_is_refused(cached, config):
@@ -235,7 +265,9 @@ def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
     for ranks in (1, 2, 4):
         path, folder = copied(cached, config, f"ranks{ranks}", steps=3)
         # One thread each: how many share a convolution decides the last bits of it, which batch normalisation over four pictures magnifies.
-        process = mpirun(ranks, "align", path, "--set", "align.student.training.log_every=1", "--set", "compute.threads=1")
+        process = mpirun(
+            ranks, "align", path, "--set", "align.student.training.log_every=1", "--set", "compute.threads=1"
+        )
         assert process.returncode == 0, process.stderr
         steps.append(pandas.read_json(folder / "align/student" / "metrics.jsonl", lines=True))
     for other in steps[1:]:
@@ -247,11 +279,34 @@ def test_a_step_is_the_same_on_any_number_of_ranks(cached, config):
 def check_run(folder):
     summary = json.loads((folder / "summary.json").read_text())
     assert [stage["name"] for stage in summary["stages"]] == ["shard", "cache.clip", *TRAININGS, "evaluate"]
-    assert set(summary["corpus"]) == {"packed", "duplicates", "near_duplicates", "leaked", "quarantined", "passed_over", "added", "changed", "gone",
-                                      "relabelled", "bytes", "shards", "sources"}
+    assert set(summary["corpus"]) == {
+        "packed",
+        "duplicates",
+        "near_duplicates",
+        "leaked",
+        "quarantined",
+        "passed_over",
+        "added",
+        "changed",
+        "gone",
+        "relabelled",
+        "bytes",
+        "shards",
+        "sources",
+    }
     assert {result["model"] for result in summary["results"]} == set(TRAININGS[1:])
     for result in summary["results"]:
-        assert set(result) == {"model", "label_fraction", "srcc", "srcc_low", "srcc_high", "plcc", "accuracy", "emd", "n"}
+        assert set(result) == {
+            "model",
+            "label_fraction",
+            "srcc",
+            "srcc_low",
+            "srcc_high",
+            "plcc",
+            "accuracy",
+            "emd",
+            "n",
+        }
         assert result["n"] > 5
     for stage in TRAININGS:
         stage_folder = result_folder(folder, stage)
@@ -267,13 +322,21 @@ def check_json(path, folder, summary):
     """What is printed for programs is what lies in the files."""
     process = run("run", path, "--json")
     printed = json.loads(process.stdout)
-    assert process.returncode == 0 and printed["corpus"] == summary["corpus"] and printed["results"] == summary["results"]
+    assert (
+        process.returncode == 0 and printed["corpus"] == summary["corpus"] and printed["results"] == summary["results"]
+    )
     process = run("finetune", path, "--json")
     printed = json.loads(process.stdout)
-    assert process.returncode == 0 and [stage["stage"] for stage in printed] == ["finetune.teacher", "finetune.supervised"]
+    assert process.returncode == 0 and [stage["stage"] for stage in printed] == [
+        "finetune.teacher",
+        "finetune.supervised",
+    ]
     for stage in printed:
         assert stage["finished"] and stage["done_before"]
-        assert stage["images"] == json.loads((result_folder(folder, stage["stage"]) / "complete.json").read_text())["images"]
+        assert (
+            stage["images"]
+            == json.loads((result_folder(folder, stage["stage"]) / "complete.json").read_text())["images"]
+        )
     process = run("evaluate", path, "--json")
     printed = json.loads(process.stdout)
     assert process.returncode == 0 and printed["stage"] == "evaluate" and printed["finished"] and printed["done_before"]
@@ -302,7 +365,9 @@ def test_a_whole_run(config, ranks):
     changed = run("run", path, "--set", "evaluate.resamples=50")
     assert changed.returncode == 0, changed.stderr
     assert changed.stderr.count("is complete already") == 6
-    assert [result["srcc"] for result in check_run(folder)["results"]] == [result["srcc"] for result in summary["results"]]
+    assert [result["srcc"] for result in check_run(folder)["results"]] == [
+        result["srcc"] for result in summary["results"]
+    ]
     assert check_run(folder) != summary
     if ranks != 1:
         return
@@ -316,15 +381,48 @@ def test_a_whole_run(config, ranks):
         seen.append(scores)
 
 
-@pytest.mark.parametrize("place", ["shard.next:2", "cache.next:2", "trainer.step:3", "trainer.step:11", "trainer.step:19", "trainer.step:27",
-                                   "evaluate.start:1"])
+@pytest.mark.parametrize(
+    "place",
+    [
+        "shard.next:2",
+        "cache.next:2",
+        "trainer.step:3",
+        "trainer.step:11",
+        "trainer.step:19",
+        "trainer.step:27",
+        "evaluate.start:1",
+    ],
+)
 def test_one_rank_is_killed_in_a_stage_and_the_run_goes_on(config, place):
     """The places are in shard, cache, align, both finetunes, distill and evaluate."""
     path, folder = config("killed")
-    command = ["mpirun", "--oversubscribe", "--bind-to", "none", "-n", "1", CSKD, "run", path, ":",
-               "-n", "1", "env", f"CSKD_FAIL_AT={place}:kill", CSKD, "run", path]
-    killed = subprocess.run([str(word) for word in command], capture_output=True, text=True, timeout=300, stdin=subprocess.DEVNULL,
-                            env=environment({"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}))
+    command = [
+        "mpirun",
+        "--oversubscribe",
+        "--bind-to",
+        "none",
+        "-n",
+        "1",
+        CSKD,
+        "run",
+        path,
+        ":",
+        "-n",
+        "1",
+        "env",
+        f"CSKD_FAIL_AT={place}:kill",
+        CSKD,
+        "run",
+        path,
+    ]
+    killed = subprocess.run(
+        [str(word) for word in command],
+        capture_output=True,
+        text=True,
+        timeout=300,
+        stdin=subprocess.DEVNULL,
+        env=environment({"OMPI_ALLOW_RUN_AS_ROOT": "1", "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1"}),
+    )
     assert killed.returncode == 137, killed.stderr
     process = mpirun(2, "run", path)
     assert process.returncode == 0, process.stderr

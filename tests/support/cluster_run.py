@@ -12,9 +12,19 @@ from slurm_box import stopped_at_end, wait_for
 
 CSKD = os.environ["CSKD_BINARY"]
 # Trainings have the same bits on any hosts.
-ELASTIC = [word for stage in stage_runs.TRAININGS for word in ("--set", f"{stage}.training.determinism=elastic")] + ["--set", "compute.threads=1"]
+ELASTIC = [word for stage in stage_runs.TRAININGS for word in ("--set", f"{stage}.training.determinism=elastic")] + [
+    "--set",
+    "compute.threads=1",
+]
 # A training that lasts until something happens to it.
-ENDLESS = ["--set", "align.student.training.steps=100000", "--set", "align.student.training.warmup_steps=2", "--set", "compute.threads=1"]
+ENDLESS = [
+    "--set",
+    "align.student.training.steps=100000",
+    "--set",
+    "align.student.training.warmup_steps=2",
+    "--set",
+    "compute.threads=1",
+]
 SRUN = ["srun", "--mpi=pmix", "-N2", "-n2"]
 
 

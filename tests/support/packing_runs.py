@@ -13,8 +13,11 @@ SEALED_HEADER = 40  # bytes before the message, src/runtime/sealed_file.h
 
 def contents(folder):
     """Relative path -> hash of every file, but for the record of the stage, which tells how long it took."""
-    return {str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
-            for path in sorted(folder.rglob("*")) if path.is_file() and path.name != "complete.json"}
+    return {
+        str(path.relative_to(folder)): hashlib.sha256(path.read_bytes()).hexdigest()
+        for path in sorted(folder.rglob("*"))
+        if path.is_file() and path.name != "complete.json"
+    }
 
 
 def shard_files(folder):
@@ -41,10 +44,10 @@ def fields(data):
             value, at = varint(data, at)
         elif tag & 7 == 2:
             size, at = varint(data, at)
-            value, at = data[at:at + size], at + size
+            value, at = data[at : at + size], at + size
         else:
             size = {1: 8, 5: 4}[tag & 7]
-            value, at = data[at:at + size], at + size
+            value, at = data[at : at + size], at + size
         yield tag >> 3, value
 
 
@@ -77,11 +80,13 @@ def samples(folder):
             for row in range(len(offsets) - 1):
                 if row in out[path.name]:
                     continue
-                key = keys[ends[row]:ends[row + 1]].decode(errors="surrogateescape")
+                key = keys[ends[row] : ends[row + 1]].decode(errors="surrogateescape")
                 histogram = file["label/histogram"][row] if "label" in file else None
-                source = file.attrs["source"].decode() if isinstance(file.attrs["source"], bytes) else file.attrs["source"]
+                source = (
+                    file.attrs["source"].decode() if isinstance(file.attrs["source"], bytes) else file.attrs["source"]
+                )
                 assert (source, key) not in found
-                found[source, key] = (int(file["split"][row]), blob[offsets[row]:offsets[row + 1]], histogram)
+                found[source, key] = (int(file["split"][row]), blob[offsets[row] : offsets[row + 1]], histogram)
     return found
 
 

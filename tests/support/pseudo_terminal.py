@@ -20,8 +20,9 @@ class Terminal:
         self.leader, follower = pty.openpty()
         fcntl.ioctl(follower, termios.TIOCSWINSZ, struct.pack("HHHH", rows, columns, 0, 0))
         self.columns = columns
-        self.process = started(CSKD, *map(str, arguments), stdout=follower, stderr=subprocess.PIPE,
-                               env=environment(env))
+        self.process = started(
+            CSKD, *map(str, arguments), stdout=follower, stderr=subprocess.PIPE, env=environment(env)
+        )
         os.close(follower)
         self.chunks = []
         self.reader = threading.Thread(target=self.read, daemon=True)
@@ -50,7 +51,7 @@ class Terminal:
                 del lines[row][column:]
             elif letter == "J":
                 assert code == ""  # what is below, not the whole screen, which would flicker
-                del lines[row][column:], lines[row + 1:]
+                del lines[row][column:], lines[row + 1 :]
             elif letter:
                 assert letter == "m", letter
             elif char == "\n":
@@ -59,7 +60,7 @@ class Terminal:
                 column = 0
             else:
                 lines[row].extend(" " * (column - len(lines[row])))
-                lines[row][column:column + 1] = [char]
+                lines[row][column : column + 1] = [char]
                 column += 1
                 assert column <= self.columns
         return ["".join(line) for line in lines if line]

@@ -15,7 +15,9 @@ def missing_right() -> str | None:
     """Why this user cannot have a box; None if nothing stands in the way."""
     if os.geteuid() != 0:
         return "a box needs root"
-    tried = subprocess.run(["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "true"], capture_output=True)
+    tried = subprocess.run(
+        ["unshare", "--mount", "--net", "--uts", "--ipc", "--pid", "--fork", "true"], capture_output=True
+    )
     return "a box needs the right to make namespaces (CAP_SYS_ADMIN)" if tried.returncode else None
 
 
@@ -56,8 +58,13 @@ class Box:
     def start(self, *words, host=None, **options) -> subprocess.Popen:
         """A command on the login host, or on `host`, that goes on."""
         place = ["on", self.folder, host] if host else ["run", self.folder]
-        options = {"stdin": subprocess.DEVNULL, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True,
-                   "cwd": SOURCE} | options
+        options = {
+            "stdin": subprocess.DEVNULL,
+            "stdout": subprocess.PIPE,
+            "stderr": subprocess.PIPE,
+            "text": True,
+            "cwd": SOURCE,
+        } | options
         return subprocess.Popen([SCRIPT, *map(str, [*place, *words])], **options)
 
     def fault(self, name, *words) -> None:
@@ -82,8 +89,11 @@ class Box:
 
     def wait_for_job(self, number: int, *states, seconds=60) -> dict[str, str]:
         """The job's facts once it is in one of `states`."""
-        return wait_for(lambda: (job := self.job(number))["JobState"] in states and job, seconds,
-                        lambda: f"job {number} is {self.job(number)}, not {states}")
+        return wait_for(
+            lambda: (job := self.job(number))["JobState"] in states and job,
+            seconds,
+            lambda: f"job {number} is {self.job(number)}, not {states}",
+        )
 
 
 def succeeded(process: subprocess.CompletedProcess) -> str:

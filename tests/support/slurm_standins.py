@@ -72,7 +72,9 @@ class Slurm:
         return [line.removeprefix(command + " ") for line in lines if line.startswith(command + " ")]
 
     def environment(self, **more):
-        names = {name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "CSKD_SITE"))}
+        names = {
+            name: value for name, value in os.environ.items() if not name.startswith(("SLURM", "SBATCH", "CSKD_SITE"))
+        }
         return names | {"PATH": f"{self.folder / 'bin'}:{os.environ['PATH']}", "STANDIN": str(self.folder)} | more
 
 

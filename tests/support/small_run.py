@@ -12,15 +12,23 @@ def random_tower(path, seed):
     def random(*shape, scale=0.05):
         return (torch.randn(*shape, generator=generator) * scale).half()
 
-    weights = {"visual.class_embedding": random(width), "visual.positional_embedding": random(tokens, width),
-               "visual.conv1.weight": random(width, 3, patch, patch), "visual.proj": random(width, 128)}
+    weights = {
+        "visual.class_embedding": random(width),
+        "visual.positional_embedding": random(tokens, width),
+        "visual.conv1.weight": random(width, 3, patch, patch),
+        "visual.proj": random(width, 128),
+    }
     norms = ["ln_pre", "ln_post"]
     for layer in range(layers):
         block = f"transformer.resblocks.{layer}"
         norms += [f"{block}.ln_1", f"{block}.ln_2"]
         weights[f"visual.{block}.attn.in_proj_weight"] = random(3 * width, width)
         weights[f"visual.{block}.attn.in_proj_bias"] = random(3 * width)
-        for name, (rows, columns) in {"attn.out_proj": (width, width), "mlp.c_fc": (mlp, width), "mlp.c_proj": (width, mlp)}.items():
+        for name, (rows, columns) in {
+            "attn.out_proj": (width, width),
+            "mlp.c_fc": (mlp, width),
+            "mlp.c_proj": (width, mlp),
+        }.items():
             weights[f"visual.{block}.{name}.weight"] = random(rows, columns)
             weights[f"visual.{block}.{name}.bias"] = random(rows)
     for norm in norms:
@@ -43,7 +51,13 @@ log_every = 2
 
 def configuration(corpus, weights, folder, fraction=0.75, steps=8):
     text = f'[run]\nfolder = "{folder}"\nmin_free = 0\n'
-    for name, kind in [("coast", "folder"), ("city", "folder"), ("studio", "folder"), ("archive", "webdataset"), ("rated", "ava")]:
+    for name, kind in [
+        ("coast", "folder"),
+        ("city", "folder"),
+        ("studio", "folder"),
+        ("archive", "webdataset"),
+        ("rated", "ava"),
+    ]:
         text += f'\n[[sources]]\nname = "{name}"\nkind = "{kind}"\npath = "{corpus / name}"\n'
     text += f"""
 [labels]

@@ -34,12 +34,18 @@ def settings(stage="align.student", **changes):
 
 
 # Every training elastic, with a checkpoint after every step.
-EVERY_STEP = [word for stage in TRAININGS
-              for word in settings(stage, checkpoint_every=1, log_every=1, determinism="elastic", feature_dropout=0.1)] + ["--set", "compute.threads=1"]
+EVERY_STEP = [
+    word
+    for stage in TRAININGS
+    for word in settings(stage, checkpoint_every=1, log_every=1, determinism="elastic", feature_dropout=0.1)
+] + ["--set", "compute.threads=1"]
 
 
 def checkpoints(folder, stage="align.student"):
-    return sorted(int(commit.parent.name.removeprefix("step-")) for commit in (result_folder(folder, stage) / "checkpoints").glob("step-*/commit.json"))
+    return sorted(
+        int(commit.parent.name.removeprefix("step-"))
+        for commit in (result_folder(folder, stage) / "checkpoints").glob("step-*/commit.json")
+    )
 
 
 Result = collections.namedtuple("Result", "state model steps losses")
@@ -49,12 +55,20 @@ def result(folder, stage="align.student", step=8):
     stage_folder = result_folder(folder, stage)
     last = stage_folder / "checkpoints" / f"step-{step:09}"
     metrics = pandas.read_json(stage_folder / "metrics.jsonl", lines=True)
-    return Result([digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")], digest(stage_folder / "model.safetensors"),
-                  list(metrics["step"]), list(metrics["train/loss"]))
+    return Result(
+        [digest(last / f"{name}.safetensors") for name in ("model", "ema", "optimizer")],
+        digest(stage_folder / "model.safetensors"),
+        list(metrics["step"]),
+        list(metrics["train/loss"]),
+    )
 
 
 def whole_result(folder):
     """Of all stages of a run: shards, features, trainings, and the scores of every test picture."""
-    files = {str(path.relative_to(folder)): digest(path) for pattern in ("shards/*.h5", "cache/*/*.h5") for path in folder.glob(pattern)}
+    files = {
+        str(path.relative_to(folder)): digest(path)
+        for pattern in ("shards/*.h5", "cache/*/*.h5")
+        for path in folder.glob(pattern)
+    }
     assert len(files) > 10
     return files, [result(folder, stage) for stage in TRAININGS], digest(folder / "evaluate" / "predictions.csv")
