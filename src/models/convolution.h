@@ -1,6 +1,9 @@
 // Convolutions and norms as timm initialises them.
 #pragma once
 
+#include <memory>
+#include <string>
+
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
 
@@ -21,5 +24,29 @@ torch::nn::Conv2d convolution(const ConvolutionSize& size);
 
 // eps 1e-5, momentum 0.1.
 torch::nn::BatchNorm2d batch_norm(int width);
+
+// A convolution and the batch normalisation behind it. Each keeps its own name in the module that both belong to:
+//
+//   expand_ = normed_convolution(*this, "conv_pw", "bn1", {.in = 16, .out = 64});
+class NormedConvolution final : public torch::nn::Conv2dImpl {
+ public:
+  NormedConvolution(const torch::nn::Conv2dOptions& sizes, torch::nn::BatchNorm2d norm);
+
+  torch::Tensor forward(const torch::Tensor& images);
+
+  // Makes one convolution of both, with the running statistics as they are now. From then on forward() uses it, which
+  // differs by rounding: it sees neither later changes of weights nor a move to another device, and throws CheckFailure
+  // in training mode.
+  void fold();
+
+ private:
+  torch::nn::BatchNorm2d norm_;
+  torch::Tensor folded_weight_;
+  torch::Tensor folded_bias_;
+};
+
+// Registers convolution(size) and batch_norm(size.out) with `parent` under these names.
+std::shared_ptr<NormedConvolution> normed_convolution(torch::nn::Module& parent, const std::string& convolution_name,
+                                                      const std::string& norm_name, const ConvolutionSize& size);
 
 }  // namespace cskd::models

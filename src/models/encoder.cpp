@@ -7,7 +7,9 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "models/convolution.h"
 #include "models/encoder_entry.h"
+#include "models/encoder_registry.h"
 #include "models/families/mobilenet_v3.h"
 #include "models/families/resnet.h"
 #include "models/families/vision_transformer.h"
@@ -16,10 +18,9 @@
 #include "runtime/spelling.h"
 
 namespace cskd::models {
-namespace {
 
 // Every family, by one line.
-const std::vector<EncoderEntry>& entries() {
+const std::vector<EncoderEntry>& encoder_entries() {
   static const std::vector<EncoderEntry> all = [] {
     std::vector<EncoderEntry> list;
     for (const auto& family : {vision_transformer_entries, mobilenet_v3_entries, resnet_entries})
@@ -29,17 +30,15 @@ const std::vector<EncoderEntry>& entries() {
   return all;
 }
 
-const EncoderEntry& find_entry(const std::string& name) {
-  const auto found = std::ranges::find(entries(), name, &EncoderEntry::name);
-  if (found != entries().end()) return *found;
+const EncoderEntry& encoder_entry(const std::string& name) {
+  const auto found = std::ranges::find(encoder_entries(), name, &EncoderEntry::name);
+  if (found != encoder_entries().end()) return *found;
   const std::vector<std::string> names = encoder_names();
   const std::string near = runtime::nearest(name, names);
   throw runtime::UsageError(fmt::format("unknown encoder '{}'{}; known are {}", name,
                                         near.empty() ? "" : fmt::format(", did you mean '{}'?", near),
                                         fmt::join(names, ", ")));
 }
-
-}  // namespace
 
 void Encoder::require(const torch::Tensor& images, const Request& request) const {
   const std::int64_t side = shape_.image_size;
@@ -49,14 +48,37 @@ void Encoder::require(const torch::Tensor& images, const Request& request) const
     CSKD_CHECK(layer >= 0 && layer < shape_.attention_layers, "{} has no attention in layer {}", shape_.name, layer);
 }
 
+void Encoder::set_drop_path(double rate) {
+  CSKD_CHECK(rate >= 0 && rate < 1, "a rate of {} for drop path", rate);
+  drop_path_ = rate;
+}
+
+double Encoder::drop_path_of(std::size_t block, std::size_t blocks) const {
+  return blocks > 1 ? drop_path_ * static_cast<double>(block) / static_cast<double>(blocks - 1) : drop_path_;
+}
+
+void Encoder::fold_norms() {
+  for (const std::shared_ptr<torch::nn::Module>& module : modules()) {
+    if (const auto layer = std::dynamic_pointer_cast<NormedConvolution>(module)) layer->fold();
+  }
+}
+
+torch::Tensor drop_path(const torch::Tensor& branch, double probability, bool is_training) {
+  if (probability == 0 || !is_training) return branch;
+  std::vector<std::int64_t> shape(static_cast<std::size_t>(branch.dim()), 1);
+  shape[0] = branch.size(0);
+  const torch::Tensor kept = at::empty(shape, branch.options()).bernoulli_(1 - probability);
+  return branch * kept.div_(1 - probability);
+}
+
 std::vector<std::string> encoder_names() {
   std::vector<std::string> names;
-  for (const EncoderEntry& entry : entries()) names.push_back(entry.name);
+  for (const EncoderEntry& entry : encoder_entries()) names.push_back(entry.name);
   return names;
 }
 
 EncoderShape encoder_shape(const std::string& name, int image_size) {
-  const EncoderEntry& entry = find_entry(name);
+  const EncoderEntry& entry = encoder_entry(name);
   EncoderShape shape{.name = name,
                      .image_size = image_size == 0 ? entry.image_size : image_size,
                      .pooled_width = entry.pooled_width,
@@ -72,12 +94,12 @@ EncoderShape encoder_shape(const std::string& name, int image_size) {
   return shape;
 }
 
-const ParameterNames& parameter_names(const std::string& encoder) { return find_entry(encoder).parameters; }
+const ParameterNames& parameter_names(const std::string& encoder) { return encoder_entry(encoder).parameters; }
 
-bool normalises_batches(const std::string& name) { return find_entry(name).normalises_batches; }
+bool normalises_batches(const std::string& name) { return encoder_entry(name).normalises_batches; }
 
 std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size) {
-  return find_entry(name).make(encoder_shape(name, image_size));
+  return encoder_entry(name).make(encoder_shape(name, image_size));
 }
 
 bool is_statistic(std::string_view buffer) {

@@ -52,15 +52,32 @@ class Encoder : public torch::nn::Module {
 
   const EncoderShape& shape() const { return shape_; }
 
+  // Stochastic depth (Huang et al., arXiv 1603.09382): in training mode the branch of a block is left out for a picture
+  // with a probability that rises evenly with the block, from 0 to `rate`, and what remains is scaled up. 0 at first.
+  // REQUIRES: from 0 to below 1
+  void set_drop_path(double rate);
+
+  // For inference only: every batch normalisation behind a convolution becomes part of it. To be called when the
+  // weights, the device and evaluation mode are set.
+  void fold_norms();
+
  protected:
   explicit Encoder(EncoderShape shape) : shape_(std::move(shape)) {}
+
+  // The probability of block `block` (from 0) of `blocks`, as timm counts it: rate * block / (blocks - 1).
+  double drop_path_of(std::size_t block, std::size_t blocks) const;
 
   // forward()'s preconditions.
   void require(const torch::Tensor& images, const Request& request) const;
 
  private:
   EncoderShape shape_;
+  double drop_path_ = 0;
 };
+
+// The branch of a residual block with each picture's part, along the first dimension, left out with `probability`, and
+// the others scaled by 1 / (1 - probability). The branch itself where the probability is 0 or `is_training` is false.
+torch::Tensor drop_path(const torch::Tensor& branch, double probability, bool is_training);
 
 // The names that make_encoder knows: "ViT-B-32", "ViT-B-32-quickgelu", "mobilenetv3_small_100" and so on.
 std::vector<std::string> encoder_names();
@@ -82,19 +99,13 @@ const ParameterNames& parameter_names(const std::string& encoder);
 // Whether it computes with statistics of the batch while it is trained (batch normalisation). Throws UsageError.
 bool normalises_batches(const std::string& name);
 
-// A new encoder with random weights of LibTorch's default generator, initialised as its home does. image_size 0 takes
-// the encoder's own. Throws UsageError: an unknown name (with the nearest ones), an image size that the patches do not
-// divide.
+// A new encoder with random weights of LibTorch's default generator, initialised as its home does; with weights that
+// are to be filled, or with none at all, under a ConstructionGuard. image_size 0 takes the encoder's own. Throws
+// UsageError: an unknown name (with the nearest ones), an image size that its structure cannot take.
 std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size = 0);
 
 // Whether a buffer of this name is a running statistic of BatchNorm. Any other (a table of indices, a mask) is a
 // constant of an encoder's structure, and neither trained, averaged nor stored.
 bool is_statistic(std::string_view buffer);
-
-// Fills every parameter and statistic of `encoder` from a safetensors file: names as in the module, or each preceded by
-// `visual.`. float16, bfloat16 and float32 values are converted. Classifier heads (`classifier.*`, `head.*`, `fc.*`),
-// `proj`, and a text tower beside `visual.` are passed over; anything else that is missing, unexpected or of another
-// shape is listed in a DataError that names the file.
-void load_encoder_weights(Encoder& encoder, const std::string& path);
 
 }  // namespace cskd::models

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "models/encoder.h"
+#include "models/weights/weight_layout.h"
 
 namespace cskd::models {
 
@@ -23,7 +24,7 @@ inline constexpr Normalisation kHalfNormalisation{{0.5F, 0.5F, 0.5F}, {0.5F, 0.5
 
 struct EncoderEntry {
   std::string name;
-  int image_size = 0;  // pixels; any multiple of the stride will do
+  int image_size = 0;  // pixels; other sizes must be multiples of the stride
   Normalisation normalisation;
   int stride = 0;  // pixels of the image a side of a token
   int pooled_width = 0;
@@ -31,6 +32,15 @@ struct EncoderEntry {
   int attention_layers = 0;
   ParameterNames parameters;
   bool normalises_batches = false;  // computes with statistics of the batch while it is trained
+  // Whose names the parameters bear, as reports call it: "timm", "open_clip".
+  std::string home;
+  // Of weight files with other names than the home's.
+  std::vector<WeightLayout> layouts;
+  std::vector<LeftOut> left_out;  // of files in any layout
+  // How a tensor that depends on the image size (positions, tables of biases) is made for this encoder's size from one
+  // for another; undefined for any other tensor. Null: such files are refused.
+  std::function<torch::Tensor(const std::string& name, const torch::Tensor& stored, at::IntArrayRef shape)> resample;
+  std::string licence;  // of the published weights, "" where there are none
   // With random weights, of this shape.
   std::function<std::shared_ptr<Encoder>(const EncoderShape& shape)> make;
 };

@@ -7,6 +7,7 @@
 #include "features/cache.h"
 #include "inference/stage_model.h"
 #include "models/encoder.h"
+#include "models/weights/encoder_weights.h"
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"

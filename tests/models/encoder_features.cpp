@@ -2,12 +2,13 @@
 //
 //   encoder_features NAME IMAGE_SIZE initial OUTPUT                parameters and buffers of a new encoder
 //   encoder_features NAME IMAGE_SIZE eval WEIGHTS INPUT OUTPUT     "pooled", "tokens" of INPUT's "images", and
-//       "attention.LAYER", the maps [N, heads, L, L] of the first and the last layer
+//       "attention.LAYER", the maps [N, heads, L, L] of the first and the last layer; "folded.pooled", "folded.tokens"
+//       with norms folded for inference
 //   encoder_features NAME IMAGE_SIZE train WEIGHTS INPUT OUTPUT    in training mode: "pooled", "tokens", "gradient.*"
 //   of
 //       (pooled * INPUT's "pooled_weight").sum() + (tokens * "tokens_weight").sum(), and the buffers afterwards
 //
-// The file's metadata holds the encoder's shape.
+// The file's metadata holds the encoder's shape, and what the weight file was recognised as.
 #include <cmath>
 #include <cstdio>
 #include <stdexcept>
@@ -22,6 +23,7 @@
 
 #include "models/encoder.h"
 #include "models/safetensors.h"
+#include "models/weights/encoder_weights.h"
 
 namespace {
 
@@ -56,6 +58,13 @@ NamedTensors features(Encoder& encoder, const std::string& mode, const std::stri
     const torch::Tensor scores = queries.matmul(keys.transpose(2, 3)) / std::sqrt(static_cast<double>(keys.size(3)));
     tensors.emplace_back(fmt::format("attention.{}", request.attention[i]), torch::softmax(scores, 3).contiguous());
   }
+  if (mode == "eval") {
+    encoder.fold_norms();
+    const cskd::models::Features folded =
+        encoder.forward(input.at("images"), cskd::models::Request{.tokens = true, .attention = {}});
+    tensors.emplace_back("folded.pooled", folded.pooled);
+    tensors.emplace_back("folded.tokens", folded.tokens);
+  }
   if (mode == "train") {
     ((pooled * input.at("pooled_weight")).sum() + (tokens * input.at("tokens_weight")).sum()).backward();
     for (const auto& parameter : encoder.named_parameters()) {
@@ -73,11 +82,14 @@ void run(const std::vector<std::string>& arguments) {
     throw std::runtime_error("the arguments are described at the top of encoder_features.cpp");
   }
   const auto encoder = cskd::models::make_encoder(arguments[0], std::stoi(arguments[1]));
-  if (!is_initial) cskd::models::load_encoder_weights(*encoder, arguments[3]);
+  cskd::models::WeightReport report;
+  if (!is_initial) report = cskd::models::load_encoder_weights(*encoder, arguments[3]);
   const cskd::models::EncoderShape& shape = encoder->shape();
   cskd::models::write_safetensors(arguments.back(),
                                   is_initial ? initial_weights(*encoder) : features(*encoder, mode, arguments[4]),
                                   {{"name", shape.name},
+                                   {"layout", report.layout},
+                                   {"left_out", fmt::format("{}", fmt::join(report.left_out, ", "))},
                                    {"image_size", std::to_string(shape.image_size)},
                                    {"pooled_width", std::to_string(shape.pooled_width)},
                                    {"token_width", std::to_string(shape.token_width)},

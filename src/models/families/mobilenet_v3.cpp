@@ -197,6 +197,7 @@ EncoderEntry entry(const char* name, MobileNetV3Size size) {
                          .last_norm = "",
                          .embeddings = {}},
           .normalises_batches = true,
+          .home = "timm",
           .make = [=](const EncoderShape& shape) { return std::make_shared<MobileNetV3>(shape, size); }};
 }
 

@@ -111,6 +111,7 @@ EncoderEntry entry(const char* name, const ResNetSize& size) {
                          .last_norm = "",
                          .embeddings = {}},
           .normalises_batches = true,
+          .home = "timm",
           .make = [=](const EncoderShape& shape) { return std::make_shared<ResNet>(shape, size); }};
 }
 

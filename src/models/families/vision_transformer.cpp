@@ -230,6 +230,7 @@ EncoderEntry entry(const char* name, int image_size, const Normalisation& normal
           .token_width = size.width,
           .attention_layers = size.layers,
           .parameters = form == VisionTransformerForm::kOpenClip ? open_clip_parameters() : timm_parameters(),
+          .home = form == VisionTransformerForm::kOpenClip ? "open_clip" : "timm",
           .make = [=](const EncoderShape& shape) { return make_vision_transformer(shape, size, form, gelu); }};
 }
 

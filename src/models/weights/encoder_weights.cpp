@@ -1,0 +1,121 @@
+#include "models/weights/encoder_weights.h"
+
+#include <algorithm>
+#include <cmath>
+#include <map>
+#include <set>
+#include <span>
+
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/torch.h>
+
+#include "models/encoder_registry.h"
+#include "models/safetensors_header.h"
+#include "models/weights/weight_file.h"
+#include "models/weights/weight_match.h"
+#include "runtime/check.h"
+#include "runtime/error.h"
+
+namespace cskd::models {
+namespace {
+
+using torch::Tensor;
+
+Tensor rows_of(const Tensor& tensor, const Rows& rows) {
+  if (rows.of == 1) return tensor;
+  const std::int64_t part = tensor.size(0) / rows.of;
+  return tensor.slice(0, rows.begin * part, rows.end * part);
+}
+
+class Reader {
+ public:
+  Reader(const WeightFile& file, const EncoderEntry& entry) : file_(file), entry_(entry) {}
+
+  void read(const Assignment& assignment, const Tensor& whole) const {
+    const TensorInfo& info = file_.tensors().at(assignment.stored);
+    const Tensor to = rows_of(whole, assignment.to);
+    const bool is_plain = info.type == to.scalar_type() && to.is_contiguous() && !assignment.flips;
+    if (is_plain && assignment.from.of == 1 && !assignment.is_resampled) {
+      fill(assignment, to, 0);
+      return;
+    }
+    Rows from = assignment.from;
+    std::vector<std::int64_t> shape = info.shape;
+    std::uint64_t begin = 0;
+    if (from.of > 1 && !assignment.flips) {
+      begin = (info.end - info.begin) / static_cast<std::uint64_t>(from.of) * static_cast<std::uint64_t>(from.begin);
+      shape[0] = shape[0] / from.of * (from.end - from.begin);
+      from = {};
+    }
+    const Tensor stored = at::empty(shape, at::TensorOptions(info.type));
+    fill(assignment, stored, begin);
+    const Tensor turned = rows_of(assignment.flips ? stored.t() : stored, from);
+    if (assignment.is_resampled) {
+      to.copy_(entry_.resample(assignment.wanted, turned.to(at::kFloat), to.sizes()));
+    } else {
+      to.copy_(turned.reshape(to.sizes()));
+    }
+  }
+
+ private:
+  void fill(const Assignment& assignment, const Tensor& to, std::uint64_t begin) const {
+    file_.read(assignment.stored, begin, {static_cast<std::byte*>(to.mutable_data_ptr()), to.nbytes()});
+  }
+
+  const WeightFile& file_;
+  const EncoderEntry& entry_;
+};
+
+bool is_finite(const Tensor& tensor) {
+  if (!tensor.is_floating_point()) return true;
+  // A sum that is finite has finite terms, and costs less than a look at each; a sum can overflow without NaN in it.
+  return std::isfinite(tensor.sum().item<double>()) || tensor.isfinite().all().item<bool>();
+}
+
+}  // namespace
+
+std::string sentence(const WeightReport& report, const EncoderShape& shape) {
+  std::string text = fmt::format("{} {}, {} of {} tensors used", report.layout, shape.name, report.used, report.held);
+  if (!report.left_out.empty()) text += fmt::format(", {} left out", fmt::join(report.left_out, ", "));
+  if (!report.resampled.empty()) {
+    text += fmt::format(", {} resampled to {} pixels", fmt::join(report.resampled, ", "), shape.image_size);
+  }
+  return text;
+}
+
+WeightReport load_encoder_weights(Encoder& encoder, const std::filesystem::path& path) {
+  const WeightFile file(path);
+  const EncoderEntry& entry = encoder_entry(encoder.shape().name);
+  const WeightMatch match = match_weights(file, wanted_tensors(encoder), entry);
+  if (!match.is_complete()) {
+    throw runtime::DataError(fmt::format("the tensors of {} are not those of encoder '{}' at image size {}: {}",
+                                         path.native(), encoder.shape().name, encoder.shape().image_size,
+                                         match.faults()));
+  }
+
+  const torch::NoGradGuard no_gradients;
+  std::map<std::string, Tensor> own;
+  for (const auto& item : encoder.named_parameters()) own.emplace(item.key(), item.value());
+  for (const auto& item : encoder.named_buffers()) own.emplace(item.key(), item.value());
+  const Reader reader(file, entry);
+  WeightReport report{.layout = match.layout, .held = file.tensors().size(), .left_out = match.left_out};
+  std::set<std::string> used;
+  std::map<std::string, std::string> origin;
+  for (const Assignment& assignment : match.assignments) {
+    reader.read(assignment, own.at(assignment.wanted));
+    used.insert(assignment.stored);
+    origin[assignment.wanted] = assignment.stored;
+    if (assignment.is_resampled) report.resampled.push_back(assignment.wanted);
+  }
+  for (const auto& [wanted, stored] : origin) {
+    if (!is_finite(own.at(wanted))) require_finite(own.at(wanted), stored, path.native());
+  }
+  for (const auto& [name, tensor] : own) {
+    if (!origin.contains(name) && name.ends_with("num_batches_tracked")) tensor.zero_();
+  }
+  report.used = used.size();
+  return report;
+}
+
+}  // namespace cskd::models

@@ -1,0 +1,39 @@
+// Layouts of published weight files: how the names in a file become the names of an encoder.
+#pragma once
+
+#include <string>
+#include <vector>
+
+namespace cskd::models {
+
+// Rows begin/of to end/of of a tensor's first dimension.
+struct Rows {
+  int begin = 0;
+  int end = 1;
+  int of = 1;
+};
+
+// What becomes of the tensors whose whole name matches `pattern` (a regular expression, ECMAScript).
+struct NameRule {
+  std::string pattern;
+  std::string name;  // the encoder's, with $1 and so on
+  // Where a file keeps in one tensor what the encoder keeps in several, or the other way round. Several rules may match
+  // the same tensor.
+  Rows from = {};      // of the file's tensor
+  Rows to = {};        // of the encoder's
+  bool flips = false;  // [a, b] becomes [b, a]
+};
+
+// Tensors that a file may hold besides: another tower, a classifier.
+struct LeftOut {
+  std::string pattern;
+  std::string what;  // "text tower"
+};
+
+struct WeightLayout {
+  std::string name;  // "Hugging Face CLIP"
+  std::vector<NameRule> rules;
+  std::vector<LeftOut> left_out;
+};
+
+}  // namespace cskd::models
