@@ -41,6 +41,9 @@ void use_config(const config::Config& config, const std::vector<std::string>& st
   }
   for (const auto& [key, value] : config::settings_of(config, "")) options.settings.emplace(key, value);
   options.configuration = runtime::content_hash(config::to_toml(config)).hex();
+  options.describe_weights = [config, chosen = stages::chosen(stages::graph(config), stages)] {
+    return stages::describe_weights(config, chosen);
+  };
   options.find_impossible = [config, chosen = stages::chosen(stages::graph(config), stages), ranks = world.size()] {
     try {
       return stages::find_impossible(config, chosen, ranks, {.root = config.run().folder(), .elsewhere = {}});

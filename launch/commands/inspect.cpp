@@ -10,6 +10,7 @@
 
 #include "inspect/checkpoints.h"
 #include "inspect/corpus.h"
+#include "inspect/weights.h"
 #include "launch/commands/commands.h"
 #include "launch/config_arguments.h"
 
@@ -45,24 +46,34 @@ runtime::ExitCode inspect_corpus(const InspectArguments& arguments, runtime::Wor
 
 void add_inspect(Program& program) {
   CLI::App& command = program.add_command(
-      "inspect", "Show what shards or checkpoints hold, check every byte of them, or draw some pictures",
+      "inspect", "Show what shards, checkpoints or weight files hold, check every byte of them, or draw some pictures",
       "  cskd inspect runs/demo\n"
       "  cskd inspect runs/demo --sheet sheet.png\n"
       "  cskd inspect runs/demo/align/student\n"
       "  cskd inspect runs/demo/align/student/checkpoints/step-000000200\n"
       "  cskd inspect runs/demo/shards/coast-unlabelled-00000.h5 --json\n"
+      "  cskd inspect ViT-B-16.safetensors\n"
       "  mpirun -n 4 cskd inspect runs/demo --verify");
   const auto arguments = std::make_shared<InspectArguments>();
   command
       .add_option(
           "PATH", arguments->path,
           "Run folder or configuration of a run, folder of shards, manifest, one image shard (*.h5), folder of a "
-          "training, or a checkpoint")
+          "training, a checkpoint, or a weight file (*.safetensors, *.safetensors.index.json)")
       ->required();
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");
-  command.add_flag("--verify", arguments->verify, "Check files, pictures and labels against their checksums");
+  command.add_flag("--verify", arguments->verify,
+                   "Check files, images and labels against their checksums; of weights, every number");
   command.add_flag("--json", arguments->json, "Print JSON");
   const auto action = [arguments](runtime::World& world) {
+    if (inspect::is_weight_file(arguments->path)) {
+      if (world.rank() != 0) return runtime::ExitCode::kDone;
+      const inspect::WeightFileReport report =
+          inspect::report_on_weights(arguments->path, arguments->verify, arguments->json);
+      fmt::print("{}", report.text);
+      std::fflush(stdout);
+      return report.is_finite ? runtime::ExitCode::kDone : runtime::ExitCode::kData;
+    }
     arguments->path = run_folder_of(arguments->path);
     const std::vector<std::filesystem::path> checkpoints = inspect::find_checkpoints(arguments->path);
     if (checkpoints.empty()) return inspect_corpus(*arguments, world);

@@ -42,7 +42,7 @@ Checks check_gpus(const WorldFacts& world);         // how many, whose, and thei
 Checks check_network(const WorldFacts& world);      // MPI, sums, links, RDMA, clocks
 Checks check_folder(const WorldFacts& world);       // the run folder, between hosts, and its disk
 Checks check_sources(const WorldFacts& world);      // what the configuration reads
-Checks check_stages(const WorldFacts& world);       // whether what it asks for can be done
+Checks check_stages(const WorldFacts& world);       // its weight files, and whether what it asks for can be done
 Checks check_environment(const WorldFacts& world);  // variables that change how cskd runs
 
 }  // namespace cskd::doctor

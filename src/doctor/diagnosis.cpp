@@ -99,6 +99,8 @@ Diagnosis diagnose(const DiagnosisOptions& options, runtime::World& world) {
   look_at_files(options, world, steps, mine);
   if (world.rank() == 0 && options.find_impossible)
     steps.run("looking at the stages", [&] { diagnosis.world.impossible = options.find_impossible(); });
+  if (world.rank() == 0 && options.describe_weights)
+    steps.run("looking at weights", [&] { diagnosis.world.weights = options.describe_weights(); });
 
   spdlog::debug("measuring the links between {} hosts", world.nodes());
   world.barrier();

@@ -23,6 +23,8 @@ struct DiagnosisOptions {
   std::string configuration;  // its digest; empty without one
   // Why it cannot be done. Rank 0 calls it, after the sources were looked at.
   std::function<std::vector<std::string>()> find_impossible;
+  // Rank 0: what the weight files of the configuration hold.
+  std::function<std::vector<std::string>()> describe_weights;
   std::string configuration_problem;            // why this rank could not read it
   std::map<std::string, std::string> settings;  // what the digest is of
   // After so long a rank that hangs in the system (a mount that does not answer) ends the job, and says where.

@@ -210,8 +210,10 @@ Checks check_sources(const WorldFacts& world) {
 Checks check_stages(const WorldFacts& world) {
   const Ranks hosts = leaders(world);
   if (hosts.front()->configuration.empty()) return {};
-  if (world.impossible.empty()) return {{"stages", Verdict::kFine, "all can be done as the configuration says", ""}};
   Checks checks;
+  for (const std::string& weights : world.weights) checks.push_back({"weights", Verdict::kFine, weights, ""});
+  if (world.impossible.empty())
+    checks.push_back({"stages", Verdict::kFine, "all can be done as the configuration says", ""});
   for (const std::string& finding : world.impossible)
     checks.push_back({"stages", Verdict::kWrong, finding, "change the configuration: cskd run refuses it as it is"});
   return checks;

@@ -21,6 +21,7 @@ struct WorldFacts {
   MpiSpeed mpi;
   std::uint64_t free_bytes_needed = 0;
   std::vector<std::string> impossible;  // why the stages of the configuration cannot be done
+  std::vector<std::string> weights;     // what the weight files of the configuration hold, and under which licence
 };
 
 using Ranks = std::vector<const RankFacts*>;

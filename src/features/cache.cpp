@@ -138,7 +138,7 @@ data::View view_of(const shards::StoredView& stored) {
 }
 
 at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device) {
-  const torch::NoGradGuard no_gradients;
+  const c10::InferenceMode inference;
   const at::Tensor pooled =
       encoder.forward(models::normalise(batches::to_device(pixels, device), encoder.shape())).pooled;
   return pooled.to(at::kCPU).to(at::kHalf).contiguous();

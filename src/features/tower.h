@@ -9,7 +9,8 @@
 
 namespace cskd::features {
 
-// In evaluation mode on the communicator's device.
+// For inference on the communicator's device. Rank 0 logs what the weight file was recognised as. Throws as
+// models::load_encoder_weights().
 std::shared_ptr<models::Encoder> load_tower(const run::Context& context, const config::Tower& tower);
 
 // Digest of the architecture and of the bytes of the weights, without building the encoder.

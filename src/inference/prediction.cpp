@@ -195,7 +195,10 @@ at::Tensor predict(const Network& network, const batches::CheckedCorpus& corpus,
     const PictureBatch loaded = loader->next();
     if (loaded.pictures == 0) break;
     const at::Tensor pixels = batches::to_device(loaded.pixels, context.communicator.device());
-    const at::Tensor rows = network.forward(pixels).to(at::kCPU);
+    const at::Tensor rows = [&] {
+      const c10::InferenceMode inference;
+      return network.forward(pixels).to(at::kCPU);
+    }();
     const at::Tensor outputs = rows.view({-1, static_cast<std::int64_t>(views), rows.size(1)});
     require_finite(outputs, loaded, network, corpus, samples);
     // From here on NaN says that a picture is damaged, and nothing else.

@@ -4,6 +4,7 @@
 #include <torch/torch.h>
 
 #include "data/sampler.h"
+#include "models/construction.h"
 #include "models/safetensors.h"
 #include "runtime/error.h"
 #include "runtime/philox.h"
@@ -49,10 +50,14 @@ StoredModel read_stage_model(const run::Context& context, const std::string& sta
 
 Model load_stage_model(const run::Context& context, const std::string& stage, const char* head) {
   const StoredModel stored = read_stage_model(context, stage);
-  const Model model = make_model(context, stored.encoder, stored.image_size, head, stored.outputs, stage);
+  const Model model = [&] {
+    const models::ConstructionGuard unset(models::Construction::kUnset);
+    return make_model(context, stored.encoder, stored.image_size, head, stored.outputs, stage);
+  }();
   model->load(stored.tensors, stored.path.native(), false);
   model->eval();
   for (const torch::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);
+  model->encoder().fold_norms();
   return model;
 }
 

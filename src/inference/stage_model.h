@@ -33,7 +33,7 @@ struct StoredModel {
 // Throws UsageError when the stage has not trained it yet, DataError when it is damaged.
 StoredModel read_stage_model(const run::Context& context, const std::string& stage);
 
-// The trained model of a stage: encoder, size and head as its metadata says. In evaluation mode. Throws as
+// The trained model of a stage for inference: encoder, size and head as its metadata says. Throws as
 // read_stage_model().
 Model load_stage_model(const run::Context& context, const std::string& stage, const char* head);
 

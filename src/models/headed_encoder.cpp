@@ -1,5 +1,9 @@
 #include "models/headed_encoder.h"
 
+#include <array>
+#include <map>
+#include <mutex>
+#include <string>
 #include <string_view>
 #include <utility>
 
@@ -85,10 +89,19 @@ void HeadedEncoder::load(const std::map<std::string, torch::Tensor>& weights, co
 
 namespace {
 
-// [3] of 0..1 to [3] of 0..255, without waiting for a GPU: values travel as arguments of the calls that write them.
+// [3] of 0..1 to [3] of 0..255 on the device, kept for the next call. Made without waiting for a GPU: values travel as
+// arguments of the calls that write them.
 torch::Tensor of_channels(const std::array<float, 3>& values, const torch::Device& device) {
-  const torch::Tensor tensor = torch::empty({3}, torch::TensorOptions(device));
-  for (std::int64_t i = 0; i < 3; ++i) tensor[i].fill_(values[static_cast<std::size_t>(i)] * 255);
+  static std::mutex mutex;
+  // Never destroyed: at the end of the process a GPU's driver may be gone before it.
+  static auto& kept = *new std::map<std::pair<std::array<float, 3>, std::string>, torch::Tensor>;
+  const std::lock_guard lock(mutex);
+  torch::Tensor& tensor = kept[{values, device.str()}];
+  if (!tensor.defined()) {
+    const c10::InferenceMode for_trainings_too(false);
+    tensor = torch::empty({3}, torch::TensorOptions(device));
+    for (std::int64_t i = 0; i < 3; ++i) tensor[i].fill_(values[static_cast<std::size_t>(i)] * 255);
+  }
   return tensor;
 }
 

@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <functional>
 #include <optional>
+#include <set>
 #include <system_error>
 
 #include <fmt/format.h>
@@ -15,7 +16,8 @@
 #include "data/sample_order.h"
 #include "data/sampler.h"
 #include "models/encoder.h"
-#include "models/safetensors.h"
+#include "models/encoder_registry.h"
+#include "models/weights/encoder_weights.h"
 #include "packing/pack.h"
 #include "runtime/error.h"
 #include "stages/stage_table.h"
@@ -63,14 +65,20 @@ bool lies_in(const std::filesystem::path& path, const std::filesystem::path& fol
   return !error && !relative.empty() && *relative.begin() != "..";
 }
 
+const std::string& weights_of(const config::Config& config, const std::string& table) {
+  const std::string name = table.substr(table.find('.') + 1);
+  return table.starts_with("towers.") ? config::table_named(config.towers(), name).weights()
+                                      : config::table_named(config.encoders(), name).weights();
+}
+
 // Architecture and weights of a tower or an encoder.
 void check_table(const config::Config& config, const std::string& table, Findings& findings) {
-  const std::string name = table.substr(table.find('.') + 1);
   const ModelSource source = model_source(config, table);
   findings.check(source.key, [&] { models::encoder_shape(source.architecture, source.image_size); });
-  const std::string& weights = table.starts_with("towers.") ? config::table_named(config.towers(), name).weights()
-                                                            : config::table_named(config.encoders(), name).weights();
-  if (!weights.empty()) findings.check(table + ".weights", [&] { models::read_safetensors_header(weights); });
+  const std::string& weights = weights_of(config, table);
+  if (weights.empty()) return;
+  findings.check(table + ".weights",
+                 [&] { models::examine_encoder_weights(source.architecture, source.image_size, weights); });
 }
 
 void check_training(const TrainingSetup& setup, int ranks, Findings& findings) {
@@ -218,6 +226,28 @@ void refuse(const std::vector<std::string>& findings) {
   if (findings.size() == 1) throw runtime::UsageError(findings.front());
   throw runtime::UsageError(
       fmt::format("{} things keep this run from being done:\n  - {}", findings.size(), fmt::join(findings, "\n  - ")));
+}
+
+std::vector<std::string> describe_weights(const config::Config& config, const std::vector<Stage>& stages) {
+  std::set<std::string> tables;
+  for (const Stage& stage : stages) tables.insert(stage.tables.begin(), stage.tables.end());
+  std::vector<std::string> sentences;
+  for (const std::string& table : tables) {
+    const std::string& weights = weights_of(config, table);
+    if (weights.empty()) continue;
+    try {
+      const ModelSource source = model_source(config, table);
+      const models::WeightReport report =
+          models::examine_encoder_weights(source.architecture, source.image_size, weights);
+      const std::string& licence = models::encoder_entry(source.architecture).licence;
+      sentences.push_back(fmt::format(
+          "{}: {}{}", table, models::sentence(report, models::encoder_shape(source.architecture, source.image_size)),
+          licence.empty() ? "" : fmt::format("; published under {}", licence)));
+    } catch (const runtime::Error&) {
+      continue;  // said by impossible_stages()
+    }
+  }
+  return sentences;
 }
 
 }  // namespace cskd::stages

@@ -12,8 +12,8 @@
 namespace cskd::stages {
 
 // Why these stages cannot be done as the configuration says, a sentence each, by what the configuration itself, the
-// number of ranks and the weight files tell: unknown encoders and image sizes, weights that are not there or no
-// safetensors, batches that ranks or micro-batches do not divide, micro-batches of one picture with batch
+// number of ranks and the weight files tell: unknown encoders and image sizes, weights that are not there or not the
+// encoder's, batches that ranks or micro-batches do not divide, micro-batches of one picture with batch
 // normalisation, figures that nothing gives. Empty: nothing is wrong.
 std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<Stage>& stages, int ranks);
 
@@ -32,6 +32,10 @@ std::vector<std::string> find_impossible(const config::Config& config, const std
 // settings or data (as run::agree_on_completion() compares them, without a look at the products).
 std::vector<std::string> lacking_needs(const config::Config& config, const std::vector<Stage>& stages,
                                        const run::RunFolder& folder, const std::set<std::string>& allowed_changes);
+
+// What the weight files of these stages hold, a sentence each, with the licence of the published weights. Leaves out
+// what impossible_stages() refuses.
+std::vector<std::string> describe_weights(const config::Config& config, const std::vector<Stage>& stages);
 
 // Throws UsageError with all of them, unless there are none.
 void refuse(const std::vector<std::string>& findings);

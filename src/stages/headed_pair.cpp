@@ -23,6 +23,7 @@ HeadedPair::HeadedPair(std::string stage, const config::Training& training, infe
       outputs_(outputs) {
   model_->train();
   model_->set_feature_dropout(training.feature_dropout());
+  model_->encoder().set_drop_path(training.drop_path());
   average_->eval();
   if (training.encoder_rate() == 0) {
     model_->encoder().eval();

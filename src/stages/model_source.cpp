@@ -1,6 +1,7 @@
 #include "stages/model_source.h"
 
 #include <fmt/format.h>
+#include <spdlog/spdlog.h>
 
 #include "config/tables.h"
 #include "config/toml_writer.h"
@@ -8,9 +9,9 @@
 #include "inference/stage_model.h"
 #include "models/encoder.h"
 #include "models/weights/encoder_weights.h"
+#include "models/weights/weight_file.h"
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
-#include "runtime/input_file.h"
 #include "stages/inputs.h"
 
 namespace cskd::stages {
@@ -54,8 +55,9 @@ runtime::Inputs source_inputs(const config::Config& config, const run::RunFolder
   if (list == "encoders") {
     config::Encoder encoder = config::table_named(config.encoders(), name);
     if (!encoder.weights().empty()) {
-      inputs.add(fmt::format("contents of encoders.{}.weights", name),
-                 runtime::content_hash(runtime::InputFile(encoder.weights())).hex());
+      runtime::ContentHasher hasher;
+      models::WeightFile(encoder.weights()).add_contents(hasher);
+      inputs.add(fmt::format("contents of encoders.{}.weights", name), hasher.hash().hex());
     }
     encoder.clear_weights();  // their contents count, wherever they lie
     inputs.add(config::settings_of(encoder, "encoders." + name, config::Keys::kDecisive));
@@ -73,13 +75,12 @@ runtime::Inputs source_inputs(const config::Config& config, const run::RunFolder
 
 void start_weights(models::HeadedEncoder& model, const std::string& from, const run::Context& context) {
   const auto [list, name] = parts_of(from);
-  if (list == "encoders") {
-    const std::string& weights = config::table_named(context.config.encoders(), name).weights();
-    if (!weights.empty()) models::load_encoder_weights(model.encoder(), weights);
-    return;
-  }
-  if (list == "towers") {
-    models::load_encoder_weights(model.encoder(), config::table_named(context.config.towers(), name).weights());
+  if (list == "encoders" || list == "towers") {
+    const std::string& weights = list == "encoders" ? config::table_named(context.config.encoders(), name).weights()
+                                                    : config::table_named(context.config.towers(), name).weights();
+    if (weights.empty()) return;
+    const models::WeightReport report = models::load_encoder_weights(model.encoder(), weights);
+    if (context.world.rank() == 0) spdlog::info("{}: {}", from, models::sentence(report, model.shape()));
     return;
   }
   const inference::StoredModel stored = inference::read_stage_model(context, from);

@@ -91,6 +91,8 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
   if (outcome.finished && context.world.rank() == 0) {
     runtime::failure_point("stage.model", name);
     const auto metadata = model.metadata();
+    for (const auto& [tensor_name, tensor] : model.average())
+      models::require_finite(tensor, tensor_name, context.folder.model(name).native());
     models::write_safetensors(context.folder.model(name), model.average(), {metadata.begin(), metadata.end()});
     run::write_completion(folder, outcome.completion);
   }

@@ -91,8 +91,21 @@ std::uint64_t bytes_of(const CheckpointContents& contents) {
   return bytes;
 }
 
+void require_finite_weights(const std::filesystem::path& checkpoint, const CheckpointContents& contents) {
+  for (const NamedTensors* tensors : {&contents.model, &contents.average}) {
+    for (const auto& [name, tensor] : *tensors) {
+      if (models::is_finite(tensor)) continue;
+      throw runtime::Error(
+          fmt::format("after step {} the weights in '{}' are not finite, and {} was not written: lower "
+                      "training.learning_rate and go on from the checkpoint before",
+                      contents.state.step(), name, checkpoint.native()));
+    }
+  }
+}
+
 void write_files(const std::filesystem::path& checkpoint, const CheckpointContents& contents,
                  const std::function<void()>& before_commit) {
+  require_finite_weights(checkpoint, contents);
   runtime::require_free_space(checkpoint, bytes_of(contents), "a checkpoint");
   const std::map<std::string, std::string> metadata(contents.metadata.begin(), contents.metadata.end());
   nlohmann::ordered_json commit{{"format", kFormat},

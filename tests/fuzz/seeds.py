@@ -19,6 +19,7 @@ LABELS = [
     b"path,score\n1.jpg,2.5\n",
     b'{"score": 2.5, "other": [1, {"a": null}]}',
 ]
+WEIGHTS = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[],"data_offsets":[8,9]}}'
 
 
 def tar(format, names):
@@ -45,6 +46,10 @@ def main():
             b"\0" + bytes.fromhex("0a070a0161120166") + b"\x18\x01",
             b"\1CSKDMANI\2\0\0\0\0\0\0\0",
             b"\0\x0a\x03\x0a\x01a\x12\x0e\x0a\x04s.h5\x10\x64\x20\x01\x28\x05\x30\x01\x18\x01",
+        ],
+        "weights": [
+            b"\0" + len(WEIGHTS).to_bytes(8, "little") + WEIGHTS + b"\1" * 9,
+            b'\1{"metadata": {"total_size": 9}, "weight_map": {"a": "a.safetensors", "b": "a.safetensors"}}',
         ],
         "shard_index": [bytes([2, 4, 6, 2]) + bytes(2000), bytes([0, 0, 0, 0]) + bytes(600)],
     }

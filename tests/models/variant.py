@@ -36,6 +36,11 @@ class Variant:
         options = {"img_size": image_size} if image_size and takes_image_size(self.name) else {}
         return timm.create_model(self.name, num_classes=0, **options)
 
+    def own_image_size(self):
+        if self.build:
+            return int(self.build(None).image_size[0])
+        return timm.models.get_pretrained_cfg(self.name).input_size[1]
+
     def outputs(self, model, images):
         return (self.features or timm_features)(model, images)
 

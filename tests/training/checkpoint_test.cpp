@@ -1,5 +1,6 @@
 #include "training/checkpoint.h"
 
+#include <cmath>
 #include <fstream>
 
 #include <gmock/gmock.h>
@@ -117,6 +118,23 @@ TEST_F(CheckpointTest, ThatCannotBeWrittenLeavesNothing) {
   EXPECT_THROW(write_checkpoint(folder_.path(), contents_of(20)), runtime::Error);
   runtime::disarm_failure();
   EXPECT_FALSE(std::filesystem::exists(path(20)));
+  EXPECT_EQ(newest_checkpoint(folder_.path()), 10U);
+}
+
+TEST_F(CheckpointTest, WeightsThatAreNotFiniteAreNeverWritten) {
+  write_checkpoint(folder_.path(), contents_of(10));
+  for (const bool of_average : {false, true}) {
+    CheckpointContents contents = contents_of(20);
+    (of_average ? contents.average : contents.model)[0].second[1][2][3][4] = NAN;
+    std::string reason;
+    try {
+      write_checkpoint(folder_.path(), contents);
+    } catch (const runtime::Error& error) {
+      reason = runtime::messages(error).back();
+    }
+    EXPECT_THAT(reason, testing::AllOf(HasSubstr("after step 20"), HasSubstr("'conv.weight' are not finite")));
+    EXPECT_FALSE(std::filesystem::exists(path(20)));
+  }
   EXPECT_EQ(newest_checkpoint(folder_.path()), 10U);
 }
 

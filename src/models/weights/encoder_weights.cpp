@@ -1,7 +1,6 @@
 #include "models/weights/encoder_weights.h"
 
 #include <algorithm>
-#include <cmath>
 #include <map>
 #include <set>
 #include <span>
@@ -10,8 +9,9 @@
 #include <fmt/ranges.h>
 #include <torch/torch.h>
 
+#include "models/construction.h"
 #include "models/encoder_registry.h"
-#include "models/safetensors_header.h"
+#include "models/safetensors.h"
 #include "models/weights/weight_file.h"
 #include "models/weights/weight_match.h"
 #include "runtime/check.h"
@@ -67,10 +67,29 @@ class Reader {
   const EncoderEntry& entry_;
 };
 
-bool is_finite(const Tensor& tensor) {
-  if (!tensor.is_floating_point()) return true;
-  // A sum that is finite has finite terms, and costs less than a look at each; a sum can overflow without NaN in it.
-  return std::isfinite(tensor.sum().item<double>()) || tensor.isfinite().all().item<bool>();
+WeightReport report_of(const WeightMatch& match, const WeightFile& file) {
+  WeightReport report{.layout = match.layout, .held = file.tensors().size(), .left_out = match.left_out};
+  std::set<std::string> used;
+  for (const Assignment& assignment : match.assignments) {
+    used.insert(assignment.stored);
+    if (assignment.is_resampled) report.resampled.push_back(assignment.wanted);
+  }
+  report.used = used.size();
+  return report;
+}
+
+WeightMatch complete_match(const Encoder& encoder, const WeightFile& file, const EncoderEntry& entry) {
+  WeightMatch match = match_weights(file, wanted_tensors(encoder), entry);
+  if (match.is_complete()) return match;
+  std::string message =
+      fmt::format("the tensors of {} are not those of encoder '{}' at image size {}: {}", file.path().native(),
+                  encoder.shape().name, encoder.shape().image_size, match.faults());
+  if (match.assignments.empty() && !match.left_out.empty())
+    message += fmt::format(". It holds nothing but: {}", fmt::join(match.left_out, ", "));
+  std::vector<std::string> names;
+  for (const RecognisedEncoder& other : recognise_encoders(file)) names.push_back(other.name);
+  if (!names.empty()) message += fmt::format(". They are those of {}", fmt::join(names, ", "));
+  throw runtime::DataError(message);
 }
 
 }  // namespace
@@ -87,35 +106,41 @@ std::string sentence(const WeightReport& report, const EncoderShape& shape) {
 WeightReport load_encoder_weights(Encoder& encoder, const std::filesystem::path& path) {
   const WeightFile file(path);
   const EncoderEntry& entry = encoder_entry(encoder.shape().name);
-  const WeightMatch match = match_weights(file, wanted_tensors(encoder), entry);
-  if (!match.is_complete()) {
-    throw runtime::DataError(fmt::format("the tensors of {} are not those of encoder '{}' at image size {}: {}",
-                                         path.native(), encoder.shape().name, encoder.shape().image_size,
-                                         match.faults()));
-  }
+  const WeightMatch match = complete_match(encoder, file, entry);
 
   const torch::NoGradGuard no_gradients;
   std::map<std::string, Tensor> own;
   for (const auto& item : encoder.named_parameters()) own.emplace(item.key(), item.value());
   for (const auto& item : encoder.named_buffers()) own.emplace(item.key(), item.value());
   const Reader reader(file, entry);
-  WeightReport report{.layout = match.layout, .held = file.tensors().size(), .left_out = match.left_out};
-  std::set<std::string> used;
   std::map<std::string, std::string> origin;
   for (const Assignment& assignment : match.assignments) {
     reader.read(assignment, own.at(assignment.wanted));
-    used.insert(assignment.stored);
     origin[assignment.wanted] = assignment.stored;
-    if (assignment.is_resampled) report.resampled.push_back(assignment.wanted);
   }
   for (const auto& [wanted, stored] : origin) {
-    if (!is_finite(own.at(wanted))) require_finite(own.at(wanted), stored, path.native());
+    require_finite(own.at(wanted), stored, path.native());
   }
   for (const auto& [name, tensor] : own) {
     if (!origin.contains(name) && name.ends_with("num_batches_tracked")) tensor.zero_();
   }
-  report.used = used.size();
-  return report;
+  return report_of(match, file);
+}
+
+WeightReport examine_encoder_weights(const std::string& encoder, int image_size, const std::filesystem::path& path) {
+  const WeightFile file(path);
+  const ConstructionGuard shapes(Construction::kShapes);
+  return report_of(complete_match(*make_encoder(encoder, image_size), file, encoder_entry(encoder)), file);
+}
+
+std::vector<RecognisedEncoder> recognise_encoders(const WeightFile& file) {
+  const ConstructionGuard shapes(Construction::kShapes);
+  std::vector<RecognisedEncoder> found;
+  for (const EncoderEntry& entry : encoder_entries()) {
+    const WeightMatch match = match_weights(file, wanted_tensors(*make_encoder(entry.name)), entry);
+    if (match.is_complete()) found.push_back({.name = entry.name, .report = report_of(match, file)});
+  }
+  return found;
 }
 
 }  // namespace cskd::models

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "models/encoder.h"
+#include "models/weights/weight_file.h"
 
 namespace cskd::models {
 
@@ -31,5 +32,19 @@ std::string sentence(const WeightReport& report, const EncoderShape& shape);
 // file: tensors that are missing, unexpected or of another shape are listed, with what the file seems to hold; values
 // that are not finite (then the encoder's weights are unspecified).
 WeightReport load_encoder_weights(Encoder& encoder, const std::filesystem::path& path);
+
+// The same report from names and shapes alone: no value is read. image_size 0 takes the encoder's own. Throws
+// UsageError as make_encoder(), DataError as above.
+WeightReport examine_encoder_weights(const std::string& encoder, int image_size, const std::filesystem::path& path);
+
+// An encoder that a file holds all tensors of.
+struct RecognisedEncoder {
+  std::string name;
+  WeightReport report;
+};
+
+// All encoders that a file fits, those of the same structure one after the other; none: the file is of something else.
+// `file` is not read but for its headers.
+std::vector<RecognisedEncoder> recognise_encoders(const WeightFile& file);
 
 }  // namespace cskd::models

@@ -31,6 +31,10 @@ std::vector<std::filesystem::path> WeightFile::files() const {
   return files;
 }
 
+void WeightFile::add_contents(runtime::ContentHasher& hasher) const {
+  for (const std::filesystem::path& file : files()) runtime::add_contents(runtime::InputFile(file), hasher);
+}
+
 void WeightFile::add(const std::filesystem::path& file) {
   SafetensorsHeader header = read_safetensors_header(file);
   parts_.push_back({std::make_unique<runtime::InputFile>(file), header.data_offset});

@@ -10,7 +10,7 @@
 #include <string>
 #include <vector>
 
-#include "models/safetensors.h"
+#include "models/safetensors_header.h"
 #include "runtime/input_file.h"
 
 namespace cskd::models {
@@ -29,6 +29,8 @@ class WeightFile {
   const std::map<std::string, std::string>& metadata() const { return metadata_; }
   // The file and those that it refers to.
   std::vector<std::filesystem::path> files() const;
+  // Adds the bytes of all of them.
+  void add_contents(runtime::ContentHasher& hasher) const;
 
   // Bytes [begin, begin + bytes.size()) of a tensor. REQUIRES: the tensor is there and has them
   void read(const std::string& tensor, std::uint64_t begin, std::span<std::byte> bytes) const;

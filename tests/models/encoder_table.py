@@ -1,0 +1,105 @@
+"""Writes the tables of docs/encoders.md: every encoder beside its home, and every foreign layout.
+
+The greatest difference is that of pooled features or tokens, as a part of the greatest value, with random weights saved
+by the home; milliseconds are for one image on all cores, float32, norms folded. Parameters and GMAC are counted in the
+home's model, without classifier.
+
+  cmake --build build/release --target encoder_features encoder_benchmark
+  CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py --write
+"""
+
+import argparse
+import datetime
+import os
+import pathlib
+import platform
+import subprocess
+import tempfile
+
+import torch
+from families import FAMILIES, FOREIGN
+from parity import differences, foreign_differences
+from torch.utils.flop_counter import FlopCounterMode
+
+ROOT = pathlib.Path(__file__).parents[2]
+PAGE = ROOT / "docs/encoders.md"
+BENCHMARK = pathlib.Path(os.environ["CSKD_BUILD_DIR"]).resolve() / "encoder_benchmark"
+MARKS = ("<!-- written by tests/models/encoder_table.py -->", "<!-- end -->")
+
+
+def milliseconds(name):
+    command = [BENCHMARK, "steps", name, "0", "1", str(os.cpu_count())]
+    answer = subprocess.run(command, input="inference\n" * 3, capture_output=True, text=True, check=True).stdout
+    return min(map(float, answer.split())) * 1e3
+
+
+def cost(variant, image_size):
+    model = variant.model().eval()
+    counter = FlopCounterMode(display=False)
+    with torch.no_grad(), counter:
+        model(torch.zeros(1, 3, image_size, image_size))
+    return sum(parameter.numel() for parameter in model.parameters()) / 1e6, counter.get_total_flops() / 2e9
+
+
+def rows(most):
+    for family in FAMILIES:
+        for variant in family.VARIANTS:
+            with tempfile.TemporaryDirectory() as folder:
+                errors, shape = differences(variant, pathlib.Path(folder))
+            own = variant.own_image_size()
+            parameters, gmac = cost(variant, own)
+            time = milliseconds(variant.name) if parameters < most else None
+            print(f"{variant.name}: {max(errors.values()):.1e}", flush=True)
+            yield (
+                variant.name,
+                "open_clip" if variant.build else "timm",
+                own,
+                f"{parameters:.1f}",
+                f"{gmac:.2f}",
+                int(shape["pooled_width"]),
+                f"{time:.1f}" if time else "",
+                f"{max(errors['pooled'], errors['tokens']):.1e}",
+            )
+
+
+def foreign_rows():
+    for foreign in FOREIGN:
+        with tempfile.TemporaryDirectory() as folder:
+            errors, report = foreign_differences(foreign, pathlib.Path(folder))
+        yield foreign.layout, foreign.encoder, report["left_out"], f"{max(errors.values()):.1e}"
+
+
+def table(heads, lines):
+    text = ["| " + " | ".join(heads) + " |", "| " + " | ".join("--" for _ in heads) + " |"]
+    return "\n".join(text + ["| " + " | ".join(map(str, line)) + " |" for line in lines])
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--write", action="store_true")
+    parser.add_argument("--most", type=float, default=700, help="millions of parameters of the largest that is timed")
+    options = parser.parse_args()
+    heads = ("encoder", "home", "pixels", "parameters, M", "GMAC", "pooled width", "ms", "greatest difference")
+    processor = next(
+        (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
+        platform.processor(),
+    )
+    text = "\n\n".join(
+        [
+            "Measured by `CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py --write`, "
+            f"{datetime.date.today():%d %B %Y}, {processor}, {os.cpu_count()} cores; ms are for one image.",
+            table(heads, list(rows(options.most))),
+            "Files of other libraries for the same structures:",
+            table(("layout", "encoder", "left out", "greatest difference"), list(foreign_rows())),
+        ]
+    )
+    if not options.write:
+        print(text)
+        return
+    before, _, rest = PAGE.read_text().partition(MARKS[0])
+    PAGE.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
+    subprocess.run([ROOT / ".venv/bin/mdformat", PAGE], check=True)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""Our encoders run on the weights of others: the differences that encoder_test.py bounds and encoder_table.py writes down."""
+
+import os
+import subprocess
+
+import safetensors
+import safetensors.torch
+import torch
+
+PROGRAM = os.path.join(os.environ["CSKD_BUILD_DIR"], "encoder_features")
+
+
+def randomise(model, generator):
+    """Changes every tensor that starts as a constant, so that none can be left out unseen."""
+    with torch.no_grad():
+        for name, tensor in list(model.named_parameters()) + list(model.named_buffers()):
+            if name.endswith("num_batches_tracked"):
+                tensor.fill_(7)
+            elif name.endswith("running_var"):
+                tensor.uniform_(0.5, 2, generator=generator)
+            elif not tensor.is_floating_point() or (name in dict(model.named_buffers()) and "running" not in name):
+                continue
+            elif name == "patch_embed.proj.weight":
+                tensor.mul_(0.01)
+            elif name in ("cls_token", "reg_token", "pos_embed", "patch_embed.proj.bias"):
+                # So small that the first LayerNorm's epsilon is seen.
+                tensor.normal_(0, 0.005, generator=generator)
+            elif name.endswith("running_mean") or name.endswith("bias"):
+                tensor.normal_(0, 0.2, generator=generator)
+            elif tensor.dim() == 1 and (name.endswith(("weight", "gamma")) or tensor.std() == 0):
+                tensor.uniform_(0.5, 1.5, generator=generator)
+            elif name.startswith(("blocks", "transformer", "layers")) and tensor.dim() == 2:
+                # Sharper attention than a fresh model's, in which every token is much alike.
+                tensor.normal_(0, 2 * tensor.shape[1] ** -0.5, generator=generator)
+            elif tensor.numel() > 1 and tensor.std() == 0:
+                tensor.normal_(0, 0.2, generator=generator)
+
+
+def run(*arguments):
+    result = subprocess.run([PROGRAM, *map(str, arguments)], capture_output=True, text=True, timeout=250)
+    assert result.returncode == 0, result.stderr
+    with safetensors.safe_open(arguments[-1], "pt") as file:
+        return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
+
+
+def calibrate(model, images, generator):
+    """Running statistics near, not at, those of the images: with others their differences fade layer by layer."""
+    norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    with torch.no_grad():
+        for norm in norms:
+            norm.momentum = 1.0
+        model.train()(images)
+        model.eval()
+        for norm in norms:
+            shift = torch.empty_like(norm.running_mean).normal_(0, 0.3, generator=generator)
+            norm.running_mean += shift * norm.running_var.sqrt()
+            norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 2, generator=generator)
+
+
+def difference(name, found, wanted, least_scale=0.0):
+    """The greatest difference as a part of the greatest value."""
+    assert found.shape == wanted.shape, name
+    scale = max(wanted.abs().max().item(), least_scale)
+    assert scale > 0, name
+    return (found - wanted).abs().max().item() / scale
+
+
+def own_image_size(model):
+    size = model.image_size[0] if hasattr(model, "image_size") else model.default_cfg["input_size"][1]
+    return int(size)
+
+
+def ours(name, image_size, mode, weights, inputs, folder):
+    """What encoder_features makes of tensors that are saved for it, and what it says of the file."""
+    safetensors.torch.save_file(
+        {key: tensor.contiguous() for key, tensor in weights.items()}, folder / "weights.safetensors"
+    )
+    safetensors.torch.save_file(inputs, folder / "input.safetensors")
+    return run(
+        name,
+        image_size or 0,
+        mode,
+        folder / "weights.safetensors",
+        folder / "input.safetensors",
+        folder / "output.safetensors",
+    )
+
+
+def differences(variant, folder):
+    """{"pooled", "tokens", "folded.pooled", "folded.tokens", "attention.L": greatest difference}, the shape."""
+    torch.manual_seed(1)
+    generator = torch.Generator().manual_seed(1)
+    model = variant.model(variant.image_size).eval()
+    randomise(model, generator)
+    side = variant.image_size or own_image_size(model)
+    images = torch.randn(2, 3, side, side, generator=generator)
+    calibrate(model, images, generator)
+    weights = model.state_dict()
+    if variant.half:
+        # The home computes with the same rounded weights.
+        with torch.no_grad():
+            for parameter in model.parameters():
+                parameter.copy_(parameter.half())
+        weights = {f"visual.{key}": tensor.half() for key, tensor in model.state_dict().items()}
+    with torch.no_grad():
+        pooled, tokens = variant.outputs(model, images)
+        attention = variant.attention(model, images)
+    # What differs from image to image and from place to place must be seen, not a constant that all share.
+    assert pooled.std(dim=0).mean() > 0.01 * pooled.std()
+    assert tokens.shape[1] == 1 or tokens.std(dim=1).mean() > 0.01 * tokens.std()
+
+    found, shape = ours(variant.name, variant.image_size, "eval", weights, {"images": images}, folder)
+    wanted = {"pooled": pooled, "tokens": tokens, "folded.pooled": pooled, "folded.tokens": tokens}
+    wanted |= {f"attention.{layer}": maps for layer, maps in attention.items()}
+    assert set(found) == set(wanted)
+    assert found["pooled"].shape == (2, int(shape["pooled_width"]))
+    assert found["tokens"].shape == (2, int(shape["grid"]) ** 2, int(shape["token_width"]))
+    return {key: difference(key, found[key], theirs) for key, theirs in wanted.items()}, shape
+
+
+def foreign_differences(foreign, folder):
+    """As differences(), of a model of another library; and what was said of its file."""
+    torch.manual_seed(3)
+    generator = torch.Generator().manual_seed(3)
+    model = foreign.build().eval()
+    randomise(model, generator)
+    side = foreign.image_size or own_image_size(model)
+    images = torch.randn(2, 3, side, side, generator=generator)
+    with torch.no_grad():
+        pooled, tokens = foreign.features(model, images)
+    found, report = ours(foreign.encoder, foreign.image_size, "eval", model.state_dict(), {"images": images}, folder)
+    wanted = {key: theirs for key, theirs in (("pooled", pooled), ("tokens", tokens)) if theirs is not None}
+    return {key: difference(key, found[key], theirs) for key, theirs in wanted.items()}, report
