@@ -1,4 +1,4 @@
-// Compared with all pairs, one by one. Run with one and more ranks.
+// Compared with all pairs, one by one; on 1 and 2 ranks.
 #include "packing/duplicates.h"
 
 #include <bit>
@@ -12,7 +12,7 @@
 #include <gtest/gtest.h>
 
 #include "tests/packing/index_records.h"
-#include "tests/support/world_main.h"
+#include "tests/support/on_ranks.h"
 
 namespace cskd::packing {
 namespace {
@@ -20,105 +20,134 @@ namespace {
 using shards::Split;
 using tests::MadePicture;
 
-using tests::world;
+using runtime::World;
+using tests::on_ranks;
 
-std::vector<Drop> losses_of(const std::vector<MadePicture>& pictures, DuplicateRules rules = {}) {
+constexpr std::chrono::seconds kLimit{60};
+
+class DuplicatesTest : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Ranks, DuplicatesTest, testing::Values(1, 2), testing::PrintToStringParamName());
+
+std::vector<Drop> losses_of(World& world, const std::vector<MadePicture>& pictures, DuplicateRules rules = {}) {
   const std::filesystem::path folder =
       std::filesystem::temp_directory_path() /
-      fmt::format("duplicates-{}", world->broadcast(std::to_string(std::random_device{}())));
-  if (world->rank() == 0) {
+      fmt::format("duplicates-{}", world.broadcast(std::to_string(std::random_device{}())));
+  if (world.rank() == 0) {
     std::filesystem::create_directory(folder);
     // Two files, as of two ranks.
     const auto middle = pictures.begin() + static_cast<std::ptrdiff_t>(pictures.size() / 3);
     tests::write_index(folder / "index-0", {pictures.begin(), middle});
     tests::write_index(folder / "index-1", {middle, pictures.end()});
   }
-  world->barrier();
+  world.barrier();
   const SampleIndex index({folder / "index-0", folder / "index-1"});
-  const std::vector<Drop> drops = tests::records_of(find_drops(index, rules, *world, folder));
+  const std::vector<Drop> drops = tests::records_of(find_drops(index, rules, world, folder));
   // Of its working files nothing but the result is left.
   EXPECT_EQ(std::distance(std::filesystem::directory_iterator(folder), {}), 5);
-  world->barrier();
-  if (world->rank() == 0) std::filesystem::remove_all(folder);
+  world.barrier();
+  if (world.rank() == 0) std::filesystem::remove_all(folder);
   return drops;
 }
 
-TEST(Duplicates, OfEqualPicturesOneStays) {
-  const auto drops = losses_of({{.key = "1", .pixels = "x"},
-                                {.key = "2", .pixels = "y", .phash = ~0ULL},
-                                {.key = "3", .pixels = "x"},
-                                {.key = "1", .pixels = "y", .phash = ~0ULL, .source = 1}});
-  EXPECT_THAT(drops, testing::ElementsAre(Drop{2, 0, DropKind::kDuplicate}, Drop{3, 1, DropKind::kDuplicate}));
+TEST_P(DuplicatesTest, OfEqualPicturesOneStays) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    const auto drops = losses_of(world, {{.key = "1", .pixels = "x"},
+                                         {.key = "2", .pixels = "y", .phash = ~0ULL},
+                                         {.key = "3", .pixels = "x"},
+                                         {.key = "1", .pixels = "y", .phash = ~0ULL, .source = 1}});
+    EXPECT_THAT(drops, testing::ElementsAre(Drop{2, 0, DropKind::kDuplicate}, Drop{3, 1, DropKind::kDuplicate}));
+  });
 }
 
-TEST(Duplicates, CopiesOfTestPicturesLeak) {
-  const auto drops = losses_of({{.key = "a", .pixels = "x"},
-                                {.key = "t", .pixels = "x", .split = Split::kTest},
-                                {.key = "u", .pixels = "x", .split = Split::kTrain},
-                                {.key = "v", .pixels = "x", .split = Split::kValidation},
-                                {.key = "n", .pixels = "n", .split = Split::kTrain, .phash = 0x3F}});
-  EXPECT_THAT(drops, testing::ElementsAre(Drop{0, 1, DropKind::kLeaked}, Drop{2, 1, DropKind::kLeaked},
-                                          Drop{3, 1, DropKind::kLeaked}, Drop{4, 1, DropKind::kNearlyLeaked}));
+TEST_P(DuplicatesTest, CopiesOfTestPicturesLeak) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    const auto drops = losses_of(world, {{.key = "a", .pixels = "x"},
+                                         {.key = "t", .pixels = "x", .split = Split::kTest},
+                                         {.key = "u", .pixels = "x", .split = Split::kTrain},
+                                         {.key = "v", .pixels = "x", .split = Split::kValidation},
+                                         {.key = "n", .pixels = "n", .split = Split::kTrain, .phash = 0x3F}});
+    EXPECT_THAT(drops, testing::ElementsAre(Drop{0, 1, DropKind::kLeaked}, Drop{2, 1, DropKind::kLeaked},
+                                            Drop{3, 1, DropKind::kLeaked}, Drop{4, 1, DropKind::kNearlyLeaked}));
+  });
 }
 
-TEST(Duplicates, TestSplitsStayWhole) {
-  EXPECT_TRUE(losses_of({{.key = "1", .pixels = "x", .split = Split::kTest},
-                         {.key = "2", .pixels = "x", .split = Split::kTest},
-                         {.key = "3", .pixels = "y", .split = Split::kTest, .phash = 1}})
-                  .empty());
+TEST_P(DuplicatesTest, TestSplitsStayWhole) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    EXPECT_TRUE(losses_of(world, {{.key = "1", .pixels = "x", .split = Split::kTest},
+                                  {.key = "2", .pixels = "x", .split = Split::kTest},
+                                  {.key = "3", .pixels = "y", .split = Split::kTest, .phash = 1}})
+                    .empty());
+  });
 }
 
-TEST(Duplicates, LabelsStayBeforeUnlabelledPictures) {
-  const auto drops = losses_of({{.key = "1", .pixels = "x"}, {.key = "u", .pixels = "x", .split = Split::kTrain}});
-  EXPECT_THAT(drops, testing::ElementsAre(Drop{0, 1, DropKind::kDuplicate}));
+TEST_P(DuplicatesTest, LabelsStayBeforeUnlabelledPictures) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    const auto drops =
+        losses_of(world, {{.key = "1", .pixels = "x"}, {.key = "u", .pixels = "x", .split = Split::kTrain}});
+    EXPECT_THAT(drops, testing::ElementsAre(Drop{0, 1, DropKind::kDuplicate}));
+  });
 }
 
-TEST(Duplicates, FaultyPicturesAreNobodysDuplicate) {
-  EXPECT_TRUE(losses_of({{.key = "1", .pixels = "x", .faulty = true}, {.key = "2", .pixels = "x"}}).empty());
+TEST_P(DuplicatesTest, FaultyPicturesAreNobodysDuplicate) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    EXPECT_TRUE(losses_of(world, {{.key = "1", .pixels = "x", .faulty = true}, {.key = "2", .pixels = "x"}}).empty());
+  });
 }
 
-TEST(Duplicates, WhatIsPackedIsRecognisedByItsKey) {
-  const auto drops = losses_of({{.key = "1", .pixels = "x", .packed = true},
-                                {.key = "1", .pixels = "x"},
-                                {.key = "2", .pixels = "x"},
-                                {.key = "3", .pixels = "z", .split = Split::kTest, .phash = ~0ULL, .packed = true},
-                                {.key = "3", .pixels = "z", .split = Split::kTest, .phash = ~0ULL}});
-  // (Records of packed rows come first in a real index; the rule does not need it here.)
-  EXPECT_THAT(drops, testing::ElementsAre(Drop{1, 0, DropKind::kPacked}, Drop{2, 0, DropKind::kDuplicate},
-                                          Drop{4, 3, DropKind::kPacked}));
+TEST_P(DuplicatesTest, WhatIsPackedIsRecognisedByItsKey) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    const auto drops =
+        losses_of(world, {{.key = "1", .pixels = "x", .packed = true},
+                          {.key = "1", .pixels = "x"},
+                          {.key = "2", .pixels = "x"},
+                          {.key = "3", .pixels = "z", .split = Split::kTest, .phash = ~0ULL, .packed = true},
+                          {.key = "3", .pixels = "z", .split = Split::kTest, .phash = ~0ULL}});
+    // (Records of packed rows come first in a real index; the rule does not need it here.)
+    EXPECT_THAT(drops, testing::ElementsAre(Drop{1, 0, DropKind::kPacked}, Drop{2, 0, DropKind::kDuplicate},
+                                            Drop{4, 3, DropKind::kPacked}));
+  });
 }
 
-TEST(Duplicates, APackedPictureGoesWhenItTurnsOutToBeATestPicture) {
-  const auto drops = losses_of({{.key = "1", .pixels = "x", .packed = true},
-                                {.key = "2", .pixels = "near", .phash = 3, .packed = true},
-                                {.key = "t", .pixels = "x", .split = Split::kTest, .source = 1}});
-  EXPECT_THAT(drops, testing::ElementsAre(Drop{0, 2, DropKind::kLeaked}, Drop{1, 2, DropKind::kNearlyLeaked}));
+TEST_P(DuplicatesTest, APackedPictureGoesWhenItTurnsOutToBeATestPicture) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    const auto drops = losses_of(world, {{.key = "1", .pixels = "x", .packed = true},
+                                         {.key = "2", .pixels = "near", .phash = 3, .packed = true},
+                                         {.key = "t", .pixels = "x", .split = Split::kTest, .source = 1}});
+    EXPECT_THAT(drops, testing::ElementsAre(Drop{0, 2, DropKind::kLeaked}, Drop{1, 2, DropKind::kNearlyLeaked}));
+  });
 }
 
-TEST(Duplicates, DifferentThumbnailsAreDifferentPictures) {
-  const MadePicture one{.key = "1", .pixels = "x", .level = 100};
-  EXPECT_EQ(losses_of({one, {.key = "2", .pixels = "y", .level = 104}}).size(), 1U);
-  EXPECT_EQ(losses_of({one, {.key = "2", .pixels = "y", .level = 105}}).size(), 0U);
+TEST_P(DuplicatesTest, DifferentThumbnailsAreDifferentPictures) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    const MadePicture one{.key = "1", .pixels = "x", .level = 100};
+    EXPECT_EQ(losses_of(world, {one, {.key = "2", .pixels = "y", .level = 104}}).size(), 1U);
+    EXPECT_EQ(losses_of(world, {one, {.key = "2", .pixels = "y", .level = 105}}).size(), 0U);
+  });
 }
 
-TEST(Duplicates, NearDuplicatesMayStayButLeaksGo) {
-  const auto drops = losses_of({{.key = "1", .pixels = "x"},
-                                {.key = "2", .pixels = "y"},
-                                {.key = "3", .pixels = "z", .split = Split::kTrain, .phash = 0xFFFF},
-                                {.key = "t", .pixels = "t", .split = Split::kValidation, .phash = 0xFFFE}},
-                               {.drop_near = false});
-  EXPECT_THAT(drops, testing::ElementsAre(Drop{2, 3, DropKind::kNearlyLeaked}));
+TEST_P(DuplicatesTest, NearDuplicatesMayStayButLeaksGo) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    const auto drops = losses_of(world,
+                                 {{.key = "1", .pixels = "x"},
+                                  {.key = "2", .pixels = "y"},
+                                  {.key = "3", .pixels = "z", .split = Split::kTrain, .phash = 0xFFFF},
+                                  {.key = "t", .pixels = "t", .split = Split::kValidation, .phash = 0xFFFE}},
+                                 {.drop_near = false});
+    EXPECT_THAT(drops, testing::ElementsAre(Drop{2, 3, DropKind::kNearlyLeaked}));
+  });
 }
 
-TEST(Duplicates, AChainKeepsEveryOtherLink) {
-  std::vector<MadePicture> chain;
-  for (int i = 0; i < 7; ++i) {
-    const std::string name = std::to_string(i);
-    chain.push_back({.key = name, .pixels = name, .phash = (1ULL << (4 * i)) - 1});
-  }
-  std::vector<std::uint64_t> dropped_pictures;
-  for (const Drop& drop : losses_of(chain, {.distance = 4})) dropped_pictures.push_back(drop.dropped);
-  EXPECT_THAT(dropped_pictures, testing::ElementsAre(1, 3, 5));
+TEST_P(DuplicatesTest, AChainKeepsEveryOtherLink) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    std::vector<MadePicture> chain;
+    for (int i = 0; i < 7; ++i) {
+      const std::string name = std::to_string(i);
+      chain.push_back({.key = name, .pixels = name, .phash = (1ULL << (4 * i)) - 1});
+    }
+    std::vector<std::uint64_t> dropped_pictures;
+    for (const Drop& drop : losses_of(world, chain, {.distance = 4})) dropped_pictures.push_back(drop.dropped);
+    EXPECT_THAT(dropped_pictures, testing::ElementsAre(1, 3, 5));
+  });
 }
 
 // All pairs, by the words of Note [Who stays].
@@ -161,30 +190,32 @@ std::vector<Drop> one_by_one(const std::vector<MadePicture>& pictures, const Dup
   return result;
 }
 
-TEST(Duplicates, EqualAllPairsOneByOne) {
-  std::mt19937_64 random(7);
-  for (int round = 0; round < 30; ++round) {
-    std::vector<MadePicture> pictures;
-    for (int i = 0; i < 400; ++i) {
-      MadePicture picture{.key = std::to_string(i),
-                          .pixels = std::to_string(random() % 300),
-                          .split = static_cast<Split>(random() % 4),
-                          .source = static_cast<std::uint32_t>(random() % 3),
-                          .faulty = random() % 20 == 0};
-      // Pixels decide what a picture looks like.
-      std::mt19937_64 look(std::stoull(picture.pixels));
-      picture.phash = look() % 40 * 0x0123456789ABCDEF;
-      for (std::uint64_t flips = look() % 5; flips > 0; --flips) picture.phash ^= 1ULL << look() % 64;
-      picture.level = static_cast<std::uint8_t>(look() % 12);
-      pictures.push_back(picture);
+TEST_P(DuplicatesTest, EqualAllPairsOneByOne) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    std::mt19937_64 random(7);
+    for (int round = 0; round < 30; ++round) {
+      std::vector<MadePicture> pictures;
+      for (int i = 0; i < 400; ++i) {
+        MadePicture picture{.key = std::to_string(i),
+                            .pixels = std::to_string(random() % 300),
+                            .split = static_cast<Split>(random() % 4),
+                            .source = static_cast<std::uint32_t>(random() % 3),
+                            .faulty = random() % 20 == 0};
+        // Pixels decide what a picture looks like.
+        std::mt19937_64 look(std::stoull(picture.pixels));
+        picture.phash = look() % 40 * 0x0123456789ABCDEF;
+        for (std::uint64_t flips = look() % 5; flips > 0; --flips) picture.phash ^= 1ULL << look() % 64;
+        picture.level = static_cast<std::uint8_t>(look() % 12);
+        pictures.push_back(picture);
+      }
+      // As much memory as for 2 to 100 hashes in every second round: sorting and searching go in many parts.
+      const DuplicateRules rules{.distance = static_cast<int>(round % 7),
+                                 .drop_near = round % 3 != 0,
+                                 .threads = 1 + round % 2,
+                                 .memory = round % 2 == 0 ? 512ULL << 20 : 32 * (2 + random() % 98)};
+      ASSERT_EQ(losses_of(world, pictures, rules), one_by_one(pictures, rules)) << round;
     }
-    // As much memory as for 2 to 100 hashes in every second round: sorting and searching go in many parts.
-    const DuplicateRules rules{.distance = static_cast<int>(round % 7),
-                               .drop_near = round % 3 != 0,
-                               .threads = 1 + round % 2,
-                               .memory = round % 2 == 0 ? 512ULL << 20 : 32 * (2 + random() % 98)};
-    ASSERT_EQ(losses_of(pictures, rules), one_by_one(pictures, rules)) << round;
-  }
+  });
 }
 
 }  // namespace

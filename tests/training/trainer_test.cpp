@@ -1,4 +1,4 @@
-// The loop against formulas: a linear regression, whose gradients have a closed form. Started with 1, 2 and 4 ranks.
+// The loop against formulas: a linear regression, whose gradients have a closed form; on 1, 2 and 4 ranks.
 #include "training/trainer.h"
 
 #include <algorithm>
@@ -21,8 +21,8 @@
 #include "runtime/error.h"
 #include "runtime/stop_signal.h"
 #include "tests/support/captured_log.h"
+#include "tests/support/on_ranks.h"
 #include "tests/support/temporary_folder.h"
-#include "tests/support/world_main.h"
 #include "training/checkpoint.h"
 
 namespace cskd::training {
@@ -32,7 +32,10 @@ using testing::ElementsAre;
 using testing::HasSubstr;
 using testing::IsEmpty;
 
-using tests::world;
+using runtime::World;
+using tests::on_ranks;
+
+constexpr std::chrono::seconds kLimit{120};
 
 constexpr std::uint64_t kMicroBatches = 4;
 constexpr std::int64_t kImages = 3;  // of a micro-batch
@@ -55,6 +58,8 @@ at::Tensor first_weights() { return at::linspace(-1, 1, kWeights, at::kDouble); 
 // Mean squared error of inputs * weights, and a running mean of the inputs that moves by a tenth.
 class Regression final : public TrainedModel, public Objective {
  public:
+  explicit Regression(const World& world) : world_(world) {}
+
   NamedTensors trainable() override { return {{"weights", weights_}}; }
   NamedTensors state() override { return {{"weights", weights_}, {"mean", mean_}, {"count", count_}}; }
   NamedTensors average() override {
@@ -67,9 +72,9 @@ class Regression final : public TrainedModel, public Objective {
   void start(std::uint64_t) override {}
 
   MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) override {
-    const std::uint64_t own = kMicroBatches / static_cast<std::uint64_t>(world->size());
-    const std::uint64_t number = static_cast<std::uint64_t>(world->rank()) * own + own_index;
-    if (step == stops_at && own_index + 1 == own && world->rank() == world->size() - 1) std::raise(SIGTERM);
+    const std::uint64_t own = kMicroBatches / static_cast<std::uint64_t>(world_.size());
+    const std::uint64_t number = static_cast<std::uint64_t>(world_.rank()) * own + own_index;
+    if (step == stops_at && own_index + 1 == own && world_.rank() == world_.size() - 1) std::raise(SIGTERM);
     Data data = data_of(step, number);
     if (std::ranges::count(no_numbers, std::pair(step, number)) > 0)
       data.inputs = data.inputs + std::numeric_limits<double>::quiet_NaN();
@@ -108,6 +113,7 @@ class Regression final : public TrainedModel, public Objective {
   std::uint64_t stops_at = std::numeric_limits<std::uint64_t>::max();
 
  private:
+  const World& world_;
   at::Tensor weights_ = first_weights().to(at::kFloat).set_requires_grad(true);
   at::Tensor mean_ = at::zeros({}), count_ = at::zeros({}, at::kLong);
   at::Tensor average_weights_ = at::empty({kWeights}), average_mean_ = at::empty({});
@@ -168,10 +174,11 @@ class Observer final : public TrainingObserver {
   std::vector<StepReport> reports;
 };
 
-class TrainerTest : public testing::Test {
- protected:
-  TrainerTest() {
-    config::Training& training = options_.training;
+// A training of eight steps in a folder that all ranks share.
+class EightSteps {
+ public:
+  explicit EightSteps(World& world) : world_(world) {
+    config::Training& training = options.training;
     training.set_steps(8);
     training.set_global_batch(kMicroBatches * kImages);
     training.set_micro_batches(kMicroBatches);
@@ -185,22 +192,28 @@ class TrainerTest : public testing::Test {
     training.set_keep_checkpoints(1);
     training.set_checkpoint_every(1000);
     training.set_check_every(1);
-    options_.folder = world->broadcast(folder_.path().native());
-    options_.start_timeout = options_.step_timeout = std::chrono::seconds(30);
-    communicator_ = distributed::make_communicator(*world, std::chrono::seconds(30));
+    options.folder = world.broadcast(folder_.path().native());
+    options.start_timeout = options.step_timeout = std::chrono::seconds(30);
+    communicator_ = distributed::make_communicator(world, std::chrono::seconds(30));
   }
   // Rank 0 removes the folder.
-  ~TrainerTest() override { world->barrier(); }
+  ~EightSteps() { world_.barrier(); }
 
   TrainingOutcome train(Regression& regression) {
-    return training::train(regression.task(), options_, *world, *communicator_, observer_);
+    return training::train(regression.task(), options, world_, *communicator_, observer);
   }
 
+  TrainerOptions options;
+  Observer observer;
+
+ private:
+  World& world_;
   tests::TemporaryFolder folder_;
-  TrainerOptions options_;
   std::unique_ptr<distributed::Communicator> communicator_;
-  Observer observer_;
 };
+
+class TrainerTest : public testing::TestWithParam<int> {};
+INSTANTIATE_TEST_SUITE_P(Ranks, TrainerTest, testing::Values(1, 2, 4), testing::PrintToStringParamName());
 
 void expect_close(const std::vector<double>& found, const std::vector<double>& expected) {
   ASSERT_EQ(found.size(), expected.size());
@@ -217,102 +230,117 @@ void expect_state(Regression& stage, const Expected& expected) {
   EXPECT_NEAR(stage.state()[1].second.item<double>(), expected.mean, 1e-5);
 }
 
-TEST_F(TrainerTest, FollowsTheFormulasOnAnyNumberOfRanks) {
-  Expected expected;
-  for (std::uint64_t step = 0; step < 8; ++step) expected.step(step);
-  Regression stage;
-  const TrainingOutcome outcome = train(stage);
-  EXPECT_TRUE(outcome.finished);
-  EXPECT_EQ(outcome.steps, 8U);
-  EXPECT_EQ(outcome.images, 8U * kMicroBatches * kImages);
-  expect_state(stage, expected);
-  EXPECT_EQ(stage.state()[2].second.item<std::int64_t>(), 8) << "statistics count steps";
-  EXPECT_THAT(expected.norms, testing::Contains(testing::Gt(kClip)));
-  EXPECT_THAT(expected.norms, testing::Contains(testing::Lt(kClip)));
-  if (world->rank() != 0) {
-    EXPECT_THAT(observer_.reports, IsEmpty());
-    return;
-  }
-  expect_close(observer_.all("train/loss"), expected.losses);
-  expect_close(observer_.all("train/absolute"), expected.absolutes);
-  expect_close(observer_.all("train/gradient_norm"), expected.norms);
-  EXPECT_THAT(observer_.all("data/damaged"), testing::Each(world->size()));
-  EXPECT_EQ(observer_.reports.front().images, kMicroBatches * kImages);
+TEST_P(TrainerTest, FollowsTheFormulasOnAnyNumberOfRanks) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    EightSteps run(world);
+    Expected expected;
+    for (std::uint64_t step = 0; step < 8; ++step) expected.step(step);
+    Regression stage(world);
+    const TrainingOutcome outcome = run.train(stage);
+    EXPECT_TRUE(outcome.finished);
+    EXPECT_EQ(outcome.steps, 8U);
+    EXPECT_EQ(outcome.images, 8U * kMicroBatches * kImages);
+    expect_state(stage, expected);
+    EXPECT_EQ(stage.state()[2].second.item<std::int64_t>(), 8) << "statistics count steps";
+    EXPECT_THAT(expected.norms, testing::Contains(testing::Gt(kClip)));
+    EXPECT_THAT(expected.norms, testing::Contains(testing::Lt(kClip)));
+    if (world.rank() != 0) {
+      EXPECT_THAT(run.observer.reports, IsEmpty());
+      return;
+    }
+    expect_close(run.observer.all("train/loss"), expected.losses);
+    expect_close(run.observer.all("train/absolute"), expected.absolutes);
+    expect_close(run.observer.all("train/gradient_norm"), expected.norms);
+    EXPECT_THAT(run.observer.all("data/damaged"), testing::Each(world.size()));
+    EXPECT_EQ(run.observer.reports.front().images, kMicroBatches * kImages);
+  });
 }
 
-TEST_F(TrainerTest, AStepThatIsNotFiniteIsLeftOutEverywhereAndItsPicturesAreNamed) {
-  Expected expected;
-  for (std::uint64_t step = 0; step < 8; ++step) expected.step(step, step == 2 || step == 5);
-  Regression stage;
-  stage.no_numbers = {{2, 1}, {5, 3}};
-  const tests::CapturedLog log;
-  EXPECT_TRUE(train(stage).finished);
-  expect_state(stage, expected);
-  EXPECT_EQ(stage.state()[2].second.item<std::int64_t>(), 6) << "statistics of the six steps that count";
-  std::vector<std::string> named;
-  for (const std::string& line : log.lines()) {
-    if (line.find("is not finite") != std::string::npos) named.push_back(line);
-  }
-  const std::uint64_t own = kMicroBatches / static_cast<std::uint64_t>(world->size());
-  std::vector<std::string> expected_names;
-  for (const auto& [step, number] : stage.no_numbers) {
-    if (static_cast<int>(number / own) != world->rank()) continue;
-    expected_names.push_back(
-        fmt::format("warning align: step {}, micro-batch {} on rank {} is not finite: pictures {}-{}", step + 1, number,
-                    world->rank(), step, number));
-  }
-  EXPECT_EQ(named, expected_names);
-  if (world->rank() == 0) {
-    EXPECT_EQ(observer_.reports.back().skipped, 2U);
-  }
+TEST_P(TrainerTest, AStepThatIsNotFiniteIsLeftOutEverywhereAndItsPicturesAreNamed) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    EightSteps run(world);
+    Expected expected;
+    for (std::uint64_t step = 0; step < 8; ++step) expected.step(step, step == 2 || step == 5);
+    Regression stage(world);
+    stage.no_numbers = {{2, 1}, {5, 3}};
+    const tests::CapturedLog log;
+    EXPECT_TRUE(run.train(stage).finished);
+    expect_state(stage, expected);
+    EXPECT_EQ(stage.state()[2].second.item<std::int64_t>(), 6) << "statistics of the six steps that count";
+    std::vector<std::string> named;
+    for (const std::string& line : log.lines()) {
+      if (line.find("is not finite") != std::string::npos) named.push_back(line);
+    }
+    const std::uint64_t own = kMicroBatches / static_cast<std::uint64_t>(world.size());
+    std::vector<std::string> expected_names;
+    for (const auto& [step, number] : stage.no_numbers) {
+      if (static_cast<int>(number / own) != world.rank()) continue;
+      expected_names.push_back(
+          fmt::format("warning align: step {}, micro-batch {} on rank {} is not finite: pictures {}-{}", step + 1,
+                      number, world.rank(), step, number));
+    }
+    EXPECT_EQ(named, expected_names);
+    if (world.rank() == 0) {
+      EXPECT_EQ(run.observer.reports.back().skipped, 2U);
+    }
+  });
 }
 
-TEST_F(TrainerTest, ALossThatStaysInfiniteEndsTheTraining) {
-  options_.training.set_steps(100);
-  Regression stage;
-  for (std::uint64_t step = 3; step < 100; ++step) stage.no_numbers.emplace_back(step, 0);
-  const tests::CapturedLog log;
-  EXPECT_THAT(
-      [&] { train(stage); },
-      testing::ThrowsMessage<runtime::Error>(HasSubstr(fmt::format(
-          "align: {} steps in a row had no finite gradient; lower align.training.learning_rate", kMostSkipped + 1))));
+TEST_P(TrainerTest, ALossThatStaysInfiniteEndsTheTraining) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    EightSteps run(world);
+    run.options.training.set_steps(100);
+    Regression stage(world);
+    for (std::uint64_t step = 3; step < 100; ++step) stage.no_numbers.emplace_back(step, 0);
+    const tests::CapturedLog log;
+    EXPECT_THAT(
+        [&] { run.train(stage); },
+        testing::ThrowsMessage<runtime::Error>(HasSubstr(fmt::format(
+            "align: {} steps in a row had no finite gradient; lower align.training.learning_rate", kMostSkipped + 1))));
+  });
 }
 
-TEST_F(TrainerTest, ASignalToOneRankStopsAllWithinOneStepAndTheRunGoesOn) {
-  Expected expected;
-  for (std::uint64_t step = 0; step < 8; ++step) expected.step(step);
-  {
-    const runtime::StopSignal signal;
-    Regression stage;
-    stage.stops_at = 4;
-    const TrainingOutcome outcome = train(stage);
-    EXPECT_FALSE(outcome.finished);
-    EXPECT_EQ(outcome.steps, 5U) << "the step in which it came is the last";
-    EXPECT_EQ(newest_checkpoint(options_.folder / "checkpoints"), 5U);
-  }
-  world->barrier();
-  Regression stage;
-  const TrainingOutcome outcome = train(stage);
-  EXPECT_TRUE(outcome.finished);
-  EXPECT_EQ(outcome.images, 8U * kMicroBatches * kImages) << "of both starts";
-  expect_state(stage, expected);
-  if (world->rank() == 0) {
-    EXPECT_EQ(observer_.first, 5U);
-  }
+TEST_P(TrainerTest, ASignalToOneRankStopsAllWithinOneStepAndTheRunGoesOn) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    EightSteps run(world);
+    Expected expected;
+    for (std::uint64_t step = 0; step < 8; ++step) expected.step(step);
+    {
+      const runtime::StopSignal signal;
+      Regression stage(world);
+      stage.stops_at = 4;
+      const TrainingOutcome outcome = run.train(stage);
+      EXPECT_FALSE(outcome.finished);
+      EXPECT_EQ(outcome.steps, 5U) << "the step in which it came is the last";
+      EXPECT_EQ(newest_checkpoint(run.options.folder / "checkpoints"), 5U);
+    }
+    world.barrier();
+    Regression stage(world);
+    const TrainingOutcome outcome = run.train(stage);
+    EXPECT_TRUE(outcome.finished);
+    EXPECT_EQ(outcome.images, 8U * kMicroBatches * kImages) << "of both starts";
+    expect_state(stage, expected);
+    if (world.rank() == 0) {
+      EXPECT_EQ(run.observer.first, 5U);
+    }
+  });
 }
 
 // Two steps, a checkpoint (10 s and three times the longest) and a validation may lie between the sign and the end.
-TEST_F(TrainerTest, ADeadlineLeavesRoomForAValidation) {
-  options_.training.set_steps(100'000'000);
-  options_.training.set_checkpoint_every(1);
-  options_.training.set_validate_every(1);
-  options_.training.set_check_every(0);
-  Regression stage;
-  stage.first_validation = std::chrono::milliseconds(1500);
-  const auto deadline = runtime::StopSignal::Clock::now() + std::chrono::milliseconds(13'500);
-  const runtime::StopSignal signal(deadline);
-  EXPECT_FALSE(train(stage).finished);
-  EXPECT_GT(deadline - runtime::StopSignal::Clock::now(), std::chrono::milliseconds(10'900));
+TEST_P(TrainerTest, ADeadlineLeavesRoomForAValidation) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    EightSteps run(world);
+    run.options.training.set_steps(100'000'000);
+    run.options.training.set_checkpoint_every(1);
+    run.options.training.set_validate_every(1);
+    run.options.training.set_check_every(0);
+    Regression stage(world);
+    stage.first_validation = std::chrono::milliseconds(1500);
+    const auto deadline = runtime::StopSignal::Clock::now() + std::chrono::milliseconds(13'500);
+    const runtime::StopSignal signal(deadline);
+    EXPECT_FALSE(run.train(stage).finished);
+    EXPECT_GT(deadline - runtime::StopSignal::Clock::now(), std::chrono::milliseconds(10'900));
+  });
 }
 
 }  // namespace
