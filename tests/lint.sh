@@ -132,7 +132,17 @@ report 'ruff format' "${#modules[@]}" "$findings" '; to format them: tests/lint.
 
 findings=
 if ((${#pages[@]})); then
-  findings=$("$mdformat" --check -- "${pages[@]}" 2>&1 | sed -n 's|^Error: File "'"$PWD"'/\(.*\)" is not formatted.*|\1: not formatted|p' || true)
+  # A message may go over several lines, of at most 80 characters; its continuations are joined first.
+  findings=$("$mdformat" --check -- "${pages[@]}" 2>&1 | root=$(pwd -P)/ awk '
+    function tell() {
+      start = "Error: File \"" ENVIRON["root"]
+      if (index(text, start) == 1 && sub(/" is not formatted\.$/, ": not formatted", text)) text = substr(text, length(start) + 1)
+      if (text != "") print text
+      text = $0
+    }
+    /^Error: / {tell(); next}
+    {text = text (text == "" ? "" : " ") $0}
+    END {$0 = ""; tell()}' || true)
 fi
 report mdformat "${#pages[@]}" "$findings" '; to format them: tests/lint.sh --fix'
 

@@ -1,7 +1,8 @@
-"""tests/lint.sh in small checkouts, with and without git, and what tests/clang_tidy.py makes of a compile command."""
+"""tests/lint.sh in small checkouts, with and without git, with the real tools; and what tests/clang_tidy.py makes of a compile command."""
 
 import json
 import os
+import re
 import shutil
 import subprocess
 import sys
@@ -19,18 +20,23 @@ UNFORMATTED = "int twice(int number)   {return 2*number;}\n"
 REDUNDANT = "int twice(int number) { return number | number; }\n"
 HEADER = "#pragma once\n\ninline int once(int number) { return number; }\n"
 BAD_HEADER = "#pragma once\n\ninline int once(int number) { return number - number; }\n"
+BAD_MODULE = "answer = {'a':1}\n"
+BAD_PAGE = "# Title\n* one\n"
 BAD_SCRIPT = "#!/bin/sh\ncat $1\n"
 
 
 @pytest.fixture(params=["git", "source archive"])
 def checkout(request, tmp_path) -> Path:
     root = tmp_path / "my checkout"
-    for part in ("tests/lint.sh", "tests/clang_tidy.py", ".clang-format", ".clang-tidy"):
+    for part in ("tests/lint.sh", "tests/clang_tidy.py", ".clang-format", ".clang-tidy", "ruff.toml", ".mdformat.toml"):
         (root / part).parent.mkdir(parents=True, exist_ok=True)
         shutil.copy(SOURCE / part, root / part)
     if request.param == "git":
         subprocess.run(["git", "init", "--quiet", root], check=True)
         (root / ".gitignore").write_text("/build/\n/.venv/\n")
+    for tool in ("ruff", "mdformat"):
+        (root / ".venv/bin").mkdir(parents=True, exist_ok=True)
+        (root / ".venv/bin" / tool).symlink_to(SOURCE / ".venv/bin" / tool)
     (root / "src").mkdir()
     (root / "build/release").mkdir(parents=True)
     write(root, {"src/twice.cpp": GOOD, "build/generated.cpp": UNFORMATTED, ".venv/bin/activate.sh": BAD_SCRIPT})
@@ -64,6 +70,7 @@ def test_clean_checkout_passes_and_is_remembered(checkout):
     status, text = lint(checkout)
     assert status == 0, text
     assert "[ok] clang-format  1 files" in text and "[ok] shellcheck    1 files" in text
+    assert "[ok] ruff format   1 files" in text and "[ok] mdformat      0 files" in text
     assert "[ok] clang-tidy    1 files (0 remembered)" in text
     assert "1 files (1 remembered)" in lint(checkout)[1]
 
@@ -72,9 +79,62 @@ def test_unformatted_file_is_named_and_repaired(checkout):
     write(checkout, {"src/twice.cpp": UNFORMATTED})
     status, text = lint(checkout)
     assert status == 1 and "src/twice.cpp:1: not formatted (" in text and "tests/lint.sh --fix" in text
-    assert lint(checkout, "--fix") == (0, "[ok] formatted 1 files\n")
+    assert lint(checkout, "--fix") == (0, "[ok] formatted 2 files\n")
     assert (checkout / "src/twice.cpp").read_text() == GOOD
     assert lint(checkout)[0] == 0
+
+
+def test_unformatted_module_is_named_and_repaired(checkout):
+    write(checkout, {"src/good.py": "answer = 1\n", "src/bad.py": BAD_MODULE, ".venv/lib/other.py": BAD_MODULE})
+    status, text = lint(checkout)
+    assert status == 1 and "[failed] ruff format 1 findings in 3 files; to format them: tests/lint.sh --fix" in text, (
+        text
+    )
+    assert re.search(r"^src/bad\.py:", text, re.MULTILINE) and "good.py" not in text and "other.py" not in text, text
+    assert lint(checkout, "--fix") == (0, "[ok] formatted 4 files\n")
+    assert (checkout / "src/bad.py").read_text() == 'answer = {"a": 1}\n'
+    assert lint(checkout)[0] == 0
+
+
+def test_module_that_does_not_parse_fails(checkout):
+    write(checkout, {"src/bad.py": "answer = (\n"})
+    status, text = lint(checkout)
+    assert status == 1 and "src/bad.py" in text and "[failed] ruff format" in text, text
+
+
+# The second is so long that mdformat breaks its message.
+@pytest.mark.parametrize("page", ["docs/bad.md", f"docs/{'long-' * 15}/bad page.md"])
+def test_unformatted_page_is_named_and_repaired(checkout, page):
+    write(checkout, {"good.md": "# Title\n\n- one\n", page: BAD_PAGE, ".venv/lib/other.md": BAD_PAGE})
+    status, text = lint(checkout)
+    assert status == 1 and "[failed] mdformat  1 findings in 2 files; to format them: tests/lint.sh --fix" in text, text
+    assert f"\n{page}: not formatted\n" in text and "good.md" not in text and "other.md" not in text, text
+    assert lint(checkout, "--fix") == (0, "[ok] formatted 4 files\n")
+    assert (checkout / page).read_text() == "# Title\n\n- one\n"
+    assert lint(checkout)[0] == 0
+
+
+def test_written_page_of_settings_is_left_alone(checkout):
+    write(checkout, {"docs/configuration.md": BAD_PAGE})
+    assert lint(checkout)[0] == 0
+
+
+def test_settings_that_mdformat_refuses_are_no_success(checkout):
+    write(checkout, {"good.md": "# Title\n"})
+    with (checkout / ".mdformat.toml").open("w") as settings:
+        settings.write("wrap = 'nonsense'\n")
+    status, text = lint(checkout)
+    assert status == 1 and "[failed] mdformat" in text and "wrap" in text, text
+
+
+@pytest.mark.parametrize("tool", ["ruff", "mdformat"])
+def test_missing_tool_is_named_with_its_remedy(checkout, tool):
+    (checkout / ".venv/bin" / tool).unlink()
+    for words in [], ["--fix"]:
+        assert lint(checkout, *words) == (
+            1,
+            f"lint.sh: .venv/bin/{tool} is missing: launch/setup.sh --tests installs it\n",
+        )
 
 
 def test_script_with_and_without_ending(checkout):
