@@ -1,139 +1,18 @@
 #include "doctor/checks.h"
 
-#include <algorithm>
-#include <functional>
-#include <optional>
-#include <stdexcept>
+#include <utility>
 
-#include <fmt/format.h>
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-#include "doctor/report.h"
-#include "doctor/tournament.h"
+#include "tests/doctor/healthy_world.h"
+#include "tests/doctor/trouble.h"
 
 namespace cskd::doctor {
 namespace {
 
-using testing::AllOf;
-using testing::HasSubstr;
-
-constexpr std::uint64_t kGiB = std::uint64_t{1} << 30;
-
-// Rank `rank` of a healthy job with `ranks_per_node` ranks on nodes of 8 cores, bound to its share of them.
-RankFacts healthy_rank(int rank, int ranks_per_node) {
-  RankFacts facts;
-  facts.rank = rank;
-  facts.local_rank = rank % ranks_per_node;
-  facts.node = rank / ranks_per_node;
-  facts.host = "n" + std::to_string(facts.node);
-  facts.cpu = "a processor";
-  facts.cores_online = 8;
-  const int share = 8 / ranks_per_node;
-  for (int core = facts.local_rank * share; core < (facts.local_rank + 1) * share; ++core) facts.cores.push_back(core);
-  facts.memory_total = 64 * kGiB;
-  facts.memory_available = 32 * kGiB;
-  facts.shared_memory_free = 8 * kGiB;
-  facts.limits.open_files = 65536;
-  facts.features = "avx avx2 fma";
-  facts.program_version = "0.1.0";
-  facts.build = "0123456789abcdef";
-  facts.configuration = "c0ffee";
-  facts.libraries = {{"MPI", "Open MPI v4.1.4"}};
-  facts.mpi_thread_level = "MPI_THREAD_MULTIPLE";
-  facts.mpi_transports = {"tcp", "vader"};
-  facts.compute = {.capability = "AVX2", .threads = share, .gflops = 100};
-  facts.folder = {.path = "/data", .file_system = "ext4", .mounted_with = "rw", .free_bytes = 500 * kGiB};
-  if (facts.local_rank == 0) {
-    facts.disk = {.write_mb_per_second = 900, .read_mb_per_second = 1500, .commit_milliseconds = 3};
-    facts.network.interfaces = {"eth0"};
-  }
-  return facts;
-}
-
-WorldFacts healthy_world(int hosts, int ranks_per_host) {
-  WorldFacts world;
-  world.launcher = hosts * ranks_per_host > 1 ? "mpirun" : "none";
-  for (int rank = 0; rank < hosts * ranks_per_host; ++rank) world.ranks.push_back(healthy_rank(rank, ranks_per_host));
-  for (const Round& round : tournament(hosts, 16)) {
-    for (int from = 0; from < hosts; ++from) {
-      const int to = round[static_cast<std::size_t>(from)];
-      if (to < from) continue;
-      // Links are never quite alike.
-      world.ranks[static_cast<std::size_t>(from * ranks_per_host)].network.links.push_back(
-          {.from = from,
-           .to = to,
-           .latency_microseconds = 20.0 + (from + to) % 5,
-           .mb_per_second = 1000.0 - (from * to) % 7 * 30});
-    }
-  }
-  world.mpi = {.latency_microseconds = 5, .bus_gb_per_second = 4, .bytes = 25 << 20};
-  return world;
-}
-
-RankFacts& host(WorldFacts& world, int node) {
-  for (RankFacts& rank : world.ranks) {
-    if (rank.node == node && rank.local_rank == 0) return rank;
-  }
-  throw std::out_of_range("no such host");
-}
-
-// All links of a host.
-void change_links(WorldFacts& world, int node, const std::function<void(LinkFacts&)>& change) {
-  for (RankFacts& rank : world.ranks) {
-    for (LinkFacts& link : rank.network.links) {
-      if (link.from == node || link.to == node) change(link);
-    }
-  }
-}
-
-// Every host has as many GPUs as ranks.
-WorldFacts world_with_gpus(int hosts, int each) {
-  WorldFacts world = healthy_world(hosts, each);
-  for (RankFacts& rank : world.ranks) {
-    for (int i = 0; i < each; ++i) {
-      rank.accelerators.gpus.push_back({.name = "H200",
-                                        .uuid = "GPU-" + std::to_string(rank.node) + "-" + std::to_string(i),
-                                        .compute_capability = "9.0",
-                                        .memory_total = 141 * kGiB});
-    }
-    if (rank.local_rank != 0) continue;
-    rank.gpu_health.driver = "580.82";
-    for (int i = 0; i < each; ++i) {
-      GpuState state;
-      state.name = "H200";
-      state.temperature = 40;
-      state.slowdown_temperature = 90;
-      state.link_width = 16;
-      state.link_width_possible = 16;
-      rank.gpu_health.gpus.push_back(state);
-    }
-    for (int i = 0; i < 2; ++i)
-      rank.network.fabric.push_back(
-          {"mlx5_" + std::to_string(i) + "/1", "ACTIVE", "400 Gb/sec (4X NDR)", "InfiniBand"});
-  }
-  return world;
-}
-
 distributed::Gpu gpu(const std::string& uuid) {
   return {.name = "H200", .uuid = uuid, .compute_capability = "9.0", .memory_total = 141 * kGiB};
-}
-
-// The worst of that name.
-Check find(const WorldFacts& world, const std::string& name) {
-  std::optional<Check> found;
-  for (const Check& check : judge(world)) {
-    if (check.name == name && (!found || check.verdict > found->verdict)) found = check;
-  }
-  if (!found) ADD_FAILURE() << "no check named " << name;
-  return found.value_or(Check{});
-}
-
-void expect_fine(const WorldFacts& world) {
-  for (const Check& check : judge(world)) {
-    EXPECT_EQ(check.verdict, Verdict::kFine) << check.name << ": " << check.found;
-    EXPECT_EQ(check.remedy, "") << check.name;
-  }
 }
 
 TEST(Checks, AHealthyWorldIsFineWhateverItsSize) {
@@ -145,27 +24,9 @@ TEST(Checks, AHealthyWorldIsFineWhateverItsSize) {
     expect_fine(world_with_gpus(hosts, ranks));
 }
 
-struct Trouble {
-  const char* name;
-  std::function<void(WorldFacts&)> make;
-  const char* check;
-  Verdict verdict;
-  const char* found;
-  const char* remedy;
-};
-
-void PrintTo(const Trouble& trouble, std::ostream* out) { *out << trouble.name; }
-
 class Troubles : public testing::TestWithParam<Trouble> {};
 
-TEST_P(Troubles, AreFoundWithPlaceAndRemedy) {
-  WorldFacts world = healthy_world(2, 4);
-  GetParam().make(world);
-  const Check check = find(world, GetParam().check);
-  EXPECT_EQ(check.verdict, GetParam().verdict);
-  EXPECT_THAT(check.found, HasSubstr(GetParam().found));
-  EXPECT_THAT(check.remedy, HasSubstr(GetParam().remedy));
-}
+TEST_P(Troubles, AreFoundWithPlaceAndRemedy) { expect_found(healthy_world(2, 4), GetParam()); }
 
 const Trouble kTroubles[] = {
     {"OtherLibrary", [](WorldFacts& w) { w.ranks[3].libraries["MPI"] = "Open MPI v5"; }, "program", Verdict::kWrong,
@@ -371,174 +232,12 @@ const Trouble kTroubles[] = {
 INSTANTIATE_TEST_SUITE_P(Each, Troubles, testing::ValuesIn(kTroubles),
                          [](const auto& instance) { return std::string(instance.param.name); });
 
-const Trouble kGpuTroubles[] = {
-    {"OtherKind",
-     [](WorldFacts& w) {
-       for (RankFacts& rank : w.ranks) {
-         if (rank.node == 2) rank.accelerators.gpus.front().name = "H100";
-       }
-     },
-     "GPU kinds", Verdict::kSlow, "n2: H100, elsewhere H200", "--constraint"},
-    {"OtherDriver", [](WorldFacts& w) { host(w, 1).gpu_health.driver = "550.1"; }, "GPU kinds", Verdict::kSlow,
-     "n1: driver 550.1, elsewhere 580.82", "same driver"},
-    {"EccErrors", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].uncorrected_errors = 2; }, "GPU health",
-     Verdict::kWrong, "GPU 3 of n1: 2 uncorrected errors of memory", "leave that host out"},
-    {"RowsNotReplaced", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].rows_failed = true; }, "GPU health",
-     Verdict::kWrong, "GPU 3 of n1: memory rows that could not be replaced", "leave that host out"},
-    {"RowsPending", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].rows_pending = true; }, "GPU health",
-     Verdict::kSlow, "GPU 3 of n1", "reset that GPU"},
-    {"Prohibited", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].compute_mode = "prohibited"; }, "GPU health",
-     Verdict::kWrong, "compute mode is prohibited", "nvidia-smi -c DEFAULT"},
-    {"Hot",
-     [](WorldFacts& w) {
-       for (GpuState& gpu : host(w, 1).gpu_health.gpus) gpu.temperature = 88;
-       host(w, 2).gpu_health.gpus[0].temperature = 86;
-     },
-     "GPU health", Verdict::kSlow, "GPU 0 of n1: 88 degrees C, slows down at 90, and 4 others on n1 and n2", "cooling"},
-    {"Throttled", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].throttling = {"power brake"}; }, "GPU health",
-     Verdict::kSlow, "runs below its clock: power brake", "cooling and power"},
-    {"Xid", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].xid = "79, GPU has fallen off the bus."; }, "GPU health",
-     Verdict::kSlow, "GPU 3 of n1: the kernel's log has Xid 79", "Xid list"},
-    {"OtherProcesses", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].other_processes = 1; }, "GPU health",
-     Verdict::kSlow, "1 process besides this job", "--exclusive"},
-    {"FewLanes", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].link_width = 4; }, "GPU health", Verdict::kSlow,
-     "4 of 16 lanes of PCIe", "looked at"},
-    {"NotPersistent", [](WorldFacts& w) { host(w, 1).gpu_health.gpus[3].persistence = false; }, "GPU health",
-     Verdict::kSlow, "persistence mode is off", "nvidia-smi -pm 1"},
-    {"NoAnswer", [](WorldFacts& w) { host(w, 1).gpu_health.problem = "GPU 2 does not answer (error 15)"; },
-     "GPU health", Verdict::kSlow, "n1: GPU 2 does not answer", "nvidia-smi"},
-    {"PortDown", [](WorldFacts& w) { host(w, 1).network.fabric[1].state = "DOWN"; }, "RDMA", Verdict::kSlow,
-     "n1: 1 port active, elsewhere 2 (mlx5_1/1 is DOWN)", "leave that host out"},
-    {"PortAtALowerRate", [](WorldFacts& w) { host(w, 1).network.fabric[1].rate = "100 Gb/sec (4X EDR)"; }, "RDMA",
-     Verdict::kSlow, "n1: 400 Gb/sec (4X NDR), 100 Gb/sec (4X EDR), elsewhere", "lower rate"},
-};
-
-class GpuTroubles : public testing::TestWithParam<Trouble> {};
-
-TEST_P(GpuTroubles, AreFoundWithPlaceAndRemedy) {
-  WorldFacts world = world_with_gpus(3, 4);
-  GetParam().make(world);
-  const Check check = find(world, GetParam().check);
-  EXPECT_EQ(check.verdict, GetParam().verdict);
-  EXPECT_THAT(check.found, HasSubstr(GetParam().found));
-  EXPECT_THAT(check.remedy, HasSubstr(GetParam().remedy));
-}
-
-INSTANTIATE_TEST_SUITE_P(Each, GpuTroubles, testing::ValuesIn(kGpuTroubles),
-                         [](const auto& instance) { return std::string(instance.param.name); });
-
-// What is found in a large world: the odd host by name, whatever rank 0 is, in a short text.
-class LargeWorlds : public testing::TestWithParam<int> {
- protected:
-  void expect_named(const WorldFacts& world, const std::string& check, const std::string& host_name) const {
-    const Check found = find(world, check);
-    EXPECT_GT(found.verdict, Verdict::kFine) << check;
-    EXPECT_THAT(found.found, HasSubstr(host_name)) << check;
-    EXPECT_LT(found.found.size(), 250U) << found.found;
-    for (const Check& each : judge(world)) {
-      if (each.name == check) continue;
-      EXPECT_EQ(each.verdict, Verdict::kFine) << each.name << ": " << each.found;
-    }
-  }
-};
-
-TEST_P(LargeWorlds, TheOddHostIsNamed) {
-  const int hosts = GetParam();
-  for (const int odd : {0, hosts / 2, hosts - 1}) {
-    const std::string name = "n" + std::to_string(odd);
-    WorldFacts world = healthy_world(hosts, 4);
-    for (RankFacts& rank : world.ranks) {
-      if (rank.node == odd) rank.libraries["MPI"] = "Open MPI v5";
-    }
-    expect_named(world, "program", name + " has MPI Open MPI v5");
-
-    world = healthy_world(hosts, 4);
-    for (RankFacts& rank : world.ranks) {
-      if (rank.node == odd) rank.compute.gflops = 84;
-    }
-    expect_named(world, "compute", name + " is slow: 84 GFLOP/s a rank, 100 elsewhere");
-
-    world = healthy_world(hosts, 4);
-    change_links(world, odd, [](LinkFacts& link) { link.mb_per_second = 100; });
-    expect_named(world, "links", name + " is slow to reach: 100 MB/s");
-
-    world = healthy_world(hosts, 4);
-    change_links(world, odd, [](LinkFacts& link) { link.latency_microseconds = 9000; });
-    expect_named(world, "links", name + " is slow to reach: ");
-
-    world = healthy_world(hosts, 4);
-    host(world, odd).network.segments = {50000, 5000};
-    expect_named(world, "links", name + " had to send 10.0 %");
-
-    // Rank 0's clock is the one that others are measured by.
-    world = healthy_world(hosts, 4);
-    for (int node = 0; node < hosts; ++node) {
-      const double ahead = odd == 0 ? 45 : 0;
-      host(world, node).clock = {node == 0 ? 0 : node == odd ? -45 : ahead, 1e-3};
-    }
-    expect_named(world, "clocks", name + " is 45.0 s behind the others");
-
-    world = healthy_world(hosts, 4);
-    host(world, odd).disk.write_mb_per_second = 30;
-    expect_named(world, "disk", name);
-  }
-}
-
-TEST_P(LargeWorlds, ASlowLinkIsNamedByItsEnds) {
-  WorldFacts world = healthy_world(GetParam(), 4);
-  LinkFacts& link = host(world, 0).network.links.front();
-  link.mb_per_second = 300;
-  expect_named(world, "links", "n0 and n" + std::to_string(link.to) + ": 300 MB/s");
-}
-
-TEST_P(LargeWorlds, ManyOddHostsAreCounted) {
-  const int hosts = GetParam();
-  WorldFacts world = healthy_world(hosts, 4);
-  const int odd = (hosts - 1) / 2;
-  for (int node = 0; node < odd; ++node) host(world, node).shared.sees_rank_zero = false;
-  const Check check = find(world, "run folder");
-  EXPECT_EQ(check.verdict, Verdict::kWrong);
-  EXPECT_THAT(check.found, HasSubstr(odd == 1 ? "n0 does not see" : fmt::format("and {} more do not see", odd - 3)));
-}
-
-INSTANTIATE_TEST_SUITE_P(Each, LargeWorlds, testing::Values(3, 100, 1000),
-                         [](const auto& instance) { return std::to_string(instance.param); });
-
 TEST(Checks, AClockIsOffOnlyIfThatIsCertain) {
   WorldFacts world = healthy_world(2, 1);
   host(world, 1).clock = {.ahead_seconds = 35, .error_seconds = 10};
   EXPECT_EQ(find(world, "clocks").verdict, Verdict::kSlow);
   host(world, 1).clock = {.ahead_seconds = 35, .error_seconds = 34.5};
   EXPECT_EQ(find(world, "clocks").verdict, Verdict::kFine);
-}
-
-TEST(Checks, TwoSlowHostsOfFourAreBothNamed) {
-  WorldFacts world = healthy_world(4, 1);
-  for (const int node : {1, 3}) change_links(world, node, [](LinkFacts& link) { link.mb_per_second = 50; });
-  std::string found;
-  for (const Check& check : judge(world)) {
-    if (check.name == "links") found += check.found + "\n";
-  }
-  EXPECT_THAT(found, AllOf(HasSubstr("n1 is slow"), HasSubstr("n3 is slow"), testing::Not(HasSubstr("n0 ")),
-                           testing::Not(HasSubstr("n2 "))));
-}
-
-TEST(Identities, TheOddBuildIsNamed) {
-  std::vector<Identity> ranks(100, {.host = "n0", .program_version = "0.1.0", .build = "aaaa", .configuration = ""});
-  for (std::size_t i = 0; i < ranks.size(); ++i) ranks[i].host = "n" + std::to_string(i / 4);
-  EXPECT_TRUE(judge(ranks).empty());
-  ranks[0].build = ranks[1].build = ranks[2].build = ranks[3].build = "bbbb";
-  const Checks checks = judge(ranks);
-  ASSERT_EQ(checks.size(), 1U);
-  EXPECT_EQ(checks[0].verdict, Verdict::kWrong);
-  EXPECT_EQ(checks[0].found, "n0 runs cskd 0.1.0 (build bbbb), the others cskd 0.1.0 (build aaaa)");
-  EXPECT_THAT(checks[0].remedy, HasSubstr("same build"));
-}
-
-TEST(Identities, SurviveTheirText) {
-  const Identity identity{"n0", "0.1.0", "abc", "c0ffee"};
-  EXPECT_EQ(Identity::parse(identity.text()).text(), identity.text());
-  EXPECT_EQ(Identity::parse("").build, "");
 }
 
 TEST(Checks, TheWorstVerdictWins) {
@@ -551,61 +250,6 @@ TEST(Checks, ConsecutiveNumbersAreJoined) {
   EXPECT_EQ(ranges({}), "");
   EXPECT_EQ(ranges({3}), "3");
   EXPECT_EQ(ranges({0, 1, 2, 3, 7, 9, 10}), "0-3, 7, 9-10");
-}
-
-Diagnosis diagnosis_of(WorldFacts world) {
-  Diagnosis diagnosis;
-  diagnosis.world = std::move(world);
-  diagnosis.checks = judge(diagnosis.world);
-  diagnosis.verdict = overall(diagnosis.checks);
-  diagnosis.is_complete = true;
-  return diagnosis;
-}
-
-TEST(Report, IsShortWhereAllIsFine) {
-  const std::string text = to_text(diagnosis_of(healthy_world(1000, 8)), {});
-  EXPECT_THAT(text, AllOf(HasSubstr("8000 ranks on 1000 hosts, started by mpirun"),
-                          HasSubstr("1000 hosts (n0, n1, n2 and 997 more): 8 ranks each, a processor"),
-                          HasSubstr("fine   program, processors, configuration, cores"),
-                          HasSubstr("verdict: go (nothing stands in the way)")));
-  EXPECT_LT(std::count(text.begin(), text.end(), '\n'), 10);
-}
-
-TEST(Report, NamesHostsChecksRemediesAndVerdict) {
-  WorldFacts world = healthy_world(2, 4);
-  world.ranks[5].libraries["MPI"] = "Open MPI v5";
-  const Diagnosis diagnosis = diagnosis_of(world);
-  const std::string text = to_text(diagnosis, {});
-  EXPECT_THAT(text, AllOf(HasSubstr("8 ranks on 2 hosts, started by mpirun"), HasSubstr("n1: ranks 4-7, a processor"),
-                          HasSubstr("wrong  program  n1 has"), HasSubstr("-> install the same libraries"),
-                          HasSubstr("verdict: no-go (program)"), testing::Not(HasSubstr("GFLOP/s"))));
-  EXPECT_THAT(text, testing::Not(HasSubstr("\x1b")));
-  EXPECT_THAT(to_text(diagnosis, {.colours = true}),
-              AllOf(HasSubstr("\x1b[1;31mwrong\x1b[0m"), HasSubstr("\x1b[1;31mno-go\x1b[0m")));
-  EXPECT_THAT(to_text(diagnosis, {.all = true}), HasSubstr("fine   compute        100 GFLOP/s"));
-}
-
-TEST(Report, SlowIsAGo) {
-  WorldFacts world = healthy_world(2, 4);
-  world.ranks[0].disk.write_mb_per_second = 5;
-  EXPECT_THAT(to_text(diagnosis_of(world), {}), HasSubstr("verdict: go, more slowly than it could (disk)"));
-  EXPECT_THAT(to_json(diagnosis_of(world)), AllOf(HasSubstr("\"verdict\": \"slow\""), HasSubstr("\"go\": true")));
-}
-
-TEST(RankFacts, SurviveTheirJson) {
-  RankFacts facts = healthy_rank(3, 4);
-  facts.accelerators.gpus = {gpu("GPU-1")};
-  facts.sources = {{"a", "/x", "gone"}};
-  facts.network.links = {{.from = 1, .to = 2, .latency_microseconds = 3, .mb_per_second = 4}};
-  facts.gpu_health.gpus.resize(1);
-  facts.gpu_health.gpus[0].throttling = {"power brake"};
-  facts.environment["OMP_NUM_THREADS"] = "\xff not UTF-8";
-  const std::string text = to_json_text(facts);
-  const RankFacts again = rank_facts_from_json(text);
-  EXPECT_EQ(to_json_text(again), text);
-  EXPECT_EQ(again.accelerators.gpus.at(0).uuid, "GPU-1");
-  EXPECT_THAT([] { rank_facts_from_json("{}"); },
-              testing::ThrowsMessage<std::exception>(HasSubstr("the same program")));
 }
 
 TEST(Checks, EachThingThatCannotBeDoneIsWrong) {
