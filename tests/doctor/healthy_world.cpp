@@ -48,7 +48,7 @@ WorldFacts healthy_world(int hosts, int ranks_per_host) {
       const int to = round[static_cast<std::size_t>(from)];
       if (to < from) continue;
       // Links are never quite alike.
-      world.ranks[static_cast<std::size_t>(from * ranks_per_host)].network.links.push_back(
+      world.ranks[static_cast<std::size_t>(from) * static_cast<std::size_t>(ranks_per_host)].network.links.push_back(
           {.from = from,
            .to = to,
            .latency_microseconds = 20.0 + (from + to) % 5,

@@ -4,6 +4,7 @@
 #include <map>
 #include <memory>
 #include <stdexcept>
+#include <string>
 #include <vector>
 
 #include <gtest/gtest.h>
@@ -77,20 +78,18 @@ struct Verdict {
 Verdict report_results(const std::vector<RankJob::Answer>& answers, const char* call_file, int call_line) {
   Verdict verdict;
   for (std::size_t rank = 0; rank < answers.size(); ++rank) {
-    if (answers[rank].fate != RankJob::Fate::kAnswered) continue;
-    for (const nlohmann::json& result : answers[rank].message.at("results")) {
-      const std::string text = "on rank " + std::to_string(rank) + " of " + std::to_string(answers.size()) + ": " +
-                               result.at("text").get<std::string>();
+    for (const RankJob::Result& result : answers[rank].results) {
+      const std::string text =
+          "on rank " + std::to_string(rank) + " of " + std::to_string(answers.size()) + ": " + result.text;
       verdict.is_kept = false;
-      if (result.at("kind") == "skip") {
+      if (result.is_skip) {
         verdict.skip = text;
       } else {
-        const auto file = result.at("file").get<std::string>();
-        ADD_FAILURE_AT(file.empty() ? call_file : file.c_str(), file.empty() ? call_line : result.at("line").get<int>())
-            << text;
+        const bool has_place = !result.file.empty();
+        ADD_FAILURE_AT(has_place ? result.file.c_str() : call_file, has_place ? result.line : call_line) << text;
       }
     }
-    if (answers[rank].message.at("broken").get<bool>()) verdict.is_kept = false;
+    if (answers[rank].is_broken) verdict.is_kept = false;
   }
   return verdict;
 }
@@ -100,7 +99,7 @@ Verdict report_results(const std::vector<RankJob::Answer>& answers, const char* 
 void run_on_ranks(int ranks, std::chrono::milliseconds limit, const char* name, const std::string& argument,
                   const char* file, int line) {
   RankJob& job = kept_worlds().of(ranks);
-  const std::vector<RankJob::Answer> answers = job.ask({{"function", name}, {"argument", argument}}, limit);
+  const std::vector<RankJob::Answer> answers = job.run(name, argument, limit);
   const Verdict verdict = report_results(answers, file, line);
   const std::string ended = list_of(answers, RankJob::Fate::kEnded), late = list_of(answers, RankJob::Fate::kLate);
   if (ended.empty() && late.empty() && verdict.is_kept) return;

@@ -25,7 +25,6 @@ using runtime::World;
 using testing::AllOf;
 using testing::ElementsAre;
 using testing::HasSubstr;
-using testing::IsEmpty;
 using testing::Not;
 
 // "failure <line> <text>" or "skip <line> <text>" for all that `act` reports.
@@ -73,9 +72,9 @@ TEST(OnRanks, AFunctionRunsOnEachOfThem) {
         ranks, 20s,
         [](World& world, const std::string& size) {
           EXPECT_EQ(std::to_string(world.size()), size);
-          std::vector<std::string> expected;
-          for (int rank = 0; rank < world.size(); ++rank) expected.push_back(std::to_string(rank));
-          EXPECT_EQ(world.all_gather(std::to_string(world.rank())), expected);
+          const std::vector<std::string> found = world.all_gather(std::to_string(world.rank()));
+          ASSERT_EQ(found.size(), static_cast<std::size_t>(world.size()));
+          for (std::size_t rank = 0; rank < found.size(); ++rank) EXPECT_EQ(found[rank], std::to_string(rank));
         },
         std::to_string(ranks));
   }

@@ -9,6 +9,7 @@
 #include <thread>
 
 #include <fcntl.h>
+#include <nlohmann/json.hpp>
 #include <poll.h>
 #include <sys/prctl.h>
 #include <sys/socket.h>
@@ -25,14 +26,14 @@ constexpr auto kForTheOthers = 5s;  // that wait for one that has ended or faile
 constexpr auto kToEnd = 10s;        // for mpirun to end its ranks and itself
 constexpr std::size_t kShown = 20'000;
 
-// Waits until one can be read from; false when `deadline` comes first.
+// Waits until one can be read from; false when `deadline` comes first, or none of them can be waited for.
 bool wait_for_one(std::vector<pollfd>& waiting, Clock::time_point deadline) {
   for (;;) {
     const auto left = std::chrono::ceil<std::chrono::milliseconds>(deadline - Clock::now());
     if (left <= 0ms) return false;
     const int ready = ::poll(waiting.data(), waiting.size(), static_cast<int>(left.count()));
     if (ready > 0) return true;
-    if (ready < 0 && errno != EINTR) throw std::runtime_error(std::string("poll: ") + std::strerror(errno));
+    if (ready < 0 && errno != EINTR) return false;
   }
 }
 
@@ -44,7 +45,10 @@ std::vector<std::string> environment_of_ranks(const std::string& socket) {
                                                {"OMPI_MCA_mpi_yield_when_idle", "1"},
                                                {"OMPI_MCA_odls_base_sigkill_timeout", "0"}};
   std::vector<std::string> variables;
-  for (const auto& [name, value] : own) variables.push_back(name + "=" + value);
+  for (const auto& [name, value] : own) {
+    variables.push_back(name);
+    variables.back() += "=" + value;
+  }
   for (char** each = environ; *each != nullptr; ++each) {
     const std::string variable = *each;
     if (!own.contains(variable.substr(0, variable.find('=')))) variables.push_back(variable);
@@ -54,9 +58,22 @@ std::vector<std::string> environment_of_ranks(const std::string& socket) {
 
 std::vector<char*> pointers(std::vector<std::string>& words) {
   std::vector<char*> result;
+  result.reserve(words.size() + 1);
   for (std::string& word : words) result.push_back(word.data());
   result.push_back(nullptr);
   return result;
+}
+
+// As rank_server.h has it.
+RankJob::Answer answer_in(const nlohmann::json& message) {
+  RankJob::Answer answer{.fate = RankJob::Fate::kAnswered, .results = {}, .is_broken = message.at("broken")};
+  for (const nlohmann::json& result : message.at("results")) {
+    answer.results.push_back({.is_skip = result.at("kind") == "skip",
+                              .file = result.at("file"),
+                              .line = result.at("line"),
+                              .text = result.at("text")});
+  }
+  return answer;
 }
 
 }  // namespace
@@ -131,10 +148,11 @@ void RankJob::start(const std::filesystem::path& socket) {
   ::_exit(127);
 }
 
-std::vector<RankJob::Answer> RankJob::ask(const nlohmann::json& question, std::chrono::milliseconds limit) {
+std::vector<RankJob::Answer> RankJob::run(const std::string& function, const std::string& argument,
+                                          std::chrono::milliseconds limit) {
   auto deadline = Clock::now() + limit;
   std::vector<Answer> answers(channels_.size());
-  for (RankChannel& channel : channels_) channel.send(question);
+  for (RankChannel& channel : channels_) channel.send({{"function", function}, {"argument", argument}});
   for (;;) {
     std::vector<pollfd> waiting;
     std::vector<std::size_t> asked;
@@ -149,10 +167,10 @@ std::vector<RankJob::Answer> RankJob::ask(const nlohmann::json& question, std::c
       Answer& answer = answers[asked[i]];
       if (!channels_[asked[i]].receive()) {
         answer.fate = Fate::kEnded;
-      } else if (auto message = channels_[asked[i]].take()) {
-        answer = {Fate::kAnswered, *std::move(message)};
+      } else if (const auto message = channels_[asked[i]].take()) {
+        answer = answer_in(*message);
       }
-      if (answer.fate == Fate::kEnded || (answer.fate == Fate::kAnswered && !answer.message.at("results").empty()))
+      if (answer.fate == Fate::kEnded || !answer.results.empty())
         deadline = std::min<Clock::time_point>(deadline, Clock::now() + kForTheOthers);
     }
   }

@@ -1,4 +1,4 @@
-// The processes of one world that tests use: mpirun and its ranks, started, asked and ended.
+// The processes of one world that tests use: mpirun and its ranks, started, used and ended.
 #pragma once
 
 #include <chrono>
@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include <nlohmann/json.hpp>
 #include <sys/types.h>
 
 #include "tests/support/rank_channel.h"
@@ -29,13 +28,21 @@ class RankJob {
   RankJob& operator=(const RankJob&) = delete;
 
   enum class Fate { kLate, kEnded, kAnswered };
+  struct Result {
+    bool is_skip = false;
+    std::string file;  // empty where it has no place of its own
+    int line = 0;
+    std::string text;
+  };
   struct Answer {
     Fate fate = Fate::kLate;
-    nlohmann::json message;  // of a rank that answered
+    std::vector<Result> results;  // of expectations that failed
+    bool is_broken = false;       // its world
   };
-  // Sends `question` to every rank and waits for their answers, until `limit` is over. When a rank has ended or failed,
-  // the others, which may wait for it, get no more than some seconds. Entry r is rank r's.
-  std::vector<Answer> ask(const nlohmann::json& question, std::chrono::milliseconds limit);
+  // Makes every rank run the function that it knows by this name, and waits for their answers, until `limit` is over.
+  // When a rank has ended or failed, the others, which may wait for it, get no more than some seconds. Entry r is rank
+  // r's.
+  std::vector<Answer> run(const std::string& function, const std::string& argument, std::chrono::milliseconds limit);
 
   // Lets the ranks end by themselves. False when they don't within `limit`, or not with exit code 0.
   bool leave(std::chrono::milliseconds limit);
