@@ -1,13 +1,16 @@
 #include "runtime/failure_point.h"
 
+#include <algorithm>
 #include <atomic>
 #include <cerrno>
 #include <charconv>
 #include <csignal>
 #include <cstdlib>
 #include <mutex>
+#include <optional>
 
 #include <fmt/format.h>
+#include <fnmatch.h>
 
 #include "runtime/error.h"
 
@@ -16,6 +19,7 @@ namespace {
 
 struct Armed {
   std::string name;
+  std::string object;  // empty: any
   int passages_left = 0;
   FailureAction action = FailureAction::kError;
 };
@@ -24,13 +28,33 @@ std::atomic<bool> is_armed{false};
 std::mutex mutex;
 Armed armed;
 
-FailureAction parse_action(std::string_view text) {
+std::optional<FailureAction> action_of(std::string_view text) {
   if (text == "error") return FailureAction::kError;
   if (text == "full") return FailureAction::kFull;
   if (text == "kill") return FailureAction::kKill;
   if (text == "halt") return FailureAction::kHalt;
   if (text == "term") return FailureAction::kTerm;
-  throw UsageError(fmt::format("CSKD_FAIL_AT: action is '{}', expected error, full, kill, halt or term", text));
+  return std::nullopt;
+}
+
+std::optional<int> passage_of(std::string_view text) {
+  int nth = 0;
+  const auto [end, status] = std::from_chars(text.data(), text.data() + text.size(), nth);
+  if (status != std::errc() || end != text.data() + text.size() || nth < 1) return std::nullopt;
+  return nth;
+}
+
+bool is_object(std::string_view what, const std::string& object) {
+  constexpr std::string_view kTemporary = ".tmp";
+  if (what.ends_with(kTemporary)) what.remove_suffix(kTemporary.size());
+  // As many of the last names as the object has.
+  size_t start = what.size();
+  for (auto names = 1 + std::count(object.begin(), object.end(), '/'); names > 0; --names) {
+    const size_t slash = start == 0 ? std::string_view::npos : what.rfind('/', start - 1);
+    start = slash == std::string_view::npos ? 0 : slash;
+  }
+  if (what.substr(start).starts_with('/') && !object.starts_with('/')) ++start;
+  return ::fnmatch(object.c_str(), std::string(what.substr(start)).c_str(), FNM_PATHNAME) == 0;
 }
 
 }  // namespace
@@ -40,7 +64,8 @@ void failure_point(std::string_view name, std::string_view what) {
   FailureAction action;
   {
     const std::lock_guard lock(mutex);
-    if (armed.name != name || --armed.passages_left != 0) return;
+    if (armed.name != name || (!armed.object.empty() && !is_object(what, armed.object))) return;
+    if (--armed.passages_left != 0) return;
     action = armed.action;
     is_armed.store(false, std::memory_order_relaxed);
   }
@@ -61,9 +86,16 @@ void failure_point(std::string_view name, std::string_view what) {
   }
 }
 
-void arm_failure(std::string_view name, int nth, FailureAction action) {
+void arm_failure(std::string_view place, int nth, FailureAction action) {
+  const size_t at = place.find('@');
+  const std::string_view name = place.substr(0, at);
+  if (name.empty() || name.find_first_not_of("abcdefghijklmnopqrstuvwxyz0123456789_.") != std::string_view::npos)
+    throw UsageError(fmt::format("CSKD_FAIL_AT: place is '{}', expected a name such as atomic_file.rename", name));
+  if (at + 1 == place.size())
+    throw UsageError(fmt::format("CSKD_FAIL_AT: nothing follows the @ of '{}', expected the end of a path", place));
+  const std::string_view object = at == std::string_view::npos ? std::string_view() : place.substr(at + 1);
   const std::lock_guard lock(mutex);
-  armed = {std::string(name), nth, action};
+  armed = {std::string(name), std::string(object), nth, action};
   is_armed.store(true, std::memory_order_relaxed);
 }
 
@@ -73,18 +105,29 @@ void arm_failure_from_environment() {
   const char* value = std::getenv("CSKD_FAIL_AT");
   if (value == nullptr || *value == '\0') return;
   const std::string_view text(value);
-  const size_t first = text.find(':');
-  const size_t second = first == std::string_view::npos ? first : text.find(':', first + 1);
-  int nth = 1;
-  if (first != std::string_view::npos) {
-    const std::string_view number = text.substr(first + 1, second - first - 1);
-    const auto [end, status] = std::from_chars(number.data(), number.data() + number.size(), nth);
-    if (status != std::errc() || end != number.data() + number.size() || nth < 1) {
-      throw UsageError(fmt::format("CSKD_FAIL_AT: passage is '{}', expected a whole number from 1", number));
-    }
+  std::vector<std::string_view> parts;
+  for (size_t start = 0, end = 0; end != std::string_view::npos; start = end + 1) {
+    end = text.find(':', start);
+    parts.push_back(text.substr(start, end - start));
   }
-  const auto action = second == std::string_view::npos ? FailureAction::kError : parse_action(text.substr(second + 1));
-  arm_failure(text.substr(0, first), nth, action);
+  int nth = 1;
+  auto action = FailureAction::kError;
+  size_t read = 1;
+  if (const auto passage = read < parts.size() ? passage_of(parts[read]) : std::nullopt) {
+    nth = *passage;
+    ++read;
+  }
+  if (const auto found = read < parts.size() ? action_of(parts[read]) : std::nullopt) {
+    action = *found;
+    ++read;
+  }
+  if (read < parts.size()) {
+    throw UsageError(
+        fmt::format("CSKD_FAIL_AT: cannot read '{}' in '{}', expected <name>[@<object>][:<passage, a whole number from "
+                    "1>][:<error, full, kill, halt or term>]",
+                    parts[read], text));
+  }
+  arm_failure(parts[0], nth, action);
 }
 
 }  // namespace cskd::runtime

@@ -249,7 +249,7 @@ struct RunLock::State {
       ::unlink(claims.back().c_str());
       return false;
     }
-    failure_point("run_lock.claim", own.native());
+    failure_point("run_lock.replace", own.native());
     if (::rename(own.c_str(), path.c_str()) != 0) {
       const int error = errno;
       ::unlink(claims.back().c_str());

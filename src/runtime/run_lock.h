@@ -47,7 +47,7 @@ class RunLock {
 
   // Takes it; `tell` gets messages for people (a stale lock, a wait), from a thread of its own when the lock is lost.
   // Throws UsageError that names the holder when the folder is in use, Error when the file cannot be made.
-  // Failure points: run_lock.write, run_lock.claim (before and after a claim is made).
+  // Failure points: run_lock.write, run_lock.claim (before a claim is made), run_lock.replace (after it).
   RunLock(const std::filesystem::path& folder, const std::function<void(const std::string&)>& tell);
   RunLock(const std::filesystem::path& folder, const std::function<void(const std::string&)>& tell, Timing timing);
   RunLock(const std::filesystem::path& folder, const std::function<void(const std::string&)>& tell, Timing timing,

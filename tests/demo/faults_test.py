@@ -23,11 +23,11 @@ def whole(tmp_path_factory):
         "demo.render:7",
         "demo.write:1",
         "demo.write:60",
-        "demo.list:1",
-        "demo.rename:1",
-        "atomic_file.write:1",
-        "atomic_file.rename:1",
-        "atomic_file.fsync_folder:1",
+        "demo.list",
+        "demo.rename",
+        "atomic_file.write@corpus.json",
+        "atomic_file.rename@corpus.json",
+        "atomic_file.fsync_folder@corpus.json",
     ],
 )
 def test_a_kill_leaves_nothing_and_the_next_run_finishes(tmp_path, whole, point):
@@ -46,7 +46,7 @@ def seed_of(folder):
 
 # The seed that the next run finds: the old corpus until the rename, the new one from then on.
 @pytest.mark.parametrize(
-    "point,seed", [("demo.write:9", 1), ("demo.rename:1", 1), ("demo.replace:1", 1), ("demo.tidy:1", 2)]
+    "point,seed", [("demo.write:9", 1), ("demo.rename", 1), ("demo.replace", 1), ("demo.tidy", 2)]
 )
 def test_a_kill_while_replacing_loses_no_corpus(tmp_path, whole, point, seed):
     assert run("demo", tmp_path / "demo", *IMAGES).returncode == 0

@@ -131,7 +131,7 @@ def test_log_level_of_the_option_wins_over_the_configuration(tmp_path):
 def test_malformed_failure_injection_is_refused():
     result = run("doctor", env={"CSKD_FAIL_AT": "a.b:never"})
     assert result.returncode == 2
-    assert "CSKD_FAIL_AT: passage is 'never'" in result.stderr
+    assert "CSKD_FAIL_AT: cannot read 'never' in 'a.b:never'" in result.stderr
 
 
 def output_on_a_terminal(*arguments, env=None):

@@ -331,7 +331,7 @@ def test_a_damaged_picture_leaves_its_cell_empty(copied, tmp_path):
 def test_the_contact_sheet_appears_whole_or_not_at_all(packed, tmp_path):
     sheet = tmp_path / "sheet.png"
     sheet.write_text("before")
-    process = run("inspect", packed, "--sheet", sheet, env={"CSKD_FAIL_AT": "atomic_file.write:1:full"})
+    process = run("inspect", packed, "--sheet", sheet, env={"CSKD_FAIL_AT": "atomic_file.write@sheet.png:full"})
     assert process.returncode == 1 and "No space left on device" in process.stderr
     assert sheet.read_text() == "before" and [path.name for path in tmp_path.iterdir()] == ["sheet.png"]
 

@@ -146,7 +146,7 @@ def test_sizes_and_formats_are_what_pillow_says(cached):
 def test_killed_while_packing_then_again_gives_the_same(config):
     path, folder = config("killed")
     undisturbed_path, undisturbed = config("undisturbed")
-    assert run("shard", path, env={"CSKD_FAIL_AT": "atomic_file.rename:3:kill"}).returncode == -9
+    assert run("shard", path, env={"CSKD_FAIL_AT": "atomic_file.rename@shards/*.h5:2:kill"}).returncode == -9
     assert not (folder / "shards" / "manifest.cskd").exists()
     assert run("shard", path).returncode == 0
     assert run("shard", undisturbed_path).returncode == 0

@@ -165,9 +165,9 @@ TEST_P(RunLockContest, OneAtATimeTakesOverFromThoseThatWereKilledWhileTakingOver
   for (int round = 0; round < 4; ++round) {
     write_old();
     // Before the claim, and after it; then one that takes over from the second and is killed as well.
-    for (const int passage : {1, 2, 2}) {
+    for (const char* place : {"run_lock.claim", "run_lock.replace", "run_lock.replace"}) {
       const std::vector<int> codes = processes(1, [&] {
-        arm_failure("run_lock.claim", passage, FailureAction::kKill);
+        arm_failure(place, 1, FailureAction::kKill);
         take();
       });
       ASSERT_EQ(codes.front(), 128 + SIGKILL);

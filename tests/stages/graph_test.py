@@ -133,7 +133,7 @@ def test_a_whole_graph_on_1_2_and_4_ranks_killed_and_planned(graph):
     ):
         assert f"distill.other needs {need}, which is not complete: run 'cskd {command}' first" in process.stderr
 
-    process = mpirun(2, "run", path, *SAME_BITS, env={"CSKD_FAIL_AT": "trainer.step:15:term"})
+    process = mpirun(2, "run", path, *SAME_BITS, env={"CSKD_FAIL_AT": "trainer.step@finetune.teacher:3:term"})
     assert process.returncode == 75, process.stderr
     plan, verdict, _ = verdicts(path, "--quick", *SAME_BITS)
     assert (
@@ -142,7 +142,7 @@ def test_a_whole_graph_on_1_2_and_4_ranks_killed_and_planned(graph):
         and verdict["finetune.second"] == "runs"
     ), verdict
     assert plan["stages"][STAGES.index("finetune.teacher")]["reason"] == "after step 3 of 4"
-    for ranks, env, code in (4, {"CSKD_FAIL_AT": "trainer.step:6:kill"}, 137), (1, {}, 0):
+    for ranks, env, code in (4, {"CSKD_FAIL_AT": "trainer.step@distill.student:kill"}, 137), (1, {}, 0):
         process = mpirun(ranks, "run", path, *SAME_BITS, env=env)
         assert process.returncode == code, process.stderr
 

@@ -11,7 +11,7 @@ from stage_runs import EVERY_STEP, checkpoints, copied, result, settings
 
 def test_a_full_disk_ends_the_training_with_the_last_good_state(cached, config, trained):
     path, folder = copied(cached, config, "full")
-    process = mpirun(2, "align", path, *EVERY_STEP, env={"CSKD_FAIL_AT": "checkpoint.optimizer:4:full"})
+    process = mpirun(2, "align", path, *EVERY_STEP, env={"CSKD_FAIL_AT": "checkpoint.optimizer@step-*4:full"})
     assert process.returncode == 1, process.stderr
     assert "No space left on device" in process.stderr and "the ones before it are untouched" in process.stderr
     assert max(checkpoints(folder)) == 3
@@ -22,7 +22,7 @@ def test_a_full_disk_ends_the_training_with_the_last_good_state(cached, config, 
 def test_a_full_disk_keeps_the_training_if_so_configured(cached, config, trained):
     path, folder = copied(cached, config, "goes_on")
     process = mpirun(
-        2, "align", path, *EVERY_STEP, *settings(when_full="go_on"), env={"CSKD_FAIL_AT": "checkpoint.optimizer:4:full"}
+        2, "align", path, *EVERY_STEP, *settings(when_full="go_on"), env={"CSKD_FAIL_AT": "checkpoint.optimizer@step-*4:full"}
     )
     assert process.returncode == 0, process.stderr
     assert "training goes on without it" in process.stderr and "No space left on device" in process.stderr
@@ -120,7 +120,7 @@ def test_a_disk_that_fills_up_while_a_checkpoint_is_written(cached, config, trai
         BEGIN
         + """
 mount -t tmpfs -o size=120m none "$folder"
-CSKD_FAIL_AT=checkpoint.model:3:halt cskd "$@" &
+CSKD_FAIL_AT=checkpoint.model@step-*3:halt cskd "$@" &
 job=$!
 until halted=$(pgrep --runstates T -f "cskd $1 $2"); do kill -0 $job && sleep 0.01; done
 cat /dev/zero >"$folder/other" || true

@@ -114,7 +114,7 @@ TEST_F(CheckpointTest, UnfinishedOnesAreRemovedAndNoReasonToRefuse) {
 
 TEST_F(CheckpointTest, ThatCannotBeWrittenLeavesNothing) {
   write_checkpoint(folder_.path(), contents_of(10));
-  runtime::arm_failure("checkpoint.optimizer", 1, runtime::FailureAction::kFull);
+  runtime::arm_failure("checkpoint.optimizer@step-*20", 1, runtime::FailureAction::kFull);
   EXPECT_THROW(write_checkpoint(folder_.path(), contents_of(20)), runtime::Error);
   runtime::disarm_failure();
   EXPECT_FALSE(std::filesystem::exists(path(20)));

@@ -67,7 +67,7 @@ TEST(CheckpointWriter, ThatStopsOnAFullDiskSaysSoBeforeTheNext) {
   CheckpointWriter writer({.folder = folder.path()});
   writer.start(contents_of(1));
   writer.finish();
-  runtime::arm_failure("checkpoint.state", 1, runtime::FailureAction::kFull);
+  runtime::arm_failure("checkpoint.state@step-*2", 1, runtime::FailureAction::kFull);
   writer.start(contents_of(2));
   EXPECT_THROW(
       {
@@ -84,14 +84,14 @@ TEST(CheckpointWriter, ThatStopsOnAFullDiskSaysSoBeforeTheNext) {
 TEST(CheckpointWriter, ThatGoesOnTriesAgainAtTheNextAndFailsOnlyAtTheEnd) {
   const tests::TemporaryFolder folder;
   CheckpointWriter writer({.folder = folder.path(), .goes_on = true});
-  runtime::arm_failure("checkpoint.state", 1, runtime::FailureAction::kFull);
+  runtime::arm_failure("checkpoint.state@step-*1", 1, runtime::FailureAction::kFull);
   writer.start(contents_of(1));
   writer.start(contents_of(2));
   EXPECT_NO_THROW(writer.throw_if_failed());
   EXPECT_NO_THROW(writer.finish());
   runtime::disarm_failure();
   EXPECT_THAT(steps_in(folder.path()), ElementsAre(2));
-  runtime::arm_failure("checkpoint.commit", 1, runtime::FailureAction::kFull);
+  runtime::arm_failure("checkpoint.commit@step-*3", 1, runtime::FailureAction::kFull);
   writer.start(contents_of(3));
   EXPECT_THROW(writer.finish(), runtime::Error);
   runtime::disarm_failure();
