@@ -50,7 +50,7 @@ def declared():
 def page_with(drawn):
     text = PAGE.read_text()
     begin, end = text.index(BEGIN) + len(BEGIN), text.index(END)
-    return text[:begin] + drawn + text[end:]
+    return text[:begin] + "\n" + drawn + "\n" + text[end:]
 
 
 if __name__ == "__main__":

@@ -45,9 +45,7 @@ def seed_of(folder):
 
 
 # The seed that the next run finds: the old corpus until the rename, the new one from then on.
-@pytest.mark.parametrize(
-    "point,seed", [("demo.write:9", 1), ("demo.rename", 1), ("demo.replace", 1), ("demo.tidy", 2)]
-)
+@pytest.mark.parametrize("point,seed", [("demo.write:9", 1), ("demo.rename", 1), ("demo.replace", 1), ("demo.tidy", 2)])
 def test_a_kill_while_replacing_loses_no_corpus(tmp_path, whole, point, seed):
     assert run("demo", tmp_path / "demo", *IMAGES).returncode == 0
     killed = run(

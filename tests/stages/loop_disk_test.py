@@ -22,7 +22,12 @@ def test_a_full_disk_ends_the_training_with_the_last_good_state(cached, config, 
 def test_a_full_disk_keeps_the_training_if_so_configured(cached, config, trained):
     path, folder = copied(cached, config, "goes_on")
     process = mpirun(
-        2, "align", path, *EVERY_STEP, *settings(when_full="go_on"), env={"CSKD_FAIL_AT": "checkpoint.optimizer@step-*4:full"}
+        2,
+        "align",
+        path,
+        *EVERY_STEP,
+        *settings(when_full="go_on"),
+        env={"CSKD_FAIL_AT": "checkpoint.optimizer@step-*4:full"},
     )
     assert process.returncode == 0, process.stderr
     assert "training goes on without it" in process.stderr and "No space left on device" in process.stderr
