@@ -45,12 +45,21 @@ torch::Tensor NormedConvolution::forward(const torch::Tensor& images) {
                        std::get<torch::ExpandingArray<2>>(options.padding()), options.dilation(), options.groups());
 }
 
-void NormedConvolution::fold() {
+// In double precision: an error of a channel's scale would not average out over its places.
+Kernel NormedConvolution::folded() const {
   const torch::NoGradGuard no_gradients;
-  const torch::Tensor scale = norm_->weight / torch::sqrt(norm_->running_var + norm_->options.eps());
-  folded_weight_ = weight * scale.view({-1, 1, 1, 1});
-  folded_bias_ = norm_->bias - norm_->running_mean * scale;
-  if (bias.defined()) folded_bias_ = folded_bias_ + bias * scale;
+  const torch::Tensor variance = norm_->running_var.to(torch::kDouble) + norm_->options.eps();
+  const torch::Tensor scale = norm_->weight.to(torch::kDouble) / torch::sqrt(variance);
+  torch::Tensor shift = norm_->bias - norm_->running_mean * scale;
+  if (bias.defined()) shift = shift + bias * scale;
+  const torch::Tensor scaled = weight * scale.view({-1, 1, 1, 1});
+  return {.weight = scaled.to(weight.scalar_type()), .bias = shift.to(weight.scalar_type())};
+}
+
+void NormedConvolution::fold() {
+  const Kernel kernel = folded();
+  folded_weight_ = kernel.weight;
+  folded_bias_ = kernel.bias;
 }
 
 std::shared_ptr<NormedConvolution> normed_convolution(torch::nn::Module& parent, const std::string& convolution_name,

@@ -7,6 +7,8 @@
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
 
+#include "models/foldable.h"
+
 namespace cskd::models {
 
 struct ConvolutionSize {
@@ -25,19 +27,27 @@ torch::nn::Conv2d convolution(const ConvolutionSize& size);
 // eps 1e-5, momentum 0.1.
 torch::nn::BatchNorm2d batch_norm(int width);
 
+// What a convolution computes with: weight [out, in / groups, k, k], bias [out].
+struct Kernel {
+  torch::Tensor weight;
+  torch::Tensor bias;
+};
+
 // A convolution and the batch normalisation behind it. Each keeps its own name in the module that both belong to:
 //
 //   expand_ = normed_convolution(*this, "conv_pw", "bn1", {.in = 16, .out = 64});
-class NormedConvolution final : public torch::nn::Conv2dImpl {
+class NormedConvolution final : public torch::nn::Conv2dImpl, public Foldable {
  public:
   NormedConvolution(const torch::nn::Conv2dOptions& sizes, torch::nn::BatchNorm2d norm);
 
   torch::Tensor forward(const torch::Tensor& images);
 
-  // Makes one convolution of both, with the running statistics as they are now. From then on forward() uses it, which
-  // differs by rounding: it sees neither later changes of weights nor a move to another device, and throws CheckFailure
-  // in training mode.
-  void fold();
+  void fold() override;
+
+  // Both as one convolution, with weights and running statistics as they are now.
+  Kernel folded() const;
+
+  const torch::nn::BatchNorm2d& norm() const { return norm_; }
 
  private:
   torch::nn::BatchNorm2d norm_;

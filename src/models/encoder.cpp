@@ -7,17 +7,29 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
-#include "models/convolution.h"
 #include "models/encoder_entry.h"
 #include "models/encoder_registry.h"
 #include "models/families/mobilenet_v3.h"
 #include "models/families/resnet.h"
 #include "models/families/vision_transformer.h"
+#include "models/foldable.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/spelling.h"
 
 namespace cskd::models {
+
+namespace {
+
+void fold(torch::nn::Module& module) {
+  if (auto* const foldable = dynamic_cast<Foldable*>(&module)) {
+    foldable->fold();
+    return;
+  }
+  for (const std::shared_ptr<torch::nn::Module>& child : module.children()) fold(*child);
+}
+
+}  // namespace
 
 // Every family, by one line.
 const std::vector<EncoderEntry>& encoder_entries() {
@@ -57,11 +69,7 @@ double Encoder::drop_path_of(std::size_t block, std::size_t blocks) const {
   return blocks > 1 ? drop_path_ * static_cast<double>(block) / static_cast<double>(blocks - 1) : drop_path_;
 }
 
-void Encoder::fold_norms() {
-  for (const std::shared_ptr<torch::nn::Module>& module : modules()) {
-    if (const auto layer = std::dynamic_pointer_cast<NormedConvolution>(module)) layer->fold();
-  }
-}
+void Encoder::fold_norms() { fold(*this); }
 
 torch::Tensor drop_path(const torch::Tensor& branch, double probability, bool is_training) {
   if (probability == 0 || !is_training) return branch;

@@ -57,8 +57,8 @@ class Encoder : public torch::nn::Module {
   // REQUIRES: from 0 to below 1
   void set_drop_path(double rate);
 
-  // For inference only: every batch normalisation behind a convolution becomes part of it. To be called when the
-  // weights, the device and evaluation mode are set.
+  // For inference only: every batch normalisation behind a convolution becomes part of it, and parallel branches become
+  // one convolution. To be called when the weights, the device and evaluation mode are set.
   void fold_norms();
 
  protected:
