@@ -1,11 +1,12 @@
 // Runs one encoder for encoder_test.py, which compares the tensors that this writes with those of timm and open_clip.
 //
 //   encoder_features NAME IMAGE_SIZE initial OUTPUT                parameters and buffers of a new encoder
+//   encoder_features NAME IMAGE_SIZE shapes                        prints their names and shapes, without any memory
 //   encoder_features NAME IMAGE_SIZE eval WEIGHTS INPUT OUTPUT     "pooled", "tokens" of INPUT's "images", and
 //       "attention.LAYER", the maps [N, heads, L, L] of the first and the last layer; "folded.pooled", "folded.tokens"
 //       with norms folded for inference
-//   encoder_features NAME IMAGE_SIZE train WEIGHTS INPUT OUTPUT    in training mode: "pooled", "tokens", "gradient.*"
-//   of
+//   encoder_features NAME IMAGE_SIZE train WEIGHTS INPUT OUTPUT    in training mode, with INPUT's "drop_path" as its
+//       rate and random numbers from 7 on: "pooled", "tokens", "gradient.*" of
 //       (pooled * INPUT's "pooled_weight").sum() + (tokens * "tokens_weight").sum(), and the buffers afterwards
 //
 // The file's metadata holds the encoder's shape, and what the weight file was recognised as.
@@ -21,6 +22,7 @@
 #include <fmt/ranges.h>
 #include <torch/torch.h>
 
+#include "models/construction.h"
 #include "models/encoder.h"
 #include "models/safetensors.h"
 #include "models/weights/encoder_weights.h"
@@ -48,6 +50,10 @@ NamedTensors features(Encoder& encoder, const std::string& mode, const std::stri
   encoder.train(mode == "train");
   const torch::AutoGradMode gradients(mode == "train");
   cskd::models::Request request{.tokens = true, .attention = {}};
+  if (mode == "train") {
+    encoder.set_drop_path(input.at("drop_path").item<double>());
+    torch::manual_seed(7);
+  }
   const int layers = encoder.shape().attention_layers;
   if (layers > 0 && mode == "eval") request.attention = {layers - 1, 0};
   const cskd::models::Features found = encoder.forward(input.at("images"), request);
@@ -75,12 +81,22 @@ NamedTensors features(Encoder& encoder, const std::string& mode, const std::stri
   return tensors;
 }
 
+void print_shapes(const std::string& name, int image_size) {
+  const cskd::models::ConstructionGuard shapes_only(cskd::models::Construction::kShapes);
+  for (const auto& [tensor, value] : initial_weights(*cskd::models::make_encoder(name, image_size))) {
+    if (!value.is_meta()) throw std::runtime_error(tensor + " has memory");
+    fmt::print("{} {}\n", tensor, fmt::join(value.sizes(), " "));
+  }
+}
+
 void run(const std::vector<std::string>& arguments) {
   const std::string mode = arguments.size() > 2 ? arguments[2] : "";
+  if (mode == "shapes" && arguments.size() == 3) return print_shapes(arguments[0], std::stoi(arguments[1]));
   const bool is_initial = mode == "initial" && arguments.size() == 4;
   if (!is_initial && !((mode == "eval" || mode == "train") && arguments.size() == 6)) {
     throw std::runtime_error("the arguments are described at the top of encoder_features.cpp");
   }
+  torch::manual_seed(1);  // the same initial weights in every run
   const auto encoder = cskd::models::make_encoder(arguments[0], std::stoi(arguments[1]));
   cskd::models::WeightReport report;
   if (!is_initial) report = cskd::models::load_encoder_weights(*encoder, arguments[3]);

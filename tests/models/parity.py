@@ -27,11 +27,18 @@ def randomise(model, generator):
                 tensor.normal_(0, 0.005, generator=generator)
             elif name.endswith("running_mean") or name.endswith("bias"):
                 tensor.normal_(0, 0.2, generator=generator)
+            elif tensor.dim() == 1 and not tensor.any():
+                # A norm that starts a branch at zero: a shallow one, as trained networks have it, or the rounding of a
+                # hundred branches adds up.
+                tensor.uniform_(0.1, 0.5, generator=generator)
             elif tensor.dim() == 1 and (name.endswith(("weight", "gamma")) or tensor.std() == 0):
                 tensor.uniform_(0.5, 1.5, generator=generator)
-            elif name.startswith(("blocks", "transformer", "layers")) and tensor.dim() == 2:
-                # Sharper attention than a fresh model's, in which every token is much alike.
-                tensor.normal_(0, 2 * tensor.shape[1] ** -0.5, generator=generator)
+            elif name.startswith("stages") or (
+                name.startswith(("blocks", "transformer", "layers")) and tensor.dim() == 2
+            ):
+                # Sharper attention than a fresh model's, in which every token is much alike; convolutions that let
+                # images differ.
+                tensor.normal_(0, 2 * tensor[0].numel() ** -0.5, generator=generator)
             elif tensor.numel() > 1 and tensor.std() == 0:
                 tensor.normal_(0, 0.2, generator=generator)
 
@@ -128,6 +135,6 @@ def foreign_differences(foreign, folder):
     images = torch.randn(2, 3, side, side, generator=generator)
     with torch.no_grad():
         pooled, tokens = foreign.features(model, images)
-    found, report = ours(foreign.encoder, foreign.image_size, "eval", model.state_dict(), {"images": images}, folder)
+    found, report = ours(foreign.encoder, foreign.image_size, "eval", foreign.state(model), {"images": images}, folder)
     wanted = {key: theirs for key, theirs in (("pooled", pooled), ("tokens", tokens)) if theirs is not None}
     return {key: difference(key, found[key], theirs) for key, theirs in wanted.items()}, report

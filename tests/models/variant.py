@@ -17,7 +17,10 @@ class Variant:
     image_size: int | None = None
     large: bool = False  # only in tests/run.sh --full
     half: bool = False  # the file holds float16
+    # Too large to be built in a test (or a known structure at another size): only names and shapes are compared.
+    shapes_only: bool = False
     trains: bool = False  # gradients are compared, too; one or two in a family
+    drops: bool = False  # and once more with drop path
     # Millions of parameters as published, and how many of those are in the classifier that ours does without.
     published: tuple[float, int] | None = None
     build: Callable[..., torch.nn.Module] | None = None  # (image_size or None) -> model; None: timm's of this name
@@ -30,10 +33,11 @@ class Variant:
     def __str__(self):
         return self.name
 
-    def model(self, image_size=None):
+    def model(self, image_size=None, **options):
         if self.build:
-            return self.build(image_size)
-        options = {"img_size": image_size} if image_size and takes_image_size(self.name) else {}
+            return self.build(image_size, **options)
+        if image_size and takes_image_size(self.name):
+            options["img_size"] = image_size
         return timm.create_model(self.name, num_classes=0, **options)
 
     def own_image_size(self):
@@ -55,9 +59,11 @@ class Foreign:
     features: Callable  # (model, images) -> pooled, tokens; either may be None
     image_size: int | None = None
     left_out: tuple[str, ...] = ()  # what our report says was left out
+    state: Callable = field(default=lambda model: model.state_dict())  # model -> what the file holds
+    title: str = ""  # tells several of one layout apart
 
     def __str__(self):
-        return f"{self.encoder}-{self.layout.replace(' ', '_')}"
+        return "-".join(part.replace(" ", "_") for part in (self.encoder, self.layout, self.title) if part)
 
 
 def takes_image_size(name):
