@@ -1,8 +1,11 @@
 #include "models/families/resnet.h"
 
+#include <array>
+#include <memory>
 #include <string>
 #include <vector>
 
+#include <fmt/format.h>
 #include <torch/torch.h>
 
 #include "models/convolution.h"
@@ -20,11 +23,6 @@ using torch::Tensor;
 
 constexpr int kStemWidth = 64;
 
-// The shortcut of a block whose input has another shape than its output: "downsample.0", "downsample.1".
-torch::nn::Sequential projection(int in, int out, int stride) {
-  return torch::nn::Sequential(convolution({.in = in, .out = out, .stride = stride}), batch_norm(out));
-}
-
 // timm's BasicBlock and Bottleneck: convolutions with norms, ReLU between them and after the sum. The last norm begins
 // at zero, so that a block begins as its shortcut.
 class Block final : public torch::nn::Module {
@@ -39,29 +37,29 @@ class Block final : public torch::nn::Module {
       add({.in = in, .out = width, .kernel = 3, .stride = stride});
       add({.in = width, .out = width, .kernel = 3});
     }
-    torch::nn::init::zeros_(norms_.back()->weight);
-    if (stride != 1 || in != out) shortcut_ = register_module("downsample", projection(in, out, stride));
+    torch::nn::init::zeros_(convolutions_.back()->norm()->weight);
+    if (stride != 1 || in != out) {
+      const auto shortcut = register_module("downsample", std::make_shared<torch::nn::Module>("Shortcut"));
+      shortcut_ = normed_convolution(*shortcut, "0", "1", {.in = in, .out = out, .stride = stride});
+    }
   }
 
-  Tensor forward(const Tensor& input) {
-    Tensor x = input;
-    for (std::size_t i = 0; i < convolutions_.size(); ++i) {
-      x = norms_[i]->forward(convolutions_[i]->forward(x));
-      if (i + 1 < convolutions_.size()) x = torch::relu(x);
-    }
-    return torch::relu(x + (shortcut_ ? shortcut_->forward(input) : input));
+  // drop_probability: of the branch, as of drop_path().
+  Tensor forward(const Tensor& input, double drop_probability) {
+    Tensor x = convolutions_.front()->forward(input);
+    for (std::size_t i = 1; i < convolutions_.size(); ++i) x = convolutions_[i]->forward(torch::relu_(x));
+    x = drop_path(x, drop_probability, is_training());
+    return torch::relu_(x.add_(shortcut_ ? shortcut_->forward(input) : input));
   }
 
  private:
   void add(const ConvolutionSize& size) {
     const std::string number = std::to_string(convolutions_.size() + 1);
-    convolutions_.push_back(register_module("conv" + number, convolution(size)));
-    norms_.push_back(register_module("bn" + number, batch_norm(size.out)));
+    convolutions_.push_back(normed_convolution(*this, "conv" + number, "bn" + number, size));
   }
 
-  std::vector<torch::nn::Conv2d> convolutions_;
-  std::vector<torch::nn::BatchNorm2d> norms_;
-  torch::nn::Sequential shortcut_{nullptr};
+  std::vector<std::shared_ptr<NormedConvolution>> convolutions_;
+  std::shared_ptr<NormedConvolution> shortcut_;
 };
 
 class ResNet final : public Encoder {
@@ -69,8 +67,7 @@ class ResNet final : public Encoder {
   ResNet(const EncoderShape& shape, const ResNetSize& size) : Encoder(shape) {
     CSKD_CHECK(shape.grid * 32 == shape.image_size, "{}: a grid of {} for an image of {}", shape.name, shape.grid,
                shape.image_size);
-    stem_ = register_module("conv1", convolution({.in = 3, .out = kStemWidth, .kernel = 7, .stride = 2}));
-    stem_norm_ = register_module("bn1", batch_norm(kStemWidth));
+    stem_ = normed_convolution(*this, "conv1", "bn1", {.in = 3, .out = kStemWidth, .kernel = 7, .stride = 2});
     int in = kStemWidth;
     for (std::size_t stage = 0; stage < size.blocks.size(); ++stage) {
       const int width = kStemWidth << stage;
@@ -85,18 +82,39 @@ class ResNet final : public Encoder {
 
   Features forward(const Tensor& images, const Request& request) override {
     require(images, request);
-    Tensor x = torch::relu(stem_norm_->forward(stem_->forward(images)));
-    x = torch::max_pool2d(x, 3, 2, 1);
-    for (const auto& block : blocks_) x = block->forward(x);
+    Tensor x = stem_->forward(images);
+    x = torch::max_pool2d(torch::relu_(x), 3, 2, 1);
+    for (std::size_t i = 0; i < blocks_.size(); ++i) x = blocks_[i]->forward(x, drop_path_of(i, blocks_.size()));
     return {
         .pooled = x.mean({2, 3}), .tokens = request.tokens ? x.flatten(2).transpose(1, 2) : Tensor(), .attention = {}};
   }
 
  private:
-  torch::nn::Conv2d stem_{nullptr};
-  torch::nn::BatchNorm2d stem_norm_{nullptr};
+  std::shared_ptr<NormedConvolution> stem_;
   std::vector<std::shared_ptr<Block>> blocks_;
 };
+
+// Hugging Face's ResNetModel, and ResNetForImageClassification, whose names begin with "resnet.".
+WeightLayout hugging_face_layout() {
+  constexpr int kMostConvolutions = 3;
+  const std::string start = R"((?:resnet\.)?)";
+  WeightLayout layout{.name = "Hugging Face ResNet", .rules = {}, .left_out = {}};
+  const auto add = [&](const std::string& place, const std::string& convolution, const std::string& norm) {
+    layout.rules.push_back({start + place + R"(\.convolution\.(.*))", convolution});
+    layout.rules.push_back({start + place + R"(\.normalization\.(.*))", norm});
+  };
+  add(R"(embedder\.embedder)", "conv1.$1", "bn1.$1");
+  for (int stage = 0; stage < 4; ++stage) {
+    const std::string block = fmt::format(R"(encoder\.stages\.{}\.layers\.(\d+))", stage);
+    const std::string ours = fmt::format("layer{}.$1", stage + 1);
+    add(block + R"(\.shortcut)", ours + ".downsample.0.$2", ours + ".downsample.1.$2");
+    for (int i = 0; i < kMostConvolutions; ++i) {
+      add(fmt::format(R"({}\.layer\.{})", block, i), fmt::format("{}.conv{}.$2", ours, i + 1),
+          fmt::format("{}.bn{}.$2", ours, i + 1));
+    }
+  }
+  return layout;
+}
 
 EncoderEntry entry(const char* name, const ResNetSize& size) {
   const int width = size.has_bottleneck ? 2048 : 512;
@@ -112,13 +130,17 @@ EncoderEntry entry(const char* name, const ResNetSize& size) {
                          .embeddings = {}},
           .normalises_batches = true,
           .home = "timm",
+          .layouts = {hugging_face_layout()},
+          .licence = "Apache-2.0",
           .make = [=](const EncoderShape& shape) { return std::make_shared<ResNet>(shape, size); }};
 }
 
 }  // namespace
 
 std::vector<EncoderEntry> resnet_entries() {
-  return {entry("resnet18", {{2, 2, 2, 2}, false}), entry("resnet50", {{3, 4, 6, 3}, true})};
+  return {entry("resnet18", {{2, 2, 2, 2}, false}), entry("resnet34", {{3, 4, 6, 3}, false}),
+          entry("resnet50", {{3, 4, 6, 3}, true}), entry("resnet101", {{3, 4, 23, 3}, true}),
+          entry("resnet152", {{3, 8, 36, 3}, true})};
 }
 
 }  // namespace cskd::models

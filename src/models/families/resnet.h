@@ -7,7 +7,8 @@
 
 namespace cskd::models {
 
-// Tokens are the places of the last feature map, pooled is their mean. BatchNorm: eps 1e-5, momentum 0.1.
+// Tokens are the places of the last feature map, pooled is their mean. BatchNorm: eps 1e-5, momentum 0.1. torchvision's
+// files bear the same names; those of Hugging Face (ResNetModel) are read, too.
 std::vector<EncoderEntry> resnet_entries();
 
 }  // namespace cskd::models
