@@ -74,12 +74,12 @@ TEST(Encoder, UnknownNamesAreAnsweredWithTheNearestAndAll) {
 
 TEST(Encoder, EveryNameIsKnownOnce) {
   const std::vector<std::string> names = encoder_names();
-  EXPECT_THAT(names,
-              testing::UnorderedElementsAre("ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-quickgelu",
-                                            "ViT-L-14", "ViT-L-14-quickgelu", "ViT-L-14-336", "ViT-L-14-336-quickgelu",
-                                            "ViT-H-14", "ViT-demo-16", "vit_tiny_patch16_224", "vit_small_patch16_224",
-                                            "vit_base_patch16_224", "mobilenetv3_small_100", "mobilenetv3_large_100",
-                                            "resnet18", "resnet34", "resnet50", "resnet101", "resnet152"));
+  EXPECT_THAT(names, testing::UnorderedElementsAre(
+                         "ViT-B-32", "ViT-B-32-quickgelu", "ViT-B-16", "ViT-B-16-quickgelu", "ViT-L-14",
+                         "ViT-L-14-quickgelu", "ViT-L-14-336", "ViT-L-14-336-quickgelu", "ViT-H-14", "ViT-demo-16",
+                         "vit_tiny_patch16_224", "vit_small_patch16_224", "vit_base_patch16_224",
+                         "mobilenetv3_small_100", "mobilenetv3_large_100", "resnet18", "resnet34", "resnet50",
+                         "resnet101", "resnet152", "RN50", "RN101", "RN50x4", "RN50x16", "RN50x64"));
 }
 
 TEST(Encoder, ImageSizesMustBeMultiplesOfThePatch) {

@@ -1,6 +1,7 @@
 """Layers of encoders, and rates and weight decay that follow from them, against timm's own groups."""
 
 import os
+import re
 import subprocess
 
 import open_clip
@@ -81,3 +82,14 @@ def test_open_clip_has_the_rule_of_timms_vit(name, layers):
     assert all(share == DECAY ** (layers - 1 - layer) for layer, share, _ in found.values())
     tower = open_clip.transformer.VisionTransformer(32, 16, 16, 1, 1, 2)
     assert {key for key, (_, _, embedding) in found.items() if embedding} == tower.no_weight_decay()
+
+
+def test_open_clips_resnet_has_the_rule_of_timms():
+    found = ours("RN50")
+    # Three convolutions in the stem instead of one.
+    renamed = {re.sub(r"^(conv|bn)[23]\.", r"\g<1>1.\g<0>", key): key for key in found}
+    matcher = timm.models.ResNet.group_matcher(None)
+    expected = group_with_matcher(((key, None) for key in renamed), matcher, reverse=True)
+    assert {key: found[renamed[key]][0] for key in renamed} == expected
+    assert {layer for layer, _, _ in found.values()} == set(range(18))
+    assert found["attnpool.positional_embedding"] == (17, 1.0, False)
