@@ -52,7 +52,7 @@ class Staging {
   };
 
   // Copies of at most `bytes` in all, by all processes of the host together, in `folder`, which is made. What killed
-  // processes left is removed. A folder that cannot be used is told of, and nothing is copied.
+  // processes left is removed. If the folder cannot be used, a warning says so and nothing is copied.
   Staging(std::filesystem::path folder, std::uint64_t bytes);
   // Breaks a copy off that is in the making, and logs how much was copied and how often it was of use.
   ~Staging();
