@@ -1,4 +1,4 @@
-// Notices ranks that are gone, and ends this process when one is.
+// A detector of ranks that are gone, which ends this process when one is.
 //
 // Note [Gone, or only silent]
 // MPI does not say when a rank is gone: a collective simply waits. Some launchers end the job then, others (plain srun)
