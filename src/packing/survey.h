@@ -14,6 +14,7 @@
 #include <filesystem>
 #include <functional>
 #include <map>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -21,22 +22,10 @@
 
 #include "config/source.pb.h"
 #include "packing/packing_context.h"
-#include "packing/passed_over.h"
-#include "runtime/content_hash.h"
+#include "packing/source_list.h"
 #include "shards/survey.pb.h"
 
 namespace cskd::packing {
-
-// Some consecutive pictures of a source.
-struct Chunk {
-  std::uint32_t source = 0;
-  std::uint32_t part = 0;     // of the source
-  std::uint32_t number = 0;   // in the part
-  std::uint32_t samples = 0;  // faulty ones too
-  std::uint64_t bytes = 0;    // of the pictures as they came
-  runtime::ContentHash digest;
-  std::uint64_t first = 0;  // samples of all chunks before it
-};
 
 // Where a picture of a chunk lies in the chunk's file.
 struct ChunkPlace {
@@ -55,15 +44,19 @@ class Survey {
   Survey& operator=(const Survey&) = delete;
 
   const std::vector<config::Source>& sources() const noexcept { return sources_; }
-  const std::vector<Chunk>& chunks() const noexcept { return chunks_; }
+  const std::vector<Chunk>& chunks() const noexcept { return list_->chunks(); }
   // For working files; it goes with the survey.
-  const std::filesystem::path& work_folder() const noexcept { return list_folder_; }
-  std::uint64_t samples() const noexcept { return samples_; }
+  const std::filesystem::path& work_folder() const noexcept { return work_folder_; }
+  std::uint64_t samples() const noexcept { return list_->samples(); }
   // Files of a source that are no pictures by their names, and members of archives that are no files, by what they are
   // (".txt").
-  const std::map<std::string, std::uint64_t>& passed_over(std::size_t source) const { return passed_over_[source]; }
+  const std::map<std::string, std::uint64_t>& passed_over(std::size_t source) const {
+    return list_->passed_over(source);
+  }
   // Lines of passed_over.jsonl. Throws Error.
-  void for_each_passed_over(const std::function<void(std::string_view line)>& take) const;
+  void for_each_passed_over(const std::function<void(std::string_view line)>& take) const {
+    list_->for_each_passed_over(take);
+  }
 
   // The chunk that holds the survey's picture `number`, from 0 on. REQUIRES: number < samples()
   const Chunk& chunk_of(std::uint64_t number) const;
@@ -72,7 +65,7 @@ class Survey {
   shards::SurveyChunk read(const Chunk& chunk) const;
   // Places of the pictures of a chunk that was read.
   static std::vector<ChunkPlace> places(const shards::SurveyChunk& chunk);
-  // The pictures at some of those places. Throws Error or DataError when they are not there any more.
+  // The pictures at some of those places. Throws Error or DataError when they no longer exist.
   std::vector<shards::SurveyChunk::Picture> read_pictures(const Chunk& chunk, std::span<const ChunkPlace> places) const;
   // Reads the bytes that a shard stores of a picture, picture.stored_size() of them. Throws Error or DataError.
   void read_stored(const Chunk& chunk, const shards::SurveyChunk::Picture& picture, std::span<std::byte> target) const;
@@ -82,27 +75,14 @@ class Survey {
 
  private:
   std::filesystem::path path(const Chunk& chunk, const char* extension) const;
-  std::filesystem::path list_path(const Chunk& chunk) const;
-  shards::SurveyChunk read_list(const Chunk& chunk) const;
-  std::filesystem::path passed_over_path(const std::string& place) const;
-  std::filesystem::path unpacked_folder() const { return list_folder_ / "unpacked"; }
-  std::string list_part(std::uint32_t source, std::uint32_t part, const std::string& name, PassedOver& passed_over);
-  std::string write_passed_over(const PassedOver& passed_over, const std::string& place) const;
-  void gather_passed_over(const std::string& own);
-  void list();
-  void refuse_empty_sources() const;
   void check();
   void check_chunk(const Chunk& chunk, class DecodingMemory& memory) const;
-  void refuse_other_files() const;
 
   const PackingContext& context_;
   std::vector<config::Source> sources_;
-  std::filesystem::path list_folder_;
+  std::filesystem::path work_folder_;
   std::filesystem::path survey_folder_;
-  std::vector<Chunk> chunks_;
-  std::uint64_t samples_ = 0;
-  std::vector<std::map<std::string, std::uint64_t>> passed_over_;  // by source
-  std::vector<std::string> passed_over_places_;                    // parts of sources that have some, sorted
+  std::optional<SourceList> list_;  // once its folder is there
 };
 
 }  // namespace cskd::packing
