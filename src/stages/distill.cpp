@@ -196,10 +196,8 @@ BatchLoss distill_loss(HeadedPair& pair, const std::vector<DistillTerm>& terms, 
             return torch::softmax(pair.average_model().forward(weak), 1);
           },
   };
-  const DistillLoss sum = add_up(terms, input, step, steps);
-  BatchLoss loss{.loss = sum.loss, .figures = {}};
-  for (std::size_t i = 0; i < terms.size(); ++i) loss.figures.emplace_back("train/" + terms[i].name, sum.figures[i]);
-  return loss;
+  DistillLoss sum = add_up(terms, input, step, steps);
+  return {.loss = std::move(sum.loss), .figures = std::move(sum.figures)};
 }
 
 }  // namespace

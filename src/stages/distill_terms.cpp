@@ -39,11 +39,11 @@ DistillLoss add_up(const std::vector<DistillTerm>& terms, const DistillInput& in
   for (const DistillTerm& term : terms) {
     const double weight = term.weight(step, steps);
     if (weight == 0 && term.is_costly) {
-      sum.figures.push_back(at::zeros({}, input.student.options()));
+      sum.figures.emplace_back("train/" + term.name, at::zeros({}, input.student.options()));
       continue;
     }
     const at::Tensor value = term.compute(input);
-    sum.figures.push_back(value.detach());
+    sum.figures.emplace_back("train/" + term.name, value.detach());
     sum.loss = sum.loss.defined() ? sum.loss + weight * value : weight * value;
   }
   return sum;

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <functional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
@@ -37,10 +38,10 @@ struct DistillTerm {
 //   consistency   squared EMD to the moving average's answers to weak views; its weight rises with the training
 std::vector<DistillTerm> distill_terms(const config::Distill& settings);
 
-// The weighted sum of the terms, and each of them without gradients, 0 where it was not computed.
+// The weighted sum of the terms, and each of them as "train/<name>", without gradients, 0 where it was not computed.
 struct DistillLoss {
   at::Tensor loss;
-  std::vector<at::Tensor> figures;
+  std::vector<std::pair<std::string, at::Tensor>> figures;
 };
 DistillLoss add_up(const std::vector<DistillTerm>& terms, const DistillInput& input, std::uint64_t step,
                    std::uint64_t steps);

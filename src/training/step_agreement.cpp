@@ -1,8 +1,5 @@
 #include "training/step_agreement.h"
 
-#include <algorithm>
-#include <array>
-
 #include <ATen/ATen.h>
 #include <ATen/core/grad_mode.h>
 
@@ -61,24 +58,16 @@ void StepAgreement::start_micro_batch() {
   counters_.copy_(counters_before_);
 }
 
-void StepAgreement::finish_forward(const std::vector<at::Tensor>& figures, const std::vector<double>& counts) {
+void StepAgreement::finish_forward(const MicroBatchTotals& totals) {
   const at::NoGradGuard no_gradients;
   if (!sums_.defined()) {
-    const auto sizes = std::to_array<std::int64_t>(
-        {statistics_.numel(), static_cast<std::int64_t>(figures.size()), static_cast<std::int64_t>(counts.size())});
-    sums_ = communicator_.allocate(sizes[0] + sizes[1] + sizes[2], at::kFloat);
-    changes_ = sums_.narrow(0, 0, sizes[0]);
-    figures_ = sums_.narrow(0, sizes[0], sizes[1]);
-    counts_ = sums_.narrow(0, sizes[0] + sizes[1], sizes[2]);
+    layout_ = StepTotalsLayout(totals);
+    sums_ = communicator_.allocate(statistics_.numel() + layout_.size(), at::kFloat);
+    changes_ = sums_.narrow(0, 0, statistics_.numel());
+    totals_ = sums_.narrow(0, statistics_.numel(), layout_.size());
   }
   at::sub_out(changes_, statistics_, statistics_before_);
-  at::stack_out(figures_, figures);
-  // Pinned, so that nobody waits for a GPU; its memory is kept until it was copied.
-  const bool on_gpu = counts_.is_cuda();
-  const at::Tensor sent = at::empty(counts_.sizes(), at::TensorOptions(at::kFloat).pinned_memory(on_gpu));
-  std::ranges::transform(counts, sent.mutable_data_ptr<float>(),
-                         [](double count) { return static_cast<float>(count); });
-  counts_.copy_(sent, /*non_blocking=*/on_gpu);
+  layout_.write(totals, totals_);
   if (sum_.count() + 1 < own_micro_batches_) {
     sum_.add(sums_.clone());
     return;
@@ -88,26 +77,20 @@ void StepAgreement::finish_forward(const std::vector<at::Tensor>& figures, const
       sums_, elastic_ ? distributed::Reduction::kTreeSum : distributed::Reduction::kSum, "statistics and figures");
 }
 
-StepAgreement::Result StepAgreement::finish_step(bool stops, const at::Tensor& extra) {
+StepAgreement::Result StepAgreement::finish_step(bool stops, const at::Tensor& bucket_norms) {
   CSKD_CHECK(work_ != nullptr, "not all micro-batches are there");
   const at::NoGradGuard no_gradients;
   flag_.fill_(stops ? 1.0 : 0.0);
   communicator_.all_reduce(flag_, distributed::Reduction::kMax, "stop");
   work_->wait();
   work_.reset();
-  const double share = 1.0 / static_cast<double>(micro_batches_);
-  at::add_out(statistics_, statistics_before_, changes_, share);
-  const auto part = [](const at::Tensor& read, std::int64_t from, std::int64_t count) {
-    const float* numbers = read.const_data_ptr<float>() + from;
-    return std::vector<double>(numbers, numbers + count);
-  };
-  const std::int64_t agreed = sums_.numel() - changes_.numel();
-  const at::Tensor read = at::cat({sums_.narrow(0, changes_.numel(), agreed), extra, flag_}).to(at::kCPU);
-  Result result{.figures = part(read, 0, agreed),
-                .extra = part(read, agreed, extra.numel()),
-                .any_stops = part(read, agreed + extra.numel(), 1).front() > 0};
-  for (std::int64_t i = 0; i < figures_.numel(); ++i) result.figures[static_cast<std::size_t>(i)] *= share;
-  return result;
+  at::add_out(statistics_, statistics_before_, changes_, 1.0 / static_cast<double>(micro_batches_));
+  const at::Tensor read = at::cat({totals_, bucket_norms, flag_}).to(at::kCPU);
+  const at::Tensor norms = read.narrow(0, totals_.numel(), bucket_norms.numel());
+  const float* const norm = norms.const_data_ptr<float>();
+  return {.totals = layout_.read(read.narrow(0, 0, totals_.numel()), micro_batches_),
+          .bucket_norms = {norm, norm + norms.numel()},
+          .any_stops = read[-1].item<float>() > 0};
 }
 
 void StepAgreement::undo_step() {

@@ -9,6 +9,7 @@
 
 #include "distributed/communicator.h"
 #include "distributed/sum_tree.h"
+#include "training/step_totals.h"
 #include "training/task.h"
 
 namespace cskd::training {
@@ -27,19 +28,19 @@ class StepAgreement {
 
   void start_step();
   void start_micro_batch();
-  // Its forward pass is done. `figures`: scalars, of which means are made; `counts`: sums are. The same numbers of them
-  // every time. After the last micro-batch of the step this starts the exchange. Does not wait for a device.
-  void finish_forward(const std::vector<at::Tensor>& figures, const std::vector<double>& counts);
+  // Its forward pass is done. After the last micro-batch of the step this starts the exchange. Does not wait for a
+  // device.
+  void finish_forward(const MicroBatchTotals& totals);
   // What the whole step gave.
   struct Result {
-    std::vector<double> figures;  // means of the figures, then sums of the counts, over all micro-batches
-    std::vector<double> extra;
+    StepTotals totals;
+    std::vector<double> bucket_norms;
     bool any_stops = false;
   };
   // After the last backward pass: waits for the exchange and updates the statistics. `stops`: this rank wishes to stop,
-  // a message of its own, since that may become true up to the last moment. `extra`: float32 [n] of this rank, read
-  // along with the rest, so that a step waits for its device once. Collective.
-  Result finish_step(bool stops, const at::Tensor& extra);
+  // a message of its own, since that may become true up to the last moment. `bucket_norms`: float32 [n] of this rank's
+  // gradients, read along with the rest, so that a step waits for its device once. Collective.
+  Result finish_step(bool stops, const at::Tensor& bucket_norms);
   // The step is left out: the statistics are those that it began with. After finish_step().
   void undo_step();
 
@@ -53,10 +54,10 @@ class StepAgreement {
   at::Tensor statistics_before_;
   at::Tensor counters_before_;
   distributed::TreeSum sum_;
-  at::Tensor sums_;     // [n + figures + counts] float32, what travels, with these parts:
-  at::Tensor changes_;  // of statistics
-  at::Tensor figures_;
-  at::Tensor counts_;
+  StepTotalsLayout layout_;  // once the first micro-batch has come
+  at::Tensor sums_;          // [n + layout_.size()] float32, what travels, with these parts:
+  at::Tensor changes_;       // of statistics
+  at::Tensor totals_;
   at::Tensor flag_;  // [1]
   std::unique_ptr<distributed::Work> work_;
 };

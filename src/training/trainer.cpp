@@ -228,25 +228,23 @@ class Training {
     const StepAgreement::Result result =
         agreement_.finish_step(runtime::StopSignal::received() != 0, reducer_.bucket_norms());
     stop = result.any_stops;
-    const std::vector<double>& agreed = result.figures;
-    if (!std::ranges::all_of(agreed, [](double figure) { return std::isfinite(figure); }))
-      warn_of_what_is_not_finite(results);
+    const StepTotals& totals = result.totals;
+    if (!totals.is_finite()) warn_of_what_is_not_finite(results);
 
-    const double loss = agreed.front();
     const double rate = optim::learning_rate(schedule_, number);
     trace_.enter("optimiser");
-    const double norm = distributed::norm_of_buckets(result.extra);
-    apply(norm, loss, rate);
+    const double norm = distributed::norm_of_buckets(result.bucket_norms);
+    apply(norm, totals.loss, rate);
     trace_.leave();
     trace_.step(number + 1, start, reduced);
 
-    StepReport report = report_of(results, agreed, reduced, seconds_since(start));
+    StepReport report = report_of(results, totals, reduced, seconds_since(start));
     report.figures.emplace_back("train/learning_rate", rate);
     report.figures.emplace_back("train/gradient_norm", norm);
     state_.set_step(report.step);
     state_.set_images(state_.images() + static_cast<std::uint64_t>(report.images));
     state_.set_seconds(state_.seconds() + report.seconds);
-    state_.set_loss(loss);
+    state_.set_loss(totals.loss);
     report.kept_seconds = state_.seconds();
     return report;
   }
@@ -265,30 +263,30 @@ class Training {
     pace_.data += result.data_wait;
     const at::Tensor loss = result.loss / static_cast<double>(layout_.micro_batches);
     trace_.enter("statistics and figures");
-    result.figures.emplace(result.figures.begin(), "train/loss", result.loss.detach());
-    result.loss = at::Tensor();
+    result.loss = result.loss.detach();
     const bool is_last = own + 1 == layout_.own();
-    agreement_.finish_forward(tensors_of(result.figures), {static_cast<double>(result.images),
-                                                           is_last ? static_cast<double>(result.damaged) : 0.0});
+    agreement_.finish_forward({.loss = result.loss,
+                               .figures = result.figures,
+                               .images = result.images,
+                               .damaged = is_last ? result.damaged : 0});
     trace_.enter("backward");
     reducer_.start_micro_batch();
     loss.backward();
     return result;
   }
 
-  // `agreed`: the means of the figures, then images and damaged samples of all ranks.
-  StepReport report_of(const std::vector<MicroBatchResult>& results, const std::vector<double>& agreed,
+  StepReport report_of(const std::vector<MicroBatchResult>& results, const StepTotals& totals,
                        const distributed::ReduceStatistics& reduced, double seconds) {
-    const auto& names = results.front().figures;
     StepReport report{.step = state_.step() + 1,
                       .steps = training_.steps(),
-                      .images = std::llround(agreed[names.size()]),
+                      .images = totals.images,
                       .seconds = seconds,
                       .skipped = state_.skipped()};
     double data_wait = 0;
     for (const MicroBatchResult& result : results) data_wait += result.data_wait;
-    for (std::size_t i = 0; i < names.size(); ++i) report.figures.emplace_back(names[i].first, agreed[i]);
-    report.figures.emplace_back("data/damaged", agreed[names.size() + 1]);
+    report.figures.emplace_back("train/loss", totals.loss);
+    report.figures.insert(report.figures.end(), totals.figures.begin(), totals.figures.end());
+    report.figures.emplace_back("data/damaged", static_cast<double>(totals.damaged));
     report.figures.emplace_back("perf/images_per_second", static_cast<double>(report.images) / seconds);
     report.figures.emplace_back("perf/data_wait", data_wait);
     report.figures.emplace_back("perf/exposed_communication", reduced.exposed_seconds);
@@ -304,9 +302,9 @@ class Training {
   // Of this rank's micro-batches.
   void warn_of_what_is_not_finite(const std::vector<MicroBatchResult>& results) const {
     for (std::size_t own = 0; own < results.size(); ++own) {
-      const auto& figures = results[own].figures;
-      if (std::ranges::all_of(figures,
-                              [](const auto& figure) { return std::isfinite(figure.second.template item<double>()); }))
+      const auto is_finite = [](const at::Tensor& scalar) { return std::isfinite(scalar.item<double>()); };
+      if (is_finite(results[own].loss) &&
+          std::ranges::all_of(results[own].figures, [&](const auto& figure) { return is_finite(figure.second); }))
         continue;
       spdlog::warn("{}: step {}, micro-batch {} on rank {} is not finite: {}", task_.name, state_.step() + 1,
                    layout_.first() + own, world_.rank(), results[own].samples_text());
@@ -320,7 +318,7 @@ class Training {
       agreement_.undo_step();
       state_.set_skipped(state_.skipped() + 1);
       ++skipped_in_a_row_;
-      spdlog::warn("{}: step {} is left out: its loss is {}, its gradient norm {}", task_.name, state_.step() + 1, loss,
+      spdlog::warn("{}: step {} is skipped: its loss is {}, its gradient norm {}", task_.name, state_.step() + 1, loss,
                    norm);
       if (skipped_in_a_row_ > kMostSkipped) {
         throw runtime::Error(

@@ -57,8 +57,10 @@ TEST_F(DistillTerms, AddUpByTheirWeights) {
   EXPECT_NEAR(sum.loss.item<double>(), value(0) + 2 * value(1) + 1.5 * value(2), 1e-6);
   ASSERT_EQ(sum.figures.size(), 3U);
   for (std::size_t i = 0; i < 3; ++i) {
-    EXPECT_FLOAT_EQ(sum.figures[i].item<float>(), static_cast<float>(value(i)));
-    EXPECT_FALSE(sum.figures[i].requires_grad());
+    const auto& [name, figure] = sum.figures[i];
+    EXPECT_EQ(name, "train/" + distill_terms(settings_)[i].name);
+    EXPECT_FLOAT_EQ(figure.item<float>(), static_cast<float>(value(i)));
+    EXPECT_FALSE(figure.requires_grad());
   }
   sum.loss.backward();
   // d/dp of (p - q)^2 / 2 of the first bin; the second one has no part in it, its cumulative sum is always 1.
@@ -69,9 +71,9 @@ TEST_F(DistillTerms, AddUpByTheirWeights) {
 TEST_F(DistillTerms, WhatCostsAForwardPassIsNotComputedInVain) {
   const DistillLoss sum = add_up(distill_terms(settings_), input_, 0, 100);
   EXPECT_EQ(averages_, 0);
-  EXPECT_EQ(sum.figures[2].item<double>(), 0);
+  EXPECT_EQ(sum.figures[2].second.item<double>(), 0);
   settings_.set_pseudo_label_weight(0);
-  EXPECT_GT(add_up(distill_terms(settings_), input_, 0, 100).figures[1].item<double>(), 0)
+  EXPECT_GT(add_up(distill_terms(settings_), input_, 0, 100).figures[1].second.item<double>(), 0)
       << "what costs nothing is logged";
 }
 
