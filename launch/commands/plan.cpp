@@ -45,7 +45,7 @@ class CostMeter {
  public:
   CostMeter(at::Device device, models::ComputeSettings settings) : device_(device), settings_(settings) {}
 
-  std::optional<training::ModelCost> operator()(const training::ProbeOptions& model) {
+  std::optional<training::ModelCost> operator()(const training::ModelSubject& model) {
     const std::tuple key(model.encoder, model.image_size, model.batch, model.trains_encoder);
     if (const auto found = costs_.find(key); found != costs_.end()) return found->second;
     const bool is_seen = runtime::is_terminal(runtime::Stream::kError);
@@ -149,12 +149,11 @@ std::string to_text(const std::vector<PlannedStage>& planned, const std::vector<
       std::ranges::any_of(planned, [](const PlannedStage& each) { return each.verdict == Verdict::kRefused; });
   if (is_refused) {
     text +=
-        "\n  What is refused keeps its result: restore the settings, choose another run.folder, remove the result, or "
-        "keep it "
-        "with --allow-change NAME.\n";
+        "\n  Refused stages keep their results: restore the settings, choose another run.folder, remove the result, or "
+        "accept it with --allow-change NAME.\n";
   }
   if (!impossible.empty())
-    text += fmt::format("\n  What keeps this run from being done:\n  - {}\n", fmt::join(impossible, "\n  - "));
+    text += fmt::format("\n  What prevents this run:\n  - {}\n", fmt::join(impossible, "\n  - "));
   if (all_done) return text + "\n  Everything is complete.\n";
   if (arguments.quick) return text;
   return text +
@@ -237,9 +236,9 @@ void add_plan(Program& program) {
                   "Devices like this one that share the work: GPUs, or whole machines without GPUs")
       ->check(CLI::Range(1, 1000000))
       ->capture_default_str();
-  command.add_flag("--quick", arguments->quick, "Without measuring what a micro-batch of each model takes");
+  command.add_flag("--quick", arguments->quick, "Do not measure time and memory of the models");
   CLI::Option* json = command.add_flag("--json", arguments->json, "Print JSON");
-  command.add_flag("--names", arguments->names, "Print the names of the stages alone, in their order")->excludes(json);
+  command.add_flag("--names", arguments->names, "Print only the names of the stages, in order")->excludes(json);
   program.run_in_world(
       command, [arguments](runtime::World& world) { return make_plan(*arguments, world); },
       /*may_be_alone=*/true);

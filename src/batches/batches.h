@@ -31,10 +31,12 @@ class CheckedCorpus {
   const data::Corpus& corpus() const noexcept { return corpus_; }
   const data::SampleSource& source() const noexcept { return source_; }
   std::uint64_t damaged() const noexcept { return damage_.damaged(); }  // uses of damaged samples so far, on this rank
+  // For samples that are read, while it lives, apart from the run's own uses.
+  data::DamageLog::Uncounted uncounted() const { return data::DamageLog::Uncounted(damage_); }
 
  private:
   data::Corpus corpus_;
-  data::DamageLog damage_;
+  mutable data::DamageLog damage_;
   data::SampleSource source_;
 };
 

@@ -15,6 +15,7 @@
 #include "optim/optimizer.h"
 #include "optim/weight_average.h"
 #include "runtime/free_space.h"
+#include "training/model_cost.h"
 
 namespace cskd::bench {
 namespace {
@@ -136,13 +137,12 @@ std::vector<AllReduceFigures> run_all_reduce_bench(const AllReduceOptions& optio
 StepFigures run_step_bench(const StepOptions& options, distributed::Communicator& communicator) {
   const torch::Device device = communicator.device();
   const auto ranks = static_cast<std::uint64_t>(communicator.size());
-  const training::ProbeResult probe = training::probe_compute({.encoder = options.encoder,
-                                                               .image_size = options.image_size,
-                                                               .outputs = kOutputs,
-                                                               .batch = options.batch,
-                                                               .precision = options.precision,
-                                                               .memory_format = options.memory_format},
-                                                              communicator);
+  const training::ModelSubject subject{
+      .encoder = options.encoder, .image_size = options.image_size, .outputs = kOutputs, .batch = options.batch};
+  const training::ProbeResult probe = training::probe_compute(
+      {.precision = options.precision, .memory_format = options.memory_format},
+      [&](const models::ComputeSettings& settings) { return training::training_seconds(subject, settings, device); },
+      communicator);
   StepFigures figures{.settings = probe.chosen,
                       .probed = probe.cases,
                       .images = options.batch * static_cast<std::int64_t>(options.micro_batches * ranks)};
@@ -242,7 +242,7 @@ std::string to_text(const StepOptions& options, const StepFigures& figures,
   text += fmt::format(
       "{} at {} pixels, {}, {} images a step on {} ranks ({}), medians of {} steps\n\n"
       "  step                   {:>9.2f} ms\n  images/s               {:>9.1f}\n"
-      "  communication          {:>9.2f} ms, {:.0f} % of it behind backward\n"
+      "  communication          {:>9.2f} ms, {:.0f} % of it overlapped with backward\n"
       "  exposed communication  {:>9.2f} ms ({:.1f} % of the step)",
       options.encoder, options.image_size, models::to_text(figures.settings), figures.images, communicator.size(),
       communicator.name(), options.steps, 1000 * step, static_cast<double>(figures.images) / step,

@@ -1,4 +1,4 @@
-// Samples that cannot be used any more since they were packed: counted, told of, and one too many ends the run.
+// A record of samples that were damaged after they were packed: counted and logged; too many end the run.
 #pragma once
 
 #include <atomic>
@@ -14,7 +14,9 @@ class DamageLog {
   // Of the samples that are used, `most_share` may be damaged.
   explicit DamageLog(double most_share) : most_share_(most_share) {}
 
-  void count_use() noexcept { ++uses_; }
+  void count_use() noexcept {
+    if (counts_) ++uses_;
+  }
 
   // Call within a catch block, when the sample cannot be used because of what was caught: logs a warning, once for each
   // sample, with what is done about it ("another one takes its place"). Throws DataError, which nests what was caught,
@@ -23,12 +25,26 @@ class DamageLog {
 
   std::uint64_t damaged() const noexcept { return damaged_; }  // uses
 
+  // While it lives, neither uses nor damage are counted, and no share is too large; warnings are logged all the same.
+  // For samples that are read apart from the run's own uses. One at a time.
+  class Uncounted {
+   public:
+    explicit Uncounted(DamageLog& log) : log_(log) { log_.counts_ = false; }
+    ~Uncounted() { log_.counts_ = true; }
+    Uncounted(const Uncounted&) = delete;
+    Uncounted& operator=(const Uncounted&) = delete;
+
+   private:
+    DamageLog& log_;
+  };
+
   static constexpr std::uint64_t kFewUses = 1000;
 
  private:
   const double most_share_;
   std::atomic<std::uint64_t> uses_{0};
   std::atomic<std::uint64_t> damaged_{0};
+  std::atomic<bool> counts_{true};
   std::mutex mutex_;
   std::set<std::string> told_;
 };

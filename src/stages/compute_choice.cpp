@@ -9,6 +9,7 @@
 
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
+#include "training/task_probe.h"
 
 namespace cskd::stages {
 namespace {
@@ -19,11 +20,11 @@ using models::Precision;
 using Json = nlohmann::ordered_json;
 
 // What a measurement belongs to.
-Json subject_of(const training::ProbeOptions& probe, const run::Context& context) {
-  return {{"encoder", probe.encoder},
-          {"image_size", probe.image_size},
-          {"batch", probe.batch},
-          {"trains_encoder", probe.trains_encoder},
+Json to_json(const training::ModelSubject& subject, const run::Context& context) {
+  return {{"encoder", subject.encoder},
+          {"image_size", subject.image_size},
+          {"batch", subject.batch},
+          {"trains_encoder", subject.trains_encoder},
           {"communicator", context.communicator.name()}};
 }
 
@@ -66,22 +67,24 @@ std::string cases_text(const std::vector<training::ProbeCase>& cases) {
 
 }  // namespace
 
-ComputeSettings choose_compute(const run::Context& context, const std::string& stage, training::ProbeOptions probe) {
+ComputeSettings choose_compute(const run::Context& context, const training::Task& task,
+                               const training::ModelSubject& model) {
   const config::Compute& compute = context.config.compute();
+  training::GivenSettings given;
   if (compute.precision() != config::Compute::auto_)
-    probe.precision = models::precision_named(config::Compute::Precision_Name(compute.precision()));
+    given.precision = models::precision_named(config::Compute::Precision_Name(compute.precision()));
   if (compute.memory_format() != config::auto_)
-    probe.memory_format = models::memory_format_named(config::MemoryFormat_Name(compute.memory_format()));
-  if (probe.precision && probe.memory_format) return {*probe.precision, *probe.memory_format};
+    given.memory_format = models::memory_format_named(config::MemoryFormat_Name(compute.memory_format()));
+  if (const auto settings = given.all()) return *settings;
 
-  const std::filesystem::path path = context.folder.stage(stage) / "compute.json";
-  const Json subject = subject_of(probe, context);
+  const std::filesystem::path path = context.folder.stage(task.name) / "compute.json";
+  const Json subject = to_json(model, context);
   // Rank 0 alone reads, and tells: "fp32 channels_last", or nothing.
   std::string found;
   if (context.world.rank() == 0) {
     if (const auto settings = recorded(path, subject)) {
-      found = fmt::format("{} {}", models::name_of(probe.precision.value_or(settings->precision)),
-                          models::name_of(probe.memory_format.value_or(settings->memory_format)));
+      found = fmt::format("{} {}", models::name_of(given.precision.value_or(settings->precision)),
+                          models::name_of(given.memory_format.value_or(settings->memory_format)));
     }
   }
   found = context.world.broadcast(found);
@@ -89,9 +92,9 @@ ComputeSettings choose_compute(const run::Context& context, const std::string& s
     return {*models::precision_named(found.substr(0, space)), *models::memory_format_named(found.substr(space + 1))};
   }
   context.communicator.journal().enter("start-up probe");
-  const training::ProbeResult result = training::probe_compute(probe, context.communicator);
+  const training::ProbeResult result = training::probe_task(task, given, context.communicator);
   if (context.world.rank() == 0) {
-    spdlog::info("{} computes with {}, the fastest here ({})", stage, models::to_text(result.chosen),
+    spdlog::info("{} computes with {}, the fastest here ({})", task.name, models::to_text(result.chosen),
                  cases_text(result.cases));
     record(path, subject, result);
   }

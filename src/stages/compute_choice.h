@@ -3,13 +3,15 @@
 
 #include "models/compute_settings.h"
 #include "run/context.h"
-#include "training/compute_probe.h"
+#include "training/model_cost.h"
+#include "training/task.h"
 
 namespace cskd::stages {
 
 // Collective; the same on every rank. What was measured is kept in <stage folder>/compute.json, and holds for every
-// later start of the stage, so that a resumed training goes on as it began. Throws DataError when that file is damaged.
-models::ComputeSettings choose_compute(const run::Context& context, const std::string& stage,
-                                       training::ProbeOptions probe);
+// later start of the stage, so that a resumed training goes on as it began; of another `model` it is measured
+// again. Leaves the task as probe_task() does. Throws as probe_task(), and DataError when that file is damaged.
+models::ComputeSettings choose_compute(const run::Context& context, const training::Task& task,
+                                       const training::ModelSubject& model);
 
 }  // namespace cskd::stages

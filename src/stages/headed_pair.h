@@ -25,15 +25,13 @@ class HeadedPair : public training::TrainedModel {
   models::HeadedEncoder& average_model() { return *average_; }
   const models::EncoderShape& shape() const { return model_->shape(); }
   std::int64_t outputs() const noexcept { return outputs_; }
-  // How the models compute from now on. Before trainable(), state() and average() are given away.
-  void use(const models::ComputeSettings& settings);
-
   training::NamedTensors trainable() override { return model_->trainable(); }
   training::NamedTensors state() override { return model_->state(); }
   training::NamedTensors average() override { return average_->state(); }
   training::NamedTensors statistics() override { return model_->statistics(); }
   double rate(const std::string& parameter) const override;
   bool decays(const std::string& parameter, const at::Tensor& tensor) const override;
+  void use(const models::ComputeSettings& settings) override;
   std::vector<std::pair<std::string, std::string>> metadata() const override;
 
  private:

@@ -11,7 +11,7 @@
 #include "models/compute_settings.h"
 #include "run/run_folder.h"
 #include "stages/graph.h"
-#include "training/compute_probe.h"
+#include "training/model_cost.h"
 
 namespace cskd::stages {
 
@@ -38,11 +38,11 @@ struct PlannedStage {
 };
 
 // Costs of a model that is trained; measured where the plan is made, or nothing.
-using CostOf = std::function<std::optional<training::ModelCost>(const training::ProbeOptions& model)>;
+using CostOf = std::function<std::optional<training::ModelCost>(const training::ModelSubject& model)>;
 
 struct PlanOptions {
   int devices = 1;  // among which work is shared
-  CostOf cost_of = [](const training::ProbeOptions&) { return std::nullopt; };
+  CostOf cost_of = [](const training::ModelSubject&) { return std::nullopt; };
 };
 
 // The stages of the graph in its order. Reads records, the manifest and weight files, changes nothing. Throws DataError

@@ -1,6 +1,7 @@
 // An objective over batches that loader threads make ahead: where batches come from, and the loss of one.
 #pragma once
 
+#include <atomic>
 #include <cstdint>
 #include <functional>
 #include <memory>
@@ -14,7 +15,10 @@
 #include "batches/batches.h"
 #include "batches/micro_batch_loader.h"
 #include "data/corpus.h"
+#include "data/damage.h"
+#include "data/sampler.h"
 #include "run/context.h"
+#include "runtime/threads.h"
 #include "stages/training_setup.h"
 #include "training/task.h"
 
@@ -85,6 +89,22 @@ class StreamObjective final : public training::Objective {
       return batches::samples_text(source_->corpus().corpus(), samples);
     };
     return result;
+  }
+
+  // The batch is that of the first step, the loss that of the last: terms whose weight rises with the training are
+  // computed in most steps, but not in the first.
+  std::function<at::Tensor()> rehearsal() const override {
+    const data::BatchLayout layout =
+        data::make_batch_layout((stage_ + ".training").c_str(), training_.global_batch(), training_.micro_batches(),
+                                context_.world.rank(), context_.world.size());
+    const auto batch = std::make_shared<Batch>(source_->begin(layout.position(0, 0), layout.samples()));
+    // Samples count as used when the training comes to them.
+    const data::DamageLog::Uncounted uncounted = source_->corpus().uncounted();
+    std::atomic<std::uint64_t> next{0};
+    runtime::run_on_threads(context_.loader_threads, [&](int) {
+      for (std::uint64_t item = next++; item < source_->items(); item = next++) source_->fill(*batch, item);
+    });
+    return [this, batch] { return loss_(*batch, training_.steps() - 1).loss; };
   }
 
   at::Tensor pictures() const override { return last_pixels_; }

@@ -54,15 +54,15 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
   run::make_stage_folder(folder, context.world);
   const TaskParts parts = make_parts();
   HeadedPair& model = *parts.model;
-  const models::ComputeSettings settings = choose_compute(context, name,
+  const training::Task task{
+      .name = name, .model = model, .objective = *parts.objective, .validation = parts.validation};
+  const models::ComputeSettings settings = choose_compute(context, task,
                                                           {.encoder = model.shape().name,
                                                            .image_size = model.shape().image_size,
                                                            .outputs = model.outputs(),
                                                            .batch = micro_batch_images(setup),
                                                            .trains_encoder = training.encoder_rate() > 0});
   model.use(settings);
-  const training::Task task{
-      .name = name, .model = model, .objective = *parts.objective, .validation = parts.validation};
   training::TrainerOptions options{.training = training,
                                    .seed = context.config.run().seed(),
                                    .folder = folder,

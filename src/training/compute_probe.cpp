@@ -3,13 +3,10 @@
 #include <algorithm>
 #include <chrono>
 #include <limits>
-#include <memory>
 
 #include <torch/torch.h>
 
-#include "models/headed_encoder.h"
 #include "runtime/check.h"
-#include "runtime/process_memory.h"
 
 namespace cskd::training {
 namespace {
@@ -19,57 +16,14 @@ using models::ComputeSettings;
 using models::MemoryFormat;
 using models::Precision;
 
-// Of one case, beside the first run, which allocates and compiles.
 constexpr int kMostRuns = 5;
 constexpr std::chrono::seconds kTime{1};
 
-void synchronise(const at::Device& device) {
-  if (device.is_cuda()) torch::cuda::synchronize(device.index());
-}
-
-// Of a micro-batch forward, and backward where asked.
-double seconds_of_a_micro_batch(models::HeadedEncoder& model, const torch::Tensor& images, bool backward) {
-  const at::AutoGradMode gradients(backward);
+double time_of(const std::function<void()>& run, const at::Device& device) {
   const auto start = Clock::now();
-  const torch::Tensor loss = model.forward(images).square().mean();
-  if (backward) loss.backward();
-  synchronise(images.device());
+  run();
+  if (device.is_cuda()) torch::cuda::synchronize(device.index());
   return std::chrono::duration<double>(Clock::now() - start).count();
-}
-
-// The first run allocates and compiles.
-double best_of_some(models::HeadedEncoder& model, const torch::Tensor& images, bool backward) {
-  const auto end = Clock::now() + kTime;
-  double best = std::numeric_limits<double>::infinity();
-  for (int run = 0; run < kMostRuns && (run == 0 || Clock::now() < end); ++run)
-    best = std::min(best, seconds_of_a_micro_batch(model, images, backward));
-  return best;
-}
-
-struct Subject {
-  std::shared_ptr<models::HeadedEncoder> model;
-  torch::Tensor images;
-};
-
-Subject make_subject(const ProbeOptions& options, const ComputeSettings& settings, const at::Device& device) {
-  const auto model = std::make_shared<models::HeadedEncoder>(models::make_encoder(options.encoder, options.image_size),
-                                                             models::kProjector, options.outputs);
-  model->to(device);
-  model->use(settings);
-  model->train();
-  if (!options.trains_encoder) {
-    model->encoder().eval();
-    for (torch::Tensor& parameter : model->encoder().parameters()) parameter.requires_grad_(false);
-  }
-  const int side = model->shape().image_size;
-  // As normalise() gives them.
-  return {model, torch::randn({options.batch, side, side, 3}, torch::TensorOptions(device)).permute({0, 3, 1, 2})};
-}
-
-double measure(const ProbeOptions& options, const ComputeSettings& settings, const at::Device& device) {
-  const Subject subject = make_subject(options, settings, device);
-  seconds_of_a_micro_batch(*subject.model, subject.images, true);
-  return best_of_some(*subject.model, subject.images, true);
 }
 
 // The memory format's case of this precision that is to be used; nullptr when there is none.
@@ -85,6 +39,11 @@ const ProbeCase* best_of(const std::vector<ProbeCase>& cases, Precision precisio
 }
 
 }  // namespace
+
+std::optional<ComputeSettings> GivenSettings::all() const {
+  if (!precision || !memory_format) return std::nullopt;
+  return ComputeSettings{*precision, *memory_format};
+}
 
 ComputeSettings choose(const std::vector<ProbeCase>& cases) {
   const ProbeCase* const fp32 = best_of(cases, Precision::kFp32);
@@ -104,38 +63,28 @@ nlohmann::ordered_json to_json(const std::vector<ProbeCase>& cases) {
   return list;
 }
 
-ModelCost measure_cost(const ProbeOptions& options, const ComputeSettings& settings, const at::Device& device) {
-  const Subject subject = make_subject(options, settings, device);
-  ModelCost cost;
-  for (const auto& [name, tensor] : subject.model->state()) cost.parameters += tensor.numel();
-  const std::uint64_t before = runtime::reset_peak_memory();
-  seconds_of_a_micro_batch(*subject.model, subject.images, true);
-  // Gradients are counted with the model's state.
-  const auto gradients = static_cast<std::uint64_t>(options.trains_encoder ? 4 * cost.parameters : 0);
-  const std::uint64_t peak = runtime::peak_memory();
-  if (device.is_cpu() && before > 0 && peak > before + gradients) cost.activation_bytes = peak - before - gradients;
-  cost.training_seconds = best_of_some(*subject.model, subject.images, true);
-  cost.forward_seconds = best_of_some(*subject.model, subject.images, false);
-  return cost;
+double best_time(const std::function<void()>& run, const at::Device& device) {
+  time_of(run, device);
+  const auto end = Clock::now() + kTime;
+  double best = std::numeric_limits<double>::infinity();
+  for (int i = 0; i < kMostRuns && (i == 0 || Clock::now() < end); ++i) best = std::min(best, time_of(run, device));
+  return best;
 }
 
-ProbeResult probe_compute(const ProbeOptions& options, distributed::Communicator& communicator) {
+ProbeResult probe_compute(const GivenSettings& given, const std::function<double(const ComputeSettings&)>& seconds,
+                          distributed::Communicator& communicator) {
+  if (const auto settings = given.all()) return {.chosen = *settings, .cases = {}};
   ProbeResult result;
   for (const Precision precision : {Precision::kFp32, Precision::kBf16}) {
-    if (options.precision && *options.precision != precision) continue;
+    if (given.precision && *given.precision != precision) continue;
     for (const MemoryFormat format : {MemoryFormat::kChannelsLast, MemoryFormat::kContiguous}) {
-      if (options.memory_format && *options.memory_format != format) continue;
+      if (given.memory_format && *given.memory_format != format) continue;
       result.cases.push_back({{precision, format}, 0});
     }
   }
-  if (result.cases.size() == 1) {
-    result.chosen = result.cases.front().settings;
-    result.cases.clear();
-    return result;
-  }
   for (ProbeCase& each : result.cases) {
     communicator.barrier();
-    const double own = measure(options, each.settings, communicator.device());
+    const double own = seconds(each.settings);
     const torch::Tensor slowest =
         torch::full({1}, own, torch::TensorOptions(communicator.device()).dtype(torch::kDouble));
     communicator.all_reduce(slowest, distributed::Reduction::kMax, "start-up probe");

@@ -1,16 +1,17 @@
-// A short measurement of which settings a model trains fastest with on this machine.
+// A short measurement of the settings that a training computes fastest with on this machine.
 //
 // Note [Start-up probe]
 // Whether bfloat16 or channels-last tensors pay depends on the model, the processor and the batch: on processors
 // without instructions for bfloat16 it is many times slower, on others twice as fast. So forward and backward of a
-// micro-batch of noise are timed with each setting, on all ranks at once, since they share memory and cores; what
-// counts is the slowest rank. The usual settings, fp32 and channels_last, are left only for a clear gain, so that noise
-// does not choose.
+// micro-batch are timed with each setting, on all ranks at once, since they share memory and cores; what counts is the
+// slowest rank. The usual settings, fp32 and channels_last, are left only for a clear gain, so that noise does not
+// choose. What is timed:
+//   * by a training, its own first micro-batch, with its models and its loss (training/task_probe.h);
+//   * by `cskd bench` and `cskd plan`, which have no data, a model alone on noise (training/model_cost.h).
 #pragma once
 
-#include <cstdint>
+#include <functional>
 #include <optional>
-#include <string>
 #include <vector>
 
 #include <nlohmann/json.hpp>
@@ -20,15 +21,13 @@
 
 namespace cskd::training {
 
-struct ProbeOptions {
-  std::string encoder;
-  int image_size = 0;
-  std::int64_t outputs = 1;    // of the head
-  std::int64_t batch = 1;      // images of a micro-batch
-  bool trains_encoder = true;  // or the head alone
-  // Only these, where given.
+// Settings that are not to be chosen, because the configuration says them.
+struct GivenSettings {
   std::optional<models::Precision> precision;
   std::optional<models::MemoryFormat> memory_format;
+
+  // Both, if there is nothing to choose.
+  std::optional<models::ComputeSettings> all() const;
 };
 
 struct ProbeCase {
@@ -51,18 +50,14 @@ models::ComputeSettings choose(const std::vector<ProbeCase>& cases);
 // [{"precision", "memory_format", "seconds"}]
 nlohmann::ordered_json to_json(const std::vector<ProbeCase>& cases);
 
-// What a model costs on a device, in these settings.
-struct ModelCost {
-  double training_seconds = 0;  // forward and backward of a micro-batch; the best of some
-  double forward_seconds = 0;   // forward alone
-  std::int64_t parameters = 0;
-  std::uint64_t activation_bytes = 0;  // that a micro-batch takes beside the model; 0 where it is not known
-};
-// Throws UsageError as make_encoder().
-ModelCost measure_cost(const ProbeOptions& options, const models::ComputeSettings& settings, const at::Device& device);
+// The least time of some runs within about a second, and until the device is done with each; after a first run, which
+// allocates and compiles. Seconds.
+double best_time(const std::function<void()>& run, const at::Device& device);
 
-// Collective; the same on every rank. Takes the time of a few micro-batches, and the memory of a second model. Throws
-// UsageError as make_encoder().
-ProbeResult probe_compute(const ProbeOptions& options, distributed::Communicator& communicator);
+// `seconds`: how long this rank takes for a micro-batch with some settings. Collective; the same on every rank. Throws
+// what `seconds` throws.
+ProbeResult probe_compute(const GivenSettings& given,
+                          const std::function<double(const models::ComputeSettings&)>& seconds,
+                          distributed::Communicator& communicator);
 
 }  // namespace cskd::training

@@ -9,6 +9,8 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "models/compute_settings.h"
+
 namespace cskd::training {
 
 using NamedTensors = std::vector<std::pair<std::string, at::Tensor>>;
@@ -29,6 +31,9 @@ class TrainedModel {
   // Share of the learning rate that a trainable parameter has, and whether its weight decays.
   virtual double rate(const std::string& parameter) const = 0;
   virtual bool decays(const std::string& parameter, const at::Tensor& tensor) const = 0;
+
+  // How both models compute from now on. May give parameters other memory: before the training keeps any of these.
+  virtual void use(const models::ComputeSettings& settings) = 0;
 
   // Metadata of the weight files: what is needed to build the model again.
   virtual std::vector<std::pair<std::string, std::string>> metadata() const = 0;
@@ -54,6 +59,10 @@ class Objective {
   virtual void start(std::uint64_t step) = 0;
   // Forward pass of the next of this rank's micro-batches, in the order of steps and of their numbers.
   virtual MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) = 0;
+  // Computes, each time it is called, the loss of this rank's first micro-batch of the training, with all terms that
+  // the training comes to have: what the start-up probe times. Apart from start() and micro_batch(), which it does not
+  // change. Call it before them. Throws as micro_batch().
+  virtual std::function<at::Tensor()> rehearsal() const = 0;
   // The pictures of the last micro-batch as the model saw them, before they were normalised: [n, S, S, 3] uint8, CPU.
   virtual at::Tensor pictures() const = 0;
 };

@@ -361,5 +361,23 @@ TEST(DamageLog, CountsTheFirstUsesAsAThousand) {
   EXPECT_THROW(add(none), runtime::DataError);
 }
 
+TEST(DamageLog, LeavesOutWhatIsNotTheRunsOwnUse) {
+  const auto add = [](DamageLog& log) {
+    try {
+      throw runtime::DataError("torn");
+    } catch (const runtime::DataError&) {
+      log.add("a sample", "it is left out");
+    }
+  };
+  DamageLog log(0);
+  {
+    const DamageLog::Uncounted uncounted(log);
+    log.count_use();
+    EXPECT_NO_THROW(add(log));
+  }
+  EXPECT_EQ(log.damaged(), 0U);
+  EXPECT_THROW(add(log), runtime::DataError);
+}
+
 }  // namespace
 }  // namespace cskd::data

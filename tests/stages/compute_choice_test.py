@@ -2,10 +2,11 @@
 
 import json
 
+import h5py
 import pandas
 import pytest
 from cskd_program import mpirun, run
-from stage_runs import copied, digest
+from stage_runs import TRAININGS, command, copied, digest, result, result_folder, settings
 
 AUTO = ["--set", "compute.precision=auto", "--set", "compute.memory_format=auto"]
 
@@ -38,6 +39,47 @@ def test_the_choice_is_measured_recorded_and_kept(cached, config, ranks):
     assert "the fastest here" not in process.stderr
     facts = json.loads((folder / "align/student" / "complete.json").read_text())
     assert '"bf16"' in json.dumps(facts) and '"contiguous"' in json.dumps(facts)
+
+
+def damage_every_third_row(folder):
+    """Of the shards that trainings read: a byte in the middle of each such picture."""
+    for path in (folder / "shards").glob("*.h5"):
+        if "-test-" in path.name:
+            continue
+        with h5py.File(path) as shard:
+            start, offsets = shard["bytes"].id.get_offset(), list(shard["offset"])
+        data = bytearray(path.read_bytes())
+        for row in range(0, len(offsets) - 1, 3):
+            data[start + (offsets[row] + offsets[row + 1]) // 2] ^= 0xFF
+        path.write_bytes(data)
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_training_does_not_depend_on_the_probe(cached, config, ranks):
+    """The same bits with what was measured and with the same settings given, BatchNorm, dropout, a term that rises with
+    the training and damaged pictures included."""
+    words = ["--set", "data.max_damaged=1", "--set", "compute.threads=1"]
+    for stage in TRAININGS:
+        words += settings(stage, log_every=1, feature_dropout=0.1)
+    folders = {}
+    for name in ("probed", "given"):
+        path, folders[name] = copied(cached, config, name)
+        damage_every_third_row(folders[name])
+    for stage in TRAININGS:
+        process = mpirun(ranks, *command(stage, folders["probed"].with_suffix(".toml")), *words, *AUTO)
+        assert process.returncode == 0, process.stderr
+        chosen = json.loads((result_folder(folders["probed"], stage) / "compute.json").read_text())["chosen"]
+        given = [word for key, value in chosen.items() for word in ("--set", f"compute.{key}={value}")]
+        process = mpirun(ranks, *command(stage, folders["given"].with_suffix(".toml")), *words, *given)
+        assert process.returncode == 0, process.stderr
+        assert not (result_folder(folders["given"], stage) / "compute.json").exists()
+        assert result(folders["probed"], stage) == result(folders["given"], stage)
+        # Of all uses; in between it counts those of batches that are ready, too.
+        damaged = [
+            pandas.read_json(result_folder(folder, stage) / "metrics.jsonl", lines=True)["data/damaged"].iloc[-1]
+            for folder in folders.values()
+        ]
+        assert damaged[0] == damaged[1] > 0
 
 
 def test_what_is_given_is_not_measured(cached, config):

@@ -1,9 +1,15 @@
 #include "training/compute_probe.h"
 
+#include <algorithm>
+#include <chrono>
+#include <thread>
+#include <vector>
+
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
 #include "runtime/error.h"
+#include "training/model_cost.h"
 
 namespace cskd::training {
 namespace {
@@ -30,27 +36,57 @@ TEST(ComputeProbe, LeavesTheUsualSettingsOnlyForAClearGain) {
 
 TEST(ComputeProbe, MeasuresWhatIsNotGiven) {
   const auto communicator = distributed::make_local_communicator(at::kCPU);
-  ProbeOptions options{.encoder = "mobilenetv3_small_100", .image_size = 32, .outputs = 3, .batch = 2};
-  const ProbeResult all = probe_compute(options, *communicator);
+  std::vector<ComputeSettings> measured;
+  const auto seconds = [&](const ComputeSettings& settings) {
+    measured.push_back(settings);
+    return settings == kPlainHalf ? 0.5 : 1.0;
+  };
+  const ProbeResult all = probe_compute({}, seconds, *communicator);
+  EXPECT_THAT(measured, testing::ElementsAre(kUsual, kPlain, kHalf, kPlainHalf));
   ASSERT_EQ(all.cases.size(), 4U);
-  EXPECT_EQ(all.chosen, choose(all.cases));
-  for (const ProbeCase& each : all.cases) EXPECT_GT(each.seconds, 0);
+  EXPECT_EQ(all.cases[3].settings, kPlainHalf);
+  EXPECT_EQ(all.cases[3].seconds, 0.5);
+  EXPECT_EQ(all.chosen, kPlainHalf);
 
-  options.precision = Precision::kBf16;
-  const ProbeResult formats = probe_compute(options, *communicator);
-  ASSERT_EQ(formats.cases.size(), 2U);
-  EXPECT_EQ(formats.chosen.precision, Precision::kBf16);
+  measured.clear();
+  const ProbeResult formats =
+      probe_compute({.precision = Precision::kBf16, .memory_format = {}}, seconds, *communicator);
+  EXPECT_THAT(measured, testing::ElementsAre(kHalf, kPlainHalf));
+  EXPECT_EQ(formats.chosen, kPlainHalf);
 
-  options.memory_format = MemoryFormat::kContiguous;
-  const ProbeResult nothing = probe_compute(options, *communicator);
-  EXPECT_TRUE(nothing.cases.empty());
-  EXPECT_EQ(nothing.chosen, kPlainHalf);
+  measured.clear();
+  const ProbeResult nothing = probe_compute({.precision = Precision::kFp32, .memory_format = MemoryFormat::kContiguous},
+                                            seconds, *communicator);
+  EXPECT_THAT(measured, testing::IsEmpty());
+  EXPECT_THAT(nothing.cases, testing::IsEmpty());
+  EXPECT_EQ(nothing.chosen, kPlain);
+}
 
+TEST(ComputeProbe, TakesTheBestOfSomeRunsAfterAFirst) {
+  using Clock = std::chrono::steady_clock;
+  std::vector<double> times;
+  const double best = best_time(
+      [&] {
+        const auto start = Clock::now();
+        std::this_thread::sleep_for(std::chrono::milliseconds(times.empty() ? 1 : 5));
+        times.push_back(std::chrono::duration<double>(Clock::now() - start).count());
+      },
+      at::kCPU);
+  ASSERT_GE(times.size(), 2U);
+  EXPECT_GE(best, *std::min_element(times.begin() + 1, times.end())) << "the first run does not count";
+}
+
+TEST(ModelCost, MeasuresAModelOnNoise) {
+  const ModelSubject subject{.encoder = "mobilenetv3_small_100", .image_size = 32, .outputs = 3, .batch = 2};
+  const ModelCost cost = measure_cost(subject, kUsual, at::kCPU);
+  EXPECT_GT(cost.parameters, 1'000'000);
+  EXPECT_GT(cost.training_seconds, 0);
+  EXPECT_GT(cost.forward_seconds, 0);
+  EXPECT_GT(training_seconds(subject, kPlainHalf, at::kCPU), 0);
   // The head alone, of an encoder that no gradient reaches.
-  EXPECT_EQ(
-      probe_compute({.encoder = "ViT-demo-16", .image_size = 32, .trains_encoder = false}, *communicator).cases.size(),
-      4U);
-  EXPECT_THROW(probe_compute({.encoder = "nothing"}, *communicator), runtime::UsageError);
+  EXPECT_GT(training_seconds({.encoder = "ViT-demo-16", .image_size = 32, .trains_encoder = false}, kUsual, at::kCPU),
+            0);
+  EXPECT_THROW(training_seconds({.encoder = "nothing"}, kUsual, at::kCPU), runtime::UsageError);
 }
 
 }  // namespace

@@ -69,7 +69,9 @@ class Regression final : public TrainedModel, public Objective {
   double rate(const std::string&) const override { return 1; }
   bool decays(const std::string&, const at::Tensor&) const override { return true; }
   std::vector<std::pair<std::string, std::string>> metadata() const override { return {}; }
+  void use(const models::ComputeSettings&) override {}
   void start(std::uint64_t) override {}
+  std::function<at::Tensor()> rehearsal() const override { return {}; }
 
   MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) override {
     const std::uint64_t own = kMicroBatches / static_cast<std::uint64_t>(world_.size());
