@@ -56,9 +56,8 @@ Time slurm_time(const std::optional<std::string>& slurm_end) {
   const auto seconds = slurm_end ? whole_number(*slurm_end) : std::nullopt;
   if (!seconds) {
     throw runtime::UsageError(
-        "--stop-before slurm needs SLURM_JOB_END_TIME, which is not set (Slurm before 23.02 leaves it out, outside of "
-        "a "
-        "job nobody sets it): give a duration instead, such as 3h50m");
+        "--stop-before slurm needs SLURM_JOB_END_TIME, which is not set (Slurm before 23.02 does not set it, and "
+        "nothing does outside of a job): give a duration instead, such as 3h50m");
   }
   return std::chrono::system_clock::from_time_t(*seconds);
 }
@@ -76,7 +75,7 @@ Time parse_deadline(const std::string& text, Time now, const std::optional<std::
   }
   if (!found) {
     throw runtime::UsageError(fmt::format(
-        "--stop-before {} is no time: expected a duration (1h30m, 90m, 5400s), a date (2026-12-01T18:00) or slurm",
+        "--stop-before {} is not a time: expected a duration (1h30m, 90m, 5400s), a date (2026-12-01T18:00) or slurm",
         text));
   }
   if (*found <= now) {

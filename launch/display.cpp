@@ -37,7 +37,7 @@ report::GoodputMeter go_on_measuring(const std::filesystem::path& run) {
       return {before.goodput, runtime::unix_time() - before.updated, allocation, clock_now()};
     }
   } catch (const runtime::Error& error) {
-    spdlog::warn("goodput counts from this start on: {}", error.what());
+    spdlog::warn("goodput is measured from this start on: {}", error.what());
   }
   return {std::nullopt, 0, allocation, clock_now()};
 }

@@ -94,7 +94,7 @@ ExitCode report_agreed_failure(const std::vector<std::string>& packed, const run
 
 Program::Program() : app_("Trains fast image-aesthetics models from unlabelled photos, guided by CLIP.", "cskd") {
   app_.set_version_flag("--version", version_text, "Print the versions of cskd and of its libraries");
-  app_.add_option("--log-level", log_level_, "Least severe message that is logged")
+  app_.add_option("--log-level", log_level_, "Lowest severity that is logged")
       ->check(CLI::IsMember({"trace", "debug", "info", "warning", "error", "off"}))
       ->capture_default_str();
   app_.require_subcommand(1);

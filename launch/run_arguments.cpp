@@ -13,12 +13,12 @@ void add_run_arguments(CLI::App& command, RunArguments& arguments) {
   command.get_option("CONFIG")->required();
   command
       .add_option("--resume", arguments.resume,
-                  "auto: go on from the newest whole checkpoint; never: refuse a folder that has any")
+                  "auto: resume from the newest intact checkpoint; never: refuse a folder with checkpoints")
       ->check(CLI::IsMember({"auto", "never"}))
       ->capture_default_str();
   command
       .add_option("--allow-change", arguments.allowed_changes,
-                  "Go on although this setting is another than that of the checkpoint or result; once for each")
+                  "Go on although this setting differs from that of the checkpoint or result; may be repeated")
       ->type_name("NAME")
       ->take_all();
   command

@@ -45,10 +45,11 @@ void require_shared_folder(const fs::path& folder, runtime::World& world) {
   }
   if (world.rank() == 0) runtime::remove_leftover(file, "a trial file");
   if (blind.empty()) return;
-  throw runtime::UsageError(fmt::format(
-      "{} is another folder on {} than on {}, or is not there: choose a run.folder on a file system that all "
-      "hosts share",
-      folder.native(), fmt::join(blind, ", "), world.broadcast(world.host())));
+  throw runtime::UsageError(
+      fmt::format("{} is a different folder on {} than on {}, or does not exist there: choose a run.folder on a file "
+                  "system that all "
+                  "hosts share",
+                  folder.native(), fmt::join(blind, ", "), world.broadcast(world.host())));
 }
 
 }  // namespace cskd::launch

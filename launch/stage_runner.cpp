@@ -138,7 +138,7 @@ run::StageOutcome StageRunner::run(const stages::Stage& stage, Reason reason, bo
   if (outcome.done_before) {
     spdlog::info("{} is complete already", id);
   } else if (!outcome.finished) {
-    spdlog::info("{} stopped at a checkpoint; the same command goes on", id);
+    spdlog::info("{} stopped at a checkpoint; the same command continues", id);
   } else {
     const double seconds = outcome.completion.seconds;
     spdlog::info("{} took {:.1f} s, {:.0f} images/s", id, seconds,

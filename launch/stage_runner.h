@@ -1,4 +1,4 @@
-// Runs stages of a configuration in a world: threads, communicator, logs, progress and metrics around the
+// The runner of a configuration's stages in a world: threads, communicator, logs, progress and metrics around the
 // functions of the table of stages.
 #pragma once
 

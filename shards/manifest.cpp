@@ -65,7 +65,7 @@ void write_manifest(const std::filesystem::path& folder, const Manifest& manifes
 Manifest read_manifest(const std::filesystem::path& folder) {
   const std::filesystem::path path = folder / kManifestFile;
   if (!runtime::wait_until_there(path)) {
-    throw runtime::DataError(fmt::format("{} is not there; 'cskd shard' makes it", path.native()));
+    throw runtime::DataError(fmt::format("{} is missing; 'cskd shard' writes it", path.native()));
   }
   Manifest manifest;
   if (!manifest.ParseFromString(runtime::read_sealed_file(path, kMagic, kManifestVersion))) {

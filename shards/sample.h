@@ -49,7 +49,7 @@ struct Entry {
   std::int64_t changed = 0;  // modification time of the file, nanoseconds since 1970
   Split split = Split::kUnlabelled;
   std::optional<Label> label;
-  std::string fault;  // why it cannot be used, as far as listing tells ("rated, but the picture is not there")
+  std::string fault;  // why it cannot be used, as far as listing tells ("rated, but the picture is missing")
   // What it is instead of a picture (".txt", "link in an archive"): only counted, and nothing else counts.
   std::string passed_over;
 };

@@ -17,7 +17,7 @@ case ${1:-} in
     exit 0
     ;;
   *[!0-9]*)
-    printf "fuzz.sh: '%s' is no number of seconds\n" "$1" >&2
+    printf "fuzz.sh: '%s' is not a number of seconds\n" "$1" >&2
     exit 2
     ;;
 esac

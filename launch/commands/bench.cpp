@@ -36,7 +36,7 @@ CLI::Option* add_choice(CLI::App& command, const std::string& name, Value& value
 }
 
 void add_loader(CLI::App& bench, Program& program) {
-  CLI::App& command = *bench.add_subcommand("loader", "How fast batches come out of image shards");
+  CLI::App& command = *bench.add_subcommand("loader", "Throughput of batches from image shards");
   const auto arguments = std::make_shared<LoaderArguments>();
   bench::LoaderOptions& options = arguments->options;
   options.threads = 0;
@@ -54,7 +54,7 @@ void add_loader(CLI::App& bench, Program& program) {
               {"weak", bench::LoaderView::kWeak},
               {"strong", bench::LoaderView::kStrong}})
       ->default_str("crop");
-  command.add_option("--min-area", options.min_area, "Least share of the area that a random crop keeps")
+  command.add_option("--min-area", options.min_area, "Smallest share of the area that a random crop keeps")
       ->check(CLI::Range(0.001, 1.0))
       ->capture_default_str();
   add_choice(command, "--resize", options.resize, "As data.resize of a configuration",
@@ -65,10 +65,10 @@ void add_loader(CLI::App& bench, Program& program) {
               {"bytes", bench::LoaderWork::kBytes},
               {"order", bench::LoaderWork::kOrder}})
       ->default_str("views");
-  command.add_option("--epochs", options.epochs, "Times that every image is loaded; the first does not count")
+  command.add_option("--epochs", options.epochs, "Times that every image is loaded; the first is a warm-up")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
-  command.add_option("--seed", options.seed, "Of order and views")->capture_default_str();
+  command.add_option("--seed", options.seed, "Seed of the order and the views")->capture_default_str();
   command.add_flag("--json", arguments->json, "Print JSON");
   program.run_alone(command, [arguments] {
     bench::LoaderOptions chosen = arguments->options;
@@ -106,7 +106,7 @@ runtime::ExitCode measure(runtime::World& world, const WorldArguments& arguments
 }
 
 void add_all_reduce(CLI::App& bench, Program& program) {
-  CLI::App& command = *bench.add_subcommand("all-reduce", "How fast ranks add tensors");
+  CLI::App& command = *bench.add_subcommand("all-reduce", "Throughput of all-reduces between ranks");
   struct Arguments : WorldArguments {
     bench::AllReduceOptions options;
   };
@@ -134,7 +134,7 @@ void add_all_reduce(CLI::App& bench, Program& program) {
 }
 
 void add_checkpoint(CLI::App& bench, Program& program) {
-  CLI::App& command = *bench.add_subcommand("checkpoint", "How long training waits for checkpoints");
+  CLI::App& command = *bench.add_subcommand("checkpoint", "Time that training waits for checkpoints");
   struct Arguments {
     bench::CheckpointOptions options;
     bool json = false;
@@ -142,11 +142,11 @@ void add_checkpoint(CLI::App& bench, Program& program) {
   const auto arguments = std::make_shared<Arguments>();
   bench::CheckpointOptions& options = arguments->options;
   command.add_option("DIR", options.folder, "Folder on the disk that is measured")->required();
-  command.add_option("--encoder", options.encoder, "Whose state is written")->capture_default_str();
-  command.add_option("--rounds", options.rounds, "Checkpoints that count")
+  command.add_option("--encoder", options.encoder, "Architecture whose state is written")->capture_default_str();
+  command.add_option("--rounds", options.rounds, "Checkpoints that are measured")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
-  command.add_option("--step", options.step_seconds, "Seconds of computing that stand for a training step")
+  command.add_option("--step", options.step_seconds, "Seconds of computation in place of a training step")
       ->check(CLI::Range(0.0, 1e6))
       ->capture_default_str();
   command.add_flag("--json", arguments->json, "Print JSON");
@@ -158,7 +158,7 @@ void add_checkpoint(CLI::App& bench, Program& program) {
 }
 
 void add_step(CLI::App& bench, Program& program) {
-  CLI::App& command = *bench.add_subcommand("step", "How fast ranks train, on made-up pictures");
+  CLI::App& command = *bench.add_subcommand("step", "Throughput of training steps on random images");
   struct Arguments : WorldArguments {
     bench::StepOptions options;
     std::string precision = "fp32";
@@ -166,7 +166,8 @@ void add_step(CLI::App& bench, Program& program) {
   };
   const auto arguments = std::make_shared<Arguments>();
   bench::StepOptions& options = arguments->options;
-  command.add_option("--encoder", options.encoder, "As align.encoder of a configuration")->capture_default_str();
+  command.add_option("--encoder", options.encoder, "Architecture, as in encoders.NAME.architecture")
+      ->capture_default_str();
   command.add_option("--image-size", options.image_size, "Pixels a side")
       ->check(CLI::Range(16, 4096))
       ->capture_default_str();
@@ -176,7 +177,7 @@ void add_step(CLI::App& bench, Program& program) {
   command.add_option("--micro-batches", options.micro_batches, "Micro-batches of each rank in a step")
       ->check(CLI::Range(1, 65'536))
       ->capture_default_str();
-  command.add_option("--steps", options.steps, "Steps that count")
+  command.add_option("--steps", options.steps, "Steps that are measured")
       ->check(CLI::Range(1, 1'000'000))
       ->capture_default_str();
   command.add_flag("--elastic", options.elastic, "As determinism = \"elastic\"");
@@ -210,7 +211,7 @@ void add_step(CLI::App& bench, Program& program) {
 }  // namespace
 
 void add_bench(Program& program) {
-  CLI::App& command = program.add_command("bench", "Measure how fast a part of cskd is here",
+  CLI::App& command = program.add_command("bench", "Measure the throughput of one part of cskd on this machine",
                                           "  cskd bench loader runs/demo\n"
                                           "  cskd bench loader runs/demo --work bytes --threads 1 --json\n"
                                           "  mpirun -n 2 cskd bench all-reduce\n"

@@ -77,14 +77,14 @@ doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Pr
 
 void add_doctor(Program& program) {
   CLI::App& command =
-      program.add_command("doctor", "Look at hosts, ranks, GPUs, networks, disks and sources: go or no-go",
+      program.add_command("doctor", "Check hosts, ranks, GPUs, networks, disks and sources: go or no-go",
                           "  cskd doctor\n"
                           "  mpirun -n 2 cskd doctor configs/demo.toml\n"
                           "  cskd doctor photos.toml --stage shard\n"
                           "  srun --mpi=pmix cskd doctor big.toml && srun --mpi=pmix cskd run big.toml\n"
                           "  srun --mpi=pmix -N 4 --ntasks-per-node 8 cskd doctor big.toml --json > doctor.json");
   const auto arguments = std::make_shared<DoctorArguments>();
-  add_config_arguments(command, "Configuration whose run folder and sources are looked at", arguments->config);
+  add_config_arguments(command, "Configuration whose run folder and sources are checked", arguments->config);
   command.add_option("--run-folder", arguments->run_folder,
                      "Folder to measure instead of the configuration's, or of .");
   command
@@ -92,9 +92,11 @@ void add_doctor(Program& program) {
                   "Only what these stages need: a kind (align) or one (align.student); all by default")
       ->type_name("STAGE");
   command.add_flag("--json", arguments->json, "Print JSON, with all that was gathered from every rank");
-  command.add_flag("--all", arguments->all, "Print what is fine too, with its figures");
-  command.add_flag("--strict", arguments->strict, "What is slow is a no-go as well");
-  command.add_option("--step-limit", arguments->step_limit, "Seconds after which a host that hangs ends it, by name")
+  command.add_flag("--all", arguments->all, "Also print what is fine, with its figures");
+  command.add_flag("--strict", arguments->strict, "Treat what is slow as a no-go, too");
+  command
+      .add_option("--step-limit", arguments->step_limit,
+                  "Seconds after which a hanging host is named and ends the check")
       ->check(CLI::Range(1, 3600))
       ->capture_default_str();
   const auto action = [arguments, &program](runtime::World& world) {

@@ -116,8 +116,7 @@ void add_stage(Program& program, const stages::StageEntry& entry) {
   const auto arguments = std::make_shared<KindArguments>();
   add_run_arguments(command, arguments->run);
   if (is_named) {
-    command.add_option("NAME", arguments->names,
-                       fmt::format("Which, by their names in [{}.NAME]; all by default", entry.list));
+    command.add_option("NAME", arguments->names, fmt::format("Names, from [{}.NAME]; all by default", entry.list));
   }
   program.run_in_world(command, [arguments, &entry, &program](runtime::World& world) {
     return run_kind(entry, *arguments, program, world);
@@ -129,7 +128,7 @@ runtime::ExitCode run_all(const RunArguments& arguments, const Program& program,
   runtime::outlive_pipes();
   const std::unique_ptr<StageRunner> runner = make_runner(arguments, program, world);
   if (world.rank() == 0 && runner->config().sweep().over_size() > 0)
-    spdlog::info("[sweep] is passed over: 'cskd sweep' runs its members");
+    spdlog::info("[sweep] is ignored: 'cskd sweep' runs its members");
   const std::optional<RunSummary> summary = run_graph(*runner, world);
   if (!summary) return runtime::ExitCode::kRequeue;
   if (world.rank() == 0) {

@@ -190,19 +190,19 @@ std::string is_interval(const std::string& text) {
 }  // namespace
 
 void add_status(Program& program) {
-  CLI::App& command = program.add_command("status", "Show what a run is doing, how far it is and whether it is well",
+  CLI::App& command = program.add_command("status", "Show what a run is doing, its progress and its health",
                                           "  cskd status runs/demo\n"
                                           "  cskd status configs/demo.toml\n"
                                           "  cskd status runs/demo --watch\n"
                                           "  cskd status runs/demo --json");
   const auto arguments = std::make_shared<StatusArguments>();
   command.add_option("RUN", arguments->run, "Run folder, or the configuration of the run")->required();
-  CLI::Option* watch_flag = command.add_flag("--watch", arguments->watch, "Show it again and again until it ends");
-  command.add_option("--interval", arguments->interval, "Seconds between two looks of --watch")
+  CLI::Option* watch_flag = command.add_flag("--watch", arguments->watch, "Refresh until the run ends");
+  command.add_option("--interval", arguments->interval, "Seconds between refreshes of --watch")
       ->check(is_interval)
       ->capture_default_str()
       ->needs(watch_flag);
-  command.add_flag("--json", arguments->json, "Print JSON: the file status.json and what is made of it")
+  command.add_flag("--json", arguments->json, "Print JSON: the file status.json, with the verdict on its health")
       ->excludes(watch_flag);
   program.run_alone(command, [arguments] {
     arguments->run = run_folder_of(arguments->run);

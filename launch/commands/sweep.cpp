@@ -62,7 +62,7 @@ std::vector<Member> members_of(const SweepArguments& arguments) {
   if (over.empty()) over = {config.sweep().over().begin(), config.sweep().over().end()};
   if (over.empty())
     throw runtime::UsageError(
-        "there is nothing to go over: --over run.seed=1,2,3, or over = [\"run.seed=1,2,3\"] in [sweep]");
+        "there is nothing to sweep over: give --over run.seed=1,2,3, or over = [\"run.seed=1,2,3\"] in [sweep]");
   std::vector<config::SweepAxis> axes;
   for (const std::string& axis : over) axes.push_back(config::parse_axis(axis));
   std::vector<Member> members;
@@ -152,7 +152,7 @@ void add_sweep(Program& program) {
   add_run_arguments(command, arguments->run);
   command
       .add_option("--over", arguments->over,
-                  "A key and its values; once for each key. Instead of the configuration's [sweep]")
+                  "A key and its values, in place of the configuration's [sweep]; may be repeated")
       ->type_name("KEY=VALUE,VALUE,...")
       ->allow_extra_args(false);
   program.run_in_world(command,

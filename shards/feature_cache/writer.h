@@ -1,4 +1,4 @@
-// Writes a feature cache.
+// The writer of a feature cache.
 #pragma once
 
 #include <filesystem>

@@ -169,7 +169,7 @@ class Checker {
       }
       if (!is_share || std::abs(sum - 1) > kSumTolerance) {
         add(row, is_share ? fmt::format("/label/histogram sums to {:.6f}, not 1", sum)
-                          : "/label/histogram holds what is no share of votes");
+                          : "/label/histogram holds a value that is not a share of votes");
         continue;
       }
       const double stored = columns_->mean[row];
@@ -262,7 +262,7 @@ ShardCheck check_shard(const std::filesystem::path& path, const Manifest::Shard&
   const auto only = [&](const std::string& what) {
     return ShardCheck{.faults = {{shard.file(), std::nullopt, "", what}}, .fault_count = 1};
   };
-  if (!std::filesystem::exists(path)) return only("it is not there");
+  if (!std::filesystem::exists(path)) return only("the file is missing");
   try {
     checker.emplace(path, shard, source);
     checker->run();

@@ -1,4 +1,4 @@
-// Reads samples of an image shard with pread, without HDF5.
+// The reader of an image shard: its samples, with pread, without HDF5.
 #pragma once
 
 #include <cstddef>

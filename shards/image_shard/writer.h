@@ -1,4 +1,4 @@
-// Writes one image shard.
+// The writer of an image shard.
 #pragma once
 
 #include <cstddef>

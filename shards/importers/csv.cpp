@@ -19,7 +19,7 @@ class CsvImporter final : public Importer {
   void list(const std::string& /*part*/, const TakeEntry& take) const override {
     const std::string file = source_path(source_);
     if (file_status(file).kind != FileStatus::Kind::kFile) {
-      throw runtime::DataError(fmt::format("{} is not a file, or is not there", file));
+      throw runtime::DataError(fmt::format("{} does not exist or is not a file", file));
     }
     const config::CsvColumns& columns = source_.columns();
     ListedPictures pictures(source_.absolute_paths());

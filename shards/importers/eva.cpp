@@ -48,7 +48,7 @@ class EvaImporter final : public Importer {
         entry.size = image.file->status.size;
         entry.changed = image.file->status.changed;
       } else {
-        entry.fault = image.file ? "rated, but it is not a regular file" : "rated, but the picture is not there";
+        entry.fault = image.file ? "rated, but it is not a regular file" : "rated, but the picture is missing";
       }
       take(std::move(entry));
     }

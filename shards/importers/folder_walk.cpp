@@ -85,7 +85,7 @@ void walk_folder(const std::string& folder, const std::function<bool(std::string
                  const std::function<void(FoundFile&&)>& take) {
   const FileStatus status = file_status(folder);
   if (status.kind != FileStatus::Kind::kFolder) {
-    throw runtime::DataError(fmt::format("{} is not a folder, or is not there", folder));
+    throw runtime::DataError(fmt::format("{} does not exist or is not a folder", folder));
   }
   Walk(is_wanted, take).visit(folder, "", status);
 }

@@ -40,7 +40,7 @@ std::string layout_images(const config::Source& source, const std::vector<std::s
   if (source.images().empty()) return first_of(source, places, FileStatus::Kind::kFolder);
   std::string folder = std::filesystem::absolute(source.images()).native();
   if (file_status(folder).kind != FileStatus::Kind::kFolder) {
-    throw runtime::DataError(fmt::format("{} is not a folder, or is not there: the key images of source '{}' names it",
+    throw runtime::DataError(fmt::format("{} does not exist or is not a folder: the key images of source '{}' names it",
                                          folder, source.name()));
   }
   return folder;

@@ -41,9 +41,9 @@ Entry ListedPictures::entry(const std::string& folder, const std::string& key, s
     entry.size = status.size;
     entry.changed = status.changed;
   } else {
-    entry.fault = fmt::format(
-        "{}, but {}", entry.label ? "rated" : "listed",
-        status.kind == FileStatus::Kind::kMissing ? "the picture is not there" : "it is not a regular file");
+    entry.fault =
+        fmt::format("{}, but {}", entry.label ? "rated" : "listed",
+                    status.kind == FileStatus::Kind::kMissing ? "the picture is missing" : "it is not a regular file");
   }
   return entry;
 }

@@ -76,7 +76,7 @@ Split split_named(std::string_view word) {
   if (word == "test") return Split::kTest;
   if (word == "unlabelled" || word.empty()) return Split::kUnlabelled;
   throw runtime::DataError(
-      fmt::format("{} is no split, expected train, validation, test, unlabelled or nothing", in_quotes(word)));
+      fmt::format("{} is not a split, expected train, validation, test, unlabelled or nothing", in_quotes(word)));
 }
 
 void list_table(const RatedTable& table, const RatingScale& scale, ListedPictures& pictures, const TakeEntry& take) {

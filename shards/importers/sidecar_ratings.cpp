@@ -33,7 +33,7 @@ Field field_of(const std::string& column, const std::string& name) {
     try {
       field.pointer = Json::json_pointer(name).to_string();
     } catch (const Json::exception&) {
-      throw runtime::DataError(fmt::format("{} is \"{}\", which is no JSON pointer (RFC 6901)", column, name));
+      throw runtime::DataError(fmt::format("{} is \"{}\", which is not a JSON pointer (RFC 6901)", column, name));
     }
   } else {
     field.pointer = (Json::json_pointer() / name).to_string();
@@ -111,7 +111,7 @@ const Json& SidecarRatings::document(const TarMember& file) {
     try {
       document_ = std::make_unique<Json>(Json::parse(text));
     } catch (const Json::parse_error& error) {
-      throw runtime::DataError(fmt::format("is no JSON, at byte {}", error.byte));
+      throw runtime::DataError(fmt::format("is not JSON, at byte {}", error.byte));
     } catch (const Json::exception&) {  // nlohmann calls it no fault of the grammar
       throw runtime::DataError("holds a number that is larger than any double");
     }
@@ -132,7 +132,7 @@ Json SidecarRatings::value(const std::string& picture, const Field& field) {
   return whole.at(pointer);
 }
 
-// Empty where one of them is not there.
+// Empty where one of them is missing.
 std::vector<double> SidecarRatings::counts(const std::string& picture) {
   std::vector<double> counts;
   for (const Field& field : fields_.counts) {

@@ -48,7 +48,7 @@ class WebdatasetImporter final : public Importer {
       case FileStatus::Kind::kFolder:
         break;
       default:
-        throw runtime::DataError(fmt::format("{} is neither a folder nor a tar file, or is not there", path_));
+        throw runtime::DataError(fmt::format("{} does not exist, or is neither a folder nor a tar file", path_));
     }
     std::vector<std::string> archives;
     const auto any = [](std::string_view) { return true; };

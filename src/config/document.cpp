@@ -74,7 +74,7 @@ std::string read_document(const std::filesystem::path& path) {
   } else if (S_ISDIR(status.st_mode)) {
     problem = "is a folder; expected a configuration file in TOML";
   } else if (!S_ISREG(status.st_mode)) {
-    problem = "is no regular file; expected a configuration file in TOML";
+    problem = "is not a regular file; expected a configuration file in TOML";
   } else if (static_cast<std::uint64_t>(status.st_size) > kLargestDocument) {
     problem = fmt::format("has {}; a configuration has at most {}",
                           runtime::format_bytes(static_cast<std::uint64_t>(status.st_size)),

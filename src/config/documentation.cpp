@@ -63,7 +63,7 @@ cskd config configs/demo.toml --set run.seed=7     # the same with one key chang
 * **Errors** are all reported at once, before anything is touched, with exit code 2:
 
 ```
-cskd: error: configs/broken.toml:2:1: run.sed is no key of the configuration, did you mean run.seed?
+cskd: error: configs/broken.toml:2:1: run.sed is not a key of the configuration, did you mean run.seed?
 configs/broken.toml:5:9: logging.level is "loud", expected "trace", "debug", "info", "warning", "error" or "off"
 ```
 

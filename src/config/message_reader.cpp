@@ -260,10 +260,9 @@ void MessageReader::read_scalar(const TomlValue& value, const std::string& path,
       if (!limits.refers_to().empty()) places_[path] = value.place;
       const std::optional<std::string> given = limits.path() ? with_home(*text) : *text;
       if (!given || (limits.path() && has_variable(*text))) {
-        report(value.place,
-               fmt::format("{} is {}: variables and the homes of others are not put in here; write the path "
-                           "itself, or ~/ for your home",
-                           path, describe(value)));
+        report(value.place, fmt::format("{} is {}: environment variables and other users' homes are not expanded; "
+                                        "write the path itself, or ~/ for your home",
+                                        path, describe(value)));
         return;
       }
       return store(
@@ -340,7 +339,7 @@ void MessageReader::refuse_unknown(const TomlKey& key, const std::string& path, 
   } else {
     near = below(path, near);
   }
-  std::string text = fmt::format("{} is no key of the configuration", below(path, key.name));
+  std::string text = fmt::format("{} is not a key of the configuration", below(path, key.name));
   if (!near.empty()) {
     text += fmt::format(", did you mean {}?", near);
   } else {

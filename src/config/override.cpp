@@ -127,7 +127,7 @@ void apply_override(const std::string& text, int number, const Descriptor& type,
     if (i + 1 == steps->size() && !step.index) {
       auto value = parse_value(text.substr(equals + 1), field, place);
       if (!value) {
-        problems.push_back({place, fmt::format("{} is no TOML value, expected {}", text.substr(equals + 1),
+        problems.push_back({place, fmt::format("{} is not a TOML value, expected {}", text.substr(equals + 1),
                                                field == nullptr ? "one" : expectation(*field))});
         return;
       }
@@ -155,7 +155,7 @@ void apply_override(const std::string& text, int number, const Descriptor& type,
         return;
       }
       if (*step.index > array->size()) {
-        problems.push_back({place, fmt::format("{} has {} {}, [{}] is behind its end", done, array->size(),
+        problems.push_back({place, fmt::format("{} has {} {}, [{}] is past its end", done, array->size(),
                                                array->size() == 1 ? "element" : "elements", *step.index)});
         return;
       }

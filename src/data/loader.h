@@ -1,4 +1,4 @@
-// Makes batches ahead on threads and hands them out in order, whichever thread finishes first.
+// A loader of batches: made ahead on threads, handed out in order, whichever thread finishes first.
 #pragma once
 
 #include <algorithm>

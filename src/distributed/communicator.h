@@ -35,7 +35,7 @@ class Work {
   virtual void wait() = 0;
 };
 
-// What a communicator tells of an operation that takes too long, beyond that it does: which ranks are missing.
+// An explanation of an operation that takes too long, for its error: which ranks are missing.
 using Investigate = std::function<std::string(const Collective&)>;
 
 // Every rank calls the same operations in the same order, with tensors of equal type, shape and strides: dense

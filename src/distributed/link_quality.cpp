@@ -95,7 +95,7 @@ void LinkJudge::add(int rank, std::string_view text) {
   for (std::string address; words >> address;) {
     Seen seen;
     if (!(words >> seen.round_trip_ms >> seen.now.sent >> seen.now.retransmitted))
-      throw runtime::Error(fmt::format("rank {} tells of its connections in words that are not understood", rank));
+      throw runtime::Error(fmt::format("rank {} sent a report of its connections that cannot be parsed", rank));
     // Some other program's, if it belongs to no host of the job.
     const auto host = host_of_address_.find(address);
     if (host == host_of_address_.end() || host->second == hosts_.at(static_cast<std::size_t>(rank))) continue;

@@ -2,7 +2,7 @@
 //
 // Note [Which link is slow]
 // Every rank looks at its own connections (MPI's over TCP, the failure detector's) every few seconds: the round trip
-// that the kernel measures, and how many segments were sent again. Rank 0 adds up what ranks tell of each pair of
+// that the kernel measures, and how many segments were sent again. Rank 0 adds up what ranks report of each pair of
 // hosts, and names pairs that are far worse than a network of one room should be, and than the others. Nothing is sent
 // for it but the signs of life. Networks that are no TCP (InfiniBand verbs) are not seen.
 #pragma once
@@ -42,7 +42,7 @@ class LinkJudge {
   // Host of each rank, and the host of each address that a host has.
   LinkJudge(std::vector<std::string> hosts, std::map<std::string, std::string> host_of_address);
 
-  // What a rank tells of its connections. Throws Error when it is something else.
+  // A rank's report of its connections. Throws Error when it cannot be parsed.
   void add(int rank, std::string_view text);
   // Links that are bad now, a line each: "the network between n1 and n2 is slow: 52 ms there and back (other hosts:
   // 0.2 ms)", "... loses packets: 1.2 % are sent again".

@@ -15,7 +15,7 @@
 namespace cskd::distributed {
 namespace {
 
-constexpr std::size_t kMostPending = 64;  // windows that some ranks have not told of yet
+constexpr std::size_t kMostPending = 64;  // windows that some ranks have not reported yet
 
 double seconds_between(Collective::Time from, Collective::Time to) {
   return std::chrono::duration<double>(to - from).count();
@@ -85,7 +85,7 @@ void PaceJudge::add(int rank, std::string_view text) {
   Window found;
   while (numbers >> window) {
     if (!(numbers >> found.busy >> found.parts.data >> found.parts.checkpoint >> found.parts.reports))
-      throw runtime::Error(fmt::format("rank {} tells of its pace in words that are not understood", rank));
+      throw runtime::Error(fmt::format("rank {} sent a report of its pace that cannot be parsed", rank));
     auto& of_ranks = pending_[window];
     of_ranks.resize(hosts_.size());
     of_ranks[static_cast<std::size_t>(rank)] = found;

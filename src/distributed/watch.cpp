@@ -23,7 +23,7 @@ constexpr int kAsk = 1;
 constexpr int kAnswer = 2;
 constexpr std::chrono::milliseconds kPoll{20};
 
-// What a rank tells of itself: how many collectives it asked for, which of them is the oldest that neither ended nor
+// A rank's report of itself: how many collectives it asked for, which of them is the oldest that neither ended nor
 // began, how many calls of its world it began, and its state.
 struct Answer {
   std::uint64_t queued = 0;

@@ -34,7 +34,7 @@ std::vector<std::string> trained(const run::Context& context, std::vector<std::s
                                           fmt::join(lacking, ", "), lacking.size() == 1 ? "it" : "one of them"));
   }
   if (context.world.rank() == 0 && !lacking.empty())
-    spdlog::warn("not judged, since not trained yet: {}", fmt::join(lacking, ", "));
+    spdlog::warn("not evaluated, because not trained yet: {}", fmt::join(lacking, ", "));
   return stages;
 }
 

@@ -16,7 +16,7 @@ runtime::Inputs evaluate_inputs(const config::Config& config, const run::RunFold
                                 const std::vector<std::string>& stages);
 
 // Judges the models of these stages, in this order: results.json and predictions.csv in results_folder(). Those that
-// are not there yet are told and left out, unless all are needed. Collective. Throws UsageError when none is there, or
+// do not exist yet are logged and left out, unless all are needed. Collective. Throws UsageError when there is none, or
 // no test picture.
 run::StageOutcome run_evaluate(const run::Context& context, const std::vector<std::string>& stages, bool all_needed);
 

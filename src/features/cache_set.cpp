@@ -69,7 +69,7 @@ void CacheSet::require_complete() const {
     if (missing++ == 0) first = path;
   }
   if (missing == 0) return;
-  throw runtime::DataError(fmt::format("{} of {} feature caches are not there, the first is {}: run 'cskd cache'",
+  throw runtime::DataError(fmt::format("{} of {} feature caches are missing, the first is {}: run 'cskd cache'",
                                        missing, caches, first.native()));
 }
 

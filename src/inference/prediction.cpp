@@ -121,8 +121,8 @@ void require_finite(const at::Tensor& outputs, const PictureBatch& batch, const 
   const auto first = static_cast<std::uint64_t>(usable.logical_not().to(at::kByte).argmax().item<std::int64_t>());
   const data::SampleRef sample = samples.at(batch.first + first);
   throw runtime::DataError(
-      fmt::format("what {} says of {} is not finite: its weights, or numbers on their way, are too "
-                  "large; try compute.precision = \"fp32\", or train it anew",
+      fmt::format("the predictions of {} for {} are not finite: its weights or activations are too large; try "
+                  "compute.precision = \"fp32\", or train it anew",
                   network.name, corpus.corpus().shard(sample.shard)->name(sample.row)));
 }
 

@@ -25,7 +25,7 @@ StoredModel read_stage_model(const run::Context& context, const std::string& sta
   StoredModel stored{.path = context.folder.model(stage)};
   const std::string& name = stored.path.native();
   if (!runtime::wait_until_there(stored.path))
-    throw runtime::UsageError(fmt::format("{} is not there: {} has not trained it yet", name, stage));
+    throw runtime::UsageError(fmt::format("{} is missing: {} has not trained it yet", name, stage));
   const models::SafetensorsHeader header = models::read_safetensors_header(stored.path);
   const auto field = [&](const char* key) {
     const auto found = header.metadata.find(key);

@@ -114,7 +114,7 @@ Collection find_collection(const std::filesystem::path& path) {
       "a manifest (manifest.cskd), a folder that holds one, a run folder or an image shard (*.h5)";
   if (path.empty()) throw runtime::UsageError("the path is empty; expected " + expected);
   if (!std::filesystem::exists(path)) {
-    throw runtime::DataError(fmt::format("{} is not there; expected {}", path.native(), expected));
+    throw runtime::DataError(fmt::format("{} does not exist; expected {}", path.native(), expected));
   }
   if (std::filesystem::is_directory(path)) {
     for (const std::filesystem::path& folder : {path, path / "shards"}) {

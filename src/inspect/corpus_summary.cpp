@@ -49,7 +49,7 @@ struct Columns {
   std::vector<float> mean;
 
   Columns(const std::filesystem::path& path, const Manifest::Shard& shard) {
-    if (!std::filesystem::exists(path)) throw runtime::DataError("it is not there");
+    if (!std::filesystem::exists(path)) throw runtime::DataError("the file is missing");
     const runtime::InputFile file(path);
     if (file.size() != shard.file_size()) {
       throw runtime::DataError(
@@ -244,7 +244,7 @@ CorpusSummary summarise(const std::filesystem::path& folder, const Manifest& man
           std::count_if(columns.mean.begin(), columns.mean.end(), [](float mean) { return !std::isfinite(mean); });
       if (faulty > 0) {
         summary.faults.push_back(
-            {shard.file(), std::nullopt, "", fmt::format("{} mean scores are no numbers", faulty)});
+            {shard.file(), std::nullopt, "", fmt::format("{} mean scores are not numbers", faulty)});
       }
     } catch (const runtime::Error& error) {
       summary.faults.push_back({shard.file(), std::nullopt, "", error.what()});

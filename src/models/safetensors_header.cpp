@@ -56,7 +56,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
   bool boolean(bool /*value*/) override { unexpected("a truth value"); }
   bool binary(binary_t& /*value*/) override { unexpected("binary data"); }
   bool number_float(number_float_t /*value*/, const string_t& /*text*/) override {
-    unexpected("a number that is no whole number below 2^64");
+    unexpected("a number that is not a whole number below 2^64");
   }
   // The parser calls this only for numbers with a minus sign.
   bool number_integer(number_integer_t value) override { unexpected(fmt::format("the negative number {}", value)); }
@@ -289,7 +289,7 @@ std::string shown(std::string_view name) {
 }
 
 runtime::DataError invalid_file(const std::string& file, const std::string& reason) {
-  return runtime::DataError(fmt::format("{} is no valid safetensors file: {}", file, reason));
+  return runtime::DataError(fmt::format("{} is not a valid safetensors file: {}", file, reason));
 }
 
 SafetensorsHeader parse_safetensors_header(const std::string& file, std::string_view text, std::uint64_t data_size) {

@@ -41,7 +41,7 @@ std::optional<at::ScalarType> type_of_name(std::string_view name);
 // For messages: in quotes, ASCII, shortened. REQUIRES: name is UTF-8
 std::string shown(std::string_view name);
 
-// "<file> is no valid safetensors file: <reason>".
+// "<file> is not a valid safetensors file: <reason>".
 runtime::DataError invalid_file(const std::string& file, const std::string& reason);
 
 // Checks, each with its own message: header length at most 100,000,000 and inside the file; UTF-8 that starts with '{';

@@ -60,8 +60,8 @@ class PixelFacts {
   int width_;
 };
 
-std::vector<std::byte> pressed_smaller(const config::Packing& packing, const data::Image& image, int& width,
-                                       int& height) {
+std::vector<std::byte> compressed_smaller(const config::Packing& packing, const data::Image& image, int& width,
+                                          int& height) {
   const auto side = static_cast<std::int64_t>(packing.max_side());
   const std::int64_t longer = std::max(image.width, image.height);
   const auto scaled = [&](std::int64_t length) {
@@ -110,7 +110,7 @@ std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk
   if (too_large) {
     int width = 0;
     int height = 0;
-    std::vector<std::byte> smaller = pressed_smaller(packing, image, width, height);
+    std::vector<std::byte> smaller = compressed_smaller(packing, image, width, height);
     picture.set_smaller(true);
     picture.set_hash(as_text(runtime::content_hash(smaller).bytes));
     picture.set_stored_size(smaller.size());
@@ -166,7 +166,7 @@ std::vector<std::byte> check_picture(const config::Packing& packing, shards::Sur
 std::vector<std::byte> make_smaller(const config::Packing& packing, const shards::SurveyChunk::Picture& picture) {
   int width = 0;
   int height = 0;
-  return pressed_smaller(packing, data::decode(read_picture(picture)), width, height);
+  return compressed_smaller(packing, data::decode(read_picture(picture)), width, height);
 }
 
 }  // namespace cskd::packing

@@ -1,4 +1,4 @@
-// Reads, hashes and decodes one picture, before it may enter a shard.
+// The check of one picture before it may enter a shard: it is read, hashed and decoded.
 #pragma once
 
 #include <condition_variable>

@@ -164,9 +164,9 @@ PlannedShard plan_shard(const Survey& survey, const PackingOrder& order, std::ui
     for (auto row = first; row != end; ++row) {
       Picture& picture = pictures[static_cast<std::size_t>(row - first)];
       if (key_hash(source.name(), picture.key()) != placed[*row].key.tie) {
-        throw runtime::DataError(fmt::format(
-            "what was known of source '{}' changed while it was packed: does another job use this run.folder?",
-            source.name()));
+        throw runtime::DataError(
+            fmt::format("the survey of source '{}' changed while it was packed: does another job use this run.folder?",
+                        source.name()));
       }
       shard.plan.rows[*row] = row_of(picture, labelled);
       picture.clear_thumbnail();

@@ -22,10 +22,10 @@ Health health_of_running(const Status& status, const Onlooker& onlooker) {
   }
   if (age > kSilentAfter) {
     const std::string text = fmt::format("no sign of life for {}: ", duration_text(age));
-    if (onlooker.process == Process::kElsewhere) return {Verdict::kSilent, text + "killed, or its machine is gone"};
-    return {Verdict::kSilent, text + fmt::format("process {} is there, but does not write: it is held, or its disk is "
-                                                 "full or hangs",
-                                                 status.pid)};
+    if (onlooker.process == Process::kElsewhere) return {Verdict::kSilent, text + "killed, or its machine is down"};
+    return {Verdict::kSilent,
+            text + fmt::format("process {} runs, but does not write: it is suspended, or its disk is full or hangs",
+                               status.pid)};
   }
   const bool is_of_the_future = by_clocks < -kSilentAfter;
   if (is_of_the_future && !onlooker.saw_it_change && onlooker.process == Process::kElsewhere) {
@@ -53,7 +53,7 @@ Health health_of(const Status& status, const Onlooker& onlooker) {
     case RunState::kRunning:
       return health_of_running(status, onlooker);
     case RunState::kStopped:
-      return {Verdict::kStopped, "stopped at a checkpoint; the same command goes on"};
+      return {Verdict::kStopped, "stopped at a checkpoint; the same command continues"};
     case RunState::kFinished:
       return {Verdict::kFinished, "finished"};
     case RunState::kFailed:

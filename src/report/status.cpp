@@ -51,7 +51,7 @@ std::int64_t count(std::int64_t value) { return std::max<std::int64_t>(0, value)
 class Fields {
  public:
   Fields(const json& object, const std::string& name) : object_(object), name_(name) {
-    if (!object.is_object()) refuse("it is no JSON object");
+    if (!object.is_object()) refuse("it is not a JSON object");
   }
 
   const json* find(const std::string& key) const {
@@ -61,7 +61,7 @@ class Fields {
 
   std::string text(const std::string& key) const {
     const json& value = get(key);
-    if (!value.is_string()) refuse(fmt::format("\"{}\" is no text", key));
+    if (!value.is_string()) refuse(fmt::format("\"{}\" is not a text", key));
     return value.get<std::string>();
   }
 
@@ -70,14 +70,14 @@ class Fields {
     const bool is_large =
         value.is_number_unsigned() && value.get<std::uint64_t>() > std::numeric_limits<std::int64_t>::max();
     if (!value.is_number_integer() || is_large || value.get<std::int64_t>() < least || value.get<std::int64_t>() > most)
-      refuse(fmt::format("\"{}\" is no whole number from {} to {}", key, least, most));
+      refuse(fmt::format("\"{}\" is not a whole number from {} to {}", key, least, most));
     return value.get<std::int64_t>();
   }
 
   double seconds(const std::string& key) const {
     const json& value = get(key);
     if (!value.is_number() || !(value.get<double>() >= 0 && value.get<double>() <= kLatest))
-      refuse(fmt::format("\"{}\" is no number of seconds", key));
+      refuse(fmt::format("\"{}\" is not a number of seconds", key));
     return value.get<double>();
   }
 
@@ -90,7 +90,7 @@ class Fields {
   double figure(const std::string& key) const {
     const json& value = get(key);
     if (value.is_null()) return std::numeric_limits<double>::quiet_NaN();
-    if (!value.is_number() || !std::isfinite(value.get<double>())) refuse(fmt::format("\"{}\" is no number", key));
+    if (!value.is_number() || !std::isfinite(value.get<double>())) refuse(fmt::format("\"{}\" is not a number", key));
     return value.get<double>();
   }
 
@@ -114,7 +114,7 @@ RunState state_from(const Fields& fields) {
   for (const auto& [state, name] : kStates) {
     if (text == name) return state;
   }
-  fields.refuse("\"state\" is none that a run can have");
+  fields.refuse("\"state\" is not a state of a run");
 }
 
 Status status_from(const Fields& fields, const std::string& name) {
@@ -157,9 +157,9 @@ Status status_from(const Fields& fields, const std::string& name) {
                              .ended = goodput.truth("ended")};
   }
   if (const json* found = fields.find("warnings")) {
-    if (!found->is_array()) fields.refuse("\"warnings\" is no list");
+    if (!found->is_array()) fields.refuse("\"warnings\" is not a list");
     for (const json& warning : *found) {
-      if (!warning.is_string()) fields.refuse("\"warnings\" holds something else than texts");
+      if (!warning.is_string()) fields.refuse("\"warnings\" holds something other than texts");
       status.warnings.push_back(warning.get<std::string>());
     }
   }
@@ -264,8 +264,9 @@ Status read_status(const std::filesystem::path& run) {
   const std::filesystem::path path = status_path(run);
   std::error_code failure;
   if (!std::filesystem::is_directory(run, failure)) {
-    throw runtime::UsageError(fmt::format("{} is no run folder: {}", run.native(),
-                                          std::filesystem::exists(run, failure) ? "it is a file" : "it is not there"));
+    throw runtime::UsageError(
+        fmt::format("{} is not a run folder: {}", run.native(),
+                    std::filesystem::exists(run, failure) ? "it is a file" : "it does not exist"));
   }
   if (std::filesystem::status(path, failure).type() == std::filesystem::file_type::not_found) {
     throw runtime::UsageError(fmt::format("{} holds no status.json: has a stage of it been started?", run.native()));

@@ -1,4 +1,4 @@
-// Keeps <run>/status.json up to date while a run runs.
+// The file <run>/status.json, kept up to date while a run goes on.
 #pragma once
 
 #include <chrono>

@@ -98,7 +98,8 @@ std::optional<std::string> valid_record(const std::filesystem::path& stage_folde
                     stage_folder.native(), differing));
   }
   if (is_extended(before, inputs, allowed)) {
-    spdlog::info("{} is complete, but has more steps now: it goes on from its last checkpoint", stage_folder.native());
+    spdlog::info("{} is complete, but has more steps now: it continues from its last checkpoint",
+                 stage_folder.native());
     return std::nullopt;
   }
   const auto is_whole = [&](const std::string& name, const std::string& hash) {
@@ -151,7 +152,7 @@ std::vector<std::string> old_results(const std::filesystem::path& run) {
   }
   if (old.empty()) return {};
   return {
-      fmt::format("{} holds results of before stages had names, which cannot be gone on with: remove {}, or choose "
+      fmt::format("{} holds results from before stages had names, which cannot be continued: remove {}, or choose "
                   "another run.folder. Packed shards are kept; so are the caches of a tower, if {}/cache/ENCODER "
                   "is renamed to {}/cache/TOWER",
                   run.native(), fmt::join(old, ", "), run.native(), run.native())};

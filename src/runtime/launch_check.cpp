@@ -57,10 +57,10 @@ void check_before_mpi(const Environment& environment) {
     if (environment(name)) return;
   }
   const std::string host = environment("SLURMD_NODENAME").value_or("this host");
-  throw UsageError(
-      fmt::format("srun started {} processes without a way to meet (on {}): start them with 'srun --mpi=pmix cskd ...' "
-                  "(srun --mpi=list shows what this Slurm offers) or 'mpirun cskd ...' inside a job",
-                  *environment("SLURM_STEP_NUM_TASKS"), host));
+  throw UsageError(fmt::format(
+      "srun started {} processes that cannot find each other (on {}): start them with 'srun --mpi=pmix cskd ...' "
+      "(srun --mpi=list shows what this Slurm offers) or 'mpirun cskd ...' inside a job",
+      *environment("SLURM_STEP_NUM_TASKS"), host));
 }
 
 void check_temporary_folder(const Environment& environment) {

@@ -1,4 +1,4 @@
-// Finds launches that are not what they seem.
+// Checks for launches that are not what they seem.
 //
 // Note [Silent singletons]
 // When srun and MPI do not share a process-management interface, srun -n 4 starts four worlds of one, each of which

@@ -21,7 +21,7 @@ namespace cskd::runtime {
 bool wait_until_there(const std::filesystem::path& path, std::chrono::milliseconds limit = std::chrono::seconds(10));
 
 // Removes a file, or a folder with all in it, that only takes room. False when something stays: that is logged, naming
-// the path and `what` it is. What is not there is no trouble.
+// the path and `what` it is. A missing file is not an error.
 bool remove_leftover(const std::filesystem::path& path, std::string_view what) noexcept;
 
 }  // namespace cskd::runtime

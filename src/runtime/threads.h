@@ -1,4 +1,4 @@
-// Runs one function on several threads and waits for all.
+// A function run on several threads, and the wait for all.
 #pragma once
 
 #include <functional>

@@ -126,11 +126,10 @@ class StartLimit {
     thread_ = std::thread([this, seconds, rank = launcher_rank(environment)] {
       std::unique_lock lock(mutex_);
       if (changed_.wait_for(lock, std::chrono::seconds(seconds), [this] { return is_over_; })) return;
-      std::fprintf(
-          stderr,
-          "cskd: error: rank %d was not met by all others within %d s: one of them ended at its start, or hosts "
-          "cannot reach each other. CSKD_START_TIMEOUT allows more seconds\n",
-          rank, seconds);
+      std::fprintf(stderr,
+                   "cskd: error: rank %d did not meet all other ranks within %d s: one of them ended during start-up, "
+                   "or hosts cannot reach each other; set CSKD_START_TIMEOUT to wait longer\n",
+                   rank, seconds);
       std::_Exit(static_cast<int>(ExitCode::kFailure));
     });
   }

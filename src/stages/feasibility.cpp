@@ -225,7 +225,7 @@ void refuse(const std::vector<std::string>& findings) {
   if (findings.empty()) return;
   if (findings.size() == 1) throw runtime::UsageError(findings.front());
   throw runtime::UsageError(
-      fmt::format("{} things keep this run from being done:\n  - {}", findings.size(), fmt::join(findings, "\n  - ")));
+      fmt::format("{} problems prevent this run:\n  - {}", findings.size(), fmt::join(findings, "\n  - ")));
 }
 
 std::vector<std::string> describe_weights(const config::Config& config, const std::vector<Stage>& stages) {

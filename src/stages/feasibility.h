@@ -12,7 +12,7 @@
 namespace cskd::stages {
 
 // Why these stages cannot be done as the configuration says, a sentence each, by what the configuration itself, the
-// number of ranks and the weight files tell: unknown encoders and image sizes, weights that are not there or not the
+// number of ranks and the weight files tell: unknown encoders and image sizes, weights that are missing or not the
 // encoder's, batches that ranks or micro-batches do not divide, micro-batches of one picture with batch
 // normalisation, figures that nothing gives. Empty: nothing is wrong.
 std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<Stage>& stages, int ranks);

@@ -49,7 +49,7 @@ std::vector<Stage> in_order(std::vector<Stage> stages) {
     const auto next = std::ranges::find_if(stages, [&](const Stage& stage) {
       return std::ranges::all_of(stage.needs, [&](const std::string& need) { return done.contains(need); });
     });
-    CSKD_CHECK(next != stages.end(), "{} needs a stage that is not there", stages.front().id());
+    CSKD_CHECK(next != stages.end(), "{} needs a stage that does not exist", stages.front().id());
     done.insert(next->id());
     ordered.push_back(std::move(*next));
     stages.erase(next);

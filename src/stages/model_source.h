@@ -25,7 +25,7 @@ ModelSource model_source(const config::Config& config, const std::string& from);
 runtime::Inputs source_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& from);
 
 // Fills the encoder with the weights of `from`, and the head as well where `from` is a model that scores pictures.
-// Throws UsageError when its weights are not there, DataError when they are damaged or belong to another encoder.
+// Throws UsageError when its weights are missing, DataError when they are damaged or belong to another encoder.
 void start_weights(models::HeadedEncoder& model, const std::string& from, const run::Context& context);
 
 }  // namespace cskd::stages

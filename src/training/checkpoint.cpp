@@ -169,7 +169,7 @@ std::vector<CheckpointInfo> list_checkpoints(const std::filesystem::path& folder
 void check_checkpoint(const std::filesystem::path& checkpoint) {
   const std::filesystem::path record = checkpoint / kCommit;
   if (!std::filesystem::exists(record)) {
-    throw runtime::DataError(fmt::format("{} is not there: the writer was stopped", record.native()));
+    throw runtime::DataError(fmt::format("{} is missing: the writer was stopped", record.native()));
   }
   const nlohmann::json commit = read_commit(checkpoint);
   if (text_in(commit, "format") != kFormat) throw runtime::DataError(fmt::format("{} is damaged", record.native()));
@@ -180,7 +180,7 @@ void check_checkpoint(const std::filesystem::path& checkpoint) {
   const nlohmann::json files = table_in(commit, "files");
   for (const char* name : kFiles) {
     const std::filesystem::path path = checkpoint / name;
-    if (!std::filesystem::exists(path)) throw runtime::DataError(fmt::format("{} is not there", path.native()));
+    if (!std::filesystem::exists(path)) throw runtime::DataError(fmt::format("{} is missing", path.native()));
     const nlohmann::json entry = table_in(files, name);
     const runtime::InputFile file(path);
     const std::string hash = runtime::content_hash(file).hex();
@@ -199,7 +199,7 @@ std::optional<std::uint64_t> newest_checkpoint(const std::filesystem::path& fold
       return info.step;
     } catch (const std::exception& error) {
       const std::string reason = runtime::messages(error).back();
-      spdlog::warn("checkpoint {} is passed over: {}", info.path.native(), reason);
+      spdlog::warn("checkpoint {} is skipped: {}", info.path.native(), reason);
       if (info.is_committed && newest_reason.empty()) newest_reason = reason;
     }
   }
@@ -271,7 +271,7 @@ void set_aside_later_checkpoints(const std::filesystem::path& folder, std::uint6
     if (error) {
       spdlog::warn("{} is damaged, and cannot be renamed: {}", info.path.native(), error.message());
     } else {
-      spdlog::warn("{} is damaged: it is {} from now on, and may be removed", info.path.native(),
+      spdlog::warn("{} is damaged: it was renamed to {}, and may be removed", info.path.native(),
                    aside.filename().native());
     }
   }

@@ -62,7 +62,7 @@ struct LoadedCheckpoint {
   State state;
 };
 
-// Throws DataError that names the file when it is damaged or not there.
+// Throws DataError that names the file when it is damaged or missing.
 LoadedCheckpoint read_checkpoint(const std::filesystem::path& folder, std::uint64_t step);
 State read_checkpoint_state(const std::filesystem::path& checkpoint);
 

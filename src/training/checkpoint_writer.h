@@ -1,4 +1,4 @@
-// Writes checkpoints while training goes on.
+// The writer of checkpoints while training goes on.
 //
 // Note [Asynchronous checkpoints]
 // start() returns at once: a thread copies the tensors into memory that it keeps, then writes the copy. The tensors may

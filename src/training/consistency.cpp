@@ -37,10 +37,11 @@ void require_equal_tensors(const NamedTensors& tensors, distributed::Communicato
       if (all[rank].data_ptr<std::int64_t>()[i] != all[0].data_ptr<std::int64_t>()[i]) ranks.push_back(rank);
     }
     if (ranks.empty()) continue;
-    throw runtime::Error(fmt::format(
-        "after step {} '{}' on rank{} {} is not that of rank 0: a machine computes or copies wrongly, or ranks run "
-        "different builds; go on from the last checkpoint without it",
-        step, tensors[i].first, ranks.size() == 1 ? "" : "s", fmt::join(ranks, ", ")));
+    throw runtime::Error(
+        fmt::format("after step {} '{}' on rank{} {} differs from that of rank 0: a machine computes or copies "
+                    "wrongly, or ranks run "
+                    "different builds; go on from the last checkpoint without it",
+                    step, tensors[i].first, ranks.size() == 1 ? "" : "s", fmt::join(ranks, ", ")));
   }
 }
 

@@ -68,8 +68,7 @@ void StepTrace::write() {
   if (world_.rank() != 0) return;
   const std::filesystem::path path = options_.folder / "trace.json";
   runtime::write_file_atomically(path, runtime::trace_file(all));
-  spdlog::info("the course of {} steps is in {}: open it at https://ui.perfetto.dev", options_.trace_steps,
-               path.native());
+  spdlog::info("a trace of {} steps is in {}: open it at https://ui.perfetto.dev", options_.trace_steps, path.native());
 }
 
 void StepTrace::waited_for_data(std::uint64_t micro_batch, Clock::time_point start, double seconds) {

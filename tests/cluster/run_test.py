@@ -85,7 +85,7 @@ def test_a_run_folder_that_is_not_shared_is_refused(box, material, shared_path):
     run = Run(material, shared_path)
     process = box.run(*SRUN, CSKD, "shard", run.path, "--set", "run.folder=/tmp/cskd-not-shared")
     assert process.returncode == 2, process.stderr
-    assert "/tmp/cskd-not-shared/logs is another folder on n2 than on n1, or is not there" in process.stderr
+    assert "/tmp/cskd-not-shared/logs is a different folder on n2 than on n1, or does not exist there" in process.stderr
     for host in ("n1", "n2"):
         box.on(host, "rm", "-rf", "/tmp/cskd-not-shared")
 

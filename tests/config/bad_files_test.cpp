@@ -40,15 +40,15 @@ const BadFile kBadFiles[] = {
      "a.toml: is empty; a configuration has at least a table [run] with a folder (cskd config --help-all lists the "
      "keys)"},
     {"UnknownKey", "[run]\nfolder = \"x\"\nsede = 3\n",
-     "a.toml:3:1: run.sede is no key of the configuration, did you mean run.seed?"},
+     "a.toml:3:1: run.sede is not a key of the configuration, did you mean run.seed?"},
     {"UnknownTable", kRun + "[loging]\nlevel = \"info\"\n",
-     "a.toml:3:2: loging is no key of the configuration, did you mean logging?"},
+     "a.toml:3:2: loging is not a key of the configuration, did you mean logging?"},
     {"UnknownKeyLikeNothing", "[run]\nfolder = \"x\"\nzebra = 3\n",
-     "a.toml:3:1: run.zebra is no key of the configuration; run has folder, seed, min_free"},
+     "a.toml:3:1: run.zebra is not a key of the configuration; run has folder, seed, min_free"},
     {"KeyOfAnotherTable", "[run]\nfolder = \"x\"\nlevel = \"info\"\n",
-     "a.toml:3:1: run.level is no key of the configuration, did you mean logging.level?"},
+     "a.toml:3:1: run.level is not a key of the configuration, did you mean logging.level?"},
     {"KeyWithoutItsTable", "seed = 3\n[run]\nfolder = \"x\"\n",
-     "a.toml:1:1: seed is no key of the configuration, did you mean run.seed?"},
+     "a.toml:1:1: seed is not a key of the configuration, did you mean run.seed?"},
     {"MissingTable", "[logging]\nlevel = \"info\"\n",
      "a.toml:1:1: run.folder is missing, expected a path in quotes, of 1 to 4096 bytes"},
     {"MissingKey", "\n[run]\nseed = 3\n",
@@ -87,7 +87,7 @@ const BadFile kBadFiles[] = {
     {"TableForList", kRun + "[sources]\nname = \"a\"\n",
      "a.toml:3:1: sources is a table, expected a list of tables: [[sources]]"},
     {"ListOfNumbers", kRun + "[run.x]\n",
-     "a.toml:3:6: run.x is no key of the configuration; run has folder, seed, min_free"},
+     "a.toml:3:6: run.x is not a key of the configuration; run has folder, seed, min_free"},
     {"NumbersForTables", "sources = [1]\n" + kRun, "a.toml:1:12: sources[0] is 1, expected a table: [[sources]]"},
     {"BadName", kRun + "[[sources]]\nname = \"My Photos\"\nkind = \"folder\"\npath = \"p\"\n",
      "a.toml:4:8: sources[0].name is \"My Photos\", expected a name in quotes: 1 to 64 of a-z, 0-9, _ and -"},
@@ -99,7 +99,7 @@ const BadFile kBadFiles[] = {
      "a.toml:3:1: sources[0].path is missing, expected a path in quotes, of 1 to 4096 bytes"},
     {"ManyAtOnce", "[run]\nsed = 1\nmin_free = -1\n\n[logging]\nlevel = \"loud\"\n",
      "a.toml:1:1: run.folder is missing, expected a path in quotes, of 1 to 4096 bytes\n"
-     "a.toml:2:1: run.sed is no key of the configuration, did you mean run.seed?\n"
+     "a.toml:2:1: run.sed is not a key of the configuration, did you mean run.seed?\n"
      "a.toml:3:12: run.min_free is -1, expected a number from 0 to 1000000000\n"
      "a.toml:6:9: logging.level is \"loud\", expected \"trace\", \"debug\", \"info\", \"warning\", \"error\" or "
      "\"off\""},

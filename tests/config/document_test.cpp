@@ -45,8 +45,8 @@ TEST(Document, Folder) {
 TEST(Document, PipesAndDevicesAreRefusedWithoutWaiting) {
   const TemporaryFolder folder;
   ASSERT_EQ(::mkfifo((folder / "a.toml").c_str(), 0600), 0);
-  EXPECT_EQ(message_for(folder / "a.toml"), "a.toml: is no regular file; expected a configuration file in TOML");
-  EXPECT_EQ(message_for("/dev/zero"), "zero: is no regular file; expected a configuration file in TOML");
+  EXPECT_EQ(message_for(folder / "a.toml"), "a.toml: is not a regular file; expected a configuration file in TOML");
+  EXPECT_EQ(message_for("/dev/zero"), "zero: is not a regular file; expected a configuration file in TOML");
 }
 
 TEST(Document, AHundredMegabytesAreRefusedUnread) {

@@ -90,8 +90,9 @@ TEST(NamedTables, NameTheirSettings) {
 TEST(NamedTables, WhatIsNoneIsRefused) {
   EXPECT_THAT(error_of(changed("[align.teacher]", "[align.Teacher]")),
               HasSubstr("a.toml:12:8: align.Teacher has no fit name"));
-  EXPECT_EQ(error_of(kGraph + "[encoders.mobile.training]\n"),
-            "a.toml:20:18: encoders.mobile.training is no key of the configuration, did you mean align.NAME.training?");
+  EXPECT_EQ(
+      error_of(kGraph + "[encoders.mobile.training]\n"),
+      "a.toml:20:18: encoders.mobile.training is not a key of the configuration, did you mean align.NAME.training?");
   EXPECT_EQ(error_of(kGraph + "[towers]\nclip2 = 3\n"),
             "a.toml:21:9: towers.clip2 is 3, expected a table: [towers.NAME] with its keys below");
   EXPECT_EQ(error_of("towers = 3\n[run]\nfolder=\"x\"\n"),

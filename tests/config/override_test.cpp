@@ -73,9 +73,10 @@ TEST(Override, ReachesElementsOfListsAndAddsOne) {
 }
 
 TEST(Override, ErrorsNameTheOverride) {
-  EXPECT_EQ(error_of({"run.sed=1"}), "--set run.sed=1: run.sed is no key of the configuration, did you mean run.seed?");
+  EXPECT_EQ(error_of({"run.sed=1"}),
+            "--set run.sed=1: run.sed is not a key of the configuration, did you mean run.seed?");
   EXPECT_EQ(error_of({"run.seed=-1"}), "--set run.seed=-1: run.seed is -1, expected a whole number from 0");
-  EXPECT_EQ(error_of({"run.seed=x"}), "--set run.seed=x: x is no TOML value, expected a whole number from 0");
+  EXPECT_EQ(error_of({"run.seed=x"}), "--set run.seed=x: x is not a TOML value, expected a whole number from 0");
   EXPECT_EQ(error_of({"run.seed"}),
             "--set run.seed: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
   EXPECT_EQ(error_of({"=1"}), "--set =1: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
@@ -88,7 +89,7 @@ TEST(Override, ErrorsNameTheOverride) {
                                            "=1: expected KEY=VALUE, for instance run.seed=7 or "
                                            "sources[0].path=/photos");
   }
-  EXPECT_EQ(error_of({"sources[3].path=/p"}), "--set sources[3].path=/p: sources has 1 element, [3] is behind its end");
+  EXPECT_EQ(error_of({"sources[3].path=/p"}), "--set sources[3].path=/p: sources has 1 element, [3] is past its end");
   EXPECT_EQ(error_of({"sources[0]=1"}), "--set sources[0]=1: sources[0] is a table; name one of its keys");
   EXPECT_EQ(error_of({"run.seed.x=1"}), "--set run.seed.x=1: run.seed is 3, not a table");
   EXPECT_EQ(error_of({"run[0].seed=1"}), "--set run[0].seed=1: run is a table, not a list");

@@ -120,7 +120,7 @@ TEST_F(CorpusSummaryTest, ListsWhatCannotBeReadAndSummarisesTheOthers) {
   std::filesystem::resize_file(path(3), std::filesystem::file_size(path(3)) - 1);
   overwrite_number(2, offsets(2).offset() + 8, std::uint64_t{1} << 40);
   const CorpusSummary summary = summarise(folder_.path(), manifest_);
-  EXPECT_THAT(summary.faults, ElementsAre(of_file("not there"), of_file("does not rise"), of_file("cut off")));
+  EXPECT_THAT(summary.faults, ElementsAre(of_file("missing"), of_file("does not rise"), of_file("cut off")));
   EXPECT_EQ(summary.faults[0].file, "first-unlabelled-00000.h5");
   EXPECT_EQ(summary.shards, 1U);
   ASSERT_THAT(summary.groups, SizeIs(1));
@@ -130,7 +130,7 @@ TEST_F(CorpusSummaryTest, ListsWhatCannotBeReadAndSummarisesTheOthers) {
 TEST_F(CorpusSummaryTest, AScoreThatIsNoNumberIsLeftOut) {
   overwrite_number(3, offsets(3).label_mean() + 4, std::numeric_limits<float>::quiet_NaN());
   const CorpusSummary summary = summarise(folder_.path(), manifest_);
-  EXPECT_THAT(summary.faults, ElementsAre(of_file("1 mean scores are no numbers")));
+  EXPECT_THAT(summary.faults, ElementsAre(of_file("1 mean scores are not numbers")));
   const GroupSummary& group = summary.groups[1];
   EXPECT_EQ(std::accumulate(group.scores.counts.begin(), group.scores.counts.end(), std::uint64_t{0}),
             group.samples - 1);

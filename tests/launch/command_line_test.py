@@ -104,7 +104,7 @@ def test_config_errors_exit_with_2_and_name_the_place(tmp_path):
         assert result.returncode == 2
         assert (
             result.stderr
-            == f"cskd: error: {bad}:3:1: run.sede is no key of the configuration, did you mean run.seed?\n"
+            == f"cskd: error: {bad}:3:1: run.sede is not a key of the configuration, did you mean run.seed?\n"
         )
     assert (
         run("config", tmp_path).stderr

@@ -53,7 +53,7 @@ TEST(Deadline, WithoutAZoneIsLocal) {
 TEST(Deadline, AnythingElseIsRefusedWithTheForms) {
   for (const char* text : {"", "soon", "90", "1m1h", "1h1", "-5m", "1.5h", "99999999999999999999s", "400d",
                            "2026-11-26", "2026-11-26T18:00+01", "2026-13-40T18:00", "h", "1hm"})
-    EXPECT_THAT(error_of(text), HasSubstr("is no time: expected a duration")) << text;
+    EXPECT_THAT(error_of(text), HasSubstr("is not a time: expected a duration")) << text;
   EXPECT_THAT(error_of("2026-11-26T12:59Z"), HasSubstr("has passed: it is 2026-11-26T13:00:00Z now"));
   EXPECT_THAT(error_of("0s"), HasSubstr("has passed"));
   EXPECT_THAT(error_of("slurm"), HasSubstr("SLURM_JOB_END_TIME"));

@@ -179,7 +179,7 @@ def test_damage_is_named(copied, ranks):
     assert faults.keys() == {damaged, missing, cut, other}
     assert [fault["row"] for fault in faults[damaged]] == [None, 3]
     assert faults[damaged][1]["key"] == shards[damaged]["keys"][3] and "CRC-32C" in faults[damaged][1]["what"]
-    assert "not there" in faults[missing][0]["what"] and "cut off" in faults[cut][0]["what"]
+    assert "missing" in faults[missing][0]["what"] and "cut off" in faults[cut][0]["what"]
     assert len(faults[other]) == 1 and "XXH3-128 of the file" in faults[other][0]["what"]
     assert report["shards"] == len(shards) and report["readable_shards"] == len(shards) - 2
     assert report["verification"]["shards"] == len(shards) - 2
@@ -344,8 +344,8 @@ def test_paths_of_other_things_are_refused(packed, tmp_path):
             assert text in errors(process)[0], process.stderr
         assert process.stdout == ""
 
-    refused(tmp_path / "nowhere", "is not there; expected a manifest (manifest.cskd)")
-    refused(tmp_path / "nowhere", "is not there", ranks=2)
+    refused(tmp_path / "nowhere", "does not exist; expected a manifest (manifest.cskd)")
+    refused(tmp_path / "nowhere", "does not exist", ranks=2)
     refused(tmp_path, "holds neither manifest.cskd nor shards/manifest.cskd", "'cskd shard'")
     (tmp_path / "run.txt").touch()
     refused(tmp_path / "run.txt", "expected a manifest")
@@ -354,7 +354,7 @@ def test_paths_of_other_things_are_refused(packed, tmp_path):
     assert process.returncode == 2 and "run.toml: is empty; a configuration has" in errors(process)[0]
     (tmp_path / "run.toml").write_text('[run]\nfolder = "here"\n')
     process = run("inspect", tmp_path / "run.toml")
-    assert process.returncode == 3 and f"{tmp_path}/here is not there" in errors(process)[0]
+    assert process.returncode == 3 and f"{tmp_path}/here does not exist" in errors(process)[0]
     (tmp_path / "text.h5").write_text("no HDF5")
     refused(tmp_path / "text.h5", "does not open as HDF5")
     with h5py.File(tmp_path / "cache.h5", "w", libver="latest") as file:

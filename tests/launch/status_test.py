@@ -143,7 +143,7 @@ def test_complete_stages_are_listed(tmp_path):
     "state,message,code,text",
     [
         ("finished", "", 0, "finished"),
-        ("stopped", "", 75, "stopped at a checkpoint; the same command goes on"),
+        ("stopped", "", 75, "stopped at a checkpoint; the same command continues"),
         ("failed", "the disk is full", 1, "the disk is full"),
         ("failed", "", 1, "failed"),
     ],
@@ -186,13 +186,13 @@ def test_a_run_elsewhere_that_writes_nothing_is_silent(tmp_path):
     write(tmp_path, status(updated=time.time() - 170, **UNKNOWN_HOST))
     start = time.monotonic()
     text = shown(tmp_path, 1)
-    assert re.search(r"  health      no sign of life for 2 min 5\d s: killed, or its machine is gone\n", text)
+    assert re.search(r"  health      no sign of life for 2 min 5\d s: killed, or its machine is down\n", text)
     assert time.monotonic() - start > 5  # it looked again
 
 
 def test_a_process_that_is_held_is_told_from_one_that_is_gone(tmp_path):
     write(tmp_path, status(updated=time.time() - 170))
-    assert f"process {os.getpid()} is there, but does not write" in shown(tmp_path, 1)
+    assert f"process {os.getpid()} runs, but does not write" in shown(tmp_path, 1)
 
 
 @pytest.mark.parametrize("ahead", [-3600, 3600])
@@ -217,7 +217,7 @@ def test_json_is_the_file_and_what_is_made_of_it(tmp_path):
 def test_what_is_no_run_is_a_usage_error(tmp_path):
     for folder, message in [
         (tmp_path, f"{tmp_path} holds no status.json: has a stage of it been started?"),
-        (tmp_path / "no", f"{tmp_path / 'no'} is no run folder: it is not there"),
+        (tmp_path / "no", f"{tmp_path / 'no'} is not a run folder: it does not exist"),
     ]:
         for arguments in ([], ["--json"], ["--watch"]):
             process = run("status", folder, *arguments)

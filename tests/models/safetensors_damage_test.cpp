@@ -125,7 +125,7 @@ TEST_F(SafetensorsDamage, ShapeIsNotMadeOfWholeNumbers) {
                           "shape of tensor \"a\" holds the negative number");
   }
   for (const char* shape : {"1.0", "1e0", "18446744073709551616", "-9223372036854775809"}) {
-    expect_header_refused("{" + entry("a", "U8", shape, "0,1") + "}", "no whole number below 2^64", "x");
+    expect_header_refused("{" + entry("a", "U8", shape, "0,1") + "}", "not a whole number below 2^64", "x");
   }
   for (const char* shape : {"\"1\"", "null", "true"}) {
     expect_header_refused("{" + entry("a", "U8", shape, "0,1") + "}", "shape of tensor \"a\" holds", "x");

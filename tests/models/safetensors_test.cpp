@@ -107,7 +107,7 @@ TEST_F(SafetensorsReader, AHeaderWhoseLengthStartsLikeAPickleIsRead) {
     std::string header = "{" + entry("a", "U8", "1", "0,1") + "}";
     header.resize(length, ' ');
     EXPECT_EQ(read(file_of(header, "x")).at("a").item().toInt(), 'x');
-    expect_header_refused(header, "is no valid safetensors file: its tensors end at byte 1");
+    expect_header_refused(header, "is not a valid safetensors file: its tensors end at byte 1");
   }
 }
 

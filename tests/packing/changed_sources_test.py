@@ -41,7 +41,7 @@ def test_overwritten_deleted_and_renamed_photos(tmp_path, ranks):
         (tmp_path / "a" / f"{seed:04}.jpg").unlink()
     (tmp_path / "a" / "0006.jpg").rename(tmp_path / "a" / "renamed.jpg")
     text = packs(path, ranks)
-    assert "source 'a' since it was packed: 3 changed, 0 relabelled, 4 gone" in text
+    assert "source 'a' has changed since it was packed: 3 changed, 0 relabelled, 4 gone" in text
     files = sorted((tmp_path / "a").iterdir())
     assert len(files) == 17 and {key: sample[1] for key, sample in samples(tmp_path / "run").items()} == {
         ("a", file.name): file.read_bytes() for file in files
@@ -64,7 +64,7 @@ def test_other_scores_and_splits_of_a_table(tmp_path):
     del rows["0019.jpg"]
     write_table(tmp_path / "t" / "table.csv", rows)
     text = packs(path)
-    assert "source 't' since it was packed: 0 changed, 8 relabelled, 1 gone" in text
+    assert "source 't' has changed since it was packed: 0 changed, 8 relabelled, 1 gone" in text
     fresh = folder_config(tmp_path, [("t", "csv", tmp_path / "t" / "table.csv", LABELLED)], name="fresh")
     packs(fresh)
     assert same(samples(tmp_path / "run"), samples(tmp_path / "fresh")) and len(samples(tmp_path / "run")) == 19

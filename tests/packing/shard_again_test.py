@@ -137,7 +137,7 @@ def test_run_does_not_need_the_sources_of_complete_shards(tmp_path):
     process = run("run", path, env={"CSKD_FAIL_AT": "cache.next:term"})
     assert process.returncode == 75 and "shard is complete already" in process.stderr, process.stderr
     process = run("shard", path)
-    assert process.returncode == 3 and "cannot be used" in process.stderr and "is not there" in process.stderr
+    assert process.returncode == 3 and "cannot be used" in process.stderr and "does not exist" in process.stderr
 
 
 def test_headers_above_the_cap_are_refused_before_decoding(tmp_path):

@@ -51,11 +51,11 @@ TEST(Health, AnOldStatusIsNoSignOfLife) {
   Status status = running();
   status.updated = kNow - 185;
   EXPECT_THAT(health_of(status, {.now = kNow, .process = Process::kElsewhere}),
-              is(Verdict::kSilent, "no sign of life for 3 min 05 s: killed, or its machine is gone"));
+              is(Verdict::kSilent, "no sign of life for 3 min 05 s: killed, or its machine is down"));
   EXPECT_THAT(health_of(status, {.now = kNow, .process = Process::kThere}),
               is(Verdict::kSilent,
-                 "no sign of life for 3 min 05 s: process 4242 is there, but does not write: it is "
-                 "held, or its disk is full or hangs"));
+                 "no sign of life for 3 min 05 s: process 4242 runs, but does not write: it is suspended, or its disk "
+                 "is full or hangs"));
   status.updated = kNow - kSilentAfter;
   EXPECT_EQ(health_of(status, {.now = kNow}).verdict, Verdict::kHealthy);
 }
@@ -104,7 +104,8 @@ TEST(Health, OfARunThatEndedIsItsEndHoweverOld) {
   status.state = RunState::kFinished;
   EXPECT_THAT(health_of(status, onlooker), is(Verdict::kFinished, "finished"));
   status.state = RunState::kStopped;
-  EXPECT_THAT(health_of(status, onlooker), is(Verdict::kStopped, "stopped at a checkpoint; the same command goes on"));
+  EXPECT_THAT(health_of(status, onlooker),
+              is(Verdict::kStopped, "stopped at a checkpoint; the same command continues"));
   status.state = RunState::kFailed;
   EXPECT_THAT(health_of(status, onlooker), is(Verdict::kFailed, "the disk is full"));
   status.message.clear();

@@ -128,16 +128,16 @@ TEST(Status, AVersionOfTheFutureSaysSo) {
 
 TEST(Status, DamageIsNamed) {
   const std::vector<std::pair<std::string, std::string>> texts{
-      {"", "it is no JSON object"},
-      {"{", "it is no JSON object"},
-      {"[1]", "it is no JSON object"},
-      {"null", "it is no JSON object"},
+      {"", "it is not a JSON object"},
+      {"{", "it is not a JSON object"},
+      {"[1]", "it is not a JSON object"},
+      {"null", "it is not a JSON object"},
       {"{}", "\"version\" is missing"},
-      {document().dump() + "x", "it is no JSON object"},
-      {document().dump().substr(0, 100), "it is no JSON object"},
-      {std::string(100, '\0'), "it is no JSON object"},
-      {std::string(200'000, '['), "it is no JSON object"},
-      {"{\"version\": 1, \"state\": \"\xff\"}", "it is no JSON object"},
+      {document().dump() + "x", "it is not a JSON object"},
+      {document().dump().substr(0, 100), "it is not a JSON object"},
+      {std::string(100, '\0'), "it is not a JSON object"},
+      {std::string(200'000, '['), "it is not a JSON object"},
+      {"{\"version\": 1, \"state\": \"\xff\"}", "it is not a JSON object"},
   };
   for (const auto& [text, why] : texts) {
     const std::string& content = text;
@@ -148,35 +148,35 @@ TEST(Status, DamageIsNamed) {
 }
 
 TEST(Status, EveryKeyIsChecked) {
-  const std::string whole = "\"{}\" is no whole number from ";
+  const std::string whole = "\"{}\" is not a whole number from ";
   const std::vector<std::tuple<const char*, std::vector<json>, std::string>> cases{
       {"version", {0, -1, 1.5, "1", nullptr}, whole},
-      {"state", {"dreaming", ""}, "\"{}\" is none that a run can have"},
-      {"state", {1, nullptr}, "\"{}\" is no text"},
-      {"stage", {1, nullptr, json::array()}, "\"{}\" is no text"},
-      {"unit", {1}, "\"{}\" is no text"},
-      {"message", {json::object()}, "\"{}\" is no text"},
-      {"host", {1}, "\"{}\" is no text"},
-      {"process_namespace", {1}, "\"{}\" is no text"},
+      {"state", {"dreaming", ""}, "\"{}\" is not a state of a run"},
+      {"state", {1, nullptr}, "\"{}\" is not a text"},
+      {"stage", {1, nullptr, json::array()}, "\"{}\" is not a text"},
+      {"unit", {1}, "\"{}\" is not a text"},
+      {"message", {json::object()}, "\"{}\" is not a text"},
+      {"host", {1}, "\"{}\" is not a text"},
+      {"process_namespace", {1}, "\"{}\" is not a text"},
       {"step", {-1, 0.5, 1e300, "1", nullptr, 18446744073709551615ULL}, whole},
       {"steps", {-1, 18446744073709551615ULL}, whole},
       {"skipped_steps", {-1}, whole},
       {"damaged_pictures", {-1}, whole},
       {"ranks", {0, 4294967297}, whole},
       {"pid", {0, -1, 4294967297}, whole},
-      {"images_per_second", {"fast", false}, "\"{}\" is no number"},
-      {"loss", {"0.1", json::array()}, "\"{}\" is no number"},
-      {"seconds_left", {-1, 1e12, nullptr, "1"}, "\"{}\" is no number of seconds"},
-      {"started", {-1, 1e12, nullptr, "1"}, "\"{}\" is no number of seconds"},
-      {"updated", {-1, nullptr}, "\"{}\" is no number of seconds"},
-      {"last_step_time", {-1, nullptr}, "\"{}\" is no number of seconds"},
-      {"step_seconds", {-1, nullptr}, "\"{}\" is no number of seconds"},
-      {"longest_step_seconds", {-1, nullptr}, "\"{}\" is no number of seconds"},
-      {"validation", {1, nullptr}, "it is no JSON object"},
+      {"images_per_second", {"fast", false}, "\"{}\" is not a number"},
+      {"loss", {"0.1", json::array()}, "\"{}\" is not a number"},
+      {"seconds_left", {-1, 1e12, nullptr, "1"}, "\"{}\" is not a number of seconds"},
+      {"started", {-1, 1e12, nullptr, "1"}, "\"{}\" is not a number of seconds"},
+      {"updated", {-1, nullptr}, "\"{}\" is not a number of seconds"},
+      {"last_step_time", {-1, nullptr}, "\"{}\" is not a number of seconds"},
+      {"step_seconds", {-1, nullptr}, "\"{}\" is not a number of seconds"},
+      {"longest_step_seconds", {-1, nullptr}, "\"{}\" is not a number of seconds"},
+      {"validation", {1, nullptr}, "it is not a JSON object"},
       {"validation", {json::object()}, "\"step\" is missing"},
       {"validation", {{{"step", 1}}}, "\"figures\" is missing"},
-      {"validation", {{{"step", 1}, {"figures", {{"a", "b"}}}}}, "\"a\" is no number"},
-      {"checkpoint", {json::array()}, "it is no JSON object"},
+      {"validation", {{{"step", 1}, {"figures", {{"a", "b"}}}}}, "\"a\" is not a number"},
+      {"checkpoint", {json::array()}, "it is not a JSON object"},
       {"checkpoint", {{{"step", 1}}}, "\"time\" is missing"},
   };
   for (const auto& [key, values, why] : cases) {
@@ -219,10 +219,10 @@ TEST_F(ReadStatus, WhatIsNoRunFolderIsNamed) {
   EXPECT_THAT([&] { read_status(folder_.path()); },
               ThrowsMessage<runtime::UsageError>(path + " holds no status.json: has a stage of it been started?"));
   EXPECT_THAT([&] { read_status(folder_ / "no"); },
-              ThrowsMessage<runtime::UsageError>(path + "/no is no run folder: it is not there"));
+              ThrowsMessage<runtime::UsageError>(path + "/no is not a run folder: it does not exist"));
   write("");
   EXPECT_THAT([&] { read_status(folder_ / "status.json"); },
-              ThrowsMessage<runtime::UsageError>(path + "/status.json is no run folder: it is a file"));
+              ThrowsMessage<runtime::UsageError>(path + "/status.json is not a run folder: it is a file"));
 }
 
 TEST_F(ReadStatus, AFileThatIsTooLargeIsNotRead) {

@@ -37,7 +37,7 @@ TEST(LaunchCheck, RefusesSrunWithoutAWayToMeetBeforeMpiStarts) {
         check_before_mpi(environment({{"SLURM_STEP_NUM_TASKS", "4"}, {"SLURMD_NODENAME", "n2"}}));
       },
       testing::ThrowsMessage<UsageError>(
-          testing::AllOf(testing::StartsWith("srun started 4 processes without a way to meet (on n2)"),
+          testing::AllOf(testing::StartsWith("srun started 4 processes that cannot find each other (on n2)"),
                          testing::HasSubstr("srun --mpi=pmix"))));
   EXPECT_NO_THROW(check_before_mpi(environment({{"SLURM_STEP_NUM_TASKS", "4"}, {"PMIX_RANK", "3"}})));
   EXPECT_NO_THROW(check_before_mpi(environment({{"SLURM_STEP_NUM_TASKS", "4"}, {"OMPI_COMM_WORLD_SIZE", "2"}})));

@@ -59,7 +59,7 @@ TEST_F(ShardCheckTest, AHashThatIsNotThePicturesIsFound) {
 TEST_F(ShardCheckTest, AMissingACutOffAndAnotherFileAreFound) {
   std::filesystem::copy_file(path(1), folder_ / "kept.h5");
   std::filesystem::remove(path(1));
-  EXPECT_THAT(check(1).faults, ElementsAre(of_file("it is not there")));
+  EXPECT_THAT(check(1).faults, ElementsAre(of_file("the file is missing")));
   std::filesystem::create_directory(path(1));
   EXPECT_THAT(check(1).faults, ElementsAre(of_file("not a regular file")));
   std::filesystem::remove(path(1));

@@ -110,7 +110,7 @@ TEST_F(ImporterDamage, CountsThatAreImpossible) {
 
 TEST_F(ImporterDamage, SplitThatIsUnknown) {
   EXPECT_EQ(table_damage("a,3,holdout\n"),
-            "t.csv:2: 'holdout' is no split, expected train, validation, test, unlabelled or nothing");
+            "t.csv:2: 'holdout' is not a split, expected train, validation, test, unlabelled or nothing");
 }
 
 TEST_F(ImporterDamage, PictureNamedTwice) {
@@ -161,7 +161,7 @@ TEST_F(ImporterDamage, PictureWithoutAName) {
 TEST_F(ImporterDamage, NameThatNoFileCanHave) {
   EXPECT_THAT(table_damage(std::string(5000, 'a') + ",3,train\n"), HasSubstr("has 5000 bytes, at most 4096"));
   EXPECT_THAT(summary(table("path,mean,set\n" + std::string(300, 'a') + ",3,train\n")).at(0),
-              testing::EndsWith("rated, but the picture is not there"));
+              testing::EndsWith("rated, but the picture is missing"));
 }
 
 TEST_F(ImporterDamage, FolderInPlaceOfAPicture) {
@@ -170,9 +170,9 @@ TEST_F(ImporterDamage, FolderInPlaceOfAPicture) {
 }
 
 TEST_F(ImporterDamage, SourceThatIsNotThere) {
-  EXPECT_EQ(damage(source(Source::folder, "gone")), "gone is not a folder, or is not there");
-  EXPECT_EQ(damage(source(Source::csv, "gone.csv")), "gone.csv is not a file, or is not there");
-  EXPECT_EQ(damage(source(Source::webdataset, "gone")), "gone is neither a folder nor a tar file, or is not there");
+  EXPECT_EQ(damage(source(Source::folder, "gone")), "gone does not exist or is not a folder");
+  EXPECT_EQ(damage(source(Source::csv, "gone.csv")), "gone.csv does not exist or is not a file");
+  EXPECT_EQ(damage(source(Source::webdataset, "gone")), "gone does not exist, or is neither a folder nor a tar file");
   write("empty/a.txt", "");
   EXPECT_EQ(damage(source(Source::webdataset, "empty")), "empty holds no .tar file: is the path right?");
 }
@@ -203,7 +203,7 @@ TEST_F(ImporterDamage, PicturesThatAreNotThere) {
   EXPECT_THAT(damage(flickr), HasSubstr("has no 40K, no FLICKR-AES-001/40K, no images; a source of kind \"flickr_aes\" "
                                         "needs its folder of images, or the key images that says where it is"));
   flickr.set_images((folder_ / "gone").native());
-  EXPECT_EQ(damage(flickr), "gone is not a folder, or is not there: the key images of source 'photos' names it");
+  EXPECT_EQ(damage(flickr), "gone does not exist or is not a folder: the key images of source 'photos' names it");
 }
 
 TEST_F(ImporterDamage, ListOfScoresWithBadLines) {

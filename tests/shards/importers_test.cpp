@@ -111,7 +111,7 @@ TEST_F(Importers, AvaReadsCountsAndTheTestList) {
   EXPECT_NEAR(entries[0].label->mean, 699.0 / 124, 1e-6);
   EXPECT_NEAR(entries[0].label->stddev, std::sqrt(4191.0 / 124 - std::pow(699.0 / 124, 2)), 1e-6);
   EXPECT_NEAR(entries[0].label->histogram[4], 38.0 / 124, 1e-7);
-  EXPECT_EQ(entries[2].fault, "rated, but the picture is not there");
+  EXPECT_EQ(entries[2].fault, "rated, but the picture is missing");
   EXPECT_EQ(entries[2].label->mean, 10);
   EXPECT_EQ(bin_centres(source(Source::ava)), (std::vector<float>{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}));
 }
@@ -123,7 +123,7 @@ TEST_F(Importers, AadbTakesItsThreeListsAndTheTestPicturesBesideTheOthers) {
   pictures({"datasetImages_originalSize/farm1_1_b.jpg", "datasetImages_originalSize/farm1_3_b.jpg",
             "AADB_newtest_originalSize/farm1_4_b.jpg", "datasetImages_warp256/farm1_2_b.jpg"});
   EXPECT_THAT(summary(source(Source::aadb)),
-              ElementsAre("farm1_1_b.jpg train", "farm1_2_b.jpg rated, but the picture is not there",
+              ElementsAre("farm1_1_b.jpg train", "farm1_2_b.jpg rated, but the picture is missing",
                           "farm1_3_b.jpg validation", "farm1_4_b.jpg test"));
   const std::vector<Entry> entries = list(source(Source::aadb));
   EXPECT_NEAR(entries[0].label->mean, 0.45, 1e-7);
@@ -171,7 +171,7 @@ TEST_F(Importers, ParaReadsCountsByTheNamesOfTheirColumns) {
   pictures({"imgs/session144/iaa_pub10074_.jpg", "imgs/session144/iaa_pub10022_.jpg"});
   EXPECT_THAT(summary(source(Source::para)),
               ElementsAre("session144/iaa_pub10074_.jpg train", "session144/iaa_pub10022_.jpg test",
-                          "session145/iaa_pub10093_.jpg rated, but the picture is not there"));
+                          "session145/iaa_pub10093_.jpg rated, but the picture is missing"));
   const std::vector<Entry> entries = list(source(Source::para));
   // The tables' own mean and std follow from the counts.
   EXPECT_NEAR(entries[0].label->mean, 1.925925926, 1e-6);
@@ -234,7 +234,7 @@ TEST_F(Importers, EvaCountsTheVotesOfEachPicture) {
   write("data/votes_filtered.csv", kEvaVotes);
   pictures({"images/EVA_together/71.jpg", "images/EVA_together/106.jpg", "images/EVA_together/5.jpg"});
   EXPECT_THAT(summary(source(Source::eva)),
-              ElementsAre("71.jpg train", "106.jpg train", "132.jpg rated, but the picture is not there"));
+              ElementsAre("71.jpg train", "106.jpg train", "132.jpg rated, but the picture is missing"));
   const Label label = *list(source(Source::eva)).at(0).label;
   EXPECT_THAT(label.histogram,
               Pointwise(FloatNear(1e-7F), {0.F, 0.F, 0.F, 0.F, 0.F, 0.F, 1 / 3.F, 2 / 3.F, 0.F, 0.F, 0.F}));
@@ -248,7 +248,7 @@ TEST_F(Importers, EvaFindsPicturesInFoldersOfCategories) {
   ASSERT_EQ(entries.size(), 3U);
   EXPECT_EQ(entries[0].key, "71.jpg");
   EXPECT_EQ(entries[0].file, (folder_.path() / "images/EVA_category/EVA_category/5/71.jpg").native());
-  EXPECT_EQ(entries[1].fault, "rated, but the picture is not there");
+  EXPECT_EQ(entries[1].fault, "rated, but the picture is missing");
   EXPECT_EQ(entries[2].size, std::string("bytes of images/EVA_category/EVA_category/3/132.jpg").size());
 }
 
@@ -287,7 +287,7 @@ TEST_F(Importers, CsvReadsCountsFromATableWithTabs) {
   EXPECT_EQ(entries[0].label->mean, 1.25F);
   EXPECT_EQ(entries[0].file, (folder_.path() / "elsewhere/a.jpg").native());
   EXPECT_EQ(entries[1].split, Split::kUnlabelled);
-  EXPECT_EQ(entries[1].fault, "listed, but the picture is not there");
+  EXPECT_EQ(entries[1].fault, "listed, but the picture is missing");
 }
 
 TEST_F(Importers, CsvWithoutRatingsListsUnlabelledPictures) {

@@ -98,7 +98,7 @@ const BadSource kBadSources[] = {
        s.mutable_columns()->set_mean("/a~2");
        add_bins(s, {1, 2});
      },
-     "columns.mean is \"/a~2\", which is no JSON pointer (RFC 6901)"},
+     "columns.mean is \"/a~2\", which is not a JSON pointer (RFC 6901)"},
     {"ExtensionThatIsNone", Source::webdataset,
      [](Source& s) {
        s.mutable_columns()->set_mean(".a.b");

@@ -178,7 +178,7 @@ TEST_F(Sidecars, HoldCountsAndSplits) {
 
 TEST_F(Sidecars, DamageNamesArchiveFileAndField) {
   EXPECT_EQ(damage(rated({{"a.jpg", ""}, {"a.json", "{\"score\": 2"}}, "score")),
-            "1.tar: a.json: is no JSON, at byte 12");
+            "1.tar: a.json: is not JSON, at byte 12");
   EXPECT_EQ(damage(rated({{"a.jpg", ""}, {"a.json", "{\"score\": [2]}"}}, "score")),
             "1.tar: a.json: score: '[2]' is not a number");
   EXPECT_THAT(damage(rated({{"a.jpg", ""}, {"a.json", "{\"score\": 11}"}}, "score")),

@@ -1,4 +1,4 @@
-"""Pictures that a disk damages after they were packed: replaced, counted and told of, or one too many."""
+"""Pictures that a disk damages after they were packed: replaced, counted and logged; too many end the run."""
 
 import json
 import re
@@ -188,7 +188,9 @@ def test_a_teacher_whose_answers_are_not_finite_teaches_nobody(run_folder):
     save_file(weights, model, metadata)
     process = run("distill", path)
     assert process.returncode == 3, process.stderr
-    assert re.search(r"what ViT-demo-16 says of .* row \d+ \('.*'\) is not finite", process.stderr), process.stderr
+    assert re.search(r"the predictions of ViT-demo-16 for .* row \d+ \('.*'\) are not finite", process.stderr), (
+        process.stderr
+    )
 
 
 def test_many_files_few_of_which_may_be_open(config):

@@ -125,7 +125,7 @@ def test_a_whole_graph_on_1_2_and_4_ranks_killed_and_planned(graph):
 
     # What a stage needs is named before it does anything.
     process = run("distill", path, "other")
-    assert process.returncode == 2 and "things keep this run from being done" in process.stderr
+    assert process.returncode == 2 and "problems prevent this run" in process.stderr
     for need, command in (
         ("shard", "shard"),
         ("align.other", "align CONFIG other"),
@@ -189,7 +189,7 @@ def test_the_old_layout_of_a_run_folder_is_named(graph):
     (folder / "align").mkdir(parents=True)
     (folder / "align/complete.json").write_text("{}")
     process = run("run", path)
-    assert process.returncode == 2 and f"{folder} holds results of before stages had names" in process.stderr
+    assert process.returncode == 2 and f"{folder} holds results from before stages had names" in process.stderr
     assert f"remove {folder}/align" in process.stderr
     plan, _, code = verdicts(path, "--quick")
     assert code == 2 and "before stages had names" in plan["impossible"][0]
@@ -290,7 +290,7 @@ def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
 @pytest.mark.parametrize(
     "over, words",
     [
-        ([], "there is nothing to go over"),
+        ([], "there is nothing to sweep over"),
         (["run.seed"], "expected KEY=VALUE,VALUE,... such as run.seed=1,2,3"),
         (["run.seed=1,1"], "run.seed = 1 twice"),
         (["run.seed=1,,2"], "lacks a value"),

@@ -70,7 +70,7 @@ def test_all_at_once(config):
     process = run(
         "run", path, *(word for changes, _ in CASES.values() for change in changes for word in ("--set", change))
     )
-    assert process.returncode == 2 and "things keep this run from being done:" in process.stderr
+    assert process.returncode == 2 and "problems prevent this run:" in process.stderr
     for _, words in CASES.values():
         assert f"  - {words}" in process.stderr, (words, process.stderr)
 

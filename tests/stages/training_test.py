@@ -217,7 +217,7 @@ def test_half_a_cache_is_named_at_the_start(cached, config):
     process = run("align", path)
     assert process.returncode == 3
     assert (
-        f"{len(caches[1::2])} of {len(caches)} feature caches are not there, the first is " in process.stderr
+        f"{len(caches[1::2])} of {len(caches)} feature caches are missing, the first is " in process.stderr
         and "run 'cskd cache'" in process.stderr
     )
 
@@ -242,7 +242,7 @@ def test_a_checkpoint_cut_in_half_is_passed_over(cached, config):
     weights.write_bytes(weights.read_bytes()[: weights.stat().st_size // 2])
     process = run("align", path, "--set", "align.student.training.checkpoint_every=2")
     assert process.returncode == 0, process.stderr
-    assert f"checkpoint {newest} is passed over" in process.stderr
+    assert f"checkpoint {newest} is skipped" in process.stderr
     assert digest(plain / "align/student" / "model.safetensors") == digest(
         folder / "align/student" / "model.safetensors"
     )

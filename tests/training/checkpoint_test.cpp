@@ -67,7 +67,7 @@ TEST_F(CheckpointTest, EveryFlippedByteOfEveryFileIsNoticed) {
     EXPECT_THAT(newest_error(), HasSubstr(file));
     std::ofstream(path(10, file), std::ios::binary) << whole;
     std::filesystem::rename(path(10, file), folder_ / "away");
-    EXPECT_THAT(newest_error(), HasSubstr(std::string(file) + " is not there"));
+    EXPECT_THAT(newest_error(), HasSubstr(std::string(file) + " is missing"));
     std::filesystem::rename(folder_ / "away", path(10, file));
   }
   EXPECT_EQ(newest_checkpoint(folder_.path()), 10U);
