@@ -12,6 +12,7 @@
 #include "models/families/mobilenet_v3.h"
 #include "models/families/modified_resnet.h"
 #include "models/families/resnet.h"
+#include "models/families/rotary_vision_transformer.h"
 #include "models/families/vision_transformer.h"
 #include "models/foldable.h"
 #include "runtime/check.h"
@@ -36,8 +37,8 @@ void fold(torch::nn::Module& module) {
 const std::vector<EncoderEntry>& encoder_entries() {
   static const std::vector<EncoderEntry> all = [] {
     std::vector<EncoderEntry> list;
-    for (const auto& family :
-         {vision_transformer_entries, mobilenet_v3_entries, resnet_entries, modified_resnet_entries})
+    for (const auto& family : {vision_transformer_entries, rotary_vision_transformer_entries, mobilenet_v3_entries,
+                               resnet_entries, modified_resnet_entries})
       for (EncoderEntry& entry : family()) list.push_back(std::move(entry));
     return list;
   }();

@@ -18,16 +18,18 @@ struct Request {
   std::vector<int> attention;
 };
 
-// What a layer's attention is computed from: softmax(queries keys^T / sqrt(d)) are its maps, of L tokens with the class
-// token first. [N, heads, L, d] each.
+// What a layer's attention is computed from: softmax(queries keys^T / sqrt(d)) are its maps, of L tokens: class token
+// and registers, where there are any, then the patches'. [N, heads, L, d] each.
 struct Attention {
   torch::Tensor queries, keys;
 };
 
 // What an encoder makes of a batch.
 struct Features {
-  torch::Tensor pooled;  // [N, pooled_width]; after the final norm (ViT: class token), before any projection or head
-  // [N, grid * grid, token_width], row by row from the top left, class token left out; undefined unless asked for
+  // [N, pooled_width]; after the final norm and the family's pooling, before any projection or head
+  torch::Tensor pooled;
+  // [N, grid * grid, token_width], row by row from the top left, without class token and registers; undefined unless
+  // asked for
   torch::Tensor tokens;
   std::vector<Attention> attention;  // of the layers that were asked for, in their order
 };
@@ -90,7 +92,8 @@ struct ParameterNames {
   std::string stem;       // before the first block
   std::string block;      // of a block; its groups are its number, or that of its stage and its own
   std::string last_norm;  // behind the last block; "" where there is none
-  // Class token and embeddings of positions, which do not decay (no_weight_decay() of timm's and open_clip's models).
+  // Class token, registers and embeddings of positions, which do not decay (no_weight_decay() of timm's and open_clip's
+  // models).
   std::vector<std::string> embeddings;
 };
 // Throws UsageError as make_encoder().

@@ -4,6 +4,7 @@
 #include <array>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -22,6 +23,13 @@ inline constexpr Normalisation kClipNormalisation{{0.48145466F, 0.4578275F, 0.40
 inline constexpr Normalisation kImageNetNormalisation{{0.485F, 0.456F, 0.406F}, {0.229F, 0.224F, 0.225F}};
 inline constexpr Normalisation kHalfNormalisation{{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}};
 
+// Which GELU an encoder has whose structure comes with two: x Phi(x) by erf, and QuickGELU, x sigmoid(1.702 x). Weights
+// belong to one of them, and their tensors do not tell which.
+struct GeluForm {
+  bool is_quick = false;
+  std::string other;  // the encoder with the other form
+};
+
 struct EncoderEntry {
   std::string name;
   int image_size = 0;  // pixels; other sizes must be multiples of the stride
@@ -32,6 +40,7 @@ struct EncoderEntry {
   int attention_layers = 0;
   ParameterNames parameters;
   bool normalises_batches = false;  // computes with statistics of the batch while it is trained
+  std::optional<GeluForm> gelu;     // of those with a counterpart
   // Whose names the parameters bear, as reports call it: "timm", "open_clip".
   std::string home;
   // Of weight files with other names than the home's.

@@ -12,10 +12,11 @@ namespace cskd::models {
 
 // Note [Layers of an encoder]
 // As timm.optim.param_groups_layer_decay counts them, with its fine groups of blocks, from the image on:
-//   first   patch or stem convolution and its norm, class token, embeddings of positions, norm before the blocks
+//   first   patch or stem convolution and its norm, class token, registers, embeddings of positions, norm before the
+//           blocks
 //   then    each block: blocks.N (timm's ViT), transformer.resblocks.N (open_clip, to which the rule for timm's ViT is
 //           carried over), blocks.S.B (MobileNetV3), layerS.B (ResNet); a ViT's last norm is of its last block's layer
-//   last    everything else: the head, and MobileNetV3's conv_head
+//   last    everything else: the head, MobileNetV3's conv_head, SigLIP's attention pool
 class LayerOrder {
  public:
   // Names as in weight files, of all that is trained: an encoder's and its head's. Layers without any do not count.

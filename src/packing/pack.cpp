@@ -204,8 +204,8 @@ void tell_changes(const PackingContext& context, const std::vector<SourceChanges
   for (std::size_t i = 0; i < changes.size(); ++i) {
     const SourceChanges& source = changes[i];
     if (source.changed + source.relabelled + source.gone == 0) continue;
-    spdlog::info("source '{}' has changed since it was packed: {} changed, {} relabelled, {} gone{}", survey.sources()[i].name(),
-                 source.changed, source.relabelled, source.gone,
+    spdlog::info("source '{}' has changed since it was packed: {} changed, {} relabelled, {} gone{}",
+                 survey.sources()[i].name(), source.changed, source.relabelled, source.gone,
                  keeps && source.gone > 0 ? " (kept: packing.when_gone)" : "");
   }
 }

@@ -1,5 +1,6 @@
 // Runs one encoder for encoder_test.py, which compares the tensors that this writes with those of timm and open_clip.
 //
+//   encoder_features names                                         prints the names of all encoders
 //   encoder_features NAME IMAGE_SIZE initial OUTPUT                parameters and buffers of a new encoder
 //   encoder_features NAME IMAGE_SIZE shapes                        prints their names and shapes, without any memory
 //   encoder_features NAME IMAGE_SIZE eval WEIGHTS INPUT OUTPUT     "pooled", "tokens" of INPUT's "images", and
@@ -91,6 +92,10 @@ void print_shapes(const std::string& name, int image_size) {
 
 void run(const std::vector<std::string>& arguments) {
   const std::string mode = arguments.size() > 2 ? arguments[2] : "";
+  if (arguments == std::vector<std::string>{"names"}) {
+    fmt::print("{}\n", fmt::join(cskd::models::encoder_names(), "\n"));
+    return;
+  }
   if (mode == "shapes" && arguments.size() == 3) return print_shapes(arguments[0], std::stoi(arguments[1]));
   const bool is_initial = mode == "initial" && arguments.size() == 4;
   if (!is_initial && !((mode == "eval" || mode == "train") && arguments.size() == 6)) {

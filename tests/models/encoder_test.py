@@ -26,6 +26,11 @@ def files(tmp_path):
         file.unlink()
 
 
+def test_every_encoder_is_compared():
+    names = subprocess.run([PROGRAM, "names"], capture_output=True, text=True, check=True, timeout=60).stdout.split()
+    assert sorted(names) == sorted(variant.name for variant in VARIANTS)
+
+
 # The QuickGELU form of a tower has the same weights.
 @pytest.mark.parametrize("variant", with_marks(v for v in VARIANTS if "quickgelu" not in v.name))
 def test_names_shapes_and_initial_weights(variant, files):

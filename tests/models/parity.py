@@ -10,6 +10,11 @@ import torch
 PROGRAM = os.path.join(os.environ["CSKD_BUILD_DIR"], "encoder_features")
 
 
+def is_constant(tensor):
+    # Rounding gives a constant a standard deviation.
+    return tensor.min() == tensor.max()
+
+
 def randomise(model, generator):
     """Changes every tensor that starts as a constant, so that none can be left out unseen."""
     with torch.no_grad():
@@ -31,7 +36,7 @@ def randomise(model, generator):
                 # A norm that starts a branch at zero: a shallow one, as trained networks have it, or the rounding of a
                 # hundred branches adds up.
                 tensor.uniform_(0.1, 0.5, generator=generator)
-            elif tensor.dim() == 1 and (name.endswith(("weight", "gamma")) or tensor.std() == 0):
+            elif tensor.dim() == 1 and (name.endswith(("weight", "gamma")) or is_constant(tensor)):
                 tensor.uniform_(0.5, 1.5, generator=generator)
             elif name.startswith("stages") or (
                 name.startswith(("blocks", "transformer", "layers")) and tensor.dim() == 2
@@ -39,7 +44,7 @@ def randomise(model, generator):
                 # Sharper attention than a fresh model's, in which every token is much alike; convolutions that let
                 # images differ.
                 tensor.normal_(0, 2 * tensor[0].numel() ** -0.5, generator=generator)
-            elif tensor.numel() > 1 and tensor.std() == 0:
+            elif tensor.numel() > 1 and is_constant(tensor):
                 tensor.normal_(0, 0.2, generator=generator)
 
 

@@ -1,5 +1,4 @@
-// Vision Transformer (https://arxiv.org/abs/2010.11929) in the two forms that weight files come in: CLIP's image tower
-// as open_clip builds it, and timm's.
+// Vision transformers by name: CLIP's image towers of open_clip, and timm's ViT, DeiT, SigLIP and DINOv2.
 #pragma once
 
 #include <vector>
@@ -8,7 +7,9 @@
 
 namespace cskd::models {
 
-// Pooled is the class token, tokens are the others, both after the last norm.
+// SigLIP's towers have timm's GELU, by which timm and open_clip compute: with erf unless the name says otherwise there.
+// The files of both generations (SigLIP, SigLIP 2) fit. Files of torchvision's ViTs belong to the encoders with its
+// names (vit_b_16), or DeiT's, because timm normalises pictures for its own ViTs in another way.
 std::vector<EncoderEntry> vision_transformer_entries();
 
 }  // namespace cskd::models

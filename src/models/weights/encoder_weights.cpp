@@ -12,6 +12,7 @@
 #include "models/construction.h"
 #include "models/encoder_registry.h"
 #include "models/safetensors.h"
+#include "models/weights/gelu_sign.h"
 #include "models/weights/weight_file.h"
 #include "models/weights/weight_match.h"
 #include "runtime/check.h"
@@ -58,6 +59,18 @@ class Reader {
     }
   }
 
+  void read(const Derivation& derivation, const Tensor& whole) const {
+    std::vector<Tensor> stored;
+    for (const std::string& name : derivation.stored) {
+      const TensorInfo& info = file_.tensors().at(name);
+      stored.push_back(at::empty(info.shape, at::TensorOptions(info.type)));
+      file_.read(name, 0, {static_cast<std::byte*>(stored.back().mutable_data_ptr()), stored.back().nbytes()});
+      stored.back() = stored.back().to(at::kFloat);
+    }
+    const Tensor made = derivation.make(stored);
+    whole.copy_(derivation.is_resampled ? entry_.resample(derivation.wanted, made, whole.sizes()) : made);
+  }
+
  private:
   void fill(const Assignment& assignment, const Tensor& to, std::uint64_t begin) const {
     file_.read(assignment.stored, begin, {static_cast<std::byte*>(to.mutable_data_ptr()), to.nbytes()});
@@ -74,13 +87,25 @@ WeightReport report_of(const WeightMatch& match, const WeightFile& file) {
     used.insert(assignment.stored);
     if (assignment.is_resampled) report.resampled.push_back(assignment.wanted);
   }
+  for (const Derivation& derivation : match.derivations) {
+    used.insert(derivation.stored.begin(), derivation.stored.end());
+    if (derivation.is_resampled) report.resampled.push_back(derivation.wanted);
+  }
   report.used = used.size();
   return report;
 }
 
+// Throws DataError for a file that must not be loaded into this encoder.
 WeightMatch complete_match(const Encoder& encoder, const WeightFile& file, const EncoderEntry& entry) {
   WeightMatch match = match_weights(file, wanted_tensors(encoder), entry);
-  if (match.is_complete()) return match;
+  if (match.is_complete()) {
+    if (!match.refusal.empty()) {
+      throw runtime::DataError(fmt::format("the weights in {} are {}'s, not for encoder '{}': {}", file.path().native(),
+                                           match.layout, encoder.shape().name, match.refusal));
+    }
+    require_gelu(file, entry);
+    return match;
+  }
   std::string message =
       fmt::format("the tensors of {} are not those of encoder '{}' at image size {}: {}", file.path().native(),
                   encoder.shape().name, encoder.shape().image_size, match.faults());
@@ -118,6 +143,10 @@ WeightReport load_encoder_weights(Encoder& encoder, const std::filesystem::path&
     reader.read(assignment, own.at(assignment.wanted));
     origin[assignment.wanted] = assignment.stored;
   }
+  for (const Derivation& derivation : match.derivations) {
+    reader.read(derivation, own.at(derivation.wanted));
+    origin[derivation.wanted] = fmt::format("{}", fmt::join(derivation.stored, " and "));
+  }
   for (const auto& [wanted, stored] : origin) {
     require_finite(own.at(wanted), stored, path.native());
   }
@@ -138,7 +167,8 @@ std::vector<RecognisedEncoder> recognise_encoders(const WeightFile& file) {
   std::vector<RecognisedEncoder> found;
   for (const EncoderEntry& entry : encoder_entries()) {
     const WeightMatch match = match_weights(file, wanted_tensors(*make_encoder(entry.name)), entry);
-    if (match.is_complete()) found.push_back({.name = entry.name, .report = report_of(match, file)});
+    if (match.is_complete() && match.refusal.empty())
+      found.push_back({.name = entry.name, .report = report_of(match, file)});
   }
   return found;
 }

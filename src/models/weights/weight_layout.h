@@ -1,8 +1,11 @@
 // Layouts of published weight files: how the names in a file become the names of an encoder.
 #pragma once
 
+#include <functional>
 #include <string>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 namespace cskd::models {
 
@@ -30,10 +33,22 @@ struct LeftOut {
   std::string what;  // "text tower"
 };
 
+// A tensor of the encoder that is computed from several of a file's, or from a part that is no run of rows.
+struct DerivedTensor {
+  std::string name;               // the encoder's
+  std::vector<std::string> from;  // whole names in the file
+  // From float32 tensors; from meta tensors the shape.
+  std::function<at::Tensor(const std::vector<at::Tensor>& stored)> make;
+};
+
 struct WeightLayout {
   std::string name;  // "Hugging Face CLIP"
   std::vector<NameRule> rules;
   std::vector<LeftOut> left_out;
+  std::vector<DerivedTensor> derived = {};
+  // Why such files must not be loaded although their tensors fit, and what to do: "they ...; take encoder '...'". ""
+  // where they may.
+  std::string refusal = "";
 };
 
 }  // namespace cskd::models

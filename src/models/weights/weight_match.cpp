@@ -23,7 +23,7 @@ struct Prefix {
   std::string_view text;
   bool has_text_tower = false;  // open_clip and OpenAI; others: parts of a larger model that are none of ours
 };
-constexpr std::array<Prefix, 12> kPrefixes{{{""},
+constexpr std::array<Prefix, 15> kPrefixes{{{""},
                                             {"visual.", true},
                                             {"visual.trunk.", true},
                                             {"module.visual.", true},
@@ -34,6 +34,9 @@ constexpr std::array<Prefix, 12> kPrefixes{{{""},
                                             {"encoder."},
                                             {"backbone."},
                                             {"trunk."},
+                                            {"vit."},
+                                            {"dinov2."},
+                                            {"dinov2_with_registers."},
                                             {"vision_model.", true}}};
 
 // What stands beside `visual.` and its like: text tower, the logits' scale, the sizes that OpenAI's files hold.
@@ -85,6 +88,8 @@ struct CompiledLayout {
   std::string name;
   std::vector<std::pair<std::regex, NameRule>> rules;  // none: the names are the encoder's own
   std::vector<std::pair<std::regex, std::string>> left_out;
+  std::vector<DerivedTensor> derived = {};
+  std::string refusal = "";
 };
 
 std::vector<CompiledLayout> compiled(const EncoderEntry& entry) {
@@ -93,6 +98,8 @@ std::vector<CompiledLayout> compiled(const EncoderEntry& entry) {
     CompiledLayout& made = layouts.emplace_back(CompiledLayout{.name = layout.name, .rules = {}, .left_out = {}});
     for (const NameRule& rule : layout.rules) made.rules.emplace_back(std::regex(rule.pattern), rule);
     for (const LeftOut& part : layout.left_out) made.left_out.emplace_back(std::regex(part.pattern), part.what);
+    made.derived = layout.derived;
+    made.refusal = layout.refusal;
   }
   for (CompiledLayout& layout : layouts) {
     for (const LeftOut& part : entry.left_out) layout.left_out.emplace_back(std::regex(part.pattern), part.what);
@@ -122,9 +129,15 @@ class Matcher {
   }
 
   WeightMatch match(const CompiledLayout& layout, const Prefix& prefix) const {
-    WeightMatch result{.layout = layout.name, .prefix = std::string(prefix.text)};
+    WeightMatch result{.layout = layout.name, .refusal = layout.refusal, .prefix = std::string(prefix.text)};
     std::set<std::string> left_out;
     std::map<std::string, std::vector<Rows>> filled;
+    derive(layout, prefix, result);
+    std::set<std::string> derived_from;
+    for (const Derivation& derivation : result.derivations) {
+      derived_from.insert(derivation.stored.begin(), derivation.stored.end());
+      filled[derivation.wanted] = {Rows{}};
+    }
     for (const auto& [stored, info] : file_.tensors()) {
       if (!stored.starts_with(prefix.text)) {
         if (!prefix.has_text_tower) {
@@ -139,7 +152,7 @@ class Matcher {
         continue;
       }
       const std::string name = stored.substr(prefix.text.size());
-      bool is_used = false;
+      bool is_used = derived_from.contains(stored);
       for (Assignment& assignment : assignments_of(stored, name, layout)) {
         const auto target = wanted_.find(assignment.wanted);
         if (target == wanted_.end()) continue;
@@ -183,6 +196,40 @@ class Matcher {
       if (std::regex_match(name, pattern)) return what;
     }
     return is_among(name, kClassifiers) ? (name == "proj" ? "projection" : "classifier") : "";
+  }
+
+  // What `layout` computes from tensors that are all there.
+  void derive(const CompiledLayout& layout, const Prefix& prefix, WeightMatch& result) const {
+    for (const DerivedTensor& tensor : layout.derived) {
+      const auto target = wanted_.find(tensor.name);
+      Derivation derivation{.wanted = tensor.name, .stored = {}, .make = tensor.make};
+      std::vector<at::Tensor> shapes;
+      for (const std::string& name : tensor.from) {
+        derivation.stored.push_back(std::string(prefix.text) + name);
+        const auto stored = file_.tensors().find(derivation.stored.back());
+        if (stored == file_.tensors().end() || !can_become(stored->second.type, at::kFloat)) break;
+        shapes.push_back(at::empty(stored->second.shape, at::TensorOptions(at::kMeta).dtype(at::kFloat)));
+      }
+      if (target == wanted_.end() || shapes.size() != tensor.from.size()) continue;
+      const std::vector<std::int64_t>& wanted = target->second->shape;
+      const at::Tensor made = shape_made(tensor, shapes);
+      if (made.defined() && made.sizes() != wanted && entry_.resample)
+        derivation.is_resampled = entry_.resample(tensor.name, made, wanted).defined();
+      if (!made.defined() || (made.sizes() != wanted && !derivation.is_resampled)) {
+        result.misfits.push_back(
+            fmt::format("{} do not make a [{}]", fmt::join(derivation.stored, " and "), fmt::join(wanted, ", ")));
+      }
+      result.derivations.push_back(std::move(derivation));
+    }
+  }
+
+  // Undefined if tensors of a hostile file have shapes that cannot be computed with.
+  static at::Tensor shape_made(const DerivedTensor& tensor, const std::vector<at::Tensor>& shapes) {
+    try {
+      return tensor.make(shapes);
+    } catch (const c10::Error&) {
+      return {};
+    }
   }
 
   // Empty if the tensor can go where it shall.

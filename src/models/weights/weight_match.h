@@ -31,10 +31,20 @@ struct Assignment {
   bool is_resampled = false;  // has the shape of another image size
 };
 
+// A tensor of the encoder's that is computed from the file's.
+struct Derivation {
+  std::string wanted;
+  std::vector<std::string> stored;
+  std::function<at::Tensor(const std::vector<at::Tensor>& stored)> make;
+  bool is_resampled = false;
+};
+
 struct WeightMatch {
   std::string layout;
-  std::string prefix;  // of the tensors' names in the file
+  std::string refusal;  // the layout's
+  std::string prefix;   // of the tensors' names in the file
   std::vector<Assignment> assignments;
+  std::vector<Derivation> derivations;
   std::vector<std::string> left_out;    // what, each once
   std::vector<std::string> missing;     // names of the encoder's
   std::vector<std::string> unexpected;  // names of the file's

@@ -1,0 +1,31 @@
+// Pooling by attention, as SigLIP's towers do it: what a learned query sees of all tokens ("map" in timm).
+#pragma once
+
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+
+#include "models/families/transformer/block.h"
+
+namespace cskd::models::transformer {
+
+// timm's AttentionPoolLatent with one query; its parts start as those of timm's vision transformers.
+class AttentionPool final : public torch::nn::Module {
+ public:
+  AttentionPool(int width, int heads, int mlp_width, Gelu gelu);
+
+  // [N, L, D] to [N, D].
+  torch::Tensor forward(const torch::Tensor& x);
+
+ private:
+  int heads_;
+  Gelu gelu_;
+  torch::Tensor query_;
+  torch::nn::Linear in_query_{nullptr};
+  torch::nn::Linear in_keys_values_{nullptr};
+  torch::nn::Linear out_{nullptr};
+  torch::nn::LayerNorm norm_{nullptr};
+  torch::nn::Linear fc1_{nullptr};
+  torch::nn::Linear fc2_{nullptr};
+};
+
+}  // namespace cskd::models::transformer
