@@ -122,8 +122,8 @@ TEST_F(ShardCheckTest, LabelsThatAreNoDistributionsAreFound) {
   overwrite_number(3, place(offsets(3).label_mean(), 4, 10), std::numeric_limits<float>::infinity());
   const auto key = [this](std::size_t row) { return plans_[3].rows[row].key; };
   EXPECT_THAT(check(3).faults,
-              ElementsAre(of_file("XXH3-128"), of_row(4, key(4), "sums to 1.001"), of_row(5, key(5), "no share"),
-                          of_row(6, key(6), "no share"), of_row(8, key(8), "that of its histogram"),
+              ElementsAre(of_file("XXH3-128"), of_row(4, key(4), "sums to 1.001"), of_row(5, key(5), "not a share"),
+                          of_row(6, key(6), "not a share"), of_row(8, key(8), "that of its histogram"),
                           of_row(9, key(9), "/label/std -1"), of_row(10, key(10), "/label/mean is inf")));
   // A shard alone does not know the scores of its bins.
   EXPECT_EQ(check_alone(3).fault_count, 5U);
