@@ -5,7 +5,7 @@
 //   encoder_features NAME IMAGE_SIZE shapes                        prints their names and shapes, without any memory
 //   encoder_features NAME IMAGE_SIZE eval WEIGHTS INPUT OUTPUT     "pooled", "tokens" of INPUT's "images", and
 //       "attention.LAYER", the maps [N, heads, L, L] of the first and the last layer; "folded.pooled", "folded.tokens"
-//       with norms folded for inference
+//       with norms folded for inference, and "alone.pooled" when nothing else is asked for
 //   encoder_features NAME IMAGE_SIZE train WEIGHTS INPUT OUTPUT    in training mode, with INPUT's "drop_path" as its
 //       rate and random numbers from 7 on: "pooled", "tokens", "gradient.*" of
 //       (pooled * INPUT's "pooled_weight").sum() + (tokens * "tokens_weight").sum(), and the buffers afterwards
@@ -70,6 +70,7 @@ NamedTensors features(Encoder& encoder, const std::string& mode, const std::stri
     const cskd::models::Features folded =
         encoder.forward(input.at("images"), cskd::models::Request{.tokens = true, .attention = {}});
     tensors.emplace_back("folded.pooled", folded.pooled);
+    tensors.emplace_back("alone.pooled", encoder.forward(input.at("images")).pooled);
     tensors.emplace_back("folded.tokens", folded.tokens);
   }
   if (mode == "train") {

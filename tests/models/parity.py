@@ -99,7 +99,7 @@ def ours(name, image_size, mode, weights, inputs, folder):
 
 
 def differences(variant, folder):
-    """{"pooled", "tokens", "folded.pooled", "folded.tokens", "attention.L": greatest difference}, the shape."""
+    """{"pooled", "tokens", "folded.*", "alone.pooled", "attention.L": greatest difference}, the shape."""
     torch.manual_seed(1)
     generator = torch.Generator().manual_seed(1)
     model = variant.model(variant.image_size).eval()
@@ -122,7 +122,13 @@ def differences(variant, folder):
     assert tokens.shape[1] == 1 or tokens.std(dim=1).mean() > 0.01 * tokens.std()
 
     found, shape = ours(variant.name, variant.image_size, "eval", weights, {"images": images}, folder)
-    wanted = {"pooled": pooled, "tokens": tokens, "folded.pooled": pooled, "folded.tokens": tokens}
+    wanted = {
+        "pooled": pooled,
+        "tokens": tokens,
+        "folded.pooled": pooled,
+        "folded.tokens": tokens,
+        "alone.pooled": pooled,
+    }
     wanted |= {f"attention.{layer}": maps for layer, maps in attention.items()}
     assert set(found) == set(wanted)
     assert found["pooled"].shape == (2, int(shape["pooled_width"]))

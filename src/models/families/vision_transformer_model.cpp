@@ -57,9 +57,15 @@ class VisionTransformer final : public Encoder {
     if (first_norm_) x = first_norm_->forward(x);
     Features features;
     features.attention.resize(request.attention.size());
+    // Of the last block pooling reads the class token alone.
+    const bool needs_all = request.tokens || pool_ || torch::GradMode::is_enabled();
     for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
       const auto wanted = std::ranges::find(request.attention, static_cast<int>(layer));
       const bool is_wanted = wanted != request.attention.end();
+      if (layer + 1 == blocks_.size() && !needs_all && !is_wanted) {
+        x = blocks_[layer]->forward_first(x);
+        break;
+      }
       x = blocks_[layer]->forward(
           x, drop_path_of(layer, blocks_.size()),
           is_wanted ? &features.attention[static_cast<std::size_t>(wanted - request.attention.begin())] : nullptr);

@@ -67,6 +67,8 @@ class SelfAttention final : public torch::nn::Module {
 
   // x: [N, L, D]. `captured`: null, or where queries and keys go.
   torch::Tensor forward(const torch::Tensor& x, Attention* captured);
+  // What the first token becomes: [N, 1, D], as forward() gives it but for rounding.
+  torch::Tensor forward_first(const torch::Tensor& x);
 
  private:
   int heads_;
@@ -82,8 +84,11 @@ class Block final : public torch::nn::Module {
 
   // `drop_probability`: of drop path, for this block.
   torch::Tensor forward(const torch::Tensor& x, double drop_probability, Attention* captured);
+  // For inference: what the first token becomes, [N, 1, D], without what only the others need.
+  torch::Tensor forward_first(const torch::Tensor& x);
 
  private:
+  torch::Tensor add_mlp(const torch::Tensor& attended, double drop_probability);
   torch::Tensor layer_scale(const char* name, const BlockSize& size);
 
   Gelu gelu_;
