@@ -9,10 +9,13 @@
 
 #include "models/encoder_entry.h"
 #include "models/encoder_registry.h"
+#include "models/families/convnext.h"
 #include "models/families/mobilenet_v3.h"
 #include "models/families/modified_resnet.h"
 #include "models/families/resnet.h"
 #include "models/families/rotary_vision_transformer.h"
+#include "models/families/swin.h"
+#include "models/families/swin_v2.h"
 #include "models/families/vision_transformer.h"
 #include "models/foldable.h"
 #include "runtime/check.h"
@@ -37,8 +40,9 @@ void fold(torch::nn::Module& module) {
 const std::vector<EncoderEntry>& encoder_entries() {
   static const std::vector<EncoderEntry> all = [] {
     std::vector<EncoderEntry> list;
-    for (const auto& family : {vision_transformer_entries, rotary_vision_transformer_entries, mobilenet_v3_entries,
-                               resnet_entries, modified_resnet_entries})
+    for (const auto& family :
+         {vision_transformer_entries, rotary_vision_transformer_entries, swin_entries, swin_v2_entries,
+          mobilenet_v3_entries, resnet_entries, modified_resnet_entries, convnext_entries})
       for (EncoderEntry& entry : family()) list.push_back(std::move(entry));
     return list;
   }();

@@ -89,11 +89,12 @@ EncoderShape encoder_shape(const std::string& name, int image_size = 0);
 
 // How an encoder's family names its parameters: regular expressions of whole names, for Note [Layers of an encoder].
 struct ParameterNames {
-  std::string stem;       // before the first block
-  std::string block;      // of a block; its groups are its number, or that of its stage and its own
+  std::string stem;  // before the first block
+  // Of a block; its groups are its number, or that of its stage and its own, which is 0 where it is missing.
+  std::string block;
   std::string last_norm;  // behind the last block; "" where there is none
-  // Class token, registers and embeddings of positions, which do not decay (no_weight_decay() of timm's and open_clip's
-  // models).
+  // Class token, registers, embeddings and biases of positions, which do not decay (no_weight_decay() of timm's and
+  // open_clip's models). They belong to the stem where they are in no block.
   std::vector<std::string> embeddings;
 };
 // Throws UsageError as make_encoder().

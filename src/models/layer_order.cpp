@@ -28,9 +28,9 @@ LayerOrder::LayerOrder(const std::vector<std::string>& parameter_names, const Pa
   const std::regex last_norm(family.last_norm);
   const auto place_of = [&](const std::string& name) {
     std::smatch match;
-    if (is_embedding(name) || std::regex_match(name, stem)) return Place{kStem, 0, 0};
     if (std::regex_match(name, match, block))
-      return Place{kBlocks, std::stoi(match[1]), match.size() > 2 ? std::stoi(match[2]) : 0};
+      return Place{kBlocks, std::stoi(match[1]), match.size() > 2 && match[2].matched ? std::stoi(match[2]) : 0};
+    if (is_embedding(name) || std::regex_match(name, stem)) return Place{kStem, 0, 0};
     return std::regex_match(name, last_norm) ? kLastNorm : Place{kHead, 0, 0};
   };
   std::map<Place, std::vector<std::string>> places;

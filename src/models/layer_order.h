@@ -15,8 +15,10 @@ namespace cskd::models {
 //   first   patch or stem convolution and its norm, class token, registers, embeddings of positions, norm before the
 //           blocks
 //   then    each block: blocks.N (timm's ViT), transformer.resblocks.N (open_clip, to which the rule for timm's ViT is
-//           carried over), blocks.S.B (MobileNetV3), layerS.B (ResNet); a ViT's last norm is of its last block's layer
-//   last    everything else: the head, MobileNetV3's conv_head, SigLIP's attention pool
+//           carried over), blocks.S.B (MobileNetV3), layerS.B (ResNet), layers.S.blocks.B (Swin), stages.S.blocks.B
+//           (ConvNeXt); what leads from one stage to the next is of the next one's first block, a ViT's or Swin's last
+//           norm of the last block's layer
+//   last    everything else: the head, MobileNetV3's conv_head, SigLIP's attention pool, ConvNeXt's last norm
 class LayerOrder {
  public:
   // Names as in weight files, of all that is trained: an encoder's and its head's. Layers without any do not count.

@@ -11,6 +11,7 @@
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
+#include "models/construction.h"
 #include "models/safetensors.h"
 #include "models/weights/encoder_weights.h"
 #include "runtime/check.h"
@@ -106,7 +107,8 @@ TEST(Encoder, ImagesOfAnotherSizeAreABugOfTheCaller) {
 }
 
 TEST(Encoder, ComputesInTheTypeThatItIsMovedTo) {
-  for (const char* const name : {"ViT-demo-16", "vit_tiny_patch16_224", "mobilenetv3_small_100"}) {
+  for (const char* const name : {"ViT-demo-16", "vit_tiny_patch16_224", "mobilenetv3_small_100",
+                                 "swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "convnextv2_atto"}) {
     const auto encoder = make_encoder(name, 64);
     encoder->eval();
     const at::Tensor images = at::randn({2, 3, 64, 64});
@@ -117,6 +119,51 @@ TEST(Encoder, ComputesInTheTypeThatItIsMovedTo) {
     EXPECT_EQ(twice.pooled.scalar_type(), at::kDouble);
     EXPECT_TRUE(at::allclose(twice.pooled.to(at::kFloat), single.pooled, 1e-3, 1e-4)) << name;
     EXPECT_TRUE(at::allclose(twice.tokens.to(at::kFloat), single.tokens, 1e-3, 1e-4)) << name;
+  }
+}
+
+TEST(Encoder, EveryOneCanBeMadeOfShapesAlone) {
+  const ConstructionGuard guard(Construction::kShapes);
+  for (const std::string& name : encoder_names()) {
+    for (const auto& parameter : make_encoder(name)->named_parameters())
+      EXPECT_TRUE(parameter.value().is_meta()) << name << " " << parameter.key();
+  }
+}
+
+TEST(Encoder, CanBeTrainedAfterInference) {
+  for (const char* const name : {"swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "convnext_atto"}) {
+    const auto encoder = make_encoder(name, 96);
+    const at::Tensor images = at::randn({1, 3, 96, 96});
+    {
+      const c10::InferenceMode inference;
+      encoder->forward(images);
+    }
+    encoder->forward(images).pooled.sum().backward();
+    for (const auto& parameter : encoder->named_parameters())
+      EXPECT_TRUE(parameter.value().grad().defined()) << name << " " << parameter.key();
+  }
+}
+
+TEST(Encoder, DropPathLeavesBranchesOutPictureByPicture) {
+  for (const char* const name :
+       {"swin_tiny_patch4_window7_224", "swinv2_tiny_window8_256", "convnext_atto", "convnextv2_atto"}) {
+    at::manual_seed(3);
+    const auto encoder = make_encoder(name, 32);
+    {
+      // Scales of branches that begin near zero would hide them.
+      const at::NoGradGuard no_gradients;
+      for (at::Tensor& parameter : encoder->parameters()) parameter.add_(0.1);
+    }
+    const at::Tensor images = at::randn({1, 3, 32, 32}).expand({4, 3, 32, 32});
+    const auto differ = [&] {
+      const at::Tensor pooled = encoder->forward(images).pooled;
+      return !at::allclose(pooled[0].expand_as(pooled), pooled, 1e-3, 1e-4);
+    };
+    EXPECT_FALSE(differ()) << name;
+    encoder->set_drop_path(0.5);
+    EXPECT_TRUE(differ()) << name;
+    encoder->eval();
+    EXPECT_FALSE(differ()) << name;
   }
 }
 
@@ -131,7 +178,8 @@ TEST(Encoder, TheSeedOfLibTorchDecidesTheInitialWeights) {
 
 TEST(EncoderWeights, FillParametersAndBuffers) {
   const TemporaryFolder folder;
-  for (const char* const name : {"mobilenetv3_small_100", "ViT-demo-16", "vit_tiny_patch16_224"}) {
+  for (const char* const name : {"mobilenetv3_small_100", "ViT-demo-16", "vit_tiny_patch16_224", "convnextv2_atto",
+                                 "swin_tiny_patch4_window7_224"}) {
     const auto encoder = make_encoder(name, 32);
     const Tensors weights = changed_weights(*encoder);
     load_encoder_weights(*encoder, save(folder / "a.safetensors", weights));

@@ -34,8 +34,8 @@ def ours(encoder):
 
 
 def head_renamed(name):
-    for head in ("head.", "classifier.", "fc."):
-        if name.startswith(head):
+    for head in ("head.fc.", "head.", "classifier.", "fc."):
+        if name.startswith(head) and not name.startswith("head.norm."):
             return "score_head." + name.removeprefix(head)
     return name
 
@@ -50,6 +50,10 @@ def head_renamed(name):
         ("vit_small_patch16_dinov3", 14),
         ("mobilenetv3_small_100", 14),
         ("mobilenetv3_large_100", 18),
+        ("swin_tiny_patch4_window7_224", 14),
+        ("swinv2_tiny_window8_256", 14),
+        ("convnext_tiny", 20),
+        ("convnextv2_atto", 14),
         ("resnet18", 10),
         ("resnet50", 18),
     ],

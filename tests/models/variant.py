@@ -38,7 +38,8 @@ class Variant:
             return self.build(image_size, **options)
         if image_size and takes_image_size(self.name):
             options["img_size"] = image_size
-        return timm.create_model(self.name, num_classes=0, **options)
+        # Drop path, which some models of timm's have by default, is random.
+        return timm.create_model(self.name, num_classes=0, **{"drop_path_rate": 0.0, **options})
 
     def own_image_size(self):
         if self.build:
