@@ -10,7 +10,9 @@
 #include "models/encoder_entry.h"
 #include "models/encoder_registry.h"
 #include "models/families/convnext.h"
+#include "models/families/fastvit.h"
 #include "models/families/mobilenet_v3.h"
+#include "models/families/mobileone.h"
 #include "models/families/modified_resnet.h"
 #include "models/families/resnet.h"
 #include "models/families/rotary_vision_transformer.h"
@@ -42,7 +44,8 @@ const std::vector<EncoderEntry>& encoder_entries() {
     std::vector<EncoderEntry> list;
     for (const auto& family :
          {vision_transformer_entries, rotary_vision_transformer_entries, swin_entries, swin_v2_entries,
-          mobilenet_v3_entries, resnet_entries, modified_resnet_entries, convnext_entries})
+          mobilenet_v3_entries, mobileone_entries, fastvit_entries, resnet_entries, modified_resnet_entries,
+          convnext_entries})
       for (EncoderEntry& entry : family()) list.push_back(std::move(entry));
     return list;
   }();

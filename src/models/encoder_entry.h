@@ -22,6 +22,7 @@ inline constexpr Normalisation kClipNormalisation{{0.48145466F, 0.4578275F, 0.40
                                                   {0.26862954F, 0.26130258F, 0.27577711F}};
 inline constexpr Normalisation kImageNetNormalisation{{0.485F, 0.456F, 0.406F}, {0.229F, 0.224F, 0.225F}};
 inline constexpr Normalisation kHalfNormalisation{{0.5F, 0.5F, 0.5F}, {0.5F, 0.5F, 0.5F}};
+inline constexpr Normalisation kUnitNormalisation{{0.0F, 0.0F, 0.0F}, {1.0F, 1.0F, 1.0F}};  // pixels as they are
 
 // Which GELU an encoder has whose structure comes with two: x Phi(x) by erf, and QuickGELU, x sigmoid(1.702 x). Weights
 // belong to one of them, and their tensors do not tell which.
@@ -46,6 +47,7 @@ struct EncoderEntry {
   // Of weight files with other names than the home's.
   std::vector<WeightLayout> layouts;
   std::vector<LeftOut> left_out;  // of files in any layout
+  std::vector<UnusableTensor> unusable;
   // How a tensor that depends on the image size (positions, tables of biases) is made for this encoder's size from one
   // for another; undefined for any other tensor. Null: such files are refused.
   std::function<torch::Tensor(const std::string& name, const torch::Tensor& stored, at::IntArrayRef shape)> resample;

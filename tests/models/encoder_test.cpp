@@ -265,6 +265,26 @@ TEST(EncoderWeights, AnotherModelIsRecognisedByAFewNames) {
                             "\\(blocks.0.attn.proj.bias, .* and 144 more\\)"));
 }
 
+TEST(EncoderWeights, FilesWhoseBranchesAreFoldedAreNamedAsSuch) {
+  const TemporaryFolder folder;
+  const auto encoder = make_encoder("fastvit_t8", 32);
+  const std::map<std::string, std::string> files{{"", "stem.0.reparam_conv.bias"},
+                                                 {"image_encoder.model.", "network.1.proj.0.lkb_reparam.weight"}};
+  for (const auto& [prefix, name] : files) {
+    Tensors weights;
+    for (const auto& [key, tensor] : changed_weights(*encoder)) {
+      if (!key.starts_with("stem.0.")) weights[key] = tensor;
+    }
+    weights[name] = at::zeros({48});
+    const std::string path = save(folder / "folded.safetensors", weights, prefix);
+    EXPECT_EQ(load_error(*encoder, path),
+              path +
+                  " cannot fill encoder 'fastvit_t8': its weights are in inference form (reparameterised), each "
+                  "block's branches folded into one convolution for good: take the file from before that (it holds " +
+                  prefix + name + ")");
+  }
+}
+
 TEST(EncoderWeights, PositionsOfAnotherImageSizeAreResampledAndReported) {
   const TemporaryFolder folder;
   const auto encoder = make_encoder("vit_tiny_patch16_224", 64);

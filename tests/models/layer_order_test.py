@@ -56,6 +56,8 @@ def head_renamed(name):
         ("convnextv2_atto", 14),
         ("resnet18", 10),
         ("resnet50", 18),
+        ("mobileone_s1", 44),
+        ("fastvit_sa12", 14),
     ],
 )
 def test_timm(name, layers):

@@ -36,7 +36,7 @@ def randomise(model, generator):
                 # A norm that starts a branch at zero: a shallow one, as trained networks have it, or the rounding of a
                 # hundred branches adds up.
                 tensor.uniform_(0.1, 0.5, generator=generator)
-            elif tensor.dim() == 1 and (name.endswith(("weight", "gamma")) or is_constant(tensor)):
+            elif name.endswith("gamma") or (tensor.dim() == 1 and (name.endswith("weight") or is_constant(tensor))):
                 tensor.uniform_(0.5, 1.5, generator=generator)
             elif name.startswith("stages") or (
                 name.startswith(("blocks", "transformer", "layers")) and tensor.dim() == 2
@@ -56,17 +56,21 @@ def run(*arguments):
 
 
 def calibrate(model, images, generator):
-    """Running statistics near, not at, those of the images: with others their differences fade layer by layer."""
+    """Running statistics near, not at, what each norm gets, behind norms that have theirs already: with others the
+    differences of images would fade layer by layer, or rounding would grow."""
+
+    def take(norm, inputs):
+        variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
+        shift = torch.empty_like(mean).normal_(0, 0.3, generator=generator)
+        norm.running_mean.copy_(mean + shift * variance.sqrt())
+        norm.running_var.copy_(variance * torch.empty_like(variance).uniform_(0.5, 2, generator=generator))
+
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
+    hooks = [norm.register_forward_pre_hook(take) for norm in norms]
     with torch.no_grad():
-        for norm in norms:
-            norm.momentum = 1.0
-        model.train()(images)
-        model.eval()
-        for norm in norms:
-            shift = torch.empty_like(norm.running_mean).normal_(0, 0.3, generator=generator)
-            norm.running_mean += shift * norm.running_var.sqrt()
-            norm.running_var *= torch.empty_like(norm.running_var).uniform_(0.5, 2, generator=generator)
+        model.eval()(images)
+    for hook in hooks:
+        hook.remove()
 
 
 def difference(name, found, wanted, least_scale=0.0):

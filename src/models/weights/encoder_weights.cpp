@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <map>
+#include <regex>
 #include <set>
 #include <span>
 
@@ -95,6 +96,18 @@ WeightReport report_of(const WeightMatch& match, const WeightFile& file) {
   return report;
 }
 
+// Throws if the file is of a kind that `entry` knows it cannot take.
+void require_usable(const WeightMatch& match, const EncoderEntry& entry, const std::string& path) {
+  for (const UnusableTensor& unusable : entry.unusable) {
+    const std::regex pattern(unusable.pattern);
+    for (const std::string& tensor : match.unexpected) {
+      if (!std::regex_match(tensor, pattern)) continue;
+      throw runtime::DataError(
+          fmt::format("{} cannot fill encoder '{}': {} (it holds {})", path, entry.name, unusable.reason, tensor));
+    }
+  }
+}
+
 // Throws DataError for a file that must not be loaded into this encoder.
 WeightMatch complete_match(const Encoder& encoder, const WeightFile& file, const EncoderEntry& entry) {
   WeightMatch match = match_weights(file, wanted_tensors(encoder), entry);
@@ -106,6 +119,7 @@ WeightMatch complete_match(const Encoder& encoder, const WeightFile& file, const
     require_gelu(file, entry);
     return match;
   }
+  require_usable(match, entry, file.path().native());
   std::string message =
       fmt::format("the tensors of {} are not those of encoder '{}' at image size {}: {}", file.path().native(),
                   encoder.shape().name, encoder.shape().image_size, match.faults());

@@ -41,6 +41,12 @@ struct DerivedTensor {
   std::function<at::Tensor(const std::vector<at::Tensor>& stored)> make;
 };
 
+// Tensors by which files are known that an encoder cannot take.
+struct UnusableTensor {
+  std::string pattern;
+  std::string reason;  // and what to do: "its weights are ...: take ..."
+};
+
 struct WeightLayout {
   std::string name;  // "Hugging Face CLIP"
   std::vector<NameRule> rules;
