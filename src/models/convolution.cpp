@@ -1,5 +1,7 @@
 #include "models/convolution.h"
 
+#include <algorithm>
+#include <array>
 #include <cmath>
 
 #include <torch/torch.h>
@@ -23,26 +25,51 @@ void draw_weights(torch::nn::Conv2dImpl& layer, const ConvolutionSize& size) {
   if (size.bias) torch::nn::init::zeros_(layer.bias);
 }
 
+// Of both ends of a side together.
+std::int64_t same_padding(std::int64_t side, std::int64_t kernel, std::int64_t stride) {
+  const std::int64_t places = (side + stride - 1) / stride;
+  return std::max<std::int64_t>((places - 1) * stride + kernel - side, 0);
+}
+
 }  // namespace
 
 torch::nn::Conv2d convolution(const ConvolutionSize& size) {
+  CSKD_CHECK(size.padding == Padding::kHalf, "SAME padding of a convolution without a norm");
   torch::nn::Conv2d layer(options_of(size));
   draw_weights(*layer, size);
   return layer;
 }
 
-torch::nn::BatchNorm2d batch_norm(int width) {
-  return torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(width).eps(1e-5).momentum(0.1));
+torch::nn::BatchNorm2d batch_norm(int width, double epsilon) {
+  return torch::nn::BatchNorm2d(torch::nn::BatchNorm2dOptions(width).eps(epsilon).momentum(0.1));
 }
 
-NormedConvolution::NormedConvolution(const torch::nn::Conv2dOptions& sizes, torch::nn::BatchNorm2d norm)
-    : Conv2dImpl(sizes), norm_(std::move(norm)) {}
+NormedConvolution::NormedConvolution(const ConvolutionSize& size, torch::nn::BatchNorm2d norm)
+    : Conv2dImpl(options_of(size)), norm_(std::move(norm)), padding_(size.padding) {
+  draw_weights(*this, size);
+}
 
 torch::Tensor NormedConvolution::forward(const torch::Tensor& images) {
-  if (!folded_weight_.defined()) return norm_->forward(Conv2dImpl::forward(images));
+  if (!folded_weight_.defined()) return norm_->forward(convolve(images, weight, bias));
   CSKD_CHECK(!is_training(), "an encoder whose norms were folded for inference cannot be trained");
-  return torch::conv2d(images, folded_weight_, folded_bias_, options.stride(),
-                       std::get<torch::ExpandingArray<2>>(options.padding()), options.dilation(), options.groups());
+  return convolve(images, folded_weight_, folded_bias_);
+}
+
+torch::Tensor NormedConvolution::convolve(const torch::Tensor& images, const torch::Tensor& kernel,
+                                          const torch::Tensor& shift) const {
+  std::array<std::int64_t, 2> padding{kernel.size(2) / 2, kernel.size(3) / 2};
+  torch::Tensor padded = images;
+  if (padding_ == Padding::kSame) {
+    const std::int64_t rows = same_padding(images.size(2), kernel.size(2), options.stride()->at(0));
+    const std::int64_t columns = same_padding(images.size(3), kernel.size(3), options.stride()->at(1));
+    padding = {rows / 2, columns / 2};
+    // The convolution itself pads both sides alike: a copy of the images is needed only where they differ.
+    if (rows % 2 != 0 || columns % 2 != 0) {
+      padded = at::constant_pad_nd(images, {columns / 2, columns - columns / 2, rows / 2, rows - rows / 2});
+      padding = {0, 0};
+    }
+  }
+  return torch::conv2d(padded, kernel, shift, options.stride(), padding, options.dilation(), options.groups());
 }
 
 // In double precision: an error of a channel's scale would not average out over its places.
@@ -63,10 +90,10 @@ void NormedConvolution::fold() {
 }
 
 std::shared_ptr<NormedConvolution> normed_convolution(torch::nn::Module& parent, const std::string& convolution_name,
-                                                      const std::string& norm_name, const ConvolutionSize& size) {
-  torch::nn::BatchNorm2d norm = batch_norm(size.out);
-  auto layer = std::make_shared<NormedConvolution>(options_of(size), norm);
-  draw_weights(*layer, size);
+                                                      const std::string& norm_name, const ConvolutionSize& size,
+                                                      double epsilon) {
+  torch::nn::BatchNorm2d norm = batch_norm(size.out, epsilon);
+  auto layer = std::make_shared<NormedConvolution>(size, norm);
   parent.register_module(convolution_name, layer);
   parent.register_module(norm_name, norm);
   return layer;

@@ -11,6 +11,13 @@
 
 namespace cskd::models {
 
+enum class Padding {
+  kHalf,  // half of the kernel on every side
+  // TensorFlow's SAME: what ceil(side / stride) places need, max((places - 1) * stride + kernel - side, 0), half of it
+  // before the image, and one more behind it where it is odd.
+  kSame
+};
+
 struct ConvolutionSize {
   int in = 0;
   int out = 0;
@@ -18,14 +25,17 @@ struct ConvolutionSize {
   int stride = 1;
   int groups = 1;
   bool bias = false;
+  Padding padding = Padding::kHalf;
 };
 
-// Padded by half of the kernel; weights normal with variance 2 / fan-out (He et al., https://arxiv.org/abs/1502.01852),
-// bias zero.
+// Weights normal with variance 2 / fan-out (He et al., https://arxiv.org/abs/1502.01852), bias zero. REQUIRES: a
+// padding of kHalf
 torch::nn::Conv2d convolution(const ConvolutionSize& size);
 
-// eps 1e-5, momentum 0.1.
-torch::nn::BatchNorm2d batch_norm(int width);
+inline constexpr double kNormEpsilon = 1e-5;
+
+// Momentum 0.1.
+torch::nn::BatchNorm2d batch_norm(int width, double epsilon = kNormEpsilon);
 
 // What a convolution computes with: weight [out, in / groups, k, k], bias [out].
 struct Kernel {
@@ -38,7 +48,7 @@ struct Kernel {
 //   expand_ = normed_convolution(*this, "conv_pw", "bn1", {.in = 16, .out = 64});
 class NormedConvolution final : public torch::nn::Conv2dImpl, public Foldable {
  public:
-  NormedConvolution(const torch::nn::Conv2dOptions& sizes, torch::nn::BatchNorm2d norm);
+  NormedConvolution(const ConvolutionSize& size, torch::nn::BatchNorm2d norm);
 
   torch::Tensor forward(const torch::Tensor& images);
 
@@ -50,13 +60,17 @@ class NormedConvolution final : public torch::nn::Conv2dImpl, public Foldable {
   const torch::nn::BatchNorm2d& norm() const { return norm_; }
 
  private:
+  torch::Tensor convolve(const torch::Tensor& images, const torch::Tensor& kernel, const torch::Tensor& shift) const;
+
   torch::nn::BatchNorm2d norm_;
+  Padding padding_;
   torch::Tensor folded_weight_;
   torch::Tensor folded_bias_;
 };
 
-// Registers convolution(size) and batch_norm(size.out) with `parent` under these names.
+// Registers both with `parent` under these names, with the weights of convolution() and batch_norm().
 std::shared_ptr<NormedConvolution> normed_convolution(torch::nn::Module& parent, const std::string& convolution_name,
-                                                      const std::string& norm_name, const ConvolutionSize& size);
+                                                      const std::string& norm_name, const ConvolutionSize& size,
+                                                      double epsilon = kNormEpsilon);
 
 }  // namespace cskd::models

@@ -10,8 +10,9 @@
 #include "models/encoder_entry.h"
 #include "models/encoder_registry.h"
 #include "models/families/convnext.h"
+#include "models/families/efficientnet.h"
 #include "models/families/fastvit.h"
-#include "models/families/mobilenet_v3.h"
+#include "models/families/mobilenet.h"
 #include "models/families/mobileone.h"
 #include "models/families/modified_resnet.h"
 #include "models/families/resnet.h"
@@ -42,10 +43,9 @@ void fold(torch::nn::Module& module) {
 const std::vector<EncoderEntry>& encoder_entries() {
   static const std::vector<EncoderEntry> all = [] {
     std::vector<EncoderEntry> list;
-    for (const auto& family :
-         {vision_transformer_entries, rotary_vision_transformer_entries, swin_entries, swin_v2_entries,
-          mobilenet_v3_entries, mobileone_entries, fastvit_entries, resnet_entries, modified_resnet_entries,
-          convnext_entries})
+    for (const auto& family : {vision_transformer_entries, rotary_vision_transformer_entries, swin_entries,
+                               swin_v2_entries, mobilenet_entries, efficientnet_entries, mobileone_entries,
+                               fastvit_entries, resnet_entries, modified_resnet_entries, convnext_entries})
       for (EncoderEntry& entry : family()) list.push_back(std::move(entry));
     return list;
   }();
@@ -104,11 +104,12 @@ EncoderShape encoder_shape(const std::string& name, int image_size) {
                      .attention_layers = entry.attention_layers,
                      .mean = entry.normalisation.mean,
                      .stddev = entry.normalisation.stddev};
-  if (shape.image_size < 0 || shape.image_size % entry.stride != 0) {
+  const int step = entry.takes_any_size ? 1 : entry.stride;
+  if (shape.image_size < 0 || shape.image_size % step != 0) {
     throw runtime::UsageError(fmt::format("encoder '{}' cannot have an image size of {}: expected a multiple of {}",
-                                          name, shape.image_size, entry.stride));
+                                          name, shape.image_size, step));
   }
-  shape.grid = shape.image_size / entry.stride;
+  shape.grid = (shape.image_size + entry.stride - 1) / entry.stride;
   return shape;
 }
 

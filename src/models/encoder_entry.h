@@ -33,9 +33,11 @@ struct GeluForm {
 
 struct EncoderEntry {
   std::string name;
-  int image_size = 0;  // pixels; other sizes must be multiples of the stride
+  int image_size = 0;  // pixels; others must be multiples of the stride, unless it takes any size
   Normalisation normalisation;
   int stride = 0;  // pixels of the image a side of a token
+  // A grid of image size / stride, rounded up: every halving keeps half a place at the border.
+  bool takes_any_size = false;
   int pooled_width = 0;
   int token_width = 0;
   int attention_layers = 0;

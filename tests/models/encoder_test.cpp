@@ -93,6 +93,18 @@ TEST(Encoder, ImageSizesMustBeMultiplesOfThePatch) {
   EXPECT_EQ(small->shape().grid, 4);
 }
 
+TEST(Encoder, WhatTakesAnySizeRoundsItsGridUp) {
+  EXPECT_EQ(encoder_shape("tf_efficientnet_lite2").grid, 9);  // of 260 pixels
+  EXPECT_EQ(encoder_shape("efficientnet_b0", 1).grid, 1);
+  EXPECT_EQ(encoder_shape("efficientnet_b0", 64).grid, 2);
+  EXPECT_EQ(encoder_shape("efficientnet_b0", 65).grid, 3);
+  EXPECT_THAT([] { encoder_shape("efficientnet_b0", -1); },
+              ThrowsMessage<runtime::UsageError>(HasSubstr("size of -1")));
+  const auto encoder = make_encoder("efficientnet_b0", 65);
+  encoder->eval();
+  EXPECT_EQ(encoder->forward(at::zeros({1, 3, 65, 65}), {.tokens = true, .attention = {}}).tokens.size(1), 9);
+}
+
 TEST(Encoder, ImagesOfAnotherSizeAreABugOfTheCaller) {
   for (const char* const name : {"ViT-demo-16", "mobilenetv3_small_100"}) {
     const auto encoder = make_encoder(name, 64);

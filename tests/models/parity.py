@@ -55,20 +55,24 @@ def run(*arguments):
         return {name: file.get_tensor(name) for name in file.keys()}, file.metadata()
 
 
-def calibrate(model, images, generator):
-    """Running statistics near, not at, what each norm gets, behind norms that have theirs already: with others the
-    differences of images would fade layer by layer, or rounding would grow."""
+def calibrate(model, side, generator):
+    """Gives each norm running statistics near, not at, those of what it gets from the norms before it.
+
+    With others the differences of images fade layer by layer. The mean lies low, so that most places are active: norms
+    that centre noise in front of rectifiers make any difference grow from layer to layer, and that of rounding with it.
+    """
 
     def take(norm, inputs):
         variance, mean = torch.var_mean(inputs[0], dim=(0, 2, 3))
-        shift = torch.empty_like(mean).normal_(0, 0.3, generator=generator)
+        shift = torch.empty_like(mean).normal_(-1, 0.3, generator=generator)
         norm.running_mean.copy_(mean + shift * variance.sqrt())
         norm.running_var.copy_(variance * torch.empty_like(variance).uniform_(0.5, 2, generator=generator))
 
     norms = [module for module in model.modules() if isinstance(module, torch.nn.BatchNorm2d)]
     hooks = [norm.register_forward_pre_hook(take) for norm in norms]
-    with torch.no_grad():
-        model.eval()(images)
+    if norms:
+        with torch.no_grad():
+            model.eval()(torch.randn(8, 3, side, side, generator=generator))
     for hook in hooks:
         hook.remove()
 
@@ -110,7 +114,7 @@ def differences(variant, folder):
     randomise(model, generator)
     side = variant.image_size or own_image_size(model)
     images = torch.randn(2, 3, side, side, generator=generator)
-    calibrate(model, images, generator)
+    calibrate(model, side, generator)
     weights = model.state_dict()
     if variant.half:
         # The home computes with the same rounded weights.

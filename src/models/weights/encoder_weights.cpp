@@ -35,8 +35,26 @@ class Reader {
   Reader(const WeightFile& file, const EncoderEntry& entry) : file_(file), entry_(entry) {}
 
   void read(const Assignment& assignment, const Tensor& whole) const {
-    const TensorInfo& info = file_.tensors().at(assignment.stored);
     const Tensor to = rows_of(whole, assignment.to);
+    copy(assignment, to);
+    if (assignment.added != 0) to.add_(assignment.added);
+  }
+
+  void read(const Derivation& derivation, const Tensor& whole) const {
+    std::vector<Tensor> stored;
+    for (const std::string& name : derivation.stored) {
+      const TensorInfo& info = file_.tensors().at(name);
+      stored.push_back(at::empty(info.shape, at::TensorOptions(info.type)));
+      file_.read(name, 0, {static_cast<std::byte*>(stored.back().mutable_data_ptr()), stored.back().nbytes()});
+      stored.back() = stored.back().to(at::kFloat);
+    }
+    const Tensor made = derivation.make(stored);
+    whole.copy_(derivation.is_resampled ? entry_.resample(derivation.wanted, made, whole.sizes()) : made);
+  }
+
+ private:
+  void copy(const Assignment& assignment, const Tensor& to) const {
+    const TensorInfo& info = file_.tensors().at(assignment.stored);
     const bool is_plain = info.type == to.scalar_type() && to.is_contiguous() && !assignment.flips;
     if (is_plain && assignment.from.of == 1 && !assignment.is_resampled) {
       fill(assignment, to, 0);
@@ -60,19 +78,6 @@ class Reader {
     }
   }
 
-  void read(const Derivation& derivation, const Tensor& whole) const {
-    std::vector<Tensor> stored;
-    for (const std::string& name : derivation.stored) {
-      const TensorInfo& info = file_.tensors().at(name);
-      stored.push_back(at::empty(info.shape, at::TensorOptions(info.type)));
-      file_.read(name, 0, {static_cast<std::byte*>(stored.back().mutable_data_ptr()), stored.back().nbytes()});
-      stored.back() = stored.back().to(at::kFloat);
-    }
-    const Tensor made = derivation.make(stored);
-    whole.copy_(derivation.is_resampled ? entry_.resample(derivation.wanted, made, whole.sizes()) : made);
-  }
-
- private:
   void fill(const Assignment& assignment, const Tensor& to, std::uint64_t begin) const {
     file_.read(assignment.stored, begin, {static_cast<std::byte*>(to.mutable_data_ptr()), to.nbytes()});
   }

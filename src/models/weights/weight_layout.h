@@ -25,6 +25,7 @@ struct NameRule {
   Rows from = {};      // of the file's tensor
   Rows to = {};        // of the encoder's
   bool flips = false;  // [a, b] becomes [b, a]
+  double added = 0;    // to every value: where a constant of the file's library differs from the encoder's
 };
 
 // Tensors that a file may hold besides: another tower, a classifier.

@@ -115,8 +115,12 @@ std::vector<Assignment> assignments_of(const std::string& stored, const std::str
   for (const auto& [pattern, rule] : layout.rules) {
     std::smatch groups;
     if (!std::regex_match(name, groups, pattern)) continue;
-    found.push_back(
-        {.stored = stored, .wanted = groups.format(rule.name), .from = rule.from, .to = rule.to, .flips = rule.flips});
+    found.push_back({.stored = stored,
+                     .wanted = groups.format(rule.name),
+                     .from = rule.from,
+                     .to = rule.to,
+                     .flips = rule.flips,
+                     .added = rule.added});
   }
   return found;
 }

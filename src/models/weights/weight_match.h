@@ -28,6 +28,7 @@ struct Assignment {
   Rows from;
   Rows to;
   bool flips = false;
+  double added = 0;
   bool is_resampled = false;  // has the shape of another image size
 };
 
