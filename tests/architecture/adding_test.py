@@ -22,14 +22,14 @@ class Added:
 
 ADDED = {
     "encoder": Added(
-        r"resnet",
+        r"convnext",
         {
-            "src/models/families/resnet.cpp": "a file pair in `src/models/families/`",
-            "src/models/families/resnet.h": "a file pair in `src/models/families/`",
+            "src/models/families/convnext.cpp": "a file pair in `src/models/families/`",
+            "src/models/families/convnext.h": "a file pair in `src/models/families/`",
             "src/models/encoder.cpp": "../../src/models/encoder.cpp",
             "src/models/CMakeLists.txt": "`CMakeLists.txt`",
         },
-        {"tests/models/encoder_test.py": "resnet"},
+        {"tests/models/families/convnext.py": "convnext"},
     ),
     "source-kind": Added(
         r"\beva\b|eva_importer",
