@@ -10,7 +10,7 @@
 //       rate and random numbers from 7 on: "pooled", "tokens", "gradient.*" of
 //       (pooled * INPUT's "pooled_weight").sum() + (tokens * "tokens_weight").sum(), and the buffers afterwards
 //
-// The file's metadata holds the encoder's shape, and what the weight file was recognised as.
+// Computing is in the type of the images. The file's metadata holds the encoder's shape, and what the weight file was recognised as.
 #include <cmath>
 #include <cstdio>
 #include <stdexcept>
@@ -48,6 +48,7 @@ NamedTensors initial_weights(const Encoder& encoder) {
 
 NamedTensors features(Encoder& encoder, const std::string& mode, const std::string& input_path) {
   const auto input = cskd::models::read_safetensors(input_path);
+  encoder.to(input.at("images").scalar_type());
   encoder.train(mode == "train");
   const torch::AutoGradMode gradients(mode == "train");
   cskd::models::Request request{.tokens = true, .attention = {}};

@@ -271,10 +271,10 @@ TEST(EncoderWeights, AnotherModelIsRecognisedByAFewNames) {
   const TemporaryFolder folder;
   const auto student = make_encoder("mobilenetv3_small_100", 32);
   const std::string path = save(folder / "vit.safetensors", changed_weights(*make_encoder("vit_tiny_patch16_224", 32)));
-  EXPECT_THAT(
-      load_error(*student, path),
-      testing::MatchesRegex(".* at image size 32: 208 missing \\(conv_stem.weight, .* and 202 more\\); 150 unexpected "
-                            "\\(blocks.0.attn.proj.bias, .* and 144 more\\). They are those of vit_tiny_patch16_224, .*"));
+  EXPECT_THAT(load_error(*student, path),
+              testing::MatchesRegex(
+                  ".* at image size 32: 208 missing \\(conv_stem.weight, .* and 202 more\\); 150 unexpected "
+                  "\\(blocks.0.attn.proj.bias, .* and 144 more\\). They are those of vit_tiny_patch16_224, .*"));
 }
 
 TEST(EncoderWeights, FilesWhoseBranchesAreFoldedAreNamedAsSuch) {

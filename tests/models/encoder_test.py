@@ -115,11 +115,13 @@ def test_training_mode_features_gradients_and_statistics(variant, drop_path, fil
     randomise(model, generator)
     weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
     images = torch.randn(4, 3, side, side, generator=generator)
+    if variant.double or variant.double_training:
+        model, images = model.double(), images.double()
     torch.manual_seed(7)  # both leave out the same branches
     pooled, tokens = variant.outputs(model, images)
     loss_weights = {
-        "pooled_weight": torch.randn(pooled.shape, generator=generator),
-        "tokens_weight": torch.randn(tokens.shape, generator=generator),
+        "pooled_weight": torch.randn(pooled.shape, generator=generator).to(pooled),
+        "tokens_weight": torch.randn(tokens.shape, generator=generator).to(tokens),
     }
     ((pooled * loss_weights["pooled_weight"]).sum() + (tokens * loss_weights["tokens_weight"]).sum()).backward()
 

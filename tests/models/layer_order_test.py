@@ -55,7 +55,7 @@ def head_renamed(name):
         ("convnext_tiny", 20),
         ("convnextv2_atto", 14),
         ("mobilenetv2_100", 19),
-        ("mobilenetv4_conv_small", 20),
+        ("mobilenetv4_conv_small", 19),
         ("efficientnet_b0", 18),
         ("resnet18", 10),
         ("resnet50", 18),

@@ -115,7 +115,9 @@ def differences(variant, folder):
     side = variant.image_size or own_image_size(model)
     images = torch.randn(2, 3, side, side, generator=generator)
     calibrate(model, side, generator)
-    weights = model.state_dict()
+    weights = {key: tensor.clone() for key, tensor in model.state_dict().items()}
+    if variant.double:
+        model, images = model.double(), images.double()
     if variant.half:
         # The home computes with the same rounded weights.
         with torch.no_grad():

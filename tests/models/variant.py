@@ -19,6 +19,10 @@ class Variant:
     half: bool = False  # the file holds float16
     # Too large to be built in a test (or a known structure at another size): only names and shapes are compared.
     shapes_only: bool = False
+    # Both compute in float64, since with random weights rounding in float32 moves the home's own results by more than the
+    # test allows: in training mode, or in both modes.
+    double_training: bool = False
+    double: bool = False
     trains: bool = False  # gradients are compared, too; one or two in a family
     drops: bool = False  # and once more with drop path
     # Millions of parameters as published, and how many of those are in the classifier that ours does without.

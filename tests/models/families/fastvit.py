@@ -102,7 +102,7 @@ VARIANTS = [
     Variant("fastvit_t8", image_size=96, trains=True),
     Variant("fastvit_t12", image_size=64, large=True),
     Variant("fastvit_s12", image_size=64, large=True),
-    Variant("fastvit_sa12", image_size=96, trains=True, drops=True, attention=attention),
+    Variant("fastvit_sa12", image_size=96, trains=True, double_training=True, drops=True, attention=attention),
     Variant("fastvit_sa24", image_size=64, large=True, attention=attention),
     Variant("fastvit_sa36", image_size=64, large=True, attention=attention),
     Variant("fastvit_ma36", image_size=64, large=True, attention=attention),

@@ -44,7 +44,7 @@ VARIANTS = [
     Variant("mobileone_s1", image_size=96, published=(4.83, 1280 * 1000 + 1000)),
     Variant("mobileone_s2", image_size=96, large=True, published=(7.88, 2048 * 1000 + 1000)),
     Variant("mobileone_s3", image_size=96, large=True, published=(10.17, 2048 * 1000 + 1000)),
-    Variant("mobileone_s4", image_size=96, published=(14.95, 2048 * 1000 + 1000)),
+    Variant("mobileone_s4", image_size=96, double=True, published=(14.95, 2048 * 1000 + 1000)),
 ]
 FOREIGN = [
     Foreign(
