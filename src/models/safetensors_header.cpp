@@ -16,11 +16,15 @@ namespace {
 struct NamedType {
   std::string_view name;
   at::ScalarType type;
+  std::int64_t bytes;
 };
-constexpr std::array kTypes{NamedType{"F64", at::kDouble},    NamedType{"F32", at::kFloat}, NamedType{"F16", at::kHalf},
-                            NamedType{"BF16", at::kBFloat16}, NamedType{"I64", at::kLong},  NamedType{"I32", at::kInt},
-                            NamedType{"I16", at::kShort},     NamedType{"I8", at::kChar},   NamedType{"U8", at::kByte},
-                            NamedType{"BOOL", at::kBool}};
+constexpr std::array kTypes{NamedType{"F64", at::kDouble, 8}, NamedType{"F32", at::kFloat, 4},
+                            NamedType{"F16", at::kHalf, 2},   NamedType{"BF16", at::kBFloat16, 2},
+                            NamedType{"I64", at::kLong, 8},   NamedType{"I32", at::kInt, 4},
+                            NamedType{"I16", at::kShort, 2},  NamedType{"I8", at::kChar, 1},
+                            NamedType{"U8", at::kByte, 1},    NamedType{"BOOL", at::kBool, 1}};
+
+std::int64_t bytes_of(at::ScalarType type) { return std::ranges::find(kTypes, type, &NamedType::type)->bytes; }
 
 bool is_utf8(std::string_view text) {
   constexpr std::array<std::uint32_t, 5> kSmallestOfLength{0, 0, 0x80, 0x800, 0x10000};
@@ -221,7 +225,7 @@ class HeaderReader final : public nlohmann::json_sax<nlohmann::json> {
 
   // Zeros count as ones in the check, because strides are products of the other dimensions.
   std::uint64_t bytes_of_shape() const {
-    auto bytes = static_cast<std::int64_t>(c10::elementSize(*type_));
+    std::int64_t bytes = bytes_of(*type_);
     bool empty = false;
     for (const std::int64_t dimension : *shape_) {
       empty = empty || dimension == 0;
