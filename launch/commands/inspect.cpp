@@ -45,15 +45,14 @@ runtime::ExitCode inspect_corpus(const InspectArguments& arguments, runtime::Wor
 }  // namespace
 
 void add_inspect(Program& program) {
-  CLI::App& command = program.add_command(
-      "inspect", "Show what shards, checkpoints or weight files hold, check every byte of them, or draw some pictures",
-      "  cskd inspect runs/demo\n"
-      "  cskd inspect runs/demo --sheet sheet.png\n"
-      "  cskd inspect runs/demo/align/student\n"
-      "  cskd inspect runs/demo/align/student/checkpoints/step-000000200\n"
-      "  cskd inspect runs/demo/shards/coast-unlabelled-00000.h5 --json\n"
-      "  cskd inspect ViT-B-16.safetensors\n"
-      "  mpirun -n 4 cskd inspect runs/demo --verify");
+  CLI::App& command = program.add_command("inspect", "Show and check shards, checkpoints and weight files",
+                                          "  cskd inspect runs/demo\n"
+                                          "  cskd inspect runs/demo --sheet sheet.png\n"
+                                          "  cskd inspect runs/demo/align/student\n"
+                                          "  cskd inspect runs/demo/align/student/checkpoints/step-000000200\n"
+                                          "  cskd inspect runs/demo/shards/coast-unlabelled-00000.h5 --json\n"
+                                          "  cskd inspect ViT-B-16.safetensors\n"
+                                          "  mpirun -n 4 cskd inspect runs/demo --verify");
   const auto arguments = std::make_shared<InspectArguments>();
   command
       .add_option(

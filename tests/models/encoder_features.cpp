@@ -10,7 +10,8 @@
 //       rate and random numbers from 7 on: "pooled", "tokens", "gradient.*" of
 //       (pooled * INPUT's "pooled_weight").sum() + (tokens * "tokens_weight").sum(), and the buffers afterwards
 //
-// Computing is in the type of the images. The file's metadata holds the encoder's shape, and what the weight file was recognised as.
+// Computing is in the type of the images. The file's metadata holds the encoder's shape, and what the weight file was
+// recognised as.
 #include <cmath>
 #include <cstdio>
 #include <stdexcept>
