@@ -1,11 +1,11 @@
-"""Writes the tables of docs/encoders.md: every encoder beside its home, and every foreign layout.
+"""Prints tables of every encoder beside its home, and of every foreign layout.
 
 The greatest difference is that of pooled features or tokens, as a part of the greatest value, with random weights saved
 by the home; milliseconds are for one image on all cores, float32, norms folded. Parameters and GMAC are counted in the
 home's model, without classifier.
 
   cmake --build build/release --target encoder_features encoder_benchmark
-  CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py --write
+  CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py
 """
 
 import argparse
@@ -14,6 +14,7 @@ import os
 import pathlib
 import platform
 import subprocess
+import sys
 import tempfile
 
 import torch
@@ -21,10 +22,7 @@ from families import FAMILIES, FOREIGN
 from parity import differences, foreign_differences
 from torch.utils.flop_counter import FlopCounterMode
 
-ROOT = pathlib.Path(__file__).parents[2]
-PAGE = ROOT / "docs/encoders.md"
 BENCHMARK = pathlib.Path(os.environ["CSKD_BUILD_DIR"]).resolve() / "encoder_benchmark"
-MARKS = ("<!-- written by tests/models/encoder_table.py -->", "<!-- end -->")
 
 
 def milliseconds(name):
@@ -51,7 +49,7 @@ def rows(most):
             own = variant.own_image_size()
             parameters, gmac = cost(variant, own)
             time = milliseconds(variant.name) if parameters < most else None
-            print(f"{variant.name}: {max(errors.values()):.1e}", flush=True)
+            print(f"{variant.name}: {max(errors.values()):.1e}", file=sys.stderr, flush=True)
             yield (
                 variant.name,
                 "open_clip" if variant.build else "timm",
@@ -78,7 +76,6 @@ def table(heads, lines):
 
 def main():
     parser = argparse.ArgumentParser()
-    parser.add_argument("--write", action="store_true")
     parser.add_argument("--most", type=float, default=700, help="millions of parameters of the largest that is timed")
     options = parser.parse_args()
     heads = ("encoder", "home", "pixels", "parameters, M", "GMAC", "pooled width", "ms", "greatest difference")
@@ -88,19 +85,14 @@ def main():
     )
     text = "\n\n".join(
         [
-            "Measured by `CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py --write`, "
+            "Measured by `CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py`, "
             f"{datetime.date.today():%d %B %Y}, {processor}, {os.cpu_count()} cores; ms are for one image.",
             table(heads, list(rows(options.most))),
             "Files of other libraries for the same structures:",
             table(("layout", "encoder", "left out", "greatest difference"), list(foreign_rows())),
         ]
     )
-    if not options.write:
-        print(text)
-        return
-    before, _, rest = PAGE.read_text().partition(MARKS[0])
-    PAGE.write_text(f"{before}{MARKS[0]}\n\n{text}\n\n{MARKS[1]}{rest.partition(MARKS[1])[2]}")
-    subprocess.run([ROOT / ".venv/bin/mdformat", PAGE], check=True)
+    print(text)
 
 
 if __name__ == "__main__":
