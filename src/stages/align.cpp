@@ -244,6 +244,8 @@ void require_align(const config::Config& config, const std::string& name) {
                                           table, what));
   }
   for (const config::Tower* tower : towers) {
+    if (std::ranges::count(towers, tower) > 1)
+      throw runtime::UsageError(fmt::format("{}.towers names '{}' twice", table, tower->name()));
     features::require_views(*tower, reads_caches(config, align));
     if (config::settings_of(tower->views(), "") != config::settings_of(towers.front()->views(), "")) {
       throw runtime::UsageError(fmt::format(

@@ -83,7 +83,7 @@ TEST(NamedTables, NameTheirSettings) {
   std::vector<std::string> names;
   for (const auto& [name, value] : settings_of(parse(kGraph), "")) names.push_back(name);
   EXPECT_THAT(names,
-              testing::IsSupersetOf({"towers.clip.views", "align.student.encoder", "distill.student.training.steps"}));
+              testing::IsSupersetOf({"towers.clip.views.count", "align.student.encoder", "distill.student.training.steps"}));
   EXPECT_THAT(names, testing::Not(testing::Contains(testing::EndsWith("student.name"))));
 }
 
@@ -98,8 +98,8 @@ TEST(NamedTables, WhatIsNoneIsRefused) {
   EXPECT_EQ(error_of("towers = 3\n[run]\nfolder=\"x\"\n"),
             "a.toml:1:10: towers is 3, expected tables with names: [towers.NAME]");
   EXPECT_THAT(error_of(changed("encoder = \"mobile\"\n", "")), HasSubstr("align.student.encoder is missing"));
-  EXPECT_THAT(error_of(changed("towers = [\"clip\"]", "towers = [\"clip\", \"clip\"]")),
-              HasSubstr("align.student.towers has 2 elements, expected one"));
+  EXPECT_THAT(error_of(changed("teachers = [\"finetune.teacher\"]", "teachers = [\"finetune.teacher\", \"x\"]")),
+              HasSubstr("distill.student.teachers has 2 elements, expected one"));
 }
 
 TEST(References, AreKnownByTableAndKey) {

@@ -34,7 +34,7 @@ TEST(ViewSeries, CropsAreInsideLargeEnoughAndAllDifferent) {
     EXPECT_GE(view.box.y, 0);
     EXPECT_LE(view.box.x + view.box.width, 900);
     EXPECT_LE(view.box.y + view.box.height, 1100);
-    EXPECT_GE(double{view.box.width} * view.box.height, 0.349 * 900 * 1100);
+    EXPECT_GE(static_cast<double>(view.box.width) * view.box.height, 0.349 * 900 * 1100);
     mirrored += view.flip ? 1 : 0;
     seen.insert(parts_of(view));
   }

@@ -160,6 +160,7 @@ def test_towers_in_the_loop_give_the_same_bits_on_any_ranks_and_after_a_kill(cac
     [
         (["align.student.targets=cached", "align.student.mixup=1"], "a cache does not hold mixed pictures (mixup)"),
         (["align.student.targets=cached", "towers.clip.views.count=0"], "a cache does not hold new views at each use"),
+        (['align.student.towers=["clip", "clip"]'], "align.student.towers names 'clip' twice"),
         (["align.student.tower_weights=[1, 2]"], "align.student.tower_weights has 2 weights for 1 towers"),
         (["align.student.smooth_l1_weight=0", "align.student.cosine_weight=0"], "it would learn nothing"),
         (["towers.clip.views.count=2"], "towers.clip.views.count is 2, expected 3 or more for a cache"),

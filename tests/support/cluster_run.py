@@ -81,7 +81,9 @@ class Ended:
 
     def last_line(self) -> str:
         """The last line that cskd itself wrote."""
-        return [line for line in self.errors.splitlines() if line.startswith("cskd")][-1]
+        lines = [line for line in self.errors.splitlines() if line.startswith("cskd")]
+        assert lines, f"cskd said nothing:\n{self.errors}"
+        return lines[-1]
 
 
 def kill(rank: int, number=signal.SIGKILL) -> None:
