@@ -83,10 +83,11 @@ std::vector<std::uint16_t> FeatureCacheReader::pooled(std::uint64_t row, std::ui
   const std::uint64_t at = row * views_ + view;
   std::vector<std::uint16_t> features(width_);
   std::uint32_t found = 0;
-  const bool is_whole = file_.read_at(pooled_offset_ + 2 * at * width_, std::as_writable_bytes(std::span(features)), [&] {
-    found = runtime::crc32c(std::as_bytes(std::span(features)));
-    return found == crc32c_[at];
-  });
+  const bool is_whole =
+      file_.read_at(pooled_offset_ + 2 * at * width_, std::as_writable_bytes(std::span(features)), [&] {
+        found = runtime::crc32c(std::as_bytes(std::span(features)));
+        return found == crc32c_[at];
+      });
   if (!is_whole) {
     throw runtime::DataError(fmt::format(
         "{} row {}, view {} is damaged: CRC-32C {:08x}, {:08x} was written; remove the file and run 'cskd cache' again",

@@ -17,7 +17,8 @@ View ViewSeries::view(std::uint64_t picture, std::uint64_t number, int width, in
 }
 
 std::uint64_t view_of_use(std::uint64_t picture, std::uint64_t round, std::uint64_t count, double whole) {
-  CSKD_CHECK((count == 0 || count >= kFixedViews) && whole >= 0 && whole <= 1, "{} views, {} of them whole", count, whole);
+  CSKD_CHECK((count == 0 || count >= kFixedViews) && whole >= 0 && whole <= 1, "{} views, {} of them whole", count,
+             whole);
   // Uses that show the whole picture, before `use`; `start` in [0, 1) sets pictures apart.
   const double start = static_cast<double>(picture >> 11) * 0x1.0p-53;
   const auto before = [&](std::uint64_t use) {

@@ -44,7 +44,7 @@ class ViewStore {
   static constexpr std::size_t kParts = 16;  // threads seldom meet in one
   static Key key_of(const SampleRef& sample, std::uint64_t number);
 
-  const std::size_t bytes_;  // of a view
+  const std::size_t bytes_;   // of a view
   const std::uint64_t most_;  // views of a part
   std::array<Part, kParts> parts_;
 };

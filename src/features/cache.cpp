@@ -80,14 +80,14 @@ void cache_shard(const run::Context& context, const config::Tower& tower, const 
              shards::CacheRow& row = rows[batch.first + item];
              const data::SampleRef sample{index, batch.first + item};
              // What could not be read once has no features of views that were added later, either.
-             row.has_features = row.has_features &&
-                                corpus.source().try_sample(sample, [&](const data::SampleSource::Sample& found) {
-                                  for (std::uint64_t view = 0; view < views; ++view) {
-                                    data::render_view(found.bytes, view_of(row.views[stored + view]), side,
-                                                      batches::resize_mode(context.config),
-                                                      batches::picture_in(batch.pixels, item * views + view));
-                                  }
-                                });
+             row.has_features =
+                 row.has_features && corpus.source().try_sample(sample, [&](const data::SampleSource::Sample& found) {
+                   for (std::uint64_t view = 0; view < views; ++view) {
+                     data::render_view(found.bytes, view_of(row.views[stored + view]), side,
+                                       batches::resize_mode(context.config),
+                                       batches::picture_in(batch.pixels, item * views + view));
+                   }
+                 });
              if (row.has_features) return;
              for (std::uint64_t view = 0; view < views; ++view)
                std::ranges::fill(batches::picture_in(batch.pixels, item * views + view), std::uint8_t{0});
@@ -139,18 +139,19 @@ std::vector<std::uint64_t> image_hashes(const shards::ImageShardReader& shard) {
 
 shards::CacheBinding cache_binding(const config::Config& config, const config::Tower& tower,
                                    const models::EncoderShape& shape) {
-  return {.encoder = shape.name,
-          .weights = weights_digest(tower),
-          .image_size = static_cast<std::uint64_t>(shape.image_size),
-          .preprocessing = fmt::format(
-              "{}, mean {} {} {}, stddev {} {} {}", config.data().resize() == config::fast ? "fast bicubic" : "bicubic",
-              shape.mean[0], shape.mean[1], shape.mean[2], shape.stddev[0], shape.stddev[1], shape.stddev[2]),
-          .views = fmt::format("centre square, whole, mirrored whole, random resized crops of area {} to 1, ratio 3/4 to "
-                               "4/3, flip 1/2, seed {}",
-                               tower.views().min_area(), tower.views().seed()),
-          .decoder_version = data::kDecoderVersion,
-          .view_count = tower.views().count(),
-          .width = static_cast<std::uint64_t>(shape.pooled_width)};
+  return {
+      .encoder = shape.name,
+      .weights = weights_digest(tower),
+      .image_size = static_cast<std::uint64_t>(shape.image_size),
+      .preprocessing = fmt::format("{}, mean {} {} {}, stddev {} {} {}",
+                                   config.data().resize() == config::fast ? "fast bicubic" : "bicubic", shape.mean[0],
+                                   shape.mean[1], shape.mean[2], shape.stddev[0], shape.stddev[1], shape.stddev[2]),
+      .views = fmt::format("centre square, whole, mirrored whole, random resized crops of area {} to 1, ratio 3/4 to "
+                           "4/3, flip 1/2, seed {}",
+                           tower.views().min_area(), tower.views().seed()),
+      .decoder_version = data::kDecoderVersion,
+      .view_count = tower.views().count(),
+      .width = static_cast<std::uint64_t>(shape.pooled_width)};
 }
 
 data::ViewSeries view_series(const config::Tower& tower) {
@@ -254,7 +255,8 @@ run::StageOutcome run_cache(const run::Context& context, const std::string& name
         cache_shard(context, tower, checked, index, *encoder, binding, path,
                     shards::read_feature_cache(path, binding, pictures), queue);
       }
-      if (!queue.stopping()) hashes += fmt::format("{}  {}\n", runtime::content_hash(runtime::InputFile(path)).hex(), file);
+      if (!queue.stopping())
+        hashes += fmt::format("{}  {}\n", runtime::content_hash(runtime::InputFile(path)).hex(), file);
       if (context.world.rank() == 0)
         context.progress(completion.stage, done_after[static_cast<size_t>(*i) + 1], done_after.back());
     }

@@ -17,8 +17,8 @@ namespace cskd::features {
 
 // A tower's part of a micro-batch of n pictures, filled by loader threads.
 struct TargetRoom {
-  at::Tensor features;  // [n, D] float16, where they are stored
-  at::Tensor pixels;    // [n, S, S, 3] uint8, where the tower is to see them
+  at::Tensor features;     // [n, D] float16, where they are stored
+  at::Tensor pixels;       // [n, S, S, 3] uint8, where the tower is to see them
   bool is_shared = false;  // `pixels` are those of the student, who sees the same ones
 };
 

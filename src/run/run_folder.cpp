@@ -1,7 +1,5 @@
 #include "run/run_folder.h"
 
-#include <sys/stat.h>
-
 #include <algorithm>
 #include <cerrno>
 #include <cstdlib>
@@ -14,6 +12,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
+#include <sys/stat.h>
 
 #include "runtime/atomic_file.h"
 #include "runtime/error.h"
@@ -43,7 +42,7 @@ struct FileStamp {
 };
 
 FileStamp stamp_of(const std::filesystem::path& path) {
-  struct stat found{};
+  struct stat found {};
   if (stat(path.c_str(), &found) != 0)
     runtime::throw_system_error(fmt::format("cannot look at {}", path.native()), errno);
   return {static_cast<std::uint64_t>(found.st_size),

@@ -48,7 +48,7 @@ struct Completion {
   std::uint64_t images = 0;
   std::vector<std::filesystem::path> products;  // relative to the stage's folder
   std::vector<HashedFile> files;
-  std::string facts = "{}";                     // JSON of the stage's own, for summaries
+  std::string facts = "{}";  // JSON of the stage's own, for summaries
 };
 
 // Hashes the products and writes the record, last and atomically. One rank calls.

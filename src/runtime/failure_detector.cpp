@@ -29,6 +29,8 @@ constexpr Milliseconds kOthersAreGone{100};  // ranks of one host go together, b
 constexpr Milliseconds kLastWords{3000};
 constexpr Milliseconds kLinger{1500};
 constexpr Milliseconds kAbort{5000};
+// srun drops what a task wrote where it hears of the last task's end before it has read that.
+constexpr Milliseconds kPassedOn{250};
 
 }  // namespace
 
@@ -158,6 +160,7 @@ class FailureDetector::Watcher {
       std::fflush(stdout);
       std::fprintf(stderr, "%s\n", describe(std::vector<std::string>{what}, self_.rank, self_.size).c_str());
       std::fflush(stderr);
+      std::this_thread::sleep_for(kPassedOn);
     }
     linger();
     // What is stopped, or on a host that is cut off, only the launcher can end.

@@ -127,10 +127,7 @@ class AlignLoss {
  public:
   AlignLoss(const run::Context& context, const config::Align& align, std::shared_ptr<HeadedPair> model,
             std::vector<std::shared_ptr<features::TargetSource>> targets)
-      : context_(context),
-        align_(align),
-        model_(std::move(model)),
-        targets_(std::move(targets)) {
+      : context_(context), align_(align), model_(std::move(model)), targets_(std::move(targets)) {
     for (const config::Tower* tower : towers_of(context.config, align))
       shapes_.push_back(models::encoder_shape(tower->architecture()));
   }
@@ -141,9 +138,9 @@ class AlignLoss {
     const at::Device device = context_.communicator.device();
     const torch::Tensor images =
         features::mixed(models::normalise(batches::to_device(batch.pixels, device), model.shape()), share);
-    const models::Features projected = learns_tokens(align_)
-                                           ? model.project(images)
-                                           : models::Features{.pooled = model.forward(images), .tokens = {}, .attention = {}};
+    const models::Features projected =
+        learns_tokens(align_) ? model.project(images)
+                              : models::Features{.pooled = model.forward(images), .tokens = {}, .attention = {}};
     Terms pooled{.name = "train/"};
     Terms tokens{.name = "train/token_"};
     std::int64_t pooled_from = 0;
@@ -156,8 +153,7 @@ class AlignLoss {
       if (!target.tokens.defined()) continue;
       const int own = model.shape().grid;
       const int side = std::min(own, shapes_[i].grid);
-      tokens.add(weight,
-                 losses::on_grid(projected.tokens.narrow(2, tokens_from, target.tokens.size(2)), own, side),
+      tokens.add(weight, losses::on_grid(projected.tokens.narrow(2, tokens_from, target.tokens.size(2)), own, side),
                  losses::on_grid(target.tokens, shapes_[i].grid, side));
       tokens_from += target.tokens.size(2);
     }
@@ -239,9 +235,10 @@ void require_align(const config::Config& config, const std::string& name) {
     const char* what = learns_tokens(align) ? "tokens (token_smooth_l1_weight, token_cosine_weight)"
                        : align.mixup() > 0  ? "mixed pictures (mixup)"
                                             : "new views at each use (views.count = 0)";
-    throw runtime::UsageError(fmt::format("{0}.targets is \"cached\", but a cache does not hold {1}: set {0}.targets to "
-                                          "\"auto\"",
-                                          table, what));
+    throw runtime::UsageError(
+        fmt::format("{0}.targets is \"cached\", but a cache does not hold {1}: set {0}.targets to "
+                    "\"auto\"",
+                    table, what));
   }
   for (const config::Tower* tower : towers) {
     if (std::ranges::count(towers, tower) > 1)
@@ -267,8 +264,7 @@ TrainingSetup align_training(const config::Config& config, const std::string& na
       .validation_pictures = 1,
       .learns_scores = false};
   if (!reads_caches(config, align)) {
-    for (const std::string& tower : align.towers())
-      setup.watched.push_back(model_source(config, "towers." + tower));
+    for (const std::string& tower : align.towers()) setup.watched.push_back(model_source(config, "towers." + tower));
   }
   return setup;
 }

@@ -7,10 +7,12 @@
 #include "data/sampler.h"
 #include "evaluation/validation.h"
 #include "models/safetensors.h"
+#include "runtime/atomic_file.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/shared_files.h"
 #include "stages/compute_choice.h"
+#include "stages/model_card.h"
 #include "training/trainer.h"
 
 namespace cskd::stages {
@@ -94,6 +96,8 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
     for (const auto& [tensor_name, tensor] : model.average())
       models::require_finite(tensor, tensor_name, context.folder.model(name).native());
     models::write_safetensors(context.folder.model(name), model.average(), {metadata.begin(), metadata.end()});
+    runtime::write_file_atomically(folder / "model_card.md",
+                                   model_card(context, setup, parts.corpus->corpus().manifest(), model));
     run::write_completion(folder, outcome.completion);
   }
   context.world.barrier();

@@ -82,8 +82,8 @@ TEST(NamedTables, AreReachedByTheirNamesFromTheCommandLine) {
 TEST(NamedTables, NameTheirSettings) {
   std::vector<std::string> names;
   for (const auto& [name, value] : settings_of(parse(kGraph), "")) names.push_back(name);
-  EXPECT_THAT(names,
-              testing::IsSupersetOf({"towers.clip.views.count", "align.student.encoder", "distill.student.training.steps"}));
+  EXPECT_THAT(names, testing::IsSupersetOf(
+                         {"towers.clip.views.count", "align.student.encoder", "distill.student.training.steps"}));
   EXPECT_THAT(names, testing::Not(testing::Contains(testing::EndsWith("student.name"))));
 }
 

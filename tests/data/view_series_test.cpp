@@ -81,7 +81,8 @@ TEST(ViewsOfUses, PicturesOfABatchShowDifferentViews) {
   constexpr int kPictures = 4000;
   for (int i = 0; i < kPictures; ++i) ++times[view_of_use(random.bits64(), 0, 12, 0.34)];
   EXPECT_NEAR(times[1] + times[2], 0.34 * kPictures, 4 * std::sqrt(0.34 * 0.66 * kPictures));
-  for (const std::uint64_t view : {0U, 3U, 11U}) EXPECT_NEAR(times[view], 0.066 * kPictures, 4 * std::sqrt(0.066 * kPictures));
+  for (const std::uint64_t view : {0U, 3U, 11U})
+    EXPECT_NEAR(times[view], 0.066 * kPictures, 4 * std::sqrt(0.066 * kPictures));
 }
 
 TEST(ViewsOfUses, WithoutEndEachUseIsNewButForWholePictures) {

@@ -62,7 +62,9 @@ TEST(Tokens, OfACoarserGridAreMeansOfNeighbours) {
   const at::Tensor place = torch::arange(16, torch::kFloat);
   const at::Tensor tokens = torch::stack({place, place * place}, 1).unsqueeze(0);
   const at::Tensor coarse = losses::on_grid(tokens, 4, 2);
-  const auto square_mean = [](double a) { return (a * a + (a + 1) * (a + 1) + (a + 4) * (a + 4) + (a + 5) * (a + 5)) / 4; };
+  const auto square_mean = [](double a) {
+    return (a * a + (a + 1) * (a + 1) + (a + 4) * (a + 4) + (a + 5) * (a + 5)) / 4;
+  };
   const std::vector<double> corners{0, 2, 8, 10};
   for (std::int64_t i = 0; i < 4; ++i) {
     EXPECT_NEAR(coarse[0][i][0].item<double>(), corners[static_cast<std::size_t>(i)] + 2.5, 1e-5);

@@ -198,6 +198,29 @@ def test_the_old_layout_of_a_run_folder_is_named(graph):
     assert code == 2 and "before stages had names" in plan["impossible"][0]
 
 
+def test_every_model_has_a_card_of_all_that_it_was_made_from(graph):
+    path, folder = graph("cards")
+    assert run("run", path, *SAME_BITS).returncode == 0
+    for stage in TRAININGS:
+        card = (result_folder(folder, stage) / "model_card.md").read_text()
+        head, front, text = card.split("---\n", 2)
+        assert head == "" and "library_name: cskd" in front.splitlines()
+        assert f"# {stage}\n" in text and "{" not in text
+        assert "| coast | folder |" in text and "| rated | ava |" in text and "1 to 10, splits: official" in text
+        scores = stage.startswith(("finetune", "distill"))
+        assert ("distribution over the scores 1, 2, 3, 4, 5, 6, 7, 8, 9, 10" in text) == scores
+        assert ("75 % of the ratings" in text) == scores
+    # The student's teacher came from an encoder and two towers.
+    card = (result_folder(folder, "distill.student") / "model_card.md").read_text()
+    for line in (
+        "| encoders.mobile | mobilenetv3_small_100 | random at first |",
+        "| encoders.vit | ViT-demo-16 | random at first |",
+        "| towers.clip | ViT-demo-16 |",
+        "| towers.second | ViT-demo-16 |",
+    ):
+        assert line in card
+
+
 # ---- sweeps -----------------------------------------------------------------------------------------------------------------
 
 OVER = ["--over", "run.seed=1,2", "--over", "labels.fraction=0.75,1"]
@@ -233,8 +256,7 @@ def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
     kinds = sorted(entry.name.rsplit("-", 1)[0] for entry in (folder / "results").iterdir())
     # Seeds share shards and caches; a seed has its own alignments, whatever the fraction of labels.
     assert {stage: kinds.count(stage) for stage in STAGES} == {
-        stage: 1 if stage.startswith(("shard", "cache")) else 2 if stage.startswith("align") else 4
-        for stage in STAGES
+        stage: 1 if stage.startswith(("shard", "cache")) else 2 if stage.startswith("align") else 4 for stage in STAGES
     }
     document = json.loads((folder / "sweep.json").read_text())
     assert [member["values"] for member in document["members"]] == [
