@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "inspect/caches.h"
 #include "inspect/checkpoints.h"
 #include "inspect/corpus.h"
 #include "inspect/weights.h"
@@ -45,20 +46,21 @@ runtime::ExitCode inspect_corpus(const InspectArguments& arguments, runtime::Wor
 }  // namespace
 
 void add_inspect(Program& program) {
-  CLI::App& command = program.add_command("inspect", "Show and check shards, checkpoints and weight files",
+  CLI::App& command = program.add_command("inspect", "Show and check shards, caches, checkpoints and weights",
                                           "  cskd inspect runs/demo\n"
                                           "  cskd inspect runs/demo --sheet sheet.png\n"
                                           "  cskd inspect runs/demo/align/student\n"
                                           "  cskd inspect runs/demo/align/student/checkpoints/step-000000200\n"
                                           "  cskd inspect runs/demo/shards/coast-unlabelled-00000.h5 --json\n"
+                                          "  cskd inspect runs/demo/cache/clip --verify\n"
                                           "  cskd inspect ViT-B-16.safetensors\n"
                                           "  mpirun -n 4 cskd inspect runs/demo --verify");
   const auto arguments = std::make_shared<InspectArguments>();
   command
       .add_option(
           "PATH", arguments->path,
-          "Run folder or configuration of a run, folder of shards, manifest, one image shard (*.h5), folder of a "
-          "training, a checkpoint, or a weight file (*.safetensors, *.safetensors.index.json)")
+          "Run folder or configuration of a run, folder of shards, manifest, one image shard (*.h5), a feature cache or "
+          "the folder of a tower's caches, folder of a training, a checkpoint, or a weight file (*.safetensors, *.safetensors.index.json)")
       ->required();
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");
   command.add_flag("--verify", arguments->verify,
@@ -72,6 +74,13 @@ void add_inspect(Program& program) {
       fmt::print("{}", report.text);
       std::fflush(stdout);
       return report.is_finite ? runtime::ExitCode::kDone : runtime::ExitCode::kData;
+    }
+    if (const auto caches = inspect::find_caches(arguments->path); !caches.empty()) {
+      const inspect::CacheReport report =
+          inspect::report_on_caches(caches, arguments->verify, arguments->json, world);
+      fmt::print("{}", report.text);
+      std::fflush(stdout);
+      return report.are_whole ? runtime::ExitCode::kDone : runtime::ExitCode::kData;
     }
     arguments->path = run_folder_of(arguments->path);
     const std::vector<std::filesystem::path> checkpoints = inspect::find_checkpoints(arguments->path);

@@ -14,26 +14,50 @@
 namespace cskd::shards {
 namespace {
 
-std::uint64_t number_of_views(const Hdf5Layout& layout, const std::filesystem::path& path) {
+// From 1 to a million or so.
+std::uint64_t number_in(const Hdf5Layout& layout, const char* attribute, const std::filesystem::path& path) {
   constexpr std::uint64_t kMost = 1 << 20;
-  const std::string& text = layout.text("view_count");
+  const std::string& text = layout.text(attribute);
   std::uint64_t number = 0;
   const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
   if (error == std::errc() && end == text.data() + text.size() && number >= 1 && number <= kMost) return number;
-  throw runtime::DataError(fmt::format("{}: its view_count is '{}'", path.native(), text));
+  throw runtime::DataError(fmt::format("{}: its {} is '{}'", path.native(), attribute, text));
+}
+
+void require_format(const Hdf5Layout& layout, const std::filesystem::path& path) {
+  if (layout.text("format") == kFeatureCacheFormat && layout.number("version") == kFeatureCacheVersion) return;
+  throw runtime::DataError(fmt::format("{} is not a feature cache of version {}", path.native(), kFeatureCacheVersion));
 }
 
 }  // namespace
+
+CacheHeader read_cache_header(const std::filesystem::path& path) {
+  { const runtime::InputFile opened(path); }  // what keeps it from being opened is told by its own message
+  const Hdf5Layout layout(path);
+  require_format(layout, path);
+  const std::string& weights = layout.text("weights");
+  constexpr std::size_t kDigits = 32;
+  if (weights.size() != kDigits || weights.find_first_not_of("0123456789abcdef") != std::string::npos)
+    throw runtime::DataError(fmt::format("{}: its weights are '{}'", path.native(), weights));
+  const std::vector<std::uint64_t>& shape = layout.dataset("status", ElementType::kU8).shape;
+  if (shape.size() != 1) throw runtime::DataError(fmt::format("{}: /status is no list", path.native()));
+  return {.binding = {.encoder = layout.text("encoder"),
+                      .weights = runtime::ContentHash::from_hex(weights),
+                      .image_size = number_in(layout, "image_size", path),
+                      .preprocessing = layout.text("preprocessing"),
+                      .views = layout.text("views"),
+                      .decoder_version = number_in(layout, "decoder_version", path),
+                      .view_count = number_in(layout, "view_count", path),
+                      .width = number_in(layout, "width", path)},
+          .samples = shape.front()};
+}
 
 FeatureCacheReader::FeatureCacheReader(FilePlace place, const CacheBinding& binding, std::uint64_t samples)
     : file_(std::move(place)), width_(binding.width) {
   const runtime::InputFile& file = file_.opened();
   const std::filesystem::path& path = file.path();
   const Hdf5Layout layout(path);
-  if (layout.text("format") != kFeatureCacheFormat || layout.number("version") != kFeatureCacheVersion) {
-    throw runtime::DataError(
-        fmt::format("{} is not a feature cache of version {}", path.native(), kFeatureCacheVersion));
-  }
+  require_format(layout, path);
   for (const auto& [name, value] : fields(binding)) {
     if (const std::string& found = layout.text(name); found != value) {
       throw BindingError(
@@ -42,7 +66,7 @@ FeatureCacheReader::FeatureCacheReader(FilePlace place, const CacheBinding& bind
                       path.native(), name, found, value));
     }
   }
-  views_ = number_of_views(layout, path);
+  views_ = number_in(layout, "view_count", path);
   if (views_ < binding.view_count) {
     throw runtime::DataError(fmt::format("{} holds {} views of each picture, {} are needed: run 'cskd cache'",
                                          path.native(), views_, binding.view_count));

@@ -10,6 +10,14 @@
 
 namespace cskd::shards {
 
+// What a cache says of itself, to be opened without knowing what made it.
+struct CacheHeader {
+  CacheBinding binding;
+  std::uint64_t samples = 0;
+};
+// Throws Error when it cannot be opened, DataError when it is damaged or no feature cache of this version.
+CacheHeader read_cache_header(const std::filesystem::path& path);
+
 // Reads rows with pread.
 class FeatureCacheReader {
  public:

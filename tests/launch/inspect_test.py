@@ -357,9 +357,9 @@ def test_paths_of_other_things_are_refused(packed, tmp_path):
     assert process.returncode == 3 and f"{tmp_path}/here does not exist" in errors(process)[0]
     (tmp_path / "text.h5").write_text("no HDF5")
     refused(tmp_path / "text.h5", "does not open as HDF5")
-    with h5py.File(tmp_path / "cache.h5", "w", libver="latest") as file:
-        file.attrs["format"] = numpy.bytes_("cskd-feature-cache")
-    refused(tmp_path / "cache.h5", "'cskd-feature-cache'", "'cskd-image-shard'")
+    with h5py.File(tmp_path / "other.h5", "w", libver="latest") as file:
+        file.attrs["format"] = numpy.bytes_("cskd-other")
+    refused(tmp_path / "other.h5", "'cskd-other'", "'cskd-image-shard'")
     data = bytearray((packed / "shards" / "manifest.cskd").read_bytes())
     data[60] ^= 1
     (tmp_path / "manifest.cskd").write_bytes(data)

@@ -71,7 +71,7 @@ def test_other_settings_are_refused_by_name(tmp_path):
     before = contents(tmp_path / "run" / "shards")
     for override, key in (
         ("packing.max_samples=7", "packing.max_samples"),
-        ("run.seed=2", "run.seed"),
+        ("packing.seed=2", "packing.seed"),
         ("sources[0].kind=webdataset", "sources.a.kind"),
     ):
         process = run("shard", path, "--set", override)

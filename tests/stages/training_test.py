@@ -114,6 +114,38 @@ def test_views_are_added_to_those_that_are_there(cached, config):
     assert "cache.clip is complete already" in run("cache", path, "--set", "towers.clip.views.count=5", *shares).stderr
 
 
+@pytest.mark.parametrize("ranks", [1, 3])
+def test_caches_are_described_and_checked(cached, config, ranks):
+    _, folder = copied(cached, config, "described")
+    caches = folder / "cache" / "clip"
+    files = sorted(caches.glob("*.h5"))
+    process = mpirun(ranks, "inspect", caches, "--json", "--verify")
+    assert process.returncode == 0, process.stderr
+    document = json.loads(process.stdout)
+    (one,) = document["caches"]
+    pictures = 0
+    for file in files:
+        with h5py.File(file) as cache:
+            pictures += cache["status"].shape[0]
+            for name, value in one["binding"].items():
+                assert cache.attrs[name].decode() == value
+    assert (one["files"], one["pictures"], document["faults"]) == (len(files), pictures, [])
+    text = mpirun(ranks, "inspect", files[0]).stdout
+    assert "ViT-demo-16" in text and "--verify checks each checksum" in text and "0 faults" in text
+
+    # One number more, found only by reading; a file that is cut off is found at once.
+    with h5py.File(files[0], "r+") as cache:
+        cache["pooled"][0, 2, 5] += numpy.float16(1)
+    assert mpirun(ranks, "inspect", caches).returncode == 0
+    process = mpirun(ranks, "inspect", caches, "--verify")
+    assert process.returncode == 3 and f"{files[0].name} row 0, view 2 is damaged" in process.stdout
+    files[1].write_bytes(files[1].read_bytes()[:3000])
+    process = mpirun(ranks, "inspect", caches, "--json")
+    assert process.returncode == 3 and [fault["file"] for fault in json.loads(process.stdout)["faults"]] == [
+        str(files[1])
+    ]
+
+
 def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
     other = tmp_path / "other.safetensors"
     small_run.random_tower(other, seed=2)
