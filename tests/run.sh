@@ -9,7 +9,8 @@ usage: tests/run.sh [--full] [--filter REGEX]
 Runs launch/setup.sh --tests, tests/lint.sh, tests/fuzz.sh, tests/sanitizers.sh and ctest. Exit 0 only when all of them succeed.
 The results also go to build/test-results.xml (JUnit).
 
-  --full          the same faults, fuzzers and kills for longer (CSKD_TEST_FULL=1), and tests/lint.sh --all
+  --full          faults, fuzzers and kills for longer, all cases of tests that take turns by the day
+                  (CSKD_TEST_FULL=1), and tests/lint.sh --all
   --filter REGEX  only the tests whose name matches
 END
 }

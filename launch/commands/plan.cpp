@@ -86,7 +86,10 @@ std::string sources_of(const stages::Stage& stage) {
   if (!stage.judged.empty()) return fmt::format("{} model{}", stage.judged.size(), stage.judged.size() == 1 ? "" : "s");
   std::vector<std::string> names;
   for (const std::string& table : stage.tables) {
-    if (!stage.entry->reads_caches || !table.starts_with("towers.")) names.push_back(table);
+    const std::string name = table.substr(table.find('.'));
+    const bool is_cached = table.starts_with("towers.") &&
+                           std::ranges::any_of(stage.needs, [&](const auto& need) { return need.ends_with(name); });
+    if (!is_cached) names.push_back(table);
   }
   for (const std::string& need : stage.needs) {
     if (need.find('.') != std::string::npos) names.push_back(need);

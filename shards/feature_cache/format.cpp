@@ -9,7 +9,6 @@ std::vector<std::pair<std::string, std::string>> fields(const CacheBinding& bind
           {"preprocessing", binding.preprocessing},
           {"views", binding.views},
           {"decoder_version", std::to_string(binding.decoder_version)},
-          {"view_count", std::to_string(binding.view_count)},
           {"width", std::to_string(binding.width)}};
 }
 

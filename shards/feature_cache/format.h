@@ -12,18 +12,18 @@
 
 namespace cskd::shards {
 
-constexpr std::uint32_t kFeatureCacheVersion = 1;
+constexpr std::uint32_t kFeatureCacheVersion = 2;
 constexpr const char* kFeatureCacheFormat = "cskd-feature-cache";
 
-// What features were computed with. A cache of another binding is refused.
+// What features were computed with. A cache of another binding is refused; one with more views than asked for is not.
 struct CacheBinding {
   std::string encoder;           // "ViT-B-32"
   runtime::ContentHash weights;  // of the teacher's parameters
   std::uint64_t image_size = 0;  // pixels
   std::string preprocessing;     // mean, stddev, resize filter, as text
-  std::string views;             // how views are drawn, seed included, as text
+  std::string views;             // how views are drawn, whatever their number, seed included, as text
   std::uint64_t decoder_version = 0;
-  std::uint64_t view_count = 0;  // V
+  std::uint64_t view_count = 0;  // V, or those needed of them
   std::uint64_t width = 0;       // D
 };
 
@@ -50,7 +50,7 @@ struct CacheRow {
   std::vector<std::uint16_t> pooled;  // [V * D], bits of float16
 };
 
-// Name and value of every part of a binding, in the order of the format.
+// Name and value of every part of a binding but the number of views, in the order of the format.
 std::vector<std::pair<std::string, std::string>> fields(const CacheBinding& binding);
 
 }  // namespace cskd::shards

@@ -1,6 +1,8 @@
 #include "shards/feature_cache/reader.h"
 
+#include <charconv>
 #include <span>
+#include <string>
 
 #include <fmt/format.h>
 
@@ -10,9 +12,21 @@
 #include "shards/hdf5_file.h"
 
 namespace cskd::shards {
+namespace {
+
+std::uint64_t number_of_views(const Hdf5Layout& layout, const std::filesystem::path& path) {
+  constexpr std::uint64_t kMost = 1 << 20;
+  const std::string& text = layout.text("view_count");
+  std::uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error == std::errc() && end == text.data() + text.size() && number >= 1 && number <= kMost) return number;
+  throw runtime::DataError(fmt::format("{}: its view_count is '{}'", path.native(), text));
+}
+
+}  // namespace
 
 FeatureCacheReader::FeatureCacheReader(FilePlace place, const CacheBinding& binding, std::uint64_t samples)
-    : file_(std::move(place)), views_(binding.view_count), width_(binding.width) {
+    : file_(std::move(place)), width_(binding.width) {
   const runtime::InputFile& file = file_.opened();
   const std::filesystem::path& path = file.path();
   const Hdf5Layout layout(path);
@@ -27,6 +41,11 @@ FeatureCacheReader::FeatureCacheReader(FilePlace place, const CacheBinding& bind
                       "another run.folder",
                       path.native(), name, found, value));
     }
+  }
+  views_ = number_of_views(layout, path);
+  if (views_ < binding.view_count) {
+    throw runtime::DataError(fmt::format("{} holds {} views of each picture, {} are needed: run 'cskd cache'",
+                                         path.native(), views_, binding.view_count));
   }
   const auto require = [&](const char* name, ElementType type, const std::vector<std::uint64_t>& shape) {
     const DatasetInfo& info = layout.dataset(name, type);
@@ -44,7 +63,7 @@ FeatureCacheReader::FeatureCacheReader(FilePlace place, const CacheBinding& bind
   flip_ = file.read_numbers<std::uint8_t>(require("flip", ElementType::kU8, {samples, views_}), samples * views_);
   status_ = file.read_numbers<std::uint8_t>(require("status", ElementType::kU8, {samples}), samples);
   image_hash_ = file.read_numbers<std::uint64_t>(require("image_hash", ElementType::kU64, {samples}), samples);
-  crc32c_ = file.read_numbers<std::uint32_t>(require("crc32c", ElementType::kU32, {samples}), samples);
+  crc32c_ = file.read_numbers<std::uint32_t>(require("crc32c", ElementType::kU32, {samples, views_}), samples * views_);
 }
 
 StoredView FeatureCacheReader::view(std::uint64_t row, std::uint64_t view) const {
@@ -61,20 +80,19 @@ std::vector<std::uint16_t> FeatureCacheReader::pooled(std::uint64_t row, std::ui
                     "and run 'cskd cache' again",
                     file_.path().native(), row));
   }
-  std::vector<std::uint16_t> all(views_ * width_);
+  const std::uint64_t at = row * views_ + view;
+  std::vector<std::uint16_t> features(width_);
   std::uint32_t found = 0;
-  const bool is_whole =
-      file_.read_at(pooled_offset_ + 2 * row * views_ * width_, std::as_writable_bytes(std::span(all)), [&] {
-        found = runtime::crc32c(std::as_bytes(std::span(all)));
-        return found == crc32c_[row];
-      });
+  const bool is_whole = file_.read_at(pooled_offset_ + 2 * at * width_, std::as_writable_bytes(std::span(features)), [&] {
+    found = runtime::crc32c(std::as_bytes(std::span(features)));
+    return found == crc32c_[at];
+  });
   if (!is_whole) {
     throw runtime::DataError(fmt::format(
-        "{} row {} is damaged: CRC-32C {:08x}, {:08x} was written; remove the file and run 'cskd cache' again",
-        file_.path().native(), row, found, crc32c_[row]));
+        "{} row {}, view {} is damaged: CRC-32C {:08x}, {:08x} was written; remove the file and run 'cskd cache' again",
+        file_.path().native(), row, view, found, crc32c_[at]));
   }
-  const auto first = all.begin() + static_cast<std::ptrdiff_t>(view * width_);
-  return {first, first + static_cast<std::ptrdiff_t>(width_)};
+  return features;
 }
 
 }  // namespace cskd::shards

@@ -14,17 +14,18 @@ namespace cskd::shards {
 class FeatureCacheReader {
  public:
   // Of the file or its copy, as ImageShardReader. Throws Error when it cannot be opened; DataError when it is damaged,
-  // holds another number of samples than `samples`; BindingError when it was made with another binding: the message
-  // names what differs.
+  // holds another number of samples than `samples`, or fewer views than the binding needs; BindingError when it was
+  // made with another binding: the message names what differs.
   FeatureCacheReader(FilePlace place, const CacheBinding& binding, std::uint64_t samples);
 
   bool is_copy() const noexcept { return file_.is_copy(); }
   std::uint64_t samples() const noexcept { return image_hash_.size(); }
+  std::uint64_t views() const noexcept { return views_; }  // stored ones
   std::uint64_t image_hash(std::uint64_t row) const { return image_hash_[row]; }
   StoredView view(std::uint64_t row, std::uint64_t view) const;
   bool has_features(std::uint64_t row) const { return status_[row] == 1; }
-  // float16 bits [D] of one view; the row's CRC is checked when any of it is read. Any thread. Throws DataError that
-  // names file and row, also when the row has no features.
+  // float16 bits [D] of one view, whose CRC is checked. Any thread. Throws DataError that names file, row and view,
+  // also when the row has no features.
   std::vector<std::uint16_t> pooled(std::uint64_t row, std::uint64_t view) const;
 
  private:

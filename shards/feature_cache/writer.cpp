@@ -43,7 +43,8 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
     pooled.insert(pooled.end(), row.pooled.begin(), row.pooled.end());
     status.push_back(row.has_features ? 1 : 0);
     image_hash.push_back(row.image_hash);
-    crc32c.push_back(runtime::crc32c(bytes_of(row.pooled)));
+    for (std::uint64_t view = 0; view < v; ++view)
+      crc32c.push_back(runtime::crc32c(std::as_bytes(std::span(row.pooled).subspan(view * d, d))));
   }
   std::filesystem::path temporary = path;
   temporary += ".tmp";
@@ -52,12 +53,13 @@ void write_feature_cache(const std::filesystem::path& path, const CacheBinding& 
     file.set_attribute("format", kFeatureCacheFormat);
     file.set_attribute("version", kFeatureCacheVersion);
     for (const auto& [name, value] : fields(binding)) file.set_attribute(name, value);
+    file.set_attribute("view_count", std::to_string(v));
     file.write("pooled", ElementType::kF16, {n, v, d}, bytes_of(pooled));
     file.write("crop", ElementType::kI32, {n, v, 4}, bytes_of(crop));
     file.write("flip", ElementType::kU8, {n, v}, bytes_of(flip));
     file.write("status", ElementType::kU8, {n}, bytes_of(status));
     file.write("image_hash", ElementType::kU64, {n}, bytes_of(image_hash));
-    file.write("crc32c", ElementType::kU32, {n}, bytes_of(crc32c));
+    file.write("crc32c", ElementType::kU32, {n, v}, bytes_of(crc32c));
     file.close();
     { const runtime::InputFile opened(temporary); }  // what keeps it from being opened is told by its own message
     if (!is_valid_feature_cache(temporary, binding, image_hash)) {

@@ -92,7 +92,11 @@ std::string new_form(const TomlTable& root) {
     form.table("towers.clip");
     form.key("architecture", quoted(text_in(clip, "encoder", "ViT-B-32")));
     form.keys(clip, {"encoder"});
-    form.keys(cache, {});
+    for (const char* key : {"views", "min_area"}) {
+      if (const TomlValue* value = cache == nullptr ? nullptr : value_in(*cache, key))
+        form.key(key == std::string_view("views") ? "views.count" : "views.min_area", to_toml(*value));
+    }
+    form.keys(cache, {"views", "min_area"});
   }
   if (align != nullptr || baseline != nullptr || distill != nullptr) {
     form.table("encoders.student");

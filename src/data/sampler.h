@@ -24,6 +24,7 @@ enum RandomStream : std::uint32_t {
   kStreamStrongViews = 112,
   kStreamCacheAudit = 113,
   kStreamStandIns = 114,
+  kStreamMixUp = 115,
   kStreamModel = 120,
   kStreamSweepResamples = 130,
   kStreamAnalysedPictures = 140,

@@ -60,8 +60,8 @@ Figures ScoreValidation::operator()(models::HeadedEncoder& model) {
 }
 
 FeatureValidation::FeatureValidation(const batches::CheckedCorpus& corpus, const run::Context& context,
-                                     const config::Tower& tower)
-    : corpus_(corpus), context_(context), tower_(tower) {}
+                                     std::vector<const config::Tower*> towers)
+    : corpus_(corpus), context_(context), towers_(std::move(towers)) {}
 
 Figures FeatureValidation::operator()(models::HeadedEncoder& model) {
   const data::SampleSet pictures = validation_pictures(corpus_, 1);
@@ -70,19 +70,27 @@ Figures FeatureValidation::operator()(models::HeadedEncoder& model) {
                               kWholePictures, context_, kSilent)
         .select(1, 0);
   };
-  if (!targets_.defined()) {
-    const std::shared_ptr<models::Encoder> tower = features::load_tower(context_, tower_);
-    targets_ = features(tower->shape(), [&](const at::Tensor& pixels) {
+  for (std::size_t i = targets_.size(); i < towers_.size(); ++i) {
+    const std::shared_ptr<models::Encoder> tower = features::load_tower(context_, *towers_[i]);
+    targets_.push_back(features(tower->shape(), [&](const at::Tensor& pixels) {
       return tower->forward(models::normalise(pixels, tower->shape())).pooled;
-    });
+    }));
   }
   const at::Tensor predicted = features(
       model.shape(), [&](const at::Tensor& pixels) { return model.forward(models::normalise(pixels, model.shape())); });
-  const at::Tensor readable = torch::nonzero((predicted + targets_).isnan().any(1).logical_not()).flatten();
-  const at::Tensor seen = predicted.index_select(0, readable);
-  const at::Tensor wanted = targets_.index_select(0, readable);
-  return {{"validation/cosine", losses::cosine_distance(seen, wanted).item<double>()},
-          {"validation/smooth_l1", losses::whitened_smooth_l1(seen, wanted).item<double>()}};
+  const at::Tensor wanted = torch::cat(targets_, 1);
+  const at::Tensor readable = torch::nonzero((predicted + wanted).isnan().any(1).logical_not()).flatten();
+  double cosine = 0;
+  double smooth_l1 = 0;
+  std::int64_t from = 0;
+  for (const at::Tensor& target : targets_) {
+    const at::Tensor of_tower = predicted.narrow(1, from, target.size(1)).index_select(0, readable);
+    cosine += losses::cosine_distance(of_tower, target.index_select(0, readable)).item<double>();
+    smooth_l1 += losses::whitened_smooth_l1(of_tower, target.index_select(0, readable)).item<double>();
+    from += target.size(1);
+  }
+  const auto towers = static_cast<double>(targets_.size());
+  return {{"validation/cosine", cosine / towers}, {"validation/smooth_l1", smooth_l1 / towers}};
 }
 
 }  // namespace cskd::evaluation

@@ -29,11 +29,12 @@ class ScoreValidation {
   const run::Context& context_;
 };
 
-// Of a tower's features: "validation/cosine" and "validation/smooth_l1", as Stage I's losses. The tower sees the
-// pictures once, at the first call.
+// Of towers' pooled features: "validation/cosine" and "validation/smooth_l1", as Stage I's losses, means over the
+// towers. These see the pictures once, at the first call.
 class FeatureValidation {
  public:
-  FeatureValidation(const batches::CheckedCorpus& corpus, const run::Context& context, const config::Tower& tower);
+  FeatureValidation(const batches::CheckedCorpus& corpus, const run::Context& context,
+                    std::vector<const config::Tower*> towers);
 
   // As above; one picture is enough.
   Figures operator()(models::HeadedEncoder& model);
@@ -41,8 +42,8 @@ class FeatureValidation {
  private:
   const batches::CheckedCorpus& corpus_;
   const run::Context& context_;
-  const config::Tower& tower_;
-  at::Tensor targets_;  // [N, D]
+  const std::vector<const config::Tower*> towers_;
+  std::vector<at::Tensor> targets_;  // [N, D] of each tower
 };
 
 }  // namespace cskd::evaluation

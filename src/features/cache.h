@@ -1,10 +1,11 @@
-// The stage that stores what a tower sees in random views of every unlabelled and training picture.
+// The stage that stores what a tower sees in views (data/view_series.h) of every unlabelled and training picture.
 #pragma once
 
 #include <ATen/core/Tensor.h>
 
 #include "data/corpus.h"
 #include "data/view.h"
+#include "data/view_series.h"
 #include "models/encoder.h"
 #include "run/context.h"
 #include "runtime/inputs.h"
@@ -16,6 +17,9 @@ namespace cskd::features {
 shards::CacheBinding cache_binding(const config::Config& config, const config::Tower& tower,
                                    const models::EncoderShape& shape);
 
+// The views of each picture that the tower sees.
+data::ViewSeries view_series(const config::Tower& tower);
+
 // The view that was stored, to be rendered again.
 data::View view_of(const shards::StoredView& stored);
 
@@ -25,6 +29,10 @@ at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, cons
 // Whether a shard has a cache: those of pictures that are trained on.
 bool is_cached(const shards::Manifest::Shard& shard);
 
+// Throws UsageError unless the number of views is one that can be stored or, for towers that are asked in each step,
+// shown.
+void require_views(const config::Tower& tower, bool are_stored);
+
 // The stage that makes a tower's caches: "cache.clip".
 std::string cache_stage(const config::Tower& tower);
 
@@ -33,12 +41,15 @@ std::filesystem::path cache_path(const run::Context& context, const config::Towe
                                  const shards::Manifest::Shard& shard);
 
 // <run>/cache/<tower>/<shard>: one feature cache for each image shard, shared out over ranks as they ask. Collective.
-// Caches that are whole are kept; one of another tower or view specification is refused (BindingError). Facts: views,
-// width.
+// Caches that are whole are kept, and views that are missing in them are added; one of another tower or view
+// specification is refused (BindingError). Facts: views, width.
 run::StageOutcome run_cache(const run::Context& context, const std::string& tower);
 
 // What decides about its result. Throws DataError when the manifest is damaged.
 runtime::Inputs cache_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& tower);
+
+// How many of a picture's uses show the whole of it: an input of trainings, not of the cache.
+std::pair<std::string, std::string> whole_input(const config::Tower& tower);
 
 // What stands for a tower's weights among inputs: name, and digest of the file.
 std::pair<std::string, std::string> weights_input(const config::Tower& tower);

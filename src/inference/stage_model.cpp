@@ -12,10 +12,11 @@
 
 namespace cskd::inference {
 Model make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
-                 std::int64_t outputs, const std::string& purpose) {
+                 std::int64_t outputs, const std::string& purpose, std::int64_t token_outputs) {
   const std::uint64_t item = runtime::content_hash(purpose).prefix();
   torch::manual_seed(runtime::Philox(context.config.run().seed(), data::kStreamModel, item).bits64());
   auto model = std::make_shared<models::HeadedEncoder>(models::make_encoder(encoder, image_size), head, outputs);
+  if (token_outputs > 0) model->add_token_projector(token_outputs);
   model->to(context.communicator.device());
   model->use({});
   return model;

@@ -17,9 +17,9 @@ namespace cskd::inference {
 using Model = std::shared_ptr<models::HeadedEncoder>;
 
 // A model with random weights that follow from the seed and `purpose`, on the communicator's device, float32 and
-// channels last.
+// channels last. `token_outputs`: of a token projector; 0: without.
 Model make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
-                 std::int64_t outputs, const std::string& purpose);
+                 std::int64_t outputs, const std::string& purpose, std::int64_t token_outputs = 0);
 
 // model.safetensors of a stage, and what its metadata says.
 struct StoredModel {

@@ -2,6 +2,8 @@
 
 #include <ATen/ATen.h>
 
+#include "runtime/check.h"
+
 namespace cskd::losses {
 namespace {
 
@@ -16,7 +18,15 @@ at::Tensor whitened_smooth_l1(const at::Tensor& predicted, const at::Tensor& tar
 }
 
 at::Tensor cosine_distance(const at::Tensor& predicted, const at::Tensor& target) {
-  return (1 - at::cosine_similarity(predicted, whiten(target), 1, 1e-6)).mean();
+  return (1 - at::cosine_similarity(predicted, whiten(target), -1, 1e-6)).mean();
+}
+
+at::Tensor on_grid(const at::Tensor& tokens, int grid, int side) {
+  CSKD_CHECK(side <= grid && tokens.size(1) == std::int64_t{grid} * grid, "{} tokens to a grid of {}", tokens.size(1),
+             side);
+  if (side == grid) return tokens;
+  const at::Tensor map = tokens.transpose(1, 2).unflatten(2, {grid, grid});
+  return at::adaptive_avg_pool2d(map, {side, side}).flatten(2).transpose(1, 2);
 }
 
 }  // namespace cskd::losses

@@ -8,11 +8,15 @@ namespace cskd::losses {
 // LayerNorm over the last axis without affine parameters. Feature Distillation, arXiv 2205.14141, section 3.1.
 at::Tensor whiten(const at::Tensor& features);
 
-// Smooth-L1 with beta = 2 between `predicted` [N, D] and the whitened `target` [N, D], mean over all elements: d^2 / 4
-// where |d| < 2, |d| - 1 elsewhere. Feature Distillation, eq. 2. A scalar.
+// Smooth-L1 with beta = 2 between `predicted` [..., D] and the whitened `target` of the same shape, mean over all
+// elements: d^2 / 4 where |d| < 2, |d| - 1 elsewhere. Feature Distillation, eq. 2. A scalar.
 at::Tensor whitened_smooth_l1(const at::Tensor& predicted, const at::Tensor& target);
 
-// Mean over the batch of 1 - cos(predicted, whitened target). A scalar.
+// Mean over all vectors [..., D] of 1 - cos(predicted, whitened target). A scalar.
 at::Tensor cosine_distance(const at::Tensor& predicted, const at::Tensor& target);
+
+// Tokens [N, grid * grid, D] on a grid of `side` a side: adaptive average pooling, never up.
+// REQUIRES: side <= grid
+at::Tensor on_grid(const at::Tensor& tokens, int grid, int side);
 
 }  // namespace cskd::losses

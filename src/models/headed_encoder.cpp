@@ -11,6 +11,7 @@
 #include <torch/torch.h>
 
 #include "models/safetensors.h"
+#include "runtime/check.h"
 #include "runtime/error.h"
 
 namespace cskd::models {
@@ -22,19 +23,45 @@ torch::MemoryFormat layout_of(MemoryFormat format) {
   return format == MemoryFormat::kChannelsLast ? torch::MemoryFormat::ChannelsLast : torch::MemoryFormat::Contiguous;
 }
 
+torch::nn::Linear new_head(std::int64_t inputs, std::int64_t outputs) {
+  torch::nn::Linear head(inputs, outputs);
+  torch::nn::init::normal_(head->weight, 0, 0.02);
+  torch::nn::init::zeros_(head->bias);
+  return head;
+}
+
 }  // namespace
 
 HeadedEncoder::HeadedEncoder(std::shared_ptr<Encoder> encoder, std::string head, std::int64_t outputs)
     : encoder_(register_module("encoder", std::move(encoder))), head_name_(std::move(head)) {
-  head_ = register_module(head_name_, torch::nn::Linear(encoder_->shape().pooled_width, outputs));
-  torch::nn::init::normal_(head_->weight, 0, 0.02);
-  torch::nn::init::zeros_(head_->bias);
+  head_ = register_module(head_name_, new_head(encoder_->shape().pooled_width, outputs));
+}
+
+void HeadedEncoder::add_token_projector(std::int64_t outputs) {
+  token_projector_ = register_module(kTokenProjector, new_head(encoder_->shape().token_width, outputs));
+}
+
+bool HeadedEncoder::is_head(const std::string& name) const {
+  return name.starts_with(head_name_ + ".") || name.starts_with(std::string(kTokenProjector) + ".");
+}
+
+torch::Tensor HeadedEncoder::with_head(const torch::Tensor& pooled) {
+  return head_(torch::dropout(pooled, feature_dropout_, is_training())).to(torch::kFloat);
 }
 
 torch::Tensor HeadedEncoder::forward(const torch::Tensor& images) {
   const AutocastGuard guard(settings_.precision, images.device().type());
-  const torch::Tensor pooled = encoder_->forward(images.contiguous(layout_of(settings_.memory_format))).pooled;
-  return head_(torch::dropout(pooled, feature_dropout_, is_training())).to(torch::kFloat);
+  return with_head(encoder_->forward(images.contiguous(layout_of(settings_.memory_format))).pooled);
+}
+
+Features HeadedEncoder::project(const torch::Tensor& images) {
+  CSKD_CHECK(!token_projector_.is_empty(), "{} has no token projector", shape().name);
+  const AutocastGuard guard(settings_.precision, images.device().type());
+  const Features features = encoder_->forward(images.contiguous(layout_of(settings_.memory_format)),
+                                              Request{.tokens = true, .attention = {}});
+  return {.pooled = with_head(features.pooled),
+          .tokens = token_projector_(features.tokens).to(torch::kFloat),
+          .attention = {}};
 }
 
 void HeadedEncoder::use(const ComputeSettings& settings) {

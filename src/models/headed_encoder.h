@@ -1,4 +1,5 @@
-// An encoder with one linear layer on its pooled features: the projector of Stage I, the score head of Stage II.
+// An encoder with a linear layer on its pooled features: the projector of Stage I, which may have a second one for
+// tokens, and the score head of Stage II.
 #pragma once
 
 #include <map>
@@ -17,6 +18,7 @@ namespace cskd::models {
 
 inline constexpr const char* kProjector = "projector";
 inline constexpr const char* kScoreHead = "score_head";
+inline constexpr const char* kTokenProjector = "token_projector";
 
 class HeadedEncoder : public torch::nn::Module {
  public:
@@ -27,17 +29,25 @@ class HeadedEncoder : public torch::nn::Module {
   // distribution over bins.
   torch::Tensor forward(const torch::Tensor& images);
 
+  // Adds a second linear layer, for tokens, named kTokenProjector in weight files. Before anything else.
+  void add_token_projector(std::int64_t outputs);
+
+  // forward() as `pooled`, and the projected tokens [N, grid * grid, outputs] float32.
+  // REQUIRES: there is a token projector
+  Features project(const torch::Tensor& images);
+
   // How forward() computes from now on. Gives parameters other memory: before anyone keeps them. At first
   // ComputeSettings{} without the layout of parameters.
   void use(const ComputeSettings& settings);
+  const ComputeSettings& settings() const { return settings_; }
 
   // In training mode forward() sets pooled features to zero with this probability, from 0 to below 1, and scales the
   // others up (Srivastava et al., JMLR 15, 2014). 0 at first.
   void set_feature_dropout(double probability) { feature_dropout_ = probability; }
 
   Encoder& encoder() { return *encoder_; }
-  // Whether the parameter of this name in weight files is the head's.
-  bool is_head(const std::string& name) const { return name.starts_with(head_name_ + "."); }
+  // Whether the parameter of this name in weight files is the head's, or the token projector's.
+  bool is_head(const std::string& name) const;
   const EncoderShape& shape() const { return encoder_->shape(); }
 
   // Parameters that require gradients, and all parameters with statistics(), under the names of weight files: the
@@ -52,11 +62,13 @@ class HeadedEncoder : public torch::nn::Module {
   void load(const std::map<std::string, torch::Tensor>& weights, const std::string& origin, bool encoder_only);
 
  private:
+  torch::Tensor with_head(const torch::Tensor& pooled);
   std::string file_name(const std::string& module_name) const;
 
   std::shared_ptr<Encoder> encoder_;
   std::string head_name_;
   torch::nn::Linear head_{nullptr};
+  torch::nn::Linear token_projector_{nullptr};
   double feature_dropout_ = 0;
   ComputeSettings settings_;
 };

@@ -163,7 +163,7 @@ Decision decide(const PackingContext& context, const Survey& survey, const Sampl
   if (context.world.rank() == 0) {
     const config::Packing& packing = context.config.packing();
     decision.counts = count(index, drops, survey.sources().size());
-    write_packing_order(index, drops, context.config.run().seed(), kSortMemory, order);
+    write_packing_order(index, drops, context.config.packing().seed(), kSortMemory, order);
     decision.cuts = cut_into_shards(
         PackingOrder(order), {.samples = packing.max_samples(), .bytes = std::uint64_t{packing.max_size()} << 20});
   }
@@ -313,7 +313,6 @@ runtime::Inputs shard_inputs(const config::Config& config) {
   for (const config::Source& source : config.sources())
     inputs.add(config::settings_of(source, "sources." + source.name()));
   inputs.add(config::settings_of(config.packing(), "packing"));
-  inputs.add("run.seed", std::to_string(config.run().seed()));
   return inputs;
 }
 

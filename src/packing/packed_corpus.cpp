@@ -128,11 +128,7 @@ std::optional<Manifest> read_on_rank_0(const PackingContext& context) {
 }  // namespace
 
 std::vector<Manifest::Setting> packing_settings(const config::Config& config) {
-  std::vector<Manifest::Setting> settings = settings_of(config.packing(), "packing", {"max_fault_rate", "when_gone"});
-  Manifest::Setting& seed = settings.emplace_back();
-  seed.set_key("run.seed");
-  seed.set_value(fmt::format("{}", config.run().seed()));
-  return settings;
+  return settings_of(config.packing(), "packing", {"max_fault_rate", "when_gone"});
 }
 
 std::vector<Manifest::Setting> source_settings(const config::Source& source) {

@@ -7,7 +7,6 @@ namespace cskd::run {
 runtime::Inputs corpus_inputs(const config::Config& config, const RunFolder& folder) {
   runtime::Inputs inputs;
   inputs.add("contents of the shards", shards::corpus_digest(shards::read_manifest(folder.shards())).hex());
-  inputs.add("run.seed", std::to_string(config.run().seed()));
   inputs.add("data.resize", config::Resize_Name(config.data().resize()));
   return inputs;
 }

@@ -7,7 +7,7 @@
 
 namespace cskd::run {
 
-// The corpus, the seed and how pictures are resized. Throws DataError when the manifest is damaged.
+// The corpus and how pictures are resized. Throws DataError when the manifest is damaged.
 runtime::Inputs corpus_inputs(const config::Config& config, const RunFolder& folder);
 
 }  // namespace cskd::run

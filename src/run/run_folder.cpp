@@ -1,6 +1,9 @@
 #include "run/run_folder.h"
 
+#include <sys/stat.h>
+
 #include <algorithm>
+#include <cerrno>
 #include <cstdlib>
 #include <fstream>
 #include <map>
@@ -21,7 +24,6 @@ namespace cskd::run {
 namespace {
 
 constexpr std::uint64_t kLargestRecord = 1 << 20;
-constexpr std::size_t kMostInRecord = 100;  // products; so that the record stays small whatever a stage makes
 constexpr const char* kProductList = "products.txt";
 
 std::filesystem::path record_path(const std::filesystem::path& stage_folder) { return stage_folder / "complete.json"; }
@@ -32,21 +34,45 @@ std::string hash_of_file(const std::filesystem::path& path) {
   return runtime::content_hash(runtime::InputFile(path)).hex();
 }
 
-std::string product_list(const std::filesystem::path& stage_folder,
-                         const std::vector<std::filesystem::path>& products) {
+// What a file looks like from outside: it is read again where this differs.
+struct FileStamp {
+  std::uint64_t bytes = 0;
+  std::int64_t changed = 0;  // ns
+
+  bool operator==(const FileStamp&) const = default;
+};
+
+FileStamp stamp_of(const std::filesystem::path& path) {
+  struct stat found{};
+  if (stat(path.c_str(), &found) != 0)
+    runtime::throw_system_error(fmt::format("cannot look at {}", path.native()), errno);
+  return {static_cast<std::uint64_t>(found.st_size),
+          std::int64_t{found.st_mtim.tv_sec} * 1'000'000'000 + found.st_mtim.tv_nsec};
+}
+
+std::string file_list(const std::filesystem::path& stage_folder, const std::vector<HashedFile>& files) {
   std::string text;
-  for (const std::filesystem::path& product : products)
-    text += fmt::format("{}  {}\n", hash_of_file(stage_folder / product), product.native());
+  for (const auto& [file, hash] : files) {
+    runtime::wait_until_there(stage_folder / file);
+    const FileStamp stamp = stamp_of(stage_folder / file);
+    text += fmt::format("{}  {}  {}  {}\n", hash, stamp.bytes, stamp.changed, file.native());
+  }
   return text;
 }
 
-// Products and their hashes, as the record names them.
-std::vector<std::pair<std::string, std::string>> listed_products(const std::filesystem::path& stage_folder) {
+// False, after a line in the log, when a file is missing or damaged.
+bool listed_files_are_whole(const std::filesystem::path& stage_folder) {
   std::ifstream list(stage_folder / kProductList);
-  std::vector<std::pair<std::string, std::string>> products;
-  for (std::string hash, name; list >> hash && list.get() == ' ' && list.get() == ' ' && std::getline(list, name);)
-    products.emplace_back(name, hash);
-  return products;
+  std::string hash;
+  FileStamp stamp;
+  std::string name;
+  while (list >> hash >> stamp.bytes >> stamp.changed && list.ignore(2) && std::getline(list, name)) {
+    const std::filesystem::path path = stage_folder / name;
+    if (runtime::wait_until_there(path) && (stamp_of(path) == stamp || hash_of_file(path) == hash)) continue;
+    spdlog::warn("{} is missing or damaged: its stage runs again", path.native());
+    return false;
+  }
+  return true;
 }
 
 bool is_text_table(const nlohmann::json& record, const char* key) {
@@ -110,10 +136,7 @@ std::optional<std::string> valid_record(const std::filesystem::path& stage_folde
   };
   for (const auto& [name, hash] : record->parsed["products"].items()) {
     if (!is_whole(name, hash.get<std::string>())) return std::nullopt;
-    if (name != kProductList) continue;
-    for (const auto& [listed, listed_hash] : listed_products(stage_folder)) {
-      if (!is_whole(listed, listed_hash)) return std::nullopt;
-    }
+    if (name == kProductList && !listed_files_are_whole(stage_folder)) return std::nullopt;
   }
   return record->text;
 }
@@ -166,9 +189,9 @@ void write_completion(const std::filesystem::path& stage_folder, const Completio
                                 {"facts", nlohmann::ordered_json::parse(completion.facts)},
                                 {"products", nlohmann::ordered_json::object()}};
   std::vector<std::filesystem::path> named = completion.products;
-  if (named.size() > kMostInRecord) {
-    runtime::write_file_atomically(stage_folder / kProductList, product_list(stage_folder, completion.products));
-    named = {kProductList};
+  if (!completion.files.empty()) {
+    runtime::write_file_atomically(stage_folder / kProductList, file_list(stage_folder, completion.files));
+    named.emplace_back(kProductList);
   }
   for (const std::filesystem::path& product : named)
     record["products"][product.native()] = hash_of_file(stage_folder / product);

@@ -31,14 +31,23 @@ struct RunFolder {
 // about them. Empty: there are none.
 std::vector<std::string> old_results(const std::filesystem::path& run);
 
-// A finished stage: complete.json in its folder. What it made is whole as long as the files have these hashes; those of
-// many files are in products.txt beside it ("<hash>  <file>", a line each), whose own hash the record holds.
+// A file that a stage made, below its folder, whose XXH3-128 is known already.
+struct HashedFile {
+  std::filesystem::path file;
+  std::string hash;
+};
+
+// A finished stage: complete.json in its folder. What it made is whole as long as the files have the hashes that they
+// had then. `products` are read again at each start. `files` are many, or large: the ranks that wrote them hashed them,
+// they are listed in products.txt beside the record, "<hash>  <bytes>  <time of last change, ns>  <file>" a line, whose
+// own hash the record holds, and they are read again only where size or time differ.
 struct Completion {
   std::string stage;
   runtime::Inputs inputs;
   double seconds = 0;
   std::uint64_t images = 0;
   std::vector<std::filesystem::path> products;  // relative to the stage's folder
+  std::vector<HashedFile> files;
   std::string facts = "{}";                     // JSON of the stage's own, for summaries
 };
 

@@ -1,18 +1,28 @@
 #include "stages/align.h"
 
-#include <cstring>
+#include <algorithm>
+#include <memory>
+#include <random>
+#include <span>
+#include <utility>
+#include <vector>
 
+#include <fmt/format.h>
 #include <torch/torch.h>
 
 #include "batches/batches.h"
 #include "batches/sample_stream.h"
 #include "config/tables.h"
+#include "config/toml_writer.h"
 #include "data/render_view.h"
+#include "data/view_series.h"
+#include "data/view_store.h"
 #include "evaluation/validation.h"
 #include "features/cache.h"
-#include "features/cache_set.h"
-#include "features/tower.h"
+#include "features/targets.h"
 #include "losses/alignment.h"
+#include "runtime/error.h"
+#include "runtime/philox.h"
 #include "stages/inputs.h"
 #include "stages/stream_objective.h"
 #include "stages/train_stage.h"
@@ -20,123 +30,283 @@
 namespace cskd::stages {
 namespace {
 
+std::vector<const config::Tower*> towers_of(const config::Config& config, const config::Align& align) {
+  std::vector<const config::Tower*> towers;
+  for (const std::string& name : align.towers()) towers.push_back(&config::table_named(config.towers(), name));
+  return towers;
+}
+
+bool learns_tokens(const config::Align& align) {
+  return align.token_smooth_l1_weight() > 0 || align.token_cosine_weight() > 0;
+}
+
+// What no cache holds.
+bool needs_online(const config::Align& align, const std::vector<const config::Tower*>& towers) {
+  return learns_tokens(align) || align.mixup() > 0 ||
+         std::ranges::any_of(towers, [](const config::Tower* tower) { return tower->views().count() == 0; });
+}
+
+bool reads_caches(const config::Config& config, const config::Align& align) {
+  if (align.targets() == config::Align::auto_) return !needs_online(align, towers_of(config, align));
+  return align.targets() == config::Align::cached;
+}
+
 struct AlignBatch {
   batches::SampleStream::Part part;
-  at::Tensor pixels;   // [n, S, S, 3] uint8
-  at::Tensor targets;  // [n, D] float16
+  at::Tensor pixels;                        // [n, S, S, 3] uint8
+  std::vector<features::TargetRoom> rooms;  // of each tower
 };
 
 class AlignSource final : public BatchSource<AlignBatch> {
  public:
   // `side`: of the model's input.
-  AlignSource(const run::Context& context, const TrainingSetup& setup, const config::Tower& tower,
-              std::shared_ptr<batches::CheckedCorpus> corpus, shards::CacheBinding binding, int side)
+  AlignSource(const run::Context& context, const TrainingSetup& setup, const config::Views& views,
+              std::shared_ptr<batches::CheckedCorpus> corpus,
+              std::vector<std::shared_ptr<features::TargetSource>> targets, int side)
       : context_(context),
-        tower_(tower),
+        views_(views),
         corpus_(std::move(corpus)),
-        caches_(context, tower, corpus_->corpus(), std::move(binding)),
+        targets_(std::move(targets)),
         stream_(context, *corpus_,
                 data::SampleSet::of_split(corpus_->corpus(), shards::Split::kUnlabelled)
                     .followed_by(data::SampleSet::of_split(corpus_->corpus(), shards::Split::kTrain)),
                 data::kStreamAlignOrder, setup.streams.front().key, setup.streams.front().batch),
         items_(static_cast<std::uint64_t>(micro_batch_images(setup))),
-        side_(side) {}
+        side_(side),
+        store_(static_cast<std::uint64_t>(context.config.data().keep_views() * 0x1p30), side) {}
 
   void start(std::uint64_t step) override {
-    caches_.audit(stream_.samples(), step, *features::load_tower(context_, tower_));
+    for (const auto& target : targets_) target->start(stream_.samples(), step);
   }
 
   AlignBatch begin(std::uint64_t position, std::uint64_t count) const override {
-    return {.part = stream_.begin(position, count),
-            .pixels = batches::pixel_room(count, side_, context_.communicator.device()),
-            .targets =
-                at::empty({static_cast<std::int64_t>(count), static_cast<std::int64_t>(caches_.width())}, at::kHalf)};
+    AlignBatch batch{.part = stream_.begin(position, count),
+                     .pixels = batches::pixel_room(count, side_, context_.communicator.device()),
+                     .rooms = {}};
+    for (const auto& target : targets_) batch.rooms.push_back(target->begin(batch.pixels));
+    return batch;
   }
 
   void fill(AlignBatch& batch, std::uint64_t item) const override {
     stream_.read(batch.part, item, [&](const data::SampleSource::Sample& sample, const data::SampleUse& use) {
-      const auto cache = caches_.of(sample.ref.shard);
-      // Each use takes the next of a picture's stored views.
-      const std::uint64_t view = (cache->image_hash(sample.ref.row) + use.round) % caches_.views();
-      const std::vector<std::uint16_t> bits = cache->pooled(sample.ref.row, view);
-      std::memcpy(static_cast<char*>(batch.targets.data_ptr()) + 2 * bits.size() * item, bits.data(), 2 * bits.size());
-      data::render_view(sample.bytes, features::view_of(cache->view(sample.ref.row, view)), side_,
-                        batches::resize_mode(context_.config), batches::picture_in(batch.pixels, item));
+      const std::uint64_t picture = sample.shard.hash(sample.ref.row).prefix();
+      const std::uint64_t number = data::view_of_use(picture, use.round, views_.count(), views_.whole());
+      const data::View view = targets_.front()->view(sample, number);
+      const std::span<std::uint8_t> pixels = batches::picture_in(batch.pixels, item);
+      if (!store_.find(sample.ref, number, pixels)) {
+        data::render_view(sample.bytes, view, side_, batches::resize_mode(context_.config), pixels);
+        if (views_.count() > 0) store_.keep(sample.ref, number, pixels);
+      }
+      for (std::size_t i = 0; i < targets_.size(); ++i) targets_[i]->fill(batch.rooms[i], item, sample, number, view);
     });
   }
 
   std::uint64_t items() const override { return items_; }
-  std::uint64_t bytes() const override { return batches::pixel_bytes(items_, side_) + 2 * items_ * caches_.width(); }
+  std::uint64_t bytes() const override {
+    std::uint64_t bytes = batches::pixel_bytes(items_, side_);
+    for (const auto& target : targets_) bytes += target->bytes(items_);
+    return bytes;
+  }
   std::vector<data::SampleRef> samples(const AlignBatch& batch) const override { return batch.part.refs; }
   at::Tensor pixels(const AlignBatch& batch) const override { return batch.pixels; }
   const batches::CheckedCorpus& corpus() const override { return *corpus_; }
 
  private:
   const run::Context& context_;
-  const config::Tower& tower_;
+  const config::Views& views_;
   std::shared_ptr<batches::CheckedCorpus> corpus_;
-  features::CacheSet caches_;
+  std::vector<std::shared_ptr<features::TargetSource>> targets_;
   batches::SampleStream stream_;
   std::uint64_t items_;
   int side_;
+  mutable data::ViewStore store_;
 };
 
-// Distances to the tower's features.
-BatchLoss align_loss(models::HeadedEncoder& model, const config::Align& settings, const AlignBatch& batch,
-                     const at::Device& device) {
-  const torch::Tensor predicted =
-      model.forward(models::normalise(batches::to_device(batch.pixels, device), model.shape()));
-  const torch::Tensor target = batches::to_device(batch.targets, device).to(at::kFloat);
-  const torch::Tensor smooth_l1 = losses::whitened_smooth_l1(predicted, target);
-  const torch::Tensor cosine = losses::cosine_distance(predicted, target);
-  return {.loss = settings.smooth_l1_weight() * smooth_l1 + settings.cosine_weight() * cosine,
-          .figures = {{"train/smooth_l1", smooth_l1.detach()}, {"train/cosine", cosine.detach()}}};
+// Distances to the features of all towers.
+class AlignLoss {
+ public:
+  AlignLoss(const run::Context& context, const config::Align& align, std::shared_ptr<HeadedPair> model,
+            std::vector<std::shared_ptr<features::TargetSource>> targets)
+      : context_(context),
+        align_(align),
+        model_(std::move(model)),
+        targets_(std::move(targets)) {
+    for (const config::Tower* tower : towers_of(context.config, align))
+      shapes_.push_back(models::encoder_shape(tower->architecture()));
+  }
+
+  BatchLoss operator()(const AlignBatch& batch) const {
+    const double share = share_of(batch.part.position);
+    models::HeadedEncoder& model = model_->model();
+    const at::Device device = context_.communicator.device();
+    const torch::Tensor images =
+        features::mixed(models::normalise(batches::to_device(batch.pixels, device), model.shape()), share);
+    const models::Features projected = learns_tokens(align_)
+                                           ? model.project(images)
+                                           : models::Features{.pooled = model.forward(images), .tokens = {}, .attention = {}};
+    Terms pooled{.name = "train/"};
+    Terms tokens{.name = "train/token_"};
+    std::int64_t pooled_from = 0;
+    std::int64_t tokens_from = 0;
+    for (std::size_t i = 0; i < targets_.size(); ++i) {
+      const double weight = align_.tower_weights().empty() ? 1 : align_.tower_weights(static_cast<int>(i));
+      const features::Target target = targets_[i]->of(batch.rooms[i], share, model.settings());
+      pooled.add(weight, projected.pooled.narrow(1, pooled_from, target.pooled.size(1)), target.pooled);
+      pooled_from += target.pooled.size(1);
+      if (!target.tokens.defined()) continue;
+      const int own = model.shape().grid;
+      const int side = std::min(own, shapes_[i].grid);
+      tokens.add(weight,
+                 losses::on_grid(projected.tokens.narrow(2, tokens_from, target.tokens.size(2)), own, side),
+                 losses::on_grid(target.tokens, shapes_[i].grid, side));
+      tokens_from += target.tokens.size(2);
+    }
+    BatchLoss loss;
+    pooled.into(loss, align_.smooth_l1_weight(), align_.cosine_weight());
+    if (learns_tokens(align_)) tokens.into(loss, align_.token_smooth_l1_weight(), align_.token_cosine_weight());
+    return loss;
+  }
+
+ private:
+  // Weighted sums over towers.
+  struct Terms {
+    const char* name;
+    torch::Tensor smooth_l1 = {}, cosine = {};
+
+    void add(double weight, const torch::Tensor& predicted, const torch::Tensor& target) {
+      const auto add_to = [&](torch::Tensor& sum, const torch::Tensor& term) {
+        sum = sum.defined() ? sum + weight * term : weight * term;
+      };
+      add_to(smooth_l1, losses::whitened_smooth_l1(predicted, target));
+      add_to(cosine, losses::cosine_distance(predicted, target));
+    }
+
+    void into(BatchLoss& sum, double smooth_l1_weight, double cosine_weight) const {
+      const torch::Tensor loss = smooth_l1_weight * smooth_l1 + cosine_weight * cosine;
+      sum.loss = sum.loss.defined() ? sum.loss + loss : loss;
+      sum.figures.emplace_back(std::string(name) + "smooth_l1", smooth_l1.detach());
+      sum.figures.emplace_back(std::string(name) + "cosine", cosine.detach());
+    }
+  };
+
+  // Of MixUp, for the micro-batch that begins at `position` of its stream: Beta(a, a) from two Gamma(a) numbers.
+  double share_of(std::uint64_t position) const {
+    if (align_.mixup() == 0) return 1;
+    runtime::Philox random(context_.config.run().seed(), data::kStreamMixUp, position);
+    std::gamma_distribution<double> gamma(align_.mixup());
+    const double one = gamma(random);
+    const double two = gamma(random);
+    return one + two > 0 ? one / (one + two) : 0.5;
+  }
+
+  const run::Context& context_;
+  const config::Align& align_;
+  std::shared_ptr<HeadedPair> model_;
+  std::vector<std::shared_ptr<features::TargetSource>> targets_;
+  std::vector<models::EncoderShape> shapes_;
+};
+
+std::vector<std::shared_ptr<features::TargetSource>> make_targets(const run::Context& context,
+                                                                  const config::Align& align,
+                                                                  const data::Corpus& corpus) {
+  std::vector<std::shared_ptr<features::TargetSource>> targets;
+  for (const config::Tower* tower : towers_of(context.config, align)) {
+    targets.push_back(reads_caches(context.config, align)
+                          ? features::cached_targets(context, *tower, corpus)
+                          : features::online_targets(context, *tower, learns_tokens(align)));
+  }
+  return targets;
 }
 
 }  // namespace
 
+bool align_reads_caches(const config::Config& config, const std::string& name) {
+  return reads_caches(config, config::table_named(config.align(), name));
+}
+
+void require_align(const config::Config& config, const std::string& name) {
+  const config::Align& align = config::table_named(config.align(), name);
+  const std::vector<const config::Tower*> towers = towers_of(config, align);
+  const std::string table = "align." + name;
+  if (!align.tower_weights().empty() && align.tower_weights_size() != align.towers_size()) {
+    throw runtime::UsageError(fmt::format("{}.tower_weights has {} weights for {} towers", table,
+                                          align.tower_weights_size(), align.towers_size()));
+  }
+  if (align.smooth_l1_weight() + align.cosine_weight() + align.token_smooth_l1_weight() + align.token_cosine_weight() ==
+      0)
+    throw runtime::UsageError(fmt::format("{}: all weights of its losses are 0, so it would learn nothing", table));
+  if (align.targets() == config::Align::cached && needs_online(align, towers)) {
+    const char* what = learns_tokens(align) ? "tokens (token_smooth_l1_weight, token_cosine_weight)"
+                       : align.mixup() > 0  ? "mixed pictures (mixup)"
+                                            : "new views at each use (views.count = 0)";
+    throw runtime::UsageError(fmt::format("{0}.targets is \"cached\", but a cache does not hold {1}: set {0}.targets to "
+                                          "\"auto\"",
+                                          table, what));
+  }
+  for (const config::Tower* tower : towers) {
+    features::require_views(*tower, reads_caches(config, align));
+    if (config::settings_of(tower->views(), "") != config::settings_of(towers.front()->views(), "")) {
+      throw runtime::UsageError(fmt::format(
+          "{}: towers.{}.views differ from towers.{}.views, but the student sees each picture once for all towers: "
+          "give both the same",
+          table, tower->name(), towers.front()->name()));
+    }
+  }
+}
+
 TrainingSetup align_training(const config::Config& config, const std::string& name) {
   const config::Align& align = config::table_named(config.align(), name);
   const std::string stage = "align." + name;
-  return {
+  TrainingSetup setup{
       .stage = stage,
       .training = &align.training(),
       .source = model_source(config, "encoders." + align.encoder()),
       .streams = {{PictureStream::Pictures::kAll, stage + ".training.global_batch", align.training().global_batch()}},
       .validation_pictures = 1,
       .learns_scores = false};
+  if (!reads_caches(config, align)) {
+    for (const std::string& tower : align.towers())
+      setup.watched.push_back(model_source(config, "towers." + tower));
+  }
+  return setup;
 }
 
 run::StageOutcome run_align(const run::Context& context, const std::string& name) {
   const config::Align& align = config::table_named(context.config.align(), name);
-  const config::Tower& tower = config::table_named(context.config.towers(), align.towers(0));
+  const std::vector<const config::Tower*> towers = towers_of(context.config, align);
   const TrainingSetup setup = align_training(context.config, name);
   const runtime::Inputs inputs = align_inputs(context.config, context.folder, name);
   return train_stage(context, setup, inputs, [&]() -> TaskParts {
-    const models::EncoderShape teacher = models::encoder_shape(tower.architecture());
+    std::int64_t pooled = 0;
+    std::int64_t tokens = 0;
+    for (const config::Tower* tower : towers) {
+      const models::EncoderShape shape = models::encoder_shape(tower->architecture());
+      pooled += shape.pooled_width;
+      tokens += learns_tokens(align) ? shape.token_width : 0;
+    }
     const auto make = [&] {
       return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kProjector,
-                                   teacher.pooled_width, "align");
+                                   pooled, "align", tokens);
     };
     inference::Model model = make();
     inference::Model average = make();
     start_weights(*model, "encoders." + align.encoder(), context);
     TaskParts parts{.corpus = std::make_shared<batches::CheckedCorpus>(context),
                     .model = std::make_shared<HeadedPair>(setup.stage, align.training(), std::move(model),
-                                                          std::move(average), teacher.pooled_width),
+                                                          std::move(average), pooled),
                     .objective = nullptr,
                     .validation = {}};
-    auto source = std::make_unique<AlignSource>(context, setup, tower, parts.corpus,
-                                                features::cache_binding(context.config, tower, teacher),
+    const auto targets = make_targets(context, align, parts.corpus->corpus());
+    auto source = std::make_unique<AlignSource>(context, setup, towers.front()->views(), parts.corpus, targets,
                                                 parts.model->shape().image_size);
     parts.objective = std::make_unique<StreamObjective<AlignBatch>>(
         context, setup, std::move(source),
-        [&align, pair = parts.model, device = context.communicator.device()](const AlignBatch& batch, std::uint64_t) {
-          return align_loss(pair->model(), align, batch, device);
+        [loss = AlignLoss(context, align, parts.model, targets)](const AlignBatch& batch, std::uint64_t) {
+          return loss(batch);
         });
     parts.validation = {.run = [pair = parts.model, corpus = parts.corpus,
                                 validation = std::make_shared<evaluation::FeatureValidation>(
-                                    *parts.corpus, context, tower)] { return (*validation)(pair->average_model()); },
+                                    *parts.corpus, context, towers)] { return (*validation)(pair->average_model()); },
                         .main_figure = "validation/cosine"};
     return parts;
   });

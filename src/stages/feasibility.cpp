@@ -119,6 +119,9 @@ std::vector<std::string> impossible_stages(const config::Config& config, const s
   for (const Stage& stage : stages) {
     for (const std::string& table : stage.tables) check_table(config, table, findings);
   }
+  for (const Stage& stage : stages) {
+    if (stage.entry->require != nullptr) findings.check("", [&] { stage.entry->require(config, stage.name); });
+  }
   for (const TrainingSetup& setup : trainings_of(config, stages)) check_training(setup, ranks, findings);
   return findings.take();
 }

@@ -19,20 +19,27 @@ using config::Reference;
 
 bool is_weights(const std::string& table) { return table.starts_with("towers.") || table.starts_with("encoders."); }
 
+// Of a stage, "align.student".
+bool reads_caches(const config::Config& config, const std::string& stage) {
+  const std::size_t dot = stage.find('.');
+  const StageEntry& entry = stage_entry(stage.substr(0, dot));
+  return entry.reads_caches != nullptr && entry.reads_caches(config, stage.substr(dot + 1));
+}
+
 // The stage that makes what a table refers to; "" where it is there from the start.
-std::string need_of(const StageEntry& entry, const std::string& target) {
+std::string need_of(const config::Config& config, const Stage& stage, const std::string& target) {
   if (!is_weights(target)) return target;
-  if (!entry.reads_caches || !target.starts_with("towers.")) return "";
+  if (!reads_caches(config, stage.id()) || !target.starts_with("towers.")) return "";
   const auto caches = std::ranges::find_if(stage_table(), &StageEntry::caches_towers);
   return std::string(caches->kind) + target.substr(target.find('.'));
 }
 
-bool is_cached(const std::string& tower, const std::vector<Reference>& references) {
+bool is_cached(const config::Config& config, const std::string& tower, const std::vector<Reference>& references) {
   bool is_referred_to = false;
   for (const Reference& reference : references) {
     if (reference.target != tower) continue;
     is_referred_to = true;
-    if (stage_entry(reference.table.substr(0, reference.table.find('.'))).reads_caches) return true;
+    if (reads_caches(config, reference.table)) return true;
   }
   return !is_referred_to;
 }
@@ -71,14 +78,14 @@ std::vector<Stage> graph(const config::Config& config) {
       Stage stage{.entry = &entry, .name = name};
       const std::string table = entry.list == nullptr ? entry.kind : fmt::format("{}.{}", entry.list, name);
       if (entry.caches_towers) {
-        if (!is_cached(table, references)) continue;
+        if (!is_cached(config, table, references)) continue;
         stage.tables.push_back(table);
       }
       add(stage.needs, corpus);
       for (const Reference& reference : references) {
         if (reference.table != table) continue;
         if (is_weights(reference.target)) add(stage.tables, reference.target);
-        add(stage.needs, need_of(entry, reference.target));
+        add(stage.needs, need_of(config, stage, reference.target));
         if (entry.judges) add(stage.judged, reference.target);
       }
       if (entry.judges && stage.judged.empty()) {

@@ -12,7 +12,9 @@ namespace {
 using config::Keys;
 using config::settings_of;
 
+// In which order, and by which random numbers, pictures are seen.
 void add_order(runtime::Inputs& inputs, const config::Config& config) {
+  inputs.add("run.seed", std::to_string(config.run().seed()));
   inputs.add("data.shuffle_window", std::to_string(config.data().shuffle_window()));
 }
 
@@ -30,7 +32,10 @@ runtime::Inputs labelled_inputs(const config::Config& config, const run::RunFold
 runtime::Inputs align_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
   const config::Align& align = config::table_named(config.align(), name);
   runtime::Inputs inputs = source_inputs(config, folder, "encoders." + align.encoder());
-  for (const std::string& tower : align.towers()) inputs.add(features::cache_inputs(config, folder, tower));
+  for (const std::string& tower : align.towers()) {
+    inputs.add(features::cache_inputs(config, folder, tower));
+    inputs.add({features::whole_input(config::table_named(config.towers(), tower))});
+  }
   inputs.add(settings_of(align, "align." + name, Keys::kDecisive));
   add_order(inputs, config);
   return inputs;

@@ -133,7 +133,7 @@ class Planner {
       estimate_training(planned, stage.entry->training(config_, stage.name));
     } else if (stage.entry->caches_towers && pictures_) {
       const config::Tower& tower = config::table_named(config_.towers(), stage.name);
-      planned.images = pictures_->cached * tower.views();
+      planned.images = pictures_->cached * tower.views().count();
       const models::EncoderShape shape = models::encoder_shape(tower.architecture());
       planned.disk_bytes = *planned.images * (2 * static_cast<std::uint64_t>(shape.pooled_width) + 32);
       planned.seconds = forward_seconds({.architecture = tower.architecture()}, *planned.images);
@@ -172,6 +172,11 @@ class Planner {
     const double micro_batches = std::ceil(static_cast<double>(training.micro_batches()) / options_.devices);
     double seconds =
         static_cast<double>(steps) * micro_batches * (cost->training_seconds + setup.forwards * cost->forward_seconds);
+    for (const ModelSource& watched : setup.watched) {
+      const auto each = forward_seconds(watched, *planned.images);
+      if (!each) return;
+      seconds += *each;
+    }
     // How many pictures a teacher looks at before the first step is known when the corpus is packed.
     for (const TeacherPass& pass : setup.passes) {
       if (!pictures_) break;

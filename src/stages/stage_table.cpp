@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <filesystem>
 
+#include "config/tables.h"
 #include "evaluation/evaluate.h"
 #include "evaluation/results.h"
 #include "features/cache.h"
@@ -32,6 +33,10 @@ std::vector<std::string> judged_models(const config::Config& config) {
   }
   std::ranges::reverse(models);
   return models;
+}
+
+void require_stored_views(const config::Config& config, const std::string& tower) {
+  features::require_views(config::table_named(config.towers(), tower), true);
 }
 
 run::StageOutcome judge(const run::Context& context, const std::string&) {
@@ -74,7 +79,8 @@ const std::vector<StageEntry>& stage_table() {
        .example = "clip",
        .run = features::run_cache,
        .inputs = features::cache_inputs,
-       .caches_towers = true},
+       .caches_towers = true,
+       .require = require_stored_views},
       {.kind = "align",
        .description = "Stage I: align encoders to towers, without labels",
        .list = "align",
@@ -82,7 +88,8 @@ const std::vector<StageEntry>& stage_table() {
        .run = run_align,
        .inputs = align_inputs,
        .training = align_training,
-       .reads_caches = true},
+       .reads_caches = align_reads_caches,
+       .require = require_align},
       {.kind = "finetune",
        .description = "Train aesthetics teachers, and baselines, on labelled pictures",
        .list = "finetune",

@@ -32,7 +32,10 @@ struct StageEntry {
   std::string (*result_json)(const run::RunFolder& folder) = nullptr;
   bool makes_corpus = false;   // that all others read
   bool caches_towers = false;  // the features of towers, for stages that read caches
-  bool reads_caches = false;
+  // Null, or whether a stage reads the caches of the towers that it refers to.
+  bool (*reads_caches)(const config::Config& config, const std::string& name) = nullptr;
+  // Null, or throws UsageError for settings that exclude each other.
+  void (*require)(const config::Config& config, const std::string& name) = nullptr;
   bool scores = false;  // its models score pictures
   bool judges = false;  // models on test pictures
 };

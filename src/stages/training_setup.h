@@ -41,7 +41,8 @@ struct TrainingSetup {
   bool learns_scores = true;
   // What it computes beside forward and backward of its model, for estimates of its time.
   std::vector<TeacherPass> passes;
-  double forwards = 0;  // passes forward of its pictures in each step
+  double forwards = 0;              // passes forward of its pictures in each step
+  std::vector<ModelSource> watched;  // other models that see its pictures in each step
 };
 
 }  // namespace cskd::stages

@@ -51,7 +51,7 @@ def trace():
         )
         (folder / "config.toml").write_text(
             f'[run]\nfolder = "run"\nmin_free = 0\n{sources}[packing]\nmax_fault_rate = 0.5\n'
-            f'[towers.clip]\narchitecture = "ViT-demo-16"\nweights = "{ROOT / "configs/demo/teacher.safetensors"}"\nviews = 1\n'
+            f'[towers.clip]\narchitecture = "ViT-demo-16"\nweights = "{ROOT / "configs/demo/teacher.safetensors"}"\nviews.count = 3\n'
             '[encoders.mobile]\narchitecture = "mobilenetv3_large_100"\nimage_size = 160\n'
             '[align.student]\nencoder = "mobile"\ntowers = ["clip"]\n'
             "[align.student.training]\nsteps = 16\nglobal_batch = 32\nmicro_batches = 2\nwarmup_steps = 2\ncheckpoint_every = 6\n"

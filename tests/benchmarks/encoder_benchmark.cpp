@@ -23,6 +23,7 @@
 #include "models/construction.h"
 #include "models/encoder.h"
 #include "models/weights/encoder_weights.h"
+#include "runtime/freed_memory.h"
 
 namespace {
 
@@ -53,6 +54,7 @@ void infer(Encoder& encoder, const torch::Tensor& images, cskd::models::Precisio
 }
 
 void answer(const std::string& name, int image_size, int batch, int threads) {
+  cskd::runtime::keep_freed_memory();  // as cskd does
   torch::set_num_threads(threads);
   const auto trained = cskd::models::make_encoder(name, image_size);
   const auto frozen = cskd::models::make_encoder(name, image_size);

@@ -179,7 +179,7 @@ variance_penalty = 2.5
   EXPECT_EQ(form, R"(  [towers.clip]
   architecture = "ViT-L-14-quickgelu"
   weights = "a \"b\".safetensors"
-  views = 6
+  views.count = 6
 
   [encoders.student]
   architecture = "resnet18"

@@ -48,6 +48,29 @@ TEST(CosineDistance, IsZeroForTheWhitenedTargetItself) {
   EXPECT_NEAR(losses::cosine_distance(-losses::whiten(target), target).item<double>(), 2, 1e-5);
 }
 
+TEST(Tokens, LossesAreMeansOverAllPlaces) {
+  const at::Tensor target = torch::randn({2, 9, 8}) * 3 + 5;
+  const at::Tensor predicted = torch::randn({2, 9, 8});
+  EXPECT_NEAR(losses::whitened_smooth_l1(predicted, target).item<double>(),
+              losses::whitened_smooth_l1(predicted.flatten(0, 1), target.flatten(0, 1)).item<double>(), 1e-6);
+  EXPECT_NEAR(losses::cosine_distance(predicted, target).item<double>(),
+              losses::cosine_distance(predicted.flatten(0, 1), target.flatten(0, 1)).item<double>(), 1e-6);
+}
+
+TEST(Tokens, OfACoarserGridAreMeansOfNeighbours) {
+  // Number of the place, row by row, in the first channel; its square in the second.
+  const at::Tensor place = torch::arange(16, torch::kFloat);
+  const at::Tensor tokens = torch::stack({place, place * place}, 1).unsqueeze(0);
+  const at::Tensor coarse = losses::on_grid(tokens, 4, 2);
+  const auto square_mean = [](double a) { return (a * a + (a + 1) * (a + 1) + (a + 4) * (a + 4) + (a + 5) * (a + 5)) / 4; };
+  const std::vector<double> corners{0, 2, 8, 10};
+  for (std::int64_t i = 0; i < 4; ++i) {
+    EXPECT_NEAR(coarse[0][i][0].item<double>(), corners[static_cast<std::size_t>(i)] + 2.5, 1e-5);
+    EXPECT_NEAR(coarse[0][i][1].item<double>(), square_mean(corners[static_cast<std::size_t>(i)]), 1e-4);
+  }
+  EXPECT_TRUE(losses::on_grid(tokens, 4, 4).equal(tokens));
+}
+
 TEST(Schedule, RisesThenFallsByACosine) {
   const optim::Schedule schedule{.peak = 2, .final_share = 0.1, .warmup = 10, .steps = 110};
   EXPECT_DOUBLE_EQ(optim::learning_rate(schedule, 0), 0.2);

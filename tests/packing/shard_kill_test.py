@@ -58,6 +58,7 @@ def small(tmp_path_factory):
     return folder, contents(folder / "run" / "shards")
 
 
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("point", POINTS)
 def test_killed_at_every_passage_of(small, point):
     folder, undisturbed = small

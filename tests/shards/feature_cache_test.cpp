@@ -67,6 +67,39 @@ TEST_F(FeatureCache, RefusesAnyOtherBinding) {
   refused([](CacheBinding& b) { b.decoder_version = 2; }, "decoder_version");
 }
 
+TEST_F(FeatureCache, FewerViewsThanItHoldsMayBeAskedForButNotMore) {
+  binding_.view_count = 1;
+  const FeatureCacheReader reader(path_, binding_, 5);
+  EXPECT_EQ(reader.views(), 2U);
+  EXPECT_EQ(reader.pooled(3, 0), (std::vector<std::uint16_t>{3, 1, 2}));
+  EXPECT_TRUE(is_valid_feature_cache(path_, binding_, hashes_));
+  const std::vector<CacheRow> rows = read_feature_cache(path_, binding_, hashes_);
+  ASSERT_EQ(rows.size(), 5U);
+  EXPECT_EQ(rows[3].pooled, (std::vector<std::uint16_t>{3, 1, 2}));
+
+  binding_.view_count = 3;
+  EXPECT_FALSE(is_valid_feature_cache(path_, binding_, hashes_));
+  EXPECT_THROW(FeatureCacheReader(path_, binding_, 5), runtime::DataError);
+}
+
+TEST_F(FeatureCache, GivesItsRowsToAddViewsTo) {
+  rows_[2].has_features = false;
+  rows_[2].pooled.assign(6, 0);
+  write_feature_cache(path_, binding_, rows_);
+  binding_.view_count = 3;
+  const std::vector<CacheRow> rows = read_feature_cache(path_, binding_, hashes_);
+  ASSERT_EQ(rows.size(), 5U);
+  for (std::size_t i = 0; i < rows.size(); ++i) {
+    EXPECT_EQ(rows[i].has_features, i != 2);
+    EXPECT_EQ(rows[i].image_hash, hashes_[i]);
+    EXPECT_EQ(rows[i].pooled, rows_[i].pooled);
+    ASSERT_EQ(rows[i].views.size(), 2U);
+    EXPECT_EQ(rows[i].views[1].width, 70);
+  }
+  std::filesystem::resize_file(path_, std::filesystem::file_size(path_) / 2);
+  EXPECT_TRUE(read_feature_cache(path_, binding_, hashes_).empty());
+}
+
 TEST_F(FeatureCache, NoticesEveryFlippedFeatureByte) {
   std::ifstream in(path_, std::ios::binary);
   const std::string whole((std::istreambuf_iterator<char>(in)), {});
@@ -79,8 +112,10 @@ TEST_F(FeatureCache, NoticesEveryFlippedFeatureByte) {
     damaged[place + i] = static_cast<char>(damaged[place + i] ^ 1);
     std::ofstream(path_, std::ios::binary) << damaged;
     const FeatureCacheReader reader(path_, binding_, 5);
-    EXPECT_THROW(reader.pooled(2, 0), runtime::DataError);
-    EXPECT_NO_THROW(reader.pooled(1, 0));
+    const std::uint64_t view = i < features.size() / 2 ? 0 : 1;
+    EXPECT_THROW(reader.pooled(2, view), runtime::DataError);
+    EXPECT_NO_THROW(reader.pooled(2, 1 - view));
+    EXPECT_NO_THROW(reader.pooled(1, view));
     EXPECT_FALSE(is_valid_feature_cache(path_, binding_, hashes_));
   }
 }

@@ -215,6 +215,7 @@ def test_many_files_few_of_which_may_be_open(config):
     assert "cache.clip is complete already" in run(*again).stderr
     data = bytearray(files[77].read_bytes())
     data[len(data) // 2] ^= 1
+    files[78].touch()  # read again, and found whole
     files[77].write_bytes(data)
     process = run(*again)
     assert process.returncode == 0 and f"{files[77].name} is missing or damaged: its stage runs again" in process.stderr

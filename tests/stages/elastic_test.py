@@ -27,6 +27,7 @@ def arguments(encoder, steps=STEPS, determinism="elastic"):
     return [word for key, value in changes.items() for word in ("--set", f"{key}={value}")]
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize("encoder", ENCODERS)
 def test_weights_and_losses_are_bitwise_equal_on_1_2_and_4_ranks(cached, config, encoder):
     found = {}

@@ -1,6 +1,5 @@
 """Faults of collective operations on one rank: every other rank ends in time, and the report says who is to blame and where."""
 
-import os
 import re
 import shutil
 import time
@@ -8,7 +7,6 @@ import time
 import pytest
 from cskd_program import mpirun
 
-FULL = bool(os.environ.get("CSKD_TEST_FULL"))
 STEP_TIMEOUT, START_TIMEOUT = 4, 10
 # Beyond the time-out: asking the others (3 s), telling them (3 s), ending the job, and starting it on a busy machine.
 GRACE = 25
@@ -49,7 +47,8 @@ def test_nothing_is_told_when_nothing_happens(strike):
 
 
 # 4 all-reduces a step: statistics, two buckets, whether to stop.
-@pytest.mark.parametrize("number", [1, 2, 3, 4, 8, 13, 21] if FULL else [1, 3, 8])
+@pytest.mark.rotating(4)
+@pytest.mark.parametrize("number", [1, 2, 3, 4, 8, 13, 21])
 @pytest.mark.parametrize("ranks,rank", [(2, 0), (2, 1), (4, 2)])
 def test_a_lost_message_is_traced_to_its_rank(strike, number, ranks, rank):
     process, seconds, folder = strike(f"all-reduce:{number}@{rank}:drop", ranks)
@@ -63,6 +62,7 @@ def test_a_lost_message_is_traced_to_its_rank(strike, number, ranks, rank):
     assert "not begun" in journals(folder)[f"collectives-rank-{rank}.txt"]
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize(
     "kind,number,rank", [("all-reduce", 5, 1), ("all-reduce", 9, 0), ("all-gather", 2, 1), ("broadcast", 3, 1)]
 )
@@ -78,7 +78,8 @@ def test_a_rank_that_stays_away_is_named_with_what_it_does(strike, kind, number,
     assert len(journals(folder)) == 2
 
 
-@pytest.mark.parametrize("number", [1, 6, 14, 20] if FULL else [1, 6, 20])
+@pytest.mark.rotating(3)
+@pytest.mark.parametrize("number", [1, 6, 14, 20])
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_rank_that_is_killed_ends_the_others(strike, number, rank):
     process, seconds, folder = strike(f"all-reduce:{number}@{rank}:kill")
@@ -89,6 +90,7 @@ def test_a_rank_that_is_killed_ends_the_others(strike, number, rank):
     assert f"collectives-rank-{1 - rank}.txt" in journals(folder)
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize(
     "kind,number", [("all-reduce", 1), ("all-reduce", 7), ("all-reduce", 15), ("broadcast", 10), ("all-gather", 3)]
 )
@@ -101,6 +103,7 @@ def test_a_rank_that_throws_ends_the_others_with_its_cause(strike, kind, number)
     assert "rank 1 failed" in journals(folder)["collectives-rank-0.txt"]
 
 
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("number", [1, 6, 11])
 @pytest.mark.parametrize("ranks,rank", [(2, 1), (4, 2)])
 def test_a_rank_that_computes_wrongly_is_found(strike, number, ranks, rank):

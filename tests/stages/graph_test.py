@@ -42,12 +42,12 @@ def graph_text(corpus, weights, second, folder):
 [towers.clip]
 architecture = "ViT-demo-16"
 weights = "{weights}"
-views = 1
+views.count = 4
 
 [towers.second]
 architecture = "ViT-demo-16"
 weights = "{second}"
-views = 2
+views.count = 4
 
 [encoders.mobile]
 architecture = "mobilenetv3_small_100"
@@ -62,11 +62,14 @@ towers = ["clip"]
 
 [align.teacher]
 encoder = "vit"
-towers = ["second"]
+towers = ["second", "clip"]
+tower_weights = [1, 0.5]
 
 [align.other]
 encoder = "mobile"
 towers = ["second"]
+token_smooth_l1_weight = 0.5
+mixup = 0.4
 
 [finetune.teacher]
 from = "align.teacher"
@@ -228,9 +231,10 @@ def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
         process = mpirun(ranks, "sweep", path, *OVER, *SAME_BITS, env=env)
         assert process.returncode == code, process.stderr
     kinds = sorted(entry.name.rsplit("-", 1)[0] for entry in (folder / "results").iterdir())
-    # A seed has its own shards, caches and alignments, whatever the fraction of labels.
+    # Seeds share shards and caches; a seed has its own alignments, whatever the fraction of labels.
     assert {stage: kinds.count(stage) for stage in STAGES} == {
-        stage: 4 if stage.startswith(("finetune", "distill", "evaluate")) else 2 for stage in STAGES
+        stage: 1 if stage.startswith(("shard", "cache")) else 2 if stage.startswith("align") else 4
+        for stage in STAGES
     }
     document = json.loads((folder / "sweep.json").read_text())
     assert [member["values"] for member in document["members"]] == [

@@ -134,6 +134,7 @@ def test_every_write_point_is_known_here():
     assert written == {re.match("[a-z_.]+", point)[0] for point in POINTS + ONE_AFTER_THE_OTHER}
 
 
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("point", POINTS)
 def test_one_rank_killed_at_a_write_point(cached, config, trained, point):
     path, folder = copied(cached, config, "killed")
@@ -142,17 +143,16 @@ def test_one_rank_killed_at_a_write_point(cached, config, trained, point):
     assert result(folder) == result(trained)
 
 
-# The baseline is trained by finetune's code.
 IN_TURNS = [
     ("align.student", [kill_all_at]),
     ("finetune.teacher", [kill_one_at, kill_all_at]),
     ("distill.student", [kill_all_at, kill_one_at]),
+    ("finetune.supervised", [kill_all_at, kill_one_at]),
 ]
 
 
-@pytest.mark.parametrize(
-    "stage, kills", IN_TURNS + ([("finetune.supervised", [kill_all_at, kill_one_at])] if FULL else [])
-)
+@pytest.mark.rotating(len(IN_TURNS))
+@pytest.mark.parametrize("stage, kills", IN_TURNS)
 def test_killed_at_every_write_point_one_after_the_other(trained, config, stage, kills):
     path, folder = copied(trained, config, "killed")
     shutil.rmtree(result_folder(folder, stage))

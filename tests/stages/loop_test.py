@@ -272,6 +272,7 @@ def test_output_that_nobody_reads_ends_no_training(cached, config):
 OPTIMIZERS = {"sgd": 0.1, "lamb": 0.005, "lars": 1.0}
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_is_resumed_bitwise(cached, config, name):
     words = settings(

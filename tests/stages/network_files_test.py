@@ -138,6 +138,7 @@ def test_a_whole_run_from_copies(config, whole, tmp_path):
     assert not list(local.glob("*.tmp")) and list(local.glob("*.copy"))
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize("trouble", ["damaged", "tight", "unwritable", "full"])
 def test_trainings_from_troubled_copies(cached, config, trained, tmp_path, trouble):
     path, folder = copied(cached, config, "run")

@@ -76,6 +76,44 @@ def test_caches_are_the_same_on_any_number_of_ranks_and_after_a_kill(cached, con
             assert file.name in expected
 
 
+def test_views_are_added_to_those_that_are_there(cached, config):
+    path, folder = copied(cached, config, "added")
+    caches = folder / "cache" / "clip"
+    before = {}
+    for file in caches.glob("*.h5"):
+        with h5py.File(file) as cache:
+            before[file.name] = {name: cache[name][:] for name in ("pooled", "crop", "flip", "crc32c")}
+    # A mark that computing again would wipe out.
+    marked = sorted(before)[0]
+    with h5py.File(caches / marked, "r+") as cache:
+        cache["pooled"][0, 1] = numpy.float16(0.25)
+        cache["crc32c"][0, 1] = crc32c(cache["pooled"][0, 1].tobytes())
+    more = ["--set", "towers.clip.views.count=7"]
+    process = run("cache", path, *more)
+    assert process.returncode == 0, process.stderr
+    fresh, other = config("fresh")
+    shutil.copytree(cached / "shards", other / "shards")
+    assert run("cache", fresh, *more).returncode == 0
+    for name, old in before.items():
+        with h5py.File(caches / name) as cache, h5py.File(other / "cache" / "clip" / name) as whole:
+            assert cache["pooled"].shape[1] == 7
+            for part in ("crop", "flip"):
+                assert (cache[part][:, :4] == old[part]).all()
+                assert (cache[part][:] == whole[part][:]).all()
+            assert (cache["pooled"][1:, :4] == old["pooled"][1:]).all()
+            numpy.testing.assert_allclose(cache["pooled"][1:], whole["pooled"][1:], atol=4e-3)
+            if name == marked:
+                assert (cache["pooled"][0, 1] == 0.25).all()
+    # Fewer are a part of what is there.
+    state = {file.name: digest(file) for file in caches.glob("*.h5")}
+    process = run("cache", path, "--set", "towers.clip.views.count=5")
+    assert process.returncode == 0, process.stderr
+    assert state == {file.name: digest(file) for file in caches.glob("*.h5")}
+    # How often the whole picture is shown decides about trainings, not about what is stored.
+    shares = ["--set", "towers.clip.views.whole=0.5"]
+    assert "cache.clip is complete already" in run("cache", path, "--set", "towers.clip.views.count=5", *shares).stderr
+
+
 def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
     other = tmp_path / "other.safetensors"
     small_run.random_tower(other, seed=2)
@@ -132,7 +170,7 @@ def forge_features(file):
     """Features of no network, with checksums that fit."""
     features = numpy.random.default_rng(0).normal(size=file["pooled"].shape).astype(numpy.float16)
     file["pooled"][:] = features
-    file["crc32c"][:] = [crc32c(row.tobytes()) for row in features]
+    file["crc32c"][:] = [[crc32c(view.tobytes()) for view in row] for row in features]
 
 
 def forge_box(file):

@@ -70,7 +70,7 @@ max_fault_rate = 0.2
 [towers.clip]
 architecture = "ViT-demo-16"
 weights = "{weights}"
-views = 2
+views.count = 4
 
 [encoders.mobile]
 architecture = "mobilenetv3_small_100"

@@ -57,8 +57,8 @@ class VisionTransformer final : public Encoder {
     if (first_norm_) x = first_norm_->forward(x);
     Features features;
     features.attention.resize(request.attention.size());
-    // Of the last block pooling reads the class token alone.
-    const bool needs_all = request.tokens || pool_ || torch::GradMode::is_enabled();
+    // Of the last block, inference reads the class token alone.
+    const bool needs_all = request.tokens || pool_ || is_training() || torch::GradMode::is_enabled();
     for (std::size_t layer = 0; layer < blocks_.size(); ++layer) {
       const auto wanted = std::ranges::find(request.attention, static_cast<int>(layer));
       const bool is_wanted = wanted != request.attention.end();
