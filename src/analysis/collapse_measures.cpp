@@ -68,13 +68,13 @@ double uniformity(double potential, std::int64_t n) {
 }
 
 double linear_cka(const FeatureSums& x, const FeatureSums& y, const at::Tensor& cross, std::int64_t n) {
-  const double own = centred(x.products, x.total, x.total, n).norm().item<double>() *
-                     centred(y.products, y.total, y.total, n).norm().item<double>();
-  const double shared = centred(cross, x.total, y.total, n).square().sum().item<double>();
   // What is left of a constant after centring is rounding.
-  constexpr double kRounding = 1e-24;
-  const double scale = x.products.norm().item<double>() * y.products.norm().item<double>();
-  return own > kRounding * scale ? shared / own : std::numeric_limits<double>::quiet_NaN();
+  constexpr double kRounding = 1e-12;
+  const auto spread = [&](const FeatureSums& sums) {
+    const double own = centred(sums.products, sums.total, sums.total, n).norm().item<double>();
+    return own > kRounding * sums.products.norm().item<double>() ? own : std::numeric_limits<double>::quiet_NaN();
+  };
+  return centred(cross, x.total, y.total, n).square().sum().item<double>() / (spread(x) * spread(y));
 }
 
 }  // namespace cskd::analysis
