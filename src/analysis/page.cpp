@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <cmath>
 #include <functional>
+#include <map>
 #include <set>
 
 #include <fmt/format.h>
@@ -30,10 +31,13 @@ std::string cards(const std::string& content) { return fmt::format("<div class=\
 
 std::string percent(double fraction) { return fmt::format("{:.4g} %", 100 * fraction); }
 
+// Shares of the labels that at least one model has figures of, the largest first.
 std::set<double, std::greater<>> fractions_of(const Findings& findings) {
   std::set<double, std::greater<>> fractions;
   for (const ModelFindings& model : findings.models) {
-    for (const ProbeFigures& probe : model.probes) fractions.insert(probe.fraction);
+    for (const ProbeFigures& probe : model.probes) {
+      if (probe.reason.empty()) fractions.insert(probe.fraction);
+    }
   }
   return fractions;
 }
@@ -45,6 +49,26 @@ std::string probe_cell(const ModelFindings& model, double fraction) {
   return fmt::format("<td>{}<small>{}\u2026{}</small></td>", number(probe->linear_srcc.value, 3),
                      number(probe->linear_srcc.low, 2), number(probe->linear_srcc.high, 2));
 }
+
+// Why figures are missing, each reason once, with all models that it holds for.
+class Reasons {
+ public:
+  void add(const std::string& model, const std::string& reason) {
+    if (reason.empty()) return;
+    std::string& models = models_[reason];
+    models += (models.empty() ? "" : ", ") + model;
+  }
+
+  std::string html() const {
+    std::string text;
+    for (const auto& [reason, models] : models_)
+      text += fmt::format("<p class=\"note\">{}: {}.</p>", html_escaped(models), html_escaped(reason));
+    return text;
+  }
+
+ private:
+  std::map<std::string, std::string> models_;
+};
 
 std::string summary_row(const Findings& findings, std::size_t place) {
   const ModelFindings& model = findings.models[place];
@@ -101,52 +125,45 @@ std::string attention_section(const Findings& findings) {
     return section("Attention", "None of these models has attention maps to measure.", "");
   }
   std::string tables;
-  std::string without;
+  Reasons without;
   for (const ModelFindings& model : findings.models) {
     if (!model.layers.empty()) tables += layer_table(model);
-    if (!model.no_attention.empty())
-      without +=
-          fmt::format("<p class=\"note\">{}: {}.</p>", html_escaped(model.name), html_escaped(model.no_attention));
+    without.add(model.name, model.no_attention);
   }
   return section("Attention distance",
                  "How far a patch looks, on average, in units of the picture's diagonal. A dot is a head, the line is "
                  "the mean of heads. All charts have the same scale.",
-                 cards(charts) + without) +
+                 cards(charts) + without.html()) +
          section("Attention over depth",
                  "From the first layer to the last, whatever the number of layers. Encoders without attention are "
                  "compared below.",
-                 legend(findings) + cards(entropy_chart(findings) + similarity_chart(findings)) + tables);
+                 attention_legend(findings) + cards(entropy_chart(findings) + similarity_chart(findings)) + tables);
 }
 
 std::string affinity_section(const Findings& findings) {
-  std::string without;
-  for (const ModelFindings& model : findings.models) {
-    if (!model.no_affinity.empty())
-      without +=
-          fmt::format("<p class=\"note\">{}: {}.</p>", html_escaped(model.name), html_escaped(model.no_affinity));
-  }
+  Reasons without;
+  for (const ModelFindings& model : findings.models) without.add(model.name, model.no_affinity);
   return section("Affinity of spatial tokens",
                  "The same two figures for encoders of any kind: which other tokens a token of the last layer is like. "
                  "It is no attention, and is not to be compared with it.",
-                 cards(affinity_charts(findings)) + without);
+                 cards(affinity_charts(findings)) + without.html());
 }
 
 std::string probe_section(const Findings& findings) {
   if (!findings.no_probes.empty())
     return section("Probes of frozen features", "There are none: " + findings.no_probes + ".", "");
-  std::string reasons;
+  Reasons without;
   for (const ModelFindings& model : findings.models) {
     for (const ProbeFigures& probe : model.probes) {
-      if (probe.reason.empty()) continue;
-      reasons += fmt::format("<p class=\"note\">{}, {}: {}.</p>", html_escaped(model.name), percent(probe.fraction),
-                             html_escaped(probe.reason));
+      if (!probe.reason.empty())
+        without.add(model.name, fmt::format("{}, with {}", probe.reason, percent(probe.fraction)));
     }
   }
   return section("Probes of frozen features",
                  fmt::format("How well ratings follow from features that are not trained any more: Spearman's "
                              "correlation on {} pictures of the {} split, with 95 % intervals.",
                              findings.probe_pictures, findings.probe_split),
-                 legend(findings) + cards(probe_charts(findings)) + reasons);
+                 cards(probe_charts(findings)) + without.html());
 }
 
 // Brighter where more attention is received: twice the mean, or the most, is white.
@@ -182,7 +199,7 @@ std::string model_maps(const Findings& findings, const ModelFindings& model) {
   }
   return fmt::format(
       "<figure class=\"card\"><figcaption><h3>{}</h3></figcaption><div class=\"maps\" "
-      "style=\"grid-template-columns:repeat({},minmax(0,1fr))\">{}</div></figure>",
+      "style=\"grid-template-columns:repeat({},minmax(0,112px))\">{}</div></figure>",
       html_escaped(model.name), model.maps.size() + 1, cells);
 }
 
@@ -196,7 +213,8 @@ std::string map_section(const Findings& findings) {
   for (const ShownPicture& picture : findings.shown)
     keys += fmt::format("<li><bdi>{}</bdi></li>", html_escaped(picture.key));
   return section("Where attention goes",
-                 "What each patch receives, mean over heads and over the patches that look: bright is much. Encoders "
+                 "What each patch receives, mean over heads and over the patches that look: white is twice the mean "
+                 "or more, dark is little. Encoders "
                  "without attention show the affinity of their tokens instead. Pictures are squeezed into a square, as "
                  "models see them.",
                  cards(content) + fmt::format("<ol class=\"keys\">{}</ol>", keys));

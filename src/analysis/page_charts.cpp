@@ -35,6 +35,11 @@ void for_each_with_attention(const Findings& findings, const std::function<void(
   }
 }
 
+std::string legend_entry(const ModelFindings& model, int series) {
+  return fmt::format("<li><span class=\"swatch s{}\"></span>{}</li>", series % kSeriesColours,
+                     html_escaped(model.name));
+}
+
 Axis share_axis(std::string label) {
   return {.low = 0,
           .high = 1,
@@ -202,6 +207,10 @@ std::string probe_charts(const Findings& findings) {
     axis.low -= step;
     axis.ticks.emplace_back(axis.low, fmt::format("{:.6g}", axis.low));
   }
+  // So many texts fit side by side; zero stays.
+  constexpr std::size_t kMostTicks = 7;
+  if (axis.ticks.size() > kMostTicks)
+    std::erase_if(axis.ticks, [&](const auto& tick) { return std::llround(tick.first / step) % 2 != 0; });
   std::string html;
   for (const double fraction : fractions) {
     std::vector<IntervalRow> rows;
@@ -232,12 +241,17 @@ std::string probe_charts(const Findings& findings) {
 }
 
 std::string legend(const Findings& findings) {
-  std::string html = "<ul class=\"legend\">";
-  for (std::size_t i = 0; i < findings.models.size(); ++i) {
-    html += fmt::format("<li><span class=\"swatch s{}\"></span>{}</li>", i % kSeriesColours,
-                        html_escaped(findings.models[i].name));
-  }
-  return html + "</ul>";
+  std::string entries;
+  for (std::size_t i = 0; i < findings.models.size(); ++i)
+    entries += legend_entry(findings.models[i], static_cast<int>(i));
+  return fmt::format("<ul class=\"legend\">{}</ul>", entries);
+}
+
+std::string attention_legend(const Findings& findings) {
+  std::string entries;
+  for_each_with_attention(findings,
+                          [&](const ModelFindings& model, int series) { entries += legend_entry(model, series); });
+  return fmt::format("<ul class=\"legend\">{}</ul>", entries);
 }
 
 }  // namespace cskd::analysis

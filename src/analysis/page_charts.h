@@ -23,7 +23,8 @@ std::string affinity_charts(const Findings& findings);
 // A card for each share of the labels, a row for each model: linear probe and nearest neighbours.
 std::string probe_charts(const Findings& findings);
 
-// Names of the models beside their colours.
+// Names of the models beside their colours: of all, and of those with attention.
 std::string legend(const Findings& findings);
+std::string attention_legend(const Findings& findings);
 
 }  // namespace cskd::analysis

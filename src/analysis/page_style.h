@@ -37,6 +37,7 @@ th, td { padding: 8px 12px; text-align: right; white-space: nowrap; border-botto
 tbody tr:last-child > * { border-bottom: 0; }
 thead th { color: var(--soft); font-weight: 600; vertical-align: bottom; }
 th:first-child { text-align: left; position: sticky; left: 0; background: var(--card); }
+th[scope=row] { min-width: 122px; white-space: normal; }
 td small, th small { display: block; color: var(--soft); font-weight: 400; }
 .bar { display: block; height: 4px; border-radius: 2px; background: var(--rule); margin-top: 4px; min-width: 72px; }
 .bar > i { display: block; height: 100%; border-radius: 2px; background: var(--c); }
@@ -46,6 +47,7 @@ td small, th small { display: block; color: var(--soft); font-weight: 400; }
 .picture img { display: block; width: 100%; height: 100%; mix-blend-mode: multiply; image-rendering: pixelated; }
 .keys { font-size: .85rem; color: var(--soft); padding-left: 1.4em; }
 details { margin-top: 14px; } summary { cursor: pointer; }
+@media (max-width: 640px) { th, td { padding: 8px; } th[scope=row] { max-width: 136px; } th[scope=row] small { font-size: .75rem; } }
 dt { font-weight: 600; margin-top: 10px; } dd { margin: 0; max-width: 76ch; }
 )css";
 

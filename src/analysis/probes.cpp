@@ -202,7 +202,7 @@ std::vector<ProbeFigures> probe(const ProbeSet& set, const FeatureRows& training
     ProbeFigures figures{.fraction = fraction, .labels = count_of_all(known.features.size(0), communicator)};
     // Two pictures in each fold.
     if (figures.labels < static_cast<std::uint64_t>(2 * folds)) {
-      figures.reason = fmt::format("{} labels are too few for {} folds", figures.labels, folds);
+      figures.reason = fmt::format("too few labels for {} folds ({})", folds, figures.labels);
       all.push_back(figures);
       continue;
     }

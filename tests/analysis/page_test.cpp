@@ -81,7 +81,7 @@ TEST(Page, TellsWhatIsMissingAndWhy) {
   EXPECT_THAT(page, HasSubstr("100 were wanted, the split has 60. 1 could not be read."));
   EXPECT_THAT(page, HasSubstr("this encoder has no attention maps"));
   EXPECT_THAT(page, HasSubstr("its grid is 1 x 1"));
-  EXPECT_THAT(page, HasSubstr("towers.clip, 1 %: too few"));
+  EXPECT_THAT(page, HasSubstr("towers.clip: too few, with 1 %"));
   EXPECT_THAT(page, Not(HasSubstr("nan")));
 }
 
