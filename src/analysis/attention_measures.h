@@ -1,5 +1,6 @@
-// How far attention reaches, how spread it is and how much heads differ (docs/analysis.md, "Attention"). Pure functions
-// on maps [B, H, N, N] over the N = grid * grid patches of a picture, row by row from the top left; rows sum to 1.
+// Measures of attention: its distance, its entropy, the likeness of heads (docs/analysis.md, "Attention"). Pure
+// functions on maps [B, H, N, N] over the N = grid * grid patches of a picture, row by row from the top left; rows sum
+// to 1.
 #pragma once
 
 #include <vector>

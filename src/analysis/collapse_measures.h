@@ -1,5 +1,5 @@
-// Whether features still fill their space (docs/analysis.md, "Collapse"). Computed from sums over pictures, which ranks
-// add up, so that none needs the features of all. Pure functions on float64.
+// Measures of collapse: effective rank, spread, uniformity, CKA (docs/analysis.md, "Collapse"). Computed from sums over
+// pictures, which ranks add up, so that none needs the features of all. Pure functions on float64.
 #pragma once
 
 #include <cstdint>

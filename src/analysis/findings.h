@@ -1,4 +1,4 @@
-// What an analysis found, as its files and its page tell it.
+// The findings of an analysis, as its files and its page tell them.
 #pragma once
 
 #include <cstdint>

@@ -70,6 +70,13 @@ class Reasons {
   std::map<std::string, std::string> models_;
 };
 
+// A name that may be cut behind its dot, where columns are narrow.
+std::string breakable(const std::string& name) {
+  std::string text = html_escaped(name);
+  if (const std::size_t dot = text.find('.'); dot != std::string::npos) text.insert(dot + 1, "<wbr>");
+  return text;
+}
+
 std::string summary_row(const Findings& findings, std::size_t place) {
   const ModelFindings& model = findings.models[place];
   const CollapseFigures& collapse = model.collapse;
@@ -79,7 +86,7 @@ std::string summary_row(const Findings& findings, std::size_t place) {
       "<tr><th scope=\"row\"><span class=\"swatch s{}\"></span>{}<small>{}, {} px{}</small></th>"
       "<td>{}<small>of {}</small><span class=\"bar s{}\"><i "
       "style=\"width:{:.0f}%\"></i></span></td><td>{}</td><td>{}</td>",
-      place % kSeriesColours, html_escaped(model.name), html_escaped(model.encoder), model.image_size,
+      place % kSeriesColours, breakable(model.name), html_escaped(model.encoder), model.image_size,
       model.is_trained ? "" : ", random weights", number(collapse.rank_me, 1), limit, place % kSeriesColours,
       100 * share, number(collapse.direction_std * std::sqrt(static_cast<double>(model.width)), 3),
       number(collapse.uniformity, 3));
@@ -212,12 +219,13 @@ std::string map_section(const Findings& findings) {
   std::string keys;
   for (const ShownPicture& picture : findings.shown)
     keys += fmt::format("<li><bdi>{}</bdi></li>", html_escaped(picture.key));
-  return section("Where attention goes",
-                 "What each patch receives, mean over heads and over the patches that look: white is twice the mean "
-                 "or more, dark is little. Encoders "
-                 "without attention show the affinity of their tokens instead. Pictures are squeezed into a square, as "
-                 "models see them.",
-                 cards(content) + fmt::format("<ol class=\"keys\">{}</ol>", keys));
+  return section(
+      "Where attention goes",
+      "What each patch receives, mean over heads and over the patches that look: bright is much, dark is little. "
+      "Encoders "
+      "without attention show the affinity of their tokens instead. Pictures are squeezed into a square, as "
+      "models see them.",
+      cards(content) + fmt::format("<ol class=\"keys\">{}</ol>", keys));
 }
 
 constexpr const char* kDefinitions =
@@ -231,6 +239,9 @@ constexpr const char* kDefinitions =
     "<dt>CKA</dt><dd>Linear centred kernel alignment: how alike two models arrange the same pictures, from 0 to 1.</dd>"
     "<dt>Attention distance</dt><dd>Mean distance of patches, weighted by attention, without class token and "
     "registers.</dd>"
+    "<dt>Affinity</dt><dd>Softmax of the cosines of spatial tokens over 0.1, the token itself left out, in the place "
+    "of "
+    "attention.</dd>"
     "<dt>Linear probe</dt><dd>Ridge regression of mean ratings, its penalty chosen by cross-validation on the training "
     "labels alone.</dd>"
     "<dt>Nearest neighbours</dt><dd>Mean rating of the nearest training pictures by cosine.</dd>"

@@ -14,7 +14,7 @@ namespace {
 constexpr double kWidth = 360;
 constexpr double kHeight = 230;
 constexpr double kLeft = 44;
-constexpr double kRight = 10;
+constexpr double kRight = 16;
 constexpr double kTop = 10;
 constexpr double kBottom = 40;
 constexpr double kRowHeight = 22;

@@ -10,7 +10,7 @@ import shutil
 from analysis_runs import MODELS, analysed
 from cskd_program import run
 
-VOID = {"meta", "img", "br", "link", "input"}
+VOID = {"meta", "img", "br", "wbr", "link", "input"}
 
 
 class Page(html.parser.HTMLParser):

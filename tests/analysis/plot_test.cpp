@@ -58,7 +58,7 @@ TEST(IntervalPlot, HasARowForEachAndStaysInside) {
                      {.label = "b", .series = 1, .values = {{.value = kNan, .title = "second"}}}},
                     axis_from_zero(1, "SRCC"), "all");
   EXPECT_THAT(svg, HasSubstr("&lt;a&gt;"));
-  EXPECT_THAT(svg, HasSubstr("x1=\"128.0\" x2=\"350.0\""));
+  EXPECT_THAT(svg, HasSubstr("x1=\"128.0\" x2=\"344.0\""));
   EXPECT_THAT(svg, HasSubstr("first"));
   EXPECT_THAT(svg, Not(HasSubstr("second")));
 }
