@@ -54,6 +54,9 @@ class StageRunner {
   // Where the result of a stage lies. Of a member of a sweep, only of stages that ran.
   std::filesystem::path result(const stages::Stage& stage) const { return context_->folder.stage(stage.id()); }
 
+  // For work on a run's results that is no stage of its graph.
+  const run::Context& context() const { return *context_; }
+
   const config::Config& config() const { return config_; }
   const run::RunFolder& folder() const { return context_->folder; }
 

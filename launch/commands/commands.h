@@ -5,6 +5,7 @@
 
 namespace cskd::launch {
 
+void add_analyze(Program& program);
 void add_bench(Program& program);
 void add_completion(Program& program);
 void add_config(Program& program);

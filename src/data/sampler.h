@@ -27,6 +27,8 @@ enum RandomStream : std::uint32_t {
   kStreamMixUp = 115,
   kStreamModel = 120,
   kStreamSweepResamples = 130,
+  kStreamAnalysedPictures = 140,
+  kStreamProbeResamples = 141,
 };
 
 // How a rank takes its part of a global batch.

@@ -82,14 +82,14 @@ ADDED = {
         {"tests/launch/completion_test.py": '"distill"', "tests/stages/training_test.py": r"trainer\.step@distill"},
     ),
     "command": Added(
-        r"\badd_sweep\b|commands/sweep\.cpp",
+        r"\badd_analyze\b|commands/analyze\.cpp",
         {
-            "launch/commands/sweep.cpp": "`launch/commands/<name>.cpp`",
+            "launch/commands/analyze.cpp": "`launch/commands/<name>.cpp`",
             "launch/commands/commands.h": "../../launch/commands/commands.h",
             "launch/main.cpp": "../../launch/main.cpp",
             "launch/CMakeLists.txt": "../../launch/CMakeLists.txt",
         },
-        {"tests/launch/completion_test.py": '"sweep"'},
+        {"tests/launch/completion_test.py": '"analyze"'},
     ),
 }
 

@@ -23,8 +23,8 @@ ORDER = [
     {"inference"},
     {"training", "packing", "features"},
     {"evaluation"},
-    {"stages", "analysis", "export", "report", "demo", "doctor", "bench"},
-    {"inspect"},
+    {"stages", "export", "report", "demo", "doctor", "bench"},
+    {"inspect", "analysis"},
     {"launch"},
 ]
 LEVEL = {folder: level for level, folders in enumerate(ORDER) for folder in folders}

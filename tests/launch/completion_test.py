@@ -37,6 +37,7 @@ def test_commands():
         "finetune",
         "distill",
         "evaluate",
+        "analyze",
         "demo",
         "doctor",
         "inspect",
