@@ -57,10 +57,11 @@ void add_inspect(Program& program) {
                                           "  mpirun -n 4 cskd inspect runs/demo --verify");
   const auto arguments = std::make_shared<InspectArguments>();
   command
-      .add_option(
-          "PATH", arguments->path,
-          "Run folder or configuration of a run, folder of shards, manifest, one image shard (*.h5), a feature cache or "
-          "the folder of a tower's caches, folder of a training, a checkpoint, or a weight file (*.safetensors, *.safetensors.index.json)")
+      .add_option("PATH", arguments->path,
+                  "Run folder or configuration of a run, folder of shards, manifest, one image shard (*.h5), a feature "
+                  "cache or "
+                  "the folder of a tower's caches, folder of a training, a checkpoint, or a weight file "
+                  "(*.safetensors, *.safetensors.index.json)")
       ->required();
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");
   command.add_flag("--verify", arguments->verify,
@@ -76,8 +77,7 @@ void add_inspect(Program& program) {
       return report.is_finite ? runtime::ExitCode::kDone : runtime::ExitCode::kData;
     }
     if (const auto caches = inspect::find_caches(arguments->path); !caches.empty()) {
-      const inspect::CacheReport report =
-          inspect::report_on_caches(caches, arguments->verify, arguments->json, world);
+      const inspect::CacheReport report = inspect::report_on_caches(caches, arguments->verify, arguments->json, world);
       fmt::print("{}", report.text);
       std::fflush(stdout);
       return report.are_whole ? runtime::ExitCode::kDone : runtime::ExitCode::kData;

@@ -1,4 +1,4 @@
-// What towers see in the pictures of a training, stored or computed as they come: the same pixels, and the same way to
+// The towers' features of a training's pictures, stored or computed as they come: the same pixels, and the same way to
 // the loss.
 #pragma once
 

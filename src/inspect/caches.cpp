@@ -8,10 +8,10 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "runtime/counted.h"
 #include "runtime/error.h"
 #include "runtime/free_space.h"
 #include "runtime/terminal.h"
-#include "runtime/counted.h"
 #include "shards/feature_cache/reader.h"
 #include "shards/hdf5_file.h"
 
@@ -72,8 +72,9 @@ std::string to_text(const std::filesystem::path& folder, const std::map<std::str
       text += fmt::format("  {:<16} {}\n", name, value.get<std::string>());
     text += fmt::format("  {:<16} {}, {} of them without features\n", "pictures", fmt::group_digits(contents.pictures),
                         contents.without_features);
-    text += fmt::format("  {:<16} {}\n\n", "features", verify ? "all have their checksums, but for the faults below"
-                                                                : "not read; --verify checks each checksum");
+    text += fmt::format(
+        "  {:<16} {}\n\n", "features",
+        verify ? "all have their checksums, but for the faults below" : "not read; --verify checks each checksum");
   }
   if (groups.size() > 1) text += "These were made with different settings: 'cskd cache' refuses all but its own.\n";
   for (const Json& fault : faults) text += fmt::format("fault: {}\n", fault["fault"].get<std::string>());

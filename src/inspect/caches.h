@@ -10,7 +10,8 @@
 
 namespace cskd::inspect {
 
-// The caches that a path means: a feature cache, or those in a folder, <run>/cache/<tower>. Nothing for what holds none.
+// The caches that a path means: a feature cache, or those in a folder, <run>/cache/<tower>. Nothing for what holds
+// none.
 std::vector<std::filesystem::path> find_caches(const std::filesystem::path& path);
 
 struct CacheReport {
