@@ -156,5 +156,25 @@ TEST(Encoder, FoldedNormsKeepFeaturesAndRefuseTraining) {
   }
 }
 
+// LibTorch's own convolution ends the process here, sooner or later: it writes beyond the gradient.
+TEST(NormedConvolution, OfOnePlaceWithAStrideHasAGradientChannelsLast) {
+  const auto layer = layer_of({.in = 3, .out = 48, .kernel = 1, .stride = 2});
+  torch::manual_seed(2);
+  const Tensor images = torch::randn({2, 3, 112, 112}).contiguous(torch::MemoryFormat::ChannelsLast);
+  const Tensor made = layer->convolution->forward(images);
+  const Tensor gradient = torch::randn_like(made);
+  for (int i = 0; i < 8; ++i) {
+    layer->parent.zero_grad();
+    layer->convolution->forward(images).backward(gradient);
+  }
+  // The norm, as it stands, multiplies each channel.
+  const Tensor norm = layer->convolution->norm()->weight /
+                      (layer->convolution->norm()->running_var + kNormEpsilon).sqrt();
+  const Tensor seen = images.slice(2, 0, 112, 2).slice(3, 0, 112, 2);
+  const Tensor expected = torch::einsum("nohw,nihw->oi", {gradient * norm.view({1, -1, 1, 1}), seen});
+  const Tensor found = layer->convolution->weight.grad().flatten(1);
+  EXPECT_LT(greatest_difference(found, expected), 1e-4 * expected.abs().max().item<double>());
+}
+
 }  // namespace
 }  // namespace cskd::models
