@@ -46,6 +46,7 @@ constexpr int kAnalysisVersion = 1;
 runtime::Inputs analysis_inputs(const run::Context& context, const std::vector<std::string>& names,
                                 const std::vector<std::string>& towers) {
   runtime::Inputs inputs = run::corpus_inputs(context.config, context.folder);
+  inputs.add("run.seed", std::to_string(context.config.run().seed()));
   inputs.add(config::settings_of(context.config.analyze(), kStage));
   inputs.add("analyze.version", std::to_string(kAnalysisVersion));
   inputs.add("analyze.models", fmt::format("{}", fmt::join(names, " ")));

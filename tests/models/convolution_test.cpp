@@ -168,8 +168,8 @@ TEST(NormedConvolution, OfOnePlaceWithAStrideHasAGradientChannelsLast) {
     layer->convolution->forward(images).backward(gradient);
   }
   // The norm, as it stands, multiplies each channel.
-  const Tensor norm = layer->convolution->norm()->weight /
-                      (layer->convolution->norm()->running_var + kNormEpsilon).sqrt();
+  const Tensor norm =
+      layer->convolution->norm()->weight / (layer->convolution->norm()->running_var + kNormEpsilon).sqrt();
   const Tensor seen = images.slice(2, 0, 112, 2).slice(3, 0, 112, 2);
   const Tensor expected = torch::einsum("nohw,nihw->oi", {gradient * norm.view({1, -1, 1, 1}), seen});
   const Tensor found = layer->convolution->weight.grad().flatten(1);
