@@ -59,8 +59,7 @@ void add_inspect(Program& program) {
   command
       .add_option("PATH", arguments->path,
                   "Run folder or configuration of a run, folder of shards, manifest, one image shard (*.h5), a feature "
-                  "cache or "
-                  "the folder of a tower's caches, folder of a training, a checkpoint, or a weight file "
+                  "cache or the folder of a tower's caches, folder of a training, a checkpoint, or a weight file "
                   "(*.safetensors, *.safetensors.index.json)")
       ->required();
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");

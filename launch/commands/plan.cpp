@@ -86,9 +86,8 @@ std::string sources_of(const stages::Stage& stage) {
   if (!stage.judged.empty()) return fmt::format("{} model{}", stage.judged.size(), stage.judged.size() == 1 ? "" : "s");
   std::vector<std::string> names;
   for (const std::string& table : stage.tables) {
-    const std::string name = table.substr(table.find('.'));
-    const bool is_cached = table.starts_with("towers.") &&
-                           std::ranges::any_of(stage.needs, [&](const auto& need) { return need.ends_with(name); });
+    const bool is_cached =
+        table.starts_with("towers.") && std::ranges::find(stage.needs, stages::cache_of(table)) != stage.needs.end();
     if (!is_cached) names.push_back(table);
   }
   for (const std::string& need : stage.needs) {

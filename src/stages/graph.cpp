@@ -30,8 +30,7 @@ bool reads_caches(const config::Config& config, const std::string& stage) {
 std::string need_of(const config::Config& config, const Stage& stage, const std::string& target) {
   if (!is_weights(target)) return target;
   if (!reads_caches(config, stage.id()) || !target.starts_with("towers.")) return "";
-  const auto caches = std::ranges::find_if(stage_table(), &StageEntry::caches_towers);
-  return std::string(caches->kind) + target.substr(target.find('.'));
+  return cache_of(target);
 }
 
 bool is_cached(const config::Config& config, const std::string& tower, const std::vector<Reference>& references) {
@@ -65,6 +64,11 @@ std::vector<Stage> in_order(std::vector<Stage> stages) {
 }
 
 }  // namespace
+
+std::string cache_of(const std::string& tower) {
+  const auto caches = std::ranges::find_if(stage_table(), &StageEntry::caches_towers);
+  return std::string(caches->kind) + tower.substr(tower.find('.'));
+}
 
 std::vector<Stage> graph(const config::Config& config) {
   const std::vector<Reference> references = config::references_in(config);

@@ -25,6 +25,9 @@ struct Stage {
 // are any. REQUIRES: references were checked
 std::vector<Stage> graph(const config::Config& config);
 
+// The stage that caches a tower: of "towers.clip", "cache.clip".
+std::string cache_of(const std::string& tower);
+
 // Those of a graph that these words name: a kind stands for all of its stages, "align.student" for one. All without
 // words. Throws UsageError for others, with the nearest.
 std::vector<Stage> chosen(const std::vector<Stage>& graph, const std::vector<std::string>& words);
