@@ -19,6 +19,7 @@
 #include "data/view_store.h"
 #include "evaluation/validation.h"
 #include "features/cache.h"
+#include "features/feature_queue.h"
 #include "features/targets.h"
 #include "losses/alignment.h"
 #include "runtime/error.h"
@@ -29,6 +30,8 @@
 
 namespace cskd::stages {
 namespace {
+
+constexpr std::uint64_t kLongestQueue = 16384;  // unless the configuration says more
 
 std::vector<const config::Tower*> towers_of(const config::Config& config, const config::Align& align) {
   std::vector<const config::Tower*> towers;
@@ -49,6 +52,12 @@ bool needs_online(const config::Align& align, const std::vector<const config::To
 bool reads_caches(const config::Config& config, const config::Align& align) {
   if (align.targets() == config::Align::auto_) return !needs_online(align, towers_of(config, align));
   return align.targets() == config::Align::cached;
+}
+
+// Of the float16 features of a view.
+std::uint64_t view_bytes(const models::EncoderShape& shape, bool with_tokens) {
+  const std::int64_t tokens = with_tokens ? std::int64_t{shape.grid} * shape.grid * shape.token_width : 0;
+  return 2 * static_cast<std::uint64_t>(shape.pooled_width + tokens);
 }
 
 struct AlignBatch {
@@ -108,6 +117,7 @@ class AlignSource final : public BatchSource<AlignBatch> {
     return bytes;
   }
   std::vector<data::SampleRef> samples(const AlignBatch& batch) const override { return batch.part.refs; }
+  std::uint64_t pictures() const { return stream_.samples().size(); }
   at::Tensor pixels(const AlignBatch& batch) const override { return batch.pixels; }
   const batches::CheckedCorpus& corpus() const override { return *corpus_; }
 
@@ -126,8 +136,12 @@ class AlignSource final : public BatchSource<AlignBatch> {
 class AlignLoss {
  public:
   AlignLoss(const run::Context& context, const config::Align& align, std::shared_ptr<HeadedPair> model,
-            std::vector<std::shared_ptr<features::TargetSource>> targets)
-      : context_(context), align_(align), model_(std::move(model)), targets_(std::move(targets)) {
+            std::vector<std::shared_ptr<features::TargetSource>> targets, std::shared_ptr<features::FeatureQueue> queue)
+      : context_(context),
+        align_(align),
+        model_(std::move(model)),
+        targets_(std::move(targets)),
+        queue_(std::move(queue)) {
     for (const config::Tower* tower : towers_of(context.config, align))
       shapes_.push_back(models::encoder_shape(tower->architecture()));
   }
@@ -143,13 +157,24 @@ class AlignLoss {
                               : models::Features{.pooled = model.forward(images), .tokens = {}, .attention = {}};
     Terms pooled{.name = "train/"};
     Terms tokens{.name = "train/token_"};
+    const torch::Tensor others = queue_ ? queue_->features() : torch::Tensor();
+    torch::Tensor relational;
+    std::vector<torch::Tensor> for_queue;
     std::int64_t pooled_from = 0;
     std::int64_t tokens_from = 0;
     for (std::size_t i = 0; i < targets_.size(); ++i) {
       const double weight = align_.tower_weights().empty() ? 1 : align_.tower_weights(static_cast<int>(i));
       const features::Target target = targets_[i]->of(batch.rooms[i], share, model.settings());
-      pooled.add(weight, projected.pooled.narrow(1, pooled_from, target.pooled.size(1)), target.pooled);
-      pooled_from += target.pooled.size(1);
+      const std::int64_t width = target.pooled.size(1);
+      const torch::Tensor predicted = projected.pooled.narrow(1, pooled_from, width);
+      pooled.add(weight, predicted, target.pooled);
+      if (queue_) {
+        add_to(relational,
+               weight * losses::relational_distance(predicted, target.pooled, others.narrow(1, pooled_from, width),
+                                                    align_.relational().temperature()));
+        for_queue.push_back(losses::directions(losses::whiten(target.pooled)));
+      }
+      pooled_from += width;
       if (!target.tokens.defined()) continue;
       const int own = model.shape().grid;
       const int side = std::min(own, shapes_[i].grid);
@@ -160,26 +185,29 @@ class AlignLoss {
     BatchLoss loss;
     pooled.into(loss, align_.smooth_l1_weight(), align_.cosine_weight());
     if (learns_tokens(align_)) tokens.into(loss, align_.token_smooth_l1_weight(), align_.token_cosine_weight());
+    if (queue_) {
+      add_to(loss.loss, align_.relational().weight() * relational);
+      loss.figures.emplace_back("train/relational", relational.detach());
+      loss.for_queue = torch::cat(for_queue, 1);
+    }
     return loss;
   }
 
  private:
+  static void add_to(torch::Tensor& sum, const torch::Tensor& term) { sum = sum.defined() ? sum + term : term; }
+
   // Weighted sums over towers.
   struct Terms {
     const char* name;
     torch::Tensor smooth_l1 = {}, cosine = {};
 
     void add(double weight, const torch::Tensor& predicted, const torch::Tensor& target) {
-      const auto add_to = [&](torch::Tensor& sum, const torch::Tensor& term) {
-        sum = sum.defined() ? sum + weight * term : weight * term;
-      };
-      add_to(smooth_l1, losses::whitened_smooth_l1(predicted, target));
-      add_to(cosine, losses::cosine_distance(predicted, target));
+      add_to(smooth_l1, weight * losses::whitened_smooth_l1(predicted, target));
+      add_to(cosine, weight * losses::cosine_distance(predicted, target));
     }
 
     void into(BatchLoss& sum, double smooth_l1_weight, double cosine_weight) const {
-      const torch::Tensor loss = smooth_l1_weight * smooth_l1 + cosine_weight * cosine;
-      sum.loss = sum.loss.defined() ? sum.loss + loss : loss;
+      add_to(sum.loss, smooth_l1_weight * smooth_l1 + cosine_weight * cosine);
       sum.figures.emplace_back(std::string(name) + "smooth_l1", smooth_l1.detach());
       sum.figures.emplace_back(std::string(name) + "cosine", cosine.detach());
     }
@@ -199,6 +227,7 @@ class AlignLoss {
   const config::Align& align_;
   std::shared_ptr<HeadedPair> model_;
   std::vector<std::shared_ptr<features::TargetSource>> targets_;
+  std::shared_ptr<features::FeatureQueue> queue_;  // null where nothing is compared
   std::vector<models::EncoderShape> shapes_;
 };
 
@@ -212,6 +241,15 @@ std::vector<std::shared_ptr<features::TargetSource>> make_targets(const run::Con
                           : features::online_targets(context, *tower, learns_tokens(align)));
   }
   return targets;
+}
+
+// Of `pictures` pictures with `width` features.
+std::shared_ptr<features::FeatureQueue> make_queue(const run::Context& context, const config::Relational& relational,
+                                                   std::uint64_t pictures, std::int64_t width) {
+  if (relational.weight() == 0) return nullptr;
+  const std::uint64_t length =
+      relational.queue() > 0 ? relational.queue() : std::clamp<std::uint64_t>(pictures / 4, 1, kLongestQueue);
+  return std::make_shared<features::FeatureQueue>(static_cast<std::int64_t>(length), width, context.communicator);
 }
 
 }  // namespace
@@ -228,7 +266,8 @@ void require_align(const config::Config& config, const std::string& name) {
     throw runtime::UsageError(fmt::format("{}.tower_weights has {} weights for {} towers", table,
                                           align.tower_weights_size(), align.towers_size()));
   }
-  if (align.smooth_l1_weight() + align.cosine_weight() + align.token_smooth_l1_weight() + align.token_cosine_weight() ==
+  if (align.smooth_l1_weight() + align.cosine_weight() + align.token_smooth_l1_weight() + align.token_cosine_weight() +
+          align.relational().weight() ==
       0)
     throw runtime::UsageError(fmt::format("{}: all weights of its losses are 0, so it would learn nothing", table));
   if (align.targets() == config::Align::cached && needs_online(align, towers)) {
@@ -262,9 +301,14 @@ TrainingSetup align_training(const config::Config& config, const std::string& na
       .source = model_source(config, "encoders." + align.encoder()),
       .streams = {{PictureStream::Pictures::kAll, stage + ".training.global_batch", align.training().global_batch()}},
       .validation_pictures = 1,
-      .learns_scores = false};
-  if (!reads_caches(config, align)) {
-    for (const std::string& tower : align.towers()) setup.watched.push_back(model_source(config, "towers." + tower));
+      .learns_scores = false,
+      .kept_views = towers_of(config, align).front()->views().count()};
+  for (const config::Tower* tower : towers_of(config, align)) {
+    setup.towers.push_back(
+        {.tower = model_source(config, "towers." + tower->name()),
+         .is_cached = reads_caches(config, align),
+         .views = align.mixup() > 0 ? 0 : tower->views().count(),
+         .view_bytes = view_bytes(models::encoder_shape(tower->architecture()), learns_tokens(align))});
   }
   return setup;
 }
@@ -297,11 +341,13 @@ run::StageOutcome run_align(const run::Context& context, const std::string& name
     const auto targets = make_targets(context, align, parts.corpus->corpus());
     auto source = std::make_unique<AlignSource>(context, setup, towers.front()->views(), parts.corpus, targets,
                                                 parts.model->shape().image_size);
+    const auto queue = make_queue(context, align.relational(), source->pictures(), pooled);
     parts.objective = std::make_unique<StreamObjective<AlignBatch>>(
         context, setup, std::move(source),
-        [loss = AlignLoss(context, align, parts.model, targets)](const AlignBatch& batch, std::uint64_t) {
+        [loss = AlignLoss(context, align, parts.model, targets, queue)](const AlignBatch& batch, std::uint64_t) {
           return loss(batch);
-        });
+        },
+        queue);
     parts.validation = {.run = [pair = parts.model, corpus = parts.corpus,
                                 validation = std::make_shared<evaluation::FeatureValidation>(
                                     *parts.corpus, context, towers)] { return (*validation)(pair->average_model()); },

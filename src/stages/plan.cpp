@@ -8,6 +8,7 @@
 
 #include <fmt/format.h>
 
+#include "batches/batches.h"
 #include "config/tables.h"
 #include "data/corpus.h"
 #include "data/sampler.h"
@@ -172,10 +173,9 @@ class Planner {
     const double micro_batches = std::ceil(static_cast<double>(training.micro_batches()) / options_.devices);
     double seconds =
         static_cast<double>(steps) * micro_batches * (cost->training_seconds + setup.forwards * cost->forward_seconds);
-    for (const ModelSource& watched : setup.watched) {
-      const auto each = forward_seconds(watched, *planned.images);
-      if (!each) return;
-      seconds += *each;
+    for (const TowerUse& use : setup.towers) {
+      planned.towers.push_back(planned_tower(use, *planned.images));
+      if (!use.is_cached) seconds += planned.towers.back().step_seconds.value_or(0);
     }
     // How many pictures a teacher looks at before the first step is known when the corpus is packed.
     for (const TeacherPass& pass : setup.passes) {
@@ -188,11 +188,33 @@ class Planner {
     const bool one_mean =
         training.optimizer() == config::Training::sgd || training.optimizer() == config::Training::lars;
     const std::uint64_t optimizer = trains_encoder ? model * (one_mean ? 1 : 2) : 0;
-    planned.memory_bytes = 2 * model + (trains_encoder ? model : 0) + optimizer + cost->activation_bytes;
+    planned.memory_bytes =
+        2 * model + (trains_encoder ? model : 0) + optimizer + cost->activation_bytes + kept_bytes(setup);
     // The newest, and one that is being written; the model itself.
     const std::uint64_t kept = training.keep_checkpoints() + training.keep_best() + 1 +
                                (training.keep_every() > 0 ? training.steps() / training.keep_every() : 0);
     planned.disk_bytes = kept * (2 * model + optimizer) + model;
+  }
+
+  // Of rendered views, at most.
+  std::uint64_t kept_bytes(const TrainingSetup& setup) const {
+    const auto most = static_cast<std::uint64_t>(config_.data().keep_views() * 0x1p30);
+    if (setup.kept_views == 0 || !pictures_) return setup.kept_views == 0 ? 0 : most;
+    const int side = models::encoder_shape(setup.source.architecture, setup.source.image_size).image_size;
+    return std::min(most, pictures_->cached * setup.kept_views * batches::pixel_bytes(1, side));
+  }
+
+  PlannedTower planned_tower(const TowerUse& use, std::uint64_t images) const {
+    PlannedTower planned{.tower = use.tower.key.substr(0, use.tower.key.rfind('.')),
+                         .is_cached = use.is_cached,
+                         .is_storable = use.views > 0,
+                         .step_seconds = forward_seconds(use.tower, images)};
+    if (use.views > 0 && pictures_) {
+      planned.views = pictures_->cached * use.views;
+      planned.cache_bytes = *planned.views * use.view_bytes;
+      planned.cache_seconds = forward_seconds(use.tower, *planned.views);
+    }
+    return planned;
   }
 
   std::optional<double> forward_seconds(const ModelSource& source, std::uint64_t images) const {

@@ -25,6 +25,17 @@ enum class Verdict {
 
 const char* name_of(Verdict verdict);
 
+// What it takes to have a tower's features in a training, stored once or computed in each step.
+struct PlannedTower {
+  std::string tower;  // "towers.clip"
+  bool is_cached = false;
+  bool is_storable = false;                  // pixels come again
+  std::optional<std::uint64_t> views;        // that a cache holds or would hold
+  std::optional<std::uint64_t> cache_bytes;  // of them
+  std::optional<double> cache_seconds;       // to compute them
+  std::optional<double> step_seconds;        // of the whole training, were they computed in its steps
+};
+
 struct PlannedStage {
   Stage stage;
   Verdict verdict = Verdict::kRuns;
@@ -33,8 +44,10 @@ struct PlannedStage {
   // packed, or where nothing was measured.
   std::optional<std::uint64_t> images;
   std::optional<double> seconds;
-  std::optional<std::uint64_t> disk_bytes;    // of the run folder, at most
-  std::optional<std::uint64_t> memory_bytes;  // of a rank's model: weights, gradients, averages, optimiser, activations
+  std::optional<std::uint64_t> disk_bytes;  // of the run folder, at most
+  // Of a rank: weights, gradients, averages, optimiser, activations; and views that are kept (data.keep_views).
+  std::optional<std::uint64_t> memory_bytes;
+  std::vector<PlannedTower> towers;  // of a training that learns their features
 };
 
 // Costs of a model that is trained; measured where the plan is made, or nothing.

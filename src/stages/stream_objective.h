@@ -17,6 +17,7 @@
 #include "data/corpus.h"
 #include "data/damage.h"
 #include "data/sampler.h"
+#include "features/feature_queue.h"
 #include "run/context.h"
 #include "runtime/threads.h"
 #include "stages/training_setup.h"
@@ -48,6 +49,7 @@ class BatchSource {
 struct BatchLoss {
   at::Tensor loss;
   std::vector<std::pair<std::string, at::Tensor>> figures;
+  at::Tensor for_queue;  // features [n, D] that later steps compare with, where the objective has a queue
 };
 
 template <typename Batch>
@@ -55,14 +57,15 @@ class StreamObjective final : public training::Objective {
  public:
   using Loss = std::function<BatchLoss(const Batch& batch, std::uint64_t step)>;
 
-  // `context` and the setup's training must outlive it.
+  // `context` and the setup's training must outlive it. `queue`: what the loss compares with, if anything.
   StreamObjective(const run::Context& context, const TrainingSetup& setup, std::unique_ptr<BatchSource<Batch>> source,
-                  Loss loss)
+                  Loss loss, std::shared_ptr<features::FeatureQueue> queue = nullptr)
       : context_(context),
         stage_(setup.stage),
         training_(*setup.training),
         source_(std::move(source)),
-        loss_(std::move(loss)) {}
+        loss_(std::move(loss)),
+        queue_(std::move(queue)) {}
 
   void start(std::uint64_t step) override {
     source_->start(step);
@@ -81,6 +84,7 @@ class StreamObjective final : public training::Objective {
     BatchLoss loss = loss_(batch, step);
     std::vector<data::SampleRef> samples = source_->samples(batch);
     last_pixels_ = source_->pixels(batch);
+    if (queue_) queue_->hold(loss.for_queue);
     result.loss = std::move(loss.loss);
     result.figures = std::move(loss.figures);
     result.images = static_cast<std::int64_t>(samples.size());
@@ -89,6 +93,11 @@ class StreamObjective final : public training::Objective {
       return batches::samples_text(source_->corpus().corpus(), samples);
     };
     return result;
+  }
+
+  training::NamedTensors memory() override { return queue_ ? queue_->state() : training::NamedTensors(); }
+  void finish_step(bool is_taken) override {
+    if (queue_) queue_->finish_step(is_taken);
   }
 
   // The batch is that of the first step, the loss that of the last: terms whose weight rises with the training are
@@ -115,6 +124,7 @@ class StreamObjective final : public training::Objective {
   const config::Training& training_;
   std::unique_ptr<BatchSource<Batch>> source_;
   Loss loss_;
+  std::shared_ptr<features::FeatureQueue> queue_;  // may be null
   at::Tensor last_pixels_;
   std::optional<batches::MicroBatchLoader<Batch>> loader_;  // last: its threads use the rest
 };

@@ -32,6 +32,14 @@ struct TeacherPass {
   std::uint64_t views = 1;
 };
 
+// A tower that a training learns the features of.
+struct TowerUse {
+  ModelSource tower;
+  bool is_cached = false;        // or it computes them in each step
+  std::uint64_t views = 0;       // of each picture, that are stored or could be; 0: new ones at each use
+  std::uint64_t view_bytes = 0;  // of all that is learnt of a view, in a cache
+};
+
 struct TrainingSetup {
   std::string stage;  // "align.student"
   const config::Training* training = nullptr;
@@ -41,8 +49,9 @@ struct TrainingSetup {
   bool learns_scores = true;
   // What it computes beside forward and backward of its model, for estimates of its time.
   std::vector<TeacherPass> passes;
-  double forwards = 0;               // passes forward of its pictures in each step
-  std::vector<ModelSource> watched;  // other models that see its pictures in each step
+  double forwards = 0;  // passes forward of its pictures in each step
+  std::vector<TowerUse> towers;
+  std::uint64_t kept_views = 0;  // of each picture, that are kept in memory once they were rendered (data.keep_views)
 };
 
 }  // namespace cskd::stages

@@ -2,7 +2,7 @@
 //
 //   <folder>/step-000000500/model.safetensors      weights and buffers
 //                           ema.safetensors        their moving average
-//                           optimizer.safetensors  the optimiser's state
+//                           optimizer.safetensors  the optimiser's state; memory.* : the objective's memory
 //                           state.pb               step, inputs, counts (state.proto, in a sealed file)
 //                           commit.json            size and XXH3-128 of each of the above; written last
 //
@@ -24,6 +24,9 @@
 #include "training/task.h"
 
 namespace cskd::training {
+
+// Of the objective's tensors (Objective::memory()) beside the optimiser's.
+inline constexpr const char* kMemoryPrefix = "memory.";
 
 struct CheckpointContents {
   NamedTensors model, average, optimizer;

@@ -59,6 +59,12 @@ class Objective {
   virtual void start(std::uint64_t step) = 0;
   // Forward pass of the next of this rank's micro-batches, in the order of steps and of their numbers.
   virtual MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) = 0;
+  // What losses of later steps depend on beside the model; checkpoints keep it. The same tensors, by name, every time,
+  // equal on all ranks between steps; a resumed training writes into them before start().
+  virtual NamedTensors memory() { return {}; }
+  // A step ended; `is_taken`: its gradient was finite, and it changed the weights. Collective. Tensors of memory() may
+  // change now, and at no other time.
+  virtual void finish_step(bool /*is_taken*/) {}
   // Computes, each time it is called, the loss of this rank's first micro-batch of the training, with all terms that
   // the training comes to have: what the start-up probe times. Apart from start() and micro_batch(), which it does not
   // change. Call it before them. Throws as micro_batch().

@@ -147,6 +147,7 @@ class Training {
     };
     add("average of ", task_.model.average());
     add("optimiser's ", optimizer_->state());
+    add("memory of ", task_.objective.memory());
     require_equal_tensors(all, communicator_, state_.step());
     longest_consistency_check_ = std::max(longest_consistency_check_, seconds_since(start));
   }
@@ -234,7 +235,7 @@ class Training {
     const double rate = optim::learning_rate(schedule_, number);
     trace_.enter("optimiser");
     const double norm = distributed::norm_of_buckets(result.bucket_norms);
-    apply(norm, totals.loss, rate);
+    task_.objective.finish_step(apply(norm, totals.loss, rate));
     trace_.leave();
     trace_.step(number + 1, start, reduced);
 
@@ -311,9 +312,9 @@ class Training {
     }
   }
 
-  // Changes the weights, or leaves no trace of the step; the same decision on every rank, since norm and loss are sums
-  // over all.
-  void apply(double norm, double loss, double rate) {
+  // Changes the weights, or leaves no trace of the step and returns false; the same decision on every rank, since norm
+  // and loss are sums over all.
+  bool apply(double norm, double loss, double rate) {
     if (!std::isfinite(norm) || !std::isfinite(loss)) {
       agreement_.undo_step();
       state_.set_skipped(state_.skipped() + 1);
@@ -325,7 +326,7 @@ class Training {
             fmt::format("{}: {} steps in a row had no finite gradient; lower {}.training.learning_rate", task_.name,
                         skipped_in_a_row_, task_.name));
       }
-      return;
+      return false;
     }
     skipped_in_a_row_ = 0;
     if (writer_) {
@@ -336,6 +337,7 @@ class Training {
     if (norm > training_.clip_norm()) reducer_.scale(training_.clip_norm() / norm);
     optimizer_->step(rate);
     average_.update(optim::average_decay(training_.ema_decay(), state_.step()));
+    return true;
   }
 
   void stall(double seconds) {
@@ -346,6 +348,8 @@ class Training {
   CheckpointContents contents() {
     CheckpointContents contents{task_.model.state(), task_.model.average(), optimizer_->state(), state_,
                                 task_.model.metadata()};
+    for (const auto& [name, tensor] : task_.objective.memory())
+      contents.optimizer.emplace_back(std::string(kMemoryPrefix) + name, tensor);
     // Statistics change during the next forward pass already: Note [Asynchronous checkpoints].
     std::set<std::string> changing;
     for (const auto& [name, tensor] : task_.model.statistics()) changing.insert(name);

@@ -50,7 +50,8 @@ TEST(Documentation, EveryNumberWithAUnitNamesIt) {
     const bool is_dimensionless = ends("fraction") || ends("_rate") || ends("_area") || ends("weight") ||
                                   ends("_decay") || ends("_norm") || ends("_ramp") || ends("_penalty") ||
                                   ends("_dropout") || ends("drop_path") || ends(".momentum") || ends(".beta2") ||
-                                  ends("_share") || ends("_damaged") || ends("views.whole") || ends(".mixup");
+                                  ends("_share") || ends("_damaged") || ends("views.whole") || ends(".mixup") ||
+                                  ends(".temperature");
     EXPECT_EQ(page.unit.empty(), is_dimensionless) << page.path;
   }
 }

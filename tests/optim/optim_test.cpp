@@ -48,6 +48,43 @@ TEST(CosineDistance, IsZeroForTheWhitenedTargetItself) {
   EXPECT_NEAR(losses::cosine_distance(-losses::whiten(target), target).item<double>(), 2, 1e-5);
 }
 
+// Cosines 1 and 0 to two others against 0.6 and 0.8, at temperature 0.5.
+TEST(RelationalDistance, IsTheDivergenceOfSimilaritiesToOthers) {
+  const at::Tensor target = torch::tensor({{3.0, 1.0}});  // whitened (1, -1), nearly
+  const at::Tensor others = torch::tensor({{1.0, -1.0}, {1.0, 1.0}}) / std::sqrt(2.0);
+  const at::Tensor predicted = torch::tensor({{7.0, 1.0}});  // of cosines 0.6 and 0.8
+  const auto share = [](double a, double b) { return std::exp(a / 0.5) / (std::exp(a / 0.5) + std::exp(b / 0.5)); };
+  const double p = share(1, 0);
+  const double q = share(0.6, 0.8);
+  EXPECT_NEAR(losses::relational_distance(predicted, target, others, 0.5).item<double>(),
+              p * std::log(p / q) + (1 - p) * std::log((1 - p) / (1 - q)), 1e-5);
+}
+
+TEST(RelationalDistance, IsZeroForTheTargetItselfAndAmongNoOthers) {
+  const at::Tensor target = torch::randn({4, 8}) * 3 + 5;
+  const at::Tensor others = losses::directions(torch::randn({6, 8}));
+  EXPECT_NEAR(losses::relational_distance(losses::whiten(target) * 2, target, others, 0.07).item<double>(), 0, 1e-5);
+  EXPECT_GT(losses::relational_distance(-losses::whiten(target), target, others, 0.07).item<double>(), 0.1);
+  EXPECT_EQ(losses::relational_distance(torch::randn({4, 8}), target, torch::zeros({6, 8}), 0.07).item<double>(), 0);
+}
+
+TEST(RelationalDistance, HasTheGradientOfItsDifferences) {
+  at::Tensor predicted = torch::randn({3, 5}, torch::kDouble).set_requires_grad(true);
+  const at::Tensor target = torch::randn({3, 5}, torch::kDouble);
+  const at::Tensor others = losses::directions(torch::randn({7, 5}, torch::kDouble));
+  losses::relational_distance(predicted, target, others, 0.3).backward();
+  constexpr double kStep = 1e-6;
+  for (std::int64_t i = 0; i < predicted.numel(); ++i) {
+    const auto at_offset = [&](double offset) {
+      at::Tensor moved = predicted.detach().clone();
+      moved.view(-1)[i] += offset;
+      return losses::relational_distance(moved, target, others, 0.3).item<double>();
+    };
+    EXPECT_NEAR(predicted.grad().view(-1)[i].item<double>(), (at_offset(kStep) - at_offset(-kStep)) / (2 * kStep),
+                1e-7);
+  }
+}
+
 TEST(Tokens, LossesAreMeansOverAllPlaces) {
   const at::Tensor target = torch::randn({2, 9, 8}) * 3 + 5;
   const at::Tensor predicted = torch::randn({2, 9, 8});

@@ -1,6 +1,7 @@
 """Stage I: its losses against PyTorch, stored features against computed ones, tokens, mixed pictures, several towers."""
 
 import io
+import json
 import shutil
 
 import h5py
@@ -39,8 +40,9 @@ def batch_of(images, side):
     return (tensor - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
 
 
-def whole_pictures(folder):
-    """Every picture that Stage I sees, as view 1 or 2: the whole of it, mirrored where its hash is odd."""
+def whole_pictures(folder, use=0):
+    """Every picture that Stage I sees, as view 1 or 2: the whole of it, mirrored at each second use, at the first one
+    where its hash is odd."""
     images = []
     for path in sorted((folder / "shards").glob("*.h5")):
         if "test" in path.name or "validation" in path.name:
@@ -51,7 +53,7 @@ def whole_pictures(folder):
                 image = Image.open(io.BytesIO(blob[offsets[row] : offsets[row + 1]]))
                 image = ImageOps.exif_transpose(image).convert("RGB")
                 number = int.from_bytes(shard["hash"][row].tobytes()[:8], "big")
-                images.append(image.transpose(Image.FLIP_LEFT_RIGHT) if number % 2 else image)
+                images.append(image.transpose(Image.FLIP_LEFT_RIGHT) if (number + use) % 2 else image)
     return images
 
 
@@ -119,6 +121,57 @@ def test_losses_of_two_towers_and_their_tokens_are_those_of_pytorch(cached, corp
     )
 
 
+def test_the_relational_term_is_that_of_pytorch(cached, corpus, weights, tmp_path):
+    """In the second step over all pictures they are compared with those of the first, which a queue as long holds."""
+    folder = tmp_path / "run"
+    path = tmp_path / "run.toml"
+    text = configuration(corpus, weights, folder)
+    text = text.replace("[encoders.mobile]", '[encoders.vit]\narchitecture = "ViT-demo-16"\n\n[encoders.mobile]')
+    text = text.replace("views.count = 4", "views = {count = 0, whole = 1}")
+    text = text.replace(
+        'encoder = "mobile"\ntowers = ["clip"]',
+        'encoder = "vit"\ntowers = ["clip"]\nrelational = {weight = 0.5, queue = QUEUE, temperature = 0.2}',
+    )
+    shutil.copytree(cached / "shards", folder / "shards")
+    views = [whole_pictures(folder, use) for use in (0, 1)]
+    path.write_text(text.replace("QUEUE", str(len(views[0]))))
+    two_steps = settings(
+        steps=2, global_batch=len(views[0]), micro_batches=1, learning_rate=1e-9, warmup_steps=0, ema_decay=0,
+        log_every=1, validate_every=0,
+    )  # fmt: skip
+    process = run("align", path, *two_steps)
+    assert process.returncode == 0, process.stderr
+
+    student = load_file(result_folder(folder, "align.student") / "model.safetensors")
+    with torch.no_grad():
+        others, target = (
+            torch.cat(
+                [
+                    transformer(load_file(weights), 128)(batch_of(view[at : at + 32], 128))[0]
+                    for at in range(0, len(view), 32)
+                ]
+            )
+            for view in views
+        )
+        pooled, _ = transformer(student, 128)(batch_of(views[1], 128))
+        predicted = torch.nn.functional.linear(pooled, student["projector.weight"], student["projector.bias"])
+        others, target = (torch.nn.functional.layer_norm(features, (192,)) for features in (others, target))
+        similarities = [
+            torch.nn.functional.cosine_similarity(features[:, None], others[None], dim=2) / 0.2
+            for features in (predicted, target)
+        ]
+        expected = torch.nn.functional.kl_div(
+            similarities[0].log_softmax(1), similarities[1].log_softmax(1), reduction="batchmean", log_target=True
+        ).item()
+    first, second = losses(folder).iloc[0], losses(folder).iloc[1]
+    assert first["train/relational"] == 0, "nothing to compare with"
+    assert expected > 0.01
+    assert second["train/relational"] == pytest.approx(expected, rel=2e-3)
+    assert second["train/loss"] == pytest.approx(
+        second["train/smooth_l1"] + second["train/cosine"] + 0.5 * second["train/relational"], rel=1e-5
+    )
+
+
 def test_stored_and_computed_features_teach_the_same(cached, config):
     path, stored = copied(cached, config, "stored")
     assert run("align", path, *LONG).returncode == 0
@@ -136,10 +189,10 @@ def test_stored_and_computed_features_teach_the_same(cached, config):
 @pytest.mark.parametrize(
     "words",
     [
-        ["--set", "align.student.token_cosine_weight=1"],
+        ["--set", "align.student.token_cosine_weight=1", "--set", "align.student.relational={weight=1, queue=19}"],
         ["--set", "align.student.mixup=0.5", "--set", "towers.clip.views.count=0"],
     ],
-    ids=["tokens", "mixed and new views"],
+    ids=["tokens and a queue", "mixed and new views"],
 )
 def test_towers_in_the_loop_give_the_same_bits_on_any_ranks_and_after_a_kill(cached, config, words):
     models = set()
@@ -153,6 +206,34 @@ def test_towers_in_the_loop_give_the_same_bits_on_any_ranks_and_after_a_kill(cac
         assert process.returncode == 0, process.stderr
         models.add(digest(result_folder(folder, "align.student") / "model.safetensors"))
     assert len(models) == 1
+
+
+@pytest.mark.parametrize(
+    "words, is_cached, width",
+    [
+        ([], True, 192),
+        (["--set", "align.student.token_cosine_weight=1"], False, 192 + 8 * 8 * 192),
+        (["--set", "align.student.mixup=1"], False, None),
+    ],
+    ids=["stored", "tokens", "mixed"],
+)
+def test_plan_tells_what_stored_and_computed_features_take(cached, config, words, is_cached, width):
+    path, folder = copied(cached, config, "plan")
+    pictures = 0
+    for shard in (folder / "shards").glob("*.h5"):
+        if "test" not in shard.name and "validation" not in shard.name:
+            with h5py.File(shard) as file:
+                pictures += len(file["offset"]) - 1
+    process = run("plan", path, "--json", *words)
+    stages = {stage["stage"]: stage for stage in json.loads(process.stdout)["stages"]}
+    (tower,) = stages["align.student"]["towers"]
+    views = width and 4 * pictures
+    assert (tower["tower"], tower["is_cached"], tower["views"]) == ("towers.clip", is_cached, views)
+    assert tower["cache_bytes"] == (width and views * 2 * width)
+    assert tower["step_seconds"] > 0 and (tower["cache_seconds"] is None) == (width is None)
+    text = run("plan", path, *words).stdout
+    said = "learns from the stored features of" if is_cached else "compute its features in each step"
+    assert said in text and ("every use shows new pixels" in text) == (width is None)
 
 
 @pytest.mark.parametrize(

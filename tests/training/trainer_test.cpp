@@ -72,6 +72,8 @@ class Regression final : public TrainedModel, public Objective {
   void use(const models::ComputeSettings&) override {}
   void start(std::uint64_t) override {}
   std::function<at::Tensor()> rehearsal() const override { return {}; }
+  NamedTensors memory() override { return {{"taken", taken_}}; }
+  void finish_step(bool is_taken) override { taken_ += is_taken ? 1 : 0; }
 
   MicroBatchResult micro_batch(std::uint64_t step, std::uint64_t own_index) override {
     const std::uint64_t own = kMicroBatches / static_cast<std::uint64_t>(world_.size());
@@ -116,6 +118,7 @@ class Regression final : public TrainedModel, public Objective {
 
  private:
   const World& world_;
+  at::Tensor taken_ = at::zeros({}, at::kLong);
   at::Tensor weights_ = first_weights().to(at::kFloat).set_requires_grad(true);
   at::Tensor mean_ = at::zeros({}), count_ = at::zeros({}, at::kLong);
   at::Tensor average_weights_ = at::empty({kWeights}), average_mean_ = at::empty({});
@@ -269,6 +272,7 @@ TEST_P(TrainerTest, AStepThatIsNotFiniteIsLeftOutEverywhereAndItsPicturesAreName
     EXPECT_TRUE(run.train(stage).finished);
     expect_state(stage, expected);
     EXPECT_EQ(stage.state()[2].second.item<std::int64_t>(), 6) << "statistics of the six steps that count";
+    EXPECT_EQ(stage.memory()[0].second.item<std::int64_t>(), 6);
     std::vector<std::string> named;
     for (const std::string& line : log.lines()) {
       if (line.find("is not finite") != std::string::npos) named.push_back(line);
@@ -321,6 +325,7 @@ TEST_P(TrainerTest, ASignalToOneRankStopsAllWithinOneStepAndTheRunGoesOn) {
     const TrainingOutcome outcome = run.train(stage);
     EXPECT_TRUE(outcome.finished);
     EXPECT_EQ(outcome.images, 8U * kMicroBatches * kImages) << "of both starts";
+    EXPECT_EQ(stage.memory()[0].second.item<std::int64_t>(), 8) << "of both starts";
     expect_state(stage, expected);
     if (world.rank() == 0) {
       EXPECT_EQ(run.observer.first, 5U);
