@@ -63,8 +63,10 @@ void add_inspect(Program& program) {
                   "(*.safetensors, *.safetensors.index.json)")
       ->required();
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");
-  command.add_flag("--verify", arguments->verify,
-                   "Check files, images and labels against their checksums; of weights, every number");
+  command.add_flag(
+      "--verify", arguments->verify,
+      "Check files, images, labels and features against their checksums, and compute a sample of a run's features "
+      "again; of weights, every number");
   command.add_flag("--json", arguments->json, "Print JSON");
   const auto action = [arguments](runtime::World& world) {
     if (inspect::is_weight_file(arguments->path)) {

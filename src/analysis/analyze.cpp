@@ -45,8 +45,7 @@ constexpr int kAnalysisVersion = 1;
 
 runtime::Inputs analysis_inputs(const run::Context& context, const std::vector<std::string>& names,
                                 const std::vector<std::string>& towers) {
-  runtime::Inputs inputs = run::corpus_inputs(context.config, context.folder);
-  inputs.add("run.seed", std::to_string(context.config.run().seed()));
+  runtime::Inputs inputs = run::seeded_corpus_inputs(context.config, context.folder);
   inputs.add(config::settings_of(context.config.analyze(), kStage));
   inputs.add("analyze.version", std::to_string(kAnalysisVersion));
   inputs.add("analyze.models", fmt::format("{}", fmt::join(names, " ")));

@@ -44,8 +44,7 @@ std::filesystem::path results_folder(const run::RunFolder& folder) { return fold
 
 runtime::Inputs evaluate_inputs(const config::Config& config, const run::RunFolder& folder,
                                 const std::vector<std::string>& stages) {
-  runtime::Inputs inputs = run::corpus_inputs(config, folder);
-  inputs.add("run.seed", std::to_string(config.run().seed()));
+  runtime::Inputs inputs = run::seeded_corpus_inputs(config, folder);
   config::Evaluate settings = config.evaluate();
   settings.clear_models();  // those that are judged are among the inputs
   inputs.add(config::settings_of(settings, "evaluate"));

@@ -99,11 +99,12 @@ std::shared_ptr<const shards::FeatureCacheReader> CacheSet::of(std::uint32_t sha
   return reader;
 }
 
-void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& encoder) const {
+int CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& encoder, int rows) const {
+  int compared = 0;
   const auto rank = static_cast<std::uint64_t>(context_.world.rank());
   const auto ranks = static_cast<std::uint64_t>(context_.world.size());
   runtime::Philox random(context_.config.run().seed(), data::kStreamCacheAudit, step * ranks + rank);
-  for (int i = 0; i < kAuditedRows; ++i) {
+  for (int i = 0; i < rows; ++i) {
     const data::SampleRef sample = samples.at(random.bits64() % samples.size());
     const std::uint64_t view = random.bits64() % views();
     std::shared_ptr<const shards::ImageShardReader> shard;
@@ -125,7 +126,10 @@ void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models:
     std::memcpy(stored.data_ptr(), bits.data(), 2 * bits.size());
     stored = stored.to(at::kFloat);
     const double difference = (found - stored).norm().item<double>() / stored.norm().item<double>();
-    if (difference <= kLargestDifference) continue;  // not so when it is NaN
+    if (difference <= kLargestDifference) {  // not so when it is NaN
+      ++compared;
+      continue;
+    }
     const std::filesystem::path path =
         cache_path(context_, tower_, corpus_.manifest().shards(static_cast<int>(sample.shard)));
     throw runtime::DataError(
@@ -133,6 +137,7 @@ void CacheSet::audit(const data::SampleSet& samples, std::uint64_t step, models:
                     "ones; remove the cache and run 'cskd cache'",
                     path.native(), sample.row, view, tower_.weights(), 100 * difference));
   }
+  return compared;
 }
 
 }  // namespace cskd::features

@@ -13,6 +13,8 @@
 
 namespace cskd::features {
 
+constexpr int kAuditedRows = 4;  // of each rank
+
 class CacheSet {
  public:
   // `context`, `tower` and `corpus` must outlive it.
@@ -28,13 +30,14 @@ class CacheSet {
   std::uint64_t width() const { return binding_.width; }
 
   // Note [Cache audit]
-  // A binding is what a cache says of itself. So each start of a training has a few random rows of `samples` computed
+  // A binding is what a cache says of itself. So each start of a training has some random rows of `samples` computed
   // again, other rows on every rank and after every resume (`step`), and compares them with what is stored. The
   // features of another build, thread count or device differ by rounding, those of another network or decoder
   // altogether: kLargestDifference lies far from both. Damaged pictures are passed over: training meets them.
   //
-  // Throws DataError that names file and row.
-  void audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& encoder) const;
+  // Returns how many of `rows` it compared. Throws DataError that names file and row.
+  int audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& encoder,
+            int rows = kAuditedRows) const;
 
  private:
   void require_complete() const;
@@ -48,7 +51,6 @@ class CacheSet {
 };
 
 constexpr std::size_t kOpenCaches = 128;     // as data::kOpenShards, but each may take several megabytes
-constexpr int kAuditedRows = 4;              // of each rank
 constexpr double kLargestDifference = 0.05;  // L2 norm of the difference over that of the stored features
 
 }  // namespace cskd::features

@@ -1,6 +1,7 @@
 #include "inspect/caches.h"
 
 #include <algorithm>
+#include <chrono>
 #include <cstdint>
 #include <map>
 #include <system_error>
@@ -8,10 +9,18 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "config/reader.h"
+#include "data/corpus.h"
+#include "distributed/communicator.h"
+#include "features/cache.h"
+#include "features/cache_set.h"
+#include "features/tower.h"
+#include "run/context.h"
 #include "runtime/counted.h"
 #include "runtime/error.h"
 #include "runtime/free_space.h"
 #include "runtime/terminal.h"
+#include "runtime/unix_time.h"
 #include "shards/feature_cache/reader.h"
 #include "shards/hdf5_file.h"
 
@@ -19,6 +28,8 @@ namespace cskd::inspect {
 namespace {
 
 using Json = nlohmann::ordered_json;
+
+constexpr int kRecomputedRows = 16;  // of each rank
 
 bool is_cache(const std::filesystem::path& path) {
   std::error_code error;
@@ -61,8 +72,61 @@ Json look_at(const std::filesystem::path& path, bool verify) {
   }
 }
 
+// Stored features that were computed again.
+struct Recomputation {
+  std::string tower;    // whose weights did it; empty: nothing was
+  std::string missing;  // why nothing was
+  int agree = 0;        // over all ranks
+  Json faults = Json::array();
+};
+
+// With the configuration that the run of `folder`, <run>/cache/<tower>, left. Collective.
+Recomputation recompute_sample(const std::filesystem::path& folder, runtime::World& world) {
+  Recomputation recomputation;
+  const run::RunFolder run{.root = folder.parent_path().parent_path(), .elsewhere = {}};
+  const std::filesystem::path settings = run.root / "config.toml";
+  const std::string name = folder.filename().native();
+  std::string own_missing;
+  std::string own_fault;
+  int own_agree = 0;
+  const auto communicator = distributed::make_communicator(world, std::chrono::minutes(10));
+  try {
+    const config::Config config = config::load_config(settings, {});
+    const auto tower = std::ranges::find(config.towers(), name, [](const config::Tower& each) { return each.name(); });
+    if (tower == config.towers().end())
+      throw runtime::UsageError(fmt::format("{} has no tower '{}'", settings.native(), name));
+    recomputation.tower = tower->weights();
+    const run::Context context{.config = config, .world = world, .communicator = *communicator, .folder = run};
+    const auto encoder = features::load_tower(context, *tower);
+    try {
+      const data::Corpus corpus(run.shards());
+      const features::CacheSet caches(context, *tower, corpus,
+                                      features::cache_binding(config, *tower, encoder->shape()));
+      const auto samples = data::SampleSet::of_split(corpus, shards::Split::kUnlabelled)
+                               .followed_by(data::SampleSet::of_split(corpus, shards::Split::kTrain));
+      // Other rows each time.
+      own_agree = caches.audit(samples, static_cast<std::uint64_t>(runtime::unix_time()), *encoder, kRecomputedRows);
+    } catch (const runtime::Error& error) {
+      own_fault = runtime::messages(error).back();
+    }
+  } catch (const runtime::Error& error) {
+    own_missing = runtime::messages(error).back();
+  }
+  const Json own{{"missing", own_missing}, {"fault", own_fault}, {"agree", own_agree}};
+  for (const std::string& text : world.all_gather(own.dump(-1, ' ', false, Json::error_handler_t::replace))) {
+    const Json of_rank = Json::parse(text);
+    recomputation.agree += of_rank["agree"].get<int>();
+    if (recomputation.missing.empty()) recomputation.missing = of_rank["missing"].get<std::string>();
+    const auto fault = of_rank["fault"].get<std::string>();
+    const bool is_new =
+        std::ranges::none_of(recomputation.faults, [&](const Json& each) { return each["fault"] == fault; });
+    if (!fault.empty() && is_new) recomputation.faults.push_back({{"file", folder.native()}, {"fault", fault}});
+  }
+  return recomputation;
+}
+
 std::string to_text(const std::filesystem::path& folder, const std::map<std::string, Contents>& groups,
-                    const Json& faults, bool verify) {
+                    const Json& faults, const Recomputation* recomputed) {
   std::string text;
   for (const auto& [binding, contents] : groups) {
     text += fmt::format("{}   {} in {}\n\n", folder.native(), runtime::format_bytes(contents.bytes),
@@ -72,9 +136,16 @@ std::string to_text(const std::filesystem::path& folder, const std::map<std::str
       text += fmt::format("  {:<16} {}\n", name, value.get<std::string>());
     text += fmt::format("  {:<16} {}, {} of them without features\n", "pictures", fmt::group_digits(contents.pictures),
                         contents.without_features);
-    text += fmt::format(
-        "  {:<16} {}\n\n", "features",
-        verify ? "all have their checksums, but for the faults below" : "not read; --verify checks each checksum");
+    text += fmt::format("  {:<16} {}\n\n", "features",
+                        recomputed != nullptr ? "all have their checksums, but for the faults below"
+                                              : "not read; --verify checks each checksum and computes a sample again");
+  }
+  if (recomputed != nullptr) {
+    text +=
+        recomputed->missing.empty()
+            ? fmt::format("{} computed again with {} agree.\n",
+                          runtime::counted(static_cast<std::uint64_t>(recomputed->agree), "view"), recomputed->tower)
+            : fmt::format("No view was computed again: {}\n", recomputed->missing);
   }
   if (groups.size() > 1) text += "These were made with different settings: 'cskd cache' refuses all but its own.\n";
   for (const Json& fault : faults) text += fmt::format("fault: {}\n", fault["fault"].get<std::string>());
@@ -115,15 +186,26 @@ CacheReport report_on_caches(const std::vector<std::filesystem::path>& caches, b
       group.without_features += file["without_features"].get<std::uint64_t>();
     }
   }
+  std::optional<Recomputation> recomputed;
+  if (verify) {
+    recomputed = recompute_sample(std::filesystem::absolute(caches.front()).parent_path(), world);
+    faults.insert(faults.end(), recomputed->faults.begin(), recomputed->faults.end());
+  }
   CacheReport report{.text = {}, .are_whole = faults.empty()};
   if (world.rank() != 0) return report;
   const std::filesystem::path folder =
       caches.size() == 1 ? caches.front() : std::filesystem::path(caches.front().parent_path());
   if (!json) {
-    report.text = to_text(folder, groups, faults, verify);
+    report.text = to_text(folder, groups, faults, recomputed ? &*recomputed : nullptr);
     return report;
   }
   Json document{{"path", folder.native()}, {"caches", Json::array()}, {"faults", faults}, {"verified", verify}};
+  if (recomputed) {
+    document["computed_again"] = {
+        {"tower", recomputed->tower},
+        {"views_that_agree", recomputed->agree},
+        {"not_done_because", recomputed->missing.empty() ? Json() : Json(recomputed->missing)}};
+  }
   for (const auto& [binding, contents] : groups) {
     document["caches"].push_back({{"binding", Json::parse(binding)},
                                   {"files", contents.files},

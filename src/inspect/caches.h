@@ -19,8 +19,9 @@ struct CacheReport {
   bool are_whole = true;
 };
 
-// Headers of all files and, with `verify`, the checksum of every view's features; ranks share the files. `json`: the
-// same for programs. Collective.
+// Headers of all files and, with `verify`, the checksum of every view's features, where ranks share the files, and a
+// sample that the tower computes again (features/cache_set.h, Note [Cache audit]), where the caches are those of a run
+// with its configuration, shards and weights. `json`: the same for programs. Collective.
 CacheReport report_on_caches(const std::vector<std::filesystem::path>& caches, bool verify, bool json,
                              runtime::World& world);
 

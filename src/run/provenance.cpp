@@ -11,4 +11,10 @@ runtime::Inputs corpus_inputs(const config::Config& config, const RunFolder& fol
   return inputs;
 }
 
+runtime::Inputs seeded_corpus_inputs(const config::Config& config, const RunFolder& folder) {
+  runtime::Inputs inputs = corpus_inputs(config, folder);
+  inputs.add("run.seed", std::to_string(config.run().seed()));
+  return inputs;
+}
+
 }  // namespace cskd::run

@@ -12,18 +12,18 @@ namespace {
 using config::Keys;
 using config::settings_of;
 
-// In which order, and by which random numbers, pictures are seen.
-void add_order(runtime::Inputs& inputs, const config::Config& config) {
-  inputs.add("run.seed", std::to_string(config.run().seed()));
+// The corpus, in which order its pictures are seen, and by which random numbers.
+runtime::Inputs training_inputs(const config::Config& config, const run::RunFolder& folder) {
+  runtime::Inputs inputs = run::seeded_corpus_inputs(config, folder);
   inputs.add("data.shuffle_window", std::to_string(config.data().shuffle_window()));
+  return inputs;
 }
 
 // Of a training that sees labels and starts from `from`.
 runtime::Inputs labelled_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& from) {
-  runtime::Inputs inputs = run::corpus_inputs(config, folder);
+  runtime::Inputs inputs = training_inputs(config, folder);
   inputs.add(settings_of(config.labels(), "labels", Keys::kDecisive));
   inputs.add(source_inputs(config, folder, from));
-  add_order(inputs, config);
   return inputs;
 }
 
@@ -31,13 +31,13 @@ runtime::Inputs labelled_inputs(const config::Config& config, const run::RunFold
 
 runtime::Inputs align_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
   const config::Align& align = config::table_named(config.align(), name);
-  runtime::Inputs inputs = source_inputs(config, folder, "encoders." + align.encoder());
+  runtime::Inputs inputs = training_inputs(config, folder);
+  inputs.add(source_inputs(config, folder, "encoders." + align.encoder()));
   for (const std::string& tower : align.towers()) {
     inputs.add(features::cache_inputs(config, folder, tower));
     inputs.add({features::whole_input(config::table_named(config.towers(), tower))});
   }
   inputs.add(settings_of(align, "align." + name, Keys::kDecisive));
-  add_order(inputs, config);
   return inputs;
 }
 

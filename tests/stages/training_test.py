@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 import subprocess
 
@@ -117,6 +118,7 @@ def test_views_are_added_to_those_that_are_there(cached, config):
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_caches_are_described_and_checked(cached, config, ranks):
     _, folder = copied(cached, config, "described")
+    (folder / "config.toml").unlink()
     caches = folder / "cache" / "clip"
     files = sorted(caches.glob("*.h5"))
     process = mpirun(ranks, "inspect", caches, "--json", "--verify")
@@ -130,6 +132,8 @@ def test_caches_are_described_and_checked(cached, config, ranks):
             for name, value in one["binding"].items():
                 assert cache.attrs[name].decode() == value
     assert (one["files"], one["pictures"], document["faults"]) == (len(files), pictures, [])
+    assert document["computed_again"]["views_that_agree"] == 0
+    assert "config.toml" in document["computed_again"]["not_done_because"]
     text = mpirun(ranks, "inspect", files[0]).stdout
     assert "ViT-demo-16" in text and "--verify checks each checksum" in text and "0 faults" in text
 
@@ -144,6 +148,29 @@ def test_caches_are_described_and_checked(cached, config, ranks):
     assert process.returncode == 3 and [fault["file"] for fault in json.loads(process.stdout)["faults"]] == [
         str(files[1])
     ]
+
+
+@pytest.mark.parametrize("ranks", [1, 2])
+def test_a_sample_of_a_cache_is_computed_again(cached, config, ranks):
+    path, folder = copied(cached, config, "again")
+    caches = folder / "cache" / "clip"
+    process = mpirun(ranks, "inspect", caches, "--json", "--verify")
+    assert process.returncode == 0, process.stderr
+    found = json.loads(process.stdout)["computed_again"]
+    assert (found["views_that_agree"], found["not_done_because"]) == (16 * ranks, None)
+    assert "views computed again with" in mpirun(ranks, "inspect", caches, "--verify").stdout
+
+    # Features of something else, with the checksums that belong to them.
+    for file in caches.glob("*.h5"):
+        with h5py.File(file, "r+") as cache:
+            cache["pooled"][:] = cache["pooled"][:][:, :, ::-1]
+            cache["crc32c"][:] = [[crc32c(view.tobytes()) for view in picture] for picture in cache["pooled"][:]]
+    assert mpirun(ranks, "inspect", caches).returncode == 0
+    process = mpirun(ranks, "inspect", caches, "--verify")
+    assert process.returncode == 3
+    assert re.search(
+        r"the features of view \d, computed again with .*, differ by \d+ % from the stored ones", process.stdout
+    )
 
 
 def test_the_cache_of_another_teacher_is_refused(cached, config, tmp_path):
