@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 #include <initializer_list>
 #include <string_view>
 #include <vector>
@@ -9,6 +10,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "demo/colour.h"
 #include "demo/exact_math.h"
 #include "runtime/check.h"
 
@@ -174,6 +176,53 @@ void describe_photograph(const Scene& scene, std::vector<std::string>& clauses) 
                   word_for(scene.vignette, {{0.12F, "as light as the middle"}, {0.24F, "a little dark"}}, "dark")));
 }
 
+std::string_view focus_words(const Scene& scene) {
+  const bool is_sharp = scene.subject_blur < 0.0045F;
+  const bool is_soft_behind = scene.background_blur >= 0.006F;
+  if (is_sharp) return is_soft_behind ? "in focus before a soft background" : "in focus from front to back";
+  return is_soft_behind ? "a blurred photo" : "out of focus before a sharp background";
+}
+
+// Hues as painters relate them on their circle.
+std::string_view relation_of_hues(float distance) {
+  return word_for(distance,
+                  {{25, "the colour of"},
+                   {65, "a colour next to that of"},
+                   {115, "another colour than"},
+                   {155, "nearly the opposite colour of"}},
+                  "the opposite colour of");
+}
+
+// How far the subject's middle is from the nearest point where the lines of the thirds cross; heights count half.
+float to_nearest_crossing(const Object& subject) {
+  const auto to_third = [](float x) { return std::min(std::abs(x - 1.0F / 3), std::abs(x - 2.0F / 3)); };
+  const float sideways = to_third(subject.x);
+  const float upright = to_third(subject.y - subject.size / 2);
+  return std::sqrt(sideways * sideways + upright * upright / 4);
+}
+
+// What alternative texts on the web say of a photo as a whole.
+void describe_look(const Scene& scene, std::vector<std::string>& clauses) {
+  clauses.emplace_back(focus_words(scene));
+  clauses.emplace_back(word_for(scene.exposure, {{-0.75F, "an underexposed photo"}, {0.75F, "an evenly exposed photo"}},
+                                "an overexposed photo"));
+  clauses.emplace_back(
+      word_for(scene.contrast, {{0.7F, "a hazy photo"}, {1.35F, "a photo of plain tones"}}, "a photo of hard tones"));
+  clauses.emplace_back(word_for(static_cast<float>(scene.clutter.size()),
+                                {{2.5F, "a lonely scene"}, {6.5F, "a lively scene"}}, "a crowded scene"));
+  clauses.emplace_back(
+      word_for(scene.subject.size, {{0.285F, "a distant view"}, {0.375F, "a medium shot"}}, "a close-up"));
+  clauses.push_back(
+      fmt::format("it has {} its surroundings", relation_of_hues(hue_distance(scene.subject.hue, scene.hue))));
+  clauses.push_back(
+      fmt::format("it stands {} of the thirds",
+                  word_for(to_nearest_crossing(scene.subject), {{0.05F, "on a crossing"}, {0.11F, "near a crossing"}},
+                           "far from a crossing")));
+  const bool has_low_sun = scene.light == Light::kDawn || scene.light == Light::kDusk;
+  if (has_low_sun && scene.place != Place::kTable && std::abs(scene.sun_x - scene.subject.x) < 0.12F)
+    clauses.emplace_back("the subject is backlit");
+}
+
 }  // namespace
 
 std::string caption(const Scene& scene) {
@@ -189,6 +238,7 @@ std::string caption(const Scene& scene) {
       word_for(scene.saturation, {{0.2F, "greyish"}, {0.4F, "muted"}, {0.6F, "medium"}, {0.8F, "strong"}}, "vivid"),
       hue_name(scene.hue)));
   describe_photograph(scene, clauses);
+  describe_look(scene, clauses);
   return fmt::format("{}", fmt::join(clauses, ", "));
 }
 

@@ -74,55 +74,60 @@ Json look_at(const std::filesystem::path& path, bool verify) {
 
 // Stored features that were computed again.
 struct Recomputation {
-  std::string tower;    // whose weights did it; empty: nothing was
-  std::string missing;  // why nothing was
+  std::string tower;    // the weights that did it
+  std::string missing;  // why nothing was computed
   int agree = 0;        // over all ranks
   Json faults = Json::array();
 };
 
-// With the configuration that the run of `folder`, <run>/cache/<tower>, left. Collective.
-Recomputation recompute_sample(const std::filesystem::path& folder, runtime::World& world) {
-  Recomputation recomputation;
+// This rank's, with the configuration that the run of `folder`, <run>/cache/<tower>, left.
+Recomputation recompute_own(const std::filesystem::path& folder, runtime::World& world,
+                            distributed::Communicator& communicator) {
+  Recomputation own;
   const run::RunFolder run{.root = folder.parent_path().parent_path(), .elsewhere = {}};
-  const std::filesystem::path settings = run.root / "config.toml";
-  const std::string name = folder.filename().native();
-  std::string own_missing;
-  std::string own_fault;
-  int own_agree = 0;
-  const auto communicator = distributed::make_communicator(world, std::chrono::minutes(10));
   try {
+    const std::filesystem::path settings = run.root / "config.toml";
     const config::Config config = config::load_config(settings, {});
-    const auto tower = std::ranges::find(config.towers(), name, [](const config::Tower& each) { return each.name(); });
-    if (tower == config.towers().end())
-      throw runtime::UsageError(fmt::format("{} has no tower '{}'", settings.native(), name));
-    recomputation.tower = tower->weights();
-    const run::Context context{.config = config, .world = world, .communicator = *communicator, .folder = run};
+    const auto tower = std::ranges::find(config.towers(), folder.filename().native(), &config::Tower::name);
+    if (tower == config.towers().end()) {
+      throw runtime::UsageError(fmt::format("{} has no tower '{}'", settings.native(), folder.filename().native()));
+    }
+    const run::Context context{.config = config, .world = world, .communicator = communicator, .folder = run};
     const auto encoder = features::load_tower(context, *tower);
+    const data::Corpus corpus(run.shards());
+    own.tower = tower->weights();
     try {
-      const data::Corpus corpus(run.shards());
       const features::CacheSet caches(context, *tower, corpus,
                                       features::cache_binding(config, *tower, encoder->shape()));
       const auto samples = data::SampleSet::of_split(corpus, shards::Split::kUnlabelled)
                                .followed_by(data::SampleSet::of_split(corpus, shards::Split::kTrain));
       // Other rows each time.
-      own_agree = caches.audit(samples, static_cast<std::uint64_t>(runtime::unix_time()), *encoder, kRecomputedRows);
+      own.agree = caches.audit(samples, static_cast<std::uint64_t>(runtime::unix_time()), *encoder, kRecomputedRows);
     } catch (const runtime::Error& error) {
-      own_fault = runtime::messages(error).back();
+      own.faults.push_back({{"file", folder.native()}, {"fault", runtime::messages(error).back()}});
     }
   } catch (const runtime::Error& error) {
-    own_missing = runtime::messages(error).back();
+    own.missing = runtime::messages(error).back();
   }
-  const Json own{{"missing", own_missing}, {"fault", own_fault}, {"agree", own_agree}};
+  return own;
+}
+
+// Of all ranks. Collective.
+Recomputation recompute_sample(const std::filesystem::path& folder, runtime::World& world) {
+  const auto communicator = distributed::make_communicator(world, std::chrono::minutes(10));
+  Recomputation all = recompute_own(folder, world, *communicator);
+  const Json own{{"missing", all.missing}, {"faults", all.faults}, {"agree", all.agree}};
+  all.agree = 0;
+  all.faults = Json::array();
   for (const std::string& text : world.all_gather(own.dump(-1, ' ', false, Json::error_handler_t::replace))) {
     const Json of_rank = Json::parse(text);
-    recomputation.agree += of_rank["agree"].get<int>();
-    if (recomputation.missing.empty()) recomputation.missing = of_rank["missing"].get<std::string>();
-    const auto fault = of_rank["fault"].get<std::string>();
-    const bool is_new =
-        std::ranges::none_of(recomputation.faults, [&](const Json& each) { return each["fault"] == fault; });
-    if (!fault.empty() && is_new) recomputation.faults.push_back({{"file", folder.native()}, {"fault", fault}});
+    all.agree += of_rank["agree"].get<int>();
+    if (all.missing.empty()) all.missing = of_rank["missing"].get<std::string>();
+    for (const Json& fault : of_rank["faults"]) {
+      if (std::ranges::find(all.faults, fault) == all.faults.end()) all.faults.push_back(fault);
+    }
   }
-  return recomputation;
+  return all;
 }
 
 std::string to_text(const std::filesystem::path& folder, const std::map<std::string, Contents>& groups,

@@ -15,6 +15,7 @@
 #include "models/families/mobilenet.h"
 #include "models/families/mobileone.h"
 #include "models/families/modified_resnet.h"
+#include "models/families/relative_vision_transformer.h"
 #include "models/families/resnet.h"
 #include "models/families/rotary_vision_transformer.h"
 #include "models/families/swin.h"
@@ -43,9 +44,10 @@ void fold(torch::nn::Module& module) {
 const std::vector<EncoderEntry>& encoder_entries() {
   static const std::vector<EncoderEntry> all = [] {
     std::vector<EncoderEntry> list;
-    for (const auto& family : {vision_transformer_entries, rotary_vision_transformer_entries, swin_entries,
-                               swin_v2_entries, mobilenet_entries, efficientnet_entries, mobileone_entries,
-                               fastvit_entries, resnet_entries, modified_resnet_entries, convnext_entries})
+    for (const auto& family :
+         {vision_transformer_entries, rotary_vision_transformer_entries, relative_vision_transformer_entries,
+          swin_entries, swin_v2_entries, mobilenet_entries, efficientnet_entries, mobileone_entries, fastvit_entries,
+          resnet_entries, modified_resnet_entries, convnext_entries})
       for (EncoderEntry& entry : family()) list.push_back(std::move(entry));
     return list;
   }();

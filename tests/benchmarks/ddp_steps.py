@@ -36,7 +36,7 @@ def run_steps(encoder, image_size, batch, steps, memory_format):
     layout = getattr(torch, memory_format + ("_format" if memory_format == "contiguous" else ""))
     network = network_of(encoder, image_size).to(memory_format=layout)
     average = copy.deepcopy(network)
-    model = DistributedDataParallel(network)
+    model = DistributedDataParallel(network, gradient_as_bucket_view=True)
     decayed = [parameter for parameter in model.parameters() if parameter.dim() > 1]
     others = [parameter for parameter in model.parameters() if parameter.dim() <= 1]
     optimiser = torch.optim.AdamW(
@@ -52,7 +52,7 @@ def run_steps(encoder, image_size, batch, steps, memory_format):
         targets = torch.randn(batch, 192)
         dist.barrier()
         start = time.perf_counter()
-        optimiser.zero_grad(set_to_none=False)
+        optimiser.zero_grad(set_to_none=True)
         loss = torch.nn.functional.mse_loss(model(images), targets)
         loss.backward()
         torch.nn.utils.clip_grad_norm_(model.parameters(), 3.0)

@@ -1,5 +1,6 @@
 """A run on two hosts: the same bits as on one, stops that reach all, and starts that are refused."""
 
+import json
 import shutil
 import signal
 import time
@@ -71,6 +72,25 @@ def test_a_stopped_training_goes_on_bit_for_bit(box, cached, material, shared_pa
         whole.folder / "align/student/model.safetensors"
     )
     assert run.status()["goodput"]["starts"] == 2 and run.status()["goodput"]["lost_steps"] == 0
+
+
+def test_towers_in_each_step_a_queue_and_an_analysis_on_two_hosts(box, cached, material, shared_path):
+    there, here = Run(material, shared_path, "there"), Run(material, shared_path, "here")
+    words = [*ELASTIC, "--set", "align.student.token_cosine_weight=1"]
+    words += ["--set", "align.student.relational={weight=1, queue=19}"]
+    models = ["towers.clip", "align.student"]
+    for run in (there, here):
+        shutil.copytree(cached, run.folder)
+    for command, names in (("align", []), ("analyze", models)):
+        process = box.run(*SRUN, CSKD, command, there.path, *names, *words)
+        assert process.returncode == 0, process.stderr
+        assert cskd_program.mpirun(2, command, here.path, *names, *words).returncode == 0
+    one, other = (json.loads((run.folder / "analyze/analysis.json").read_text()) for run in (there, here))
+    assert one["models"] == other["models"] and len(one["models"]) == 2
+    model = "align/student/model.safetensors"
+    assert stage_runs.digest(there.folder / model) == stage_runs.digest(here.folder / model)
+    process = box.run(*SRUN, CSKD, "inspect", there.folder / "cache/clip", "--verify")
+    assert process.returncode == 0 and "32 views computed again" in process.stdout, process.stderr
 
 
 def test_silent_singletons_are_refused(box, material, shared_path):

@@ -59,13 +59,15 @@ std::vector<std::string> clauses_of(const std::string& caption) {
 }
 
 TEST(Caption, TellsEveryFactInOneSentence) {
-  EXPECT_EQ(caption(boat_at_dusk()),
-            "a picture of the sea at dusk, under a cloudy sky, the light comes from the left, the subject is a red "
-            "boat, the subject is near, the subject stands in the right third, the subject's middle is at the lower "
-            "third, the horizon is high, the horizon rises steeply to the right, a few small things stand around, "
-            "around are a small person and small balls, the surroundings are muted azure, the subject is sharp, the "
-            "background is strongly blurred, the exposure is dark, the contrast is medium, the grain is visible, the "
-            "corners are dark");
+  EXPECT_EQ(
+      caption(boat_at_dusk()),
+      "a picture of the sea at dusk, under a cloudy sky, the light comes from the left, the subject is a red "
+      "boat, the subject is near, the subject stands in the right third, the subject's middle is at the lower "
+      "third, the horizon is high, the horizon rises steeply to the right, a few small things stand around, "
+      "around are a small person and small balls, the surroundings are muted azure, the subject is sharp, the "
+      "background is strongly blurred, the exposure is dark, the contrast is medium, the grain is visible, the "
+      "corners are dark, in focus before a soft background, an evenly exposed photo, a photo of plain tones, a lively "
+      "scene, a close-up, it has the opposite colour of its surroundings, it stands on a crossing of the thirds");
 }
 
 TEST(Caption, NamesTwelveHuesByTheirMiddles) {
@@ -79,6 +81,29 @@ TEST(Caption, NamesTwelveHuesByTheirMiddles) {
   }
   EXPECT_THAT(caption_of([](Scene& s) { s.subject.hue = 30; }), HasSubstr("is an orange boat"));
   EXPECT_THAT(caption_of([](Scene& s) { s.hue = 344.99F; }), HasSubstr("muted pink"));
+}
+
+TEST(Caption, TellsTheLookOfTheWhole) {
+  const auto with_hue = [](float degrees) {
+    return caption_of([&](Scene& s) {
+      s.hue = 350;
+      s.subject.hue = degrees;
+    });
+  };
+  EXPECT_THAT(with_hue(10), HasSubstr("it has the colour of its surroundings"));
+  EXPECT_THAT(with_hue(40), HasSubstr("it has a colour next to that of its surroundings"));
+  EXPECT_THAT(with_hue(80), HasSubstr("it has another colour than its surroundings"));
+  EXPECT_THAT(with_hue(170), HasSubstr("it has the opposite colour of its surroundings"));
+  EXPECT_THAT(with_hue(210), HasSubstr("it has nearly the opposite colour of its surroundings"));
+  EXPECT_THAT(caption_of([](Scene& s) { s.subject.x = 0.5F; }), HasSubstr("far from a crossing of the thirds"));
+  EXPECT_THAT(caption_of([](Scene& s) { s.subject_blur = 0.01F; }), HasSubstr(", a blurred photo, "));
+  EXPECT_THAT(caption_of([](Scene& s) { s.exposure = -1; }), HasSubstr("an underexposed photo"));
+  EXPECT_THAT(caption_of([](Scene& s) { s.sun_x = s.subject.x; }), HasSubstr("the subject is backlit"));
+  EXPECT_THAT(caption_of([](Scene& s) {
+                s.sun_x = s.subject.x;
+                s.light = Light::kDay;
+              }),
+              Not(HasSubstr("backlit")));
 }
 
 TEST(Caption, CountsWhatStandsAround) {

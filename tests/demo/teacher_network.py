@@ -57,15 +57,19 @@ def load_teacher(path=WEIGHTS):
     return tower.eval()
 
 
-def pixels_of(file):
-    """The picture upright, its short side SIDE pixels (bicubic), and of that the middle: [SIDE, SIDE, 3] bytes."""
-    with Image.open(file) as image:
-        image = ImageOps.exif_transpose(image).convert("RGB")
+def middle_of(image):
+    """The picture with a short side of SIDE pixels (bicubic), and of that the middle: [SIDE, SIDE, 3] bytes."""
     scale = SIDE / min(image.size)
     width, height = (max(SIDE, int(length * scale)) for length in image.size)
     image = image.resize((width, height), Image.Resampling.BICUBIC)
     left, top = (width - SIDE) // 2, (height - SIDE) // 2
     return np.asarray(image.crop((left, top, left + SIDE, top + SIDE)))
+
+
+def pixels_of(file):
+    """The middle of the picture in `file`, upright."""
+    with Image.open(file) as image:
+        return middle_of(ImageOps.exif_transpose(image).convert("RGB"))
 
 
 def normalised(pixels):

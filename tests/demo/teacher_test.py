@@ -66,14 +66,15 @@ def test_its_features_tell_more_of_the_taste_than_statistics_and_a_random_networ
         name: spearmanr(out_of_fold(features, scores), scores).statistic
         for name, features in features_to_compare(paths).items()
     }
-    assert found["teacher"] > found["statistics of pixels"] + 0.05, found
-    assert found["teacher"] > found["random network"] + 0.05, found
+    assert found["teacher"] > found["statistics of pixels"] + 0.3, found
+    assert found["teacher"] > found["random network"] + 0.3, found
 
 
 def test_training_gives_the_same_file_each_time(tmp_path):
-    """The command that made the stored file, for a few steps: all that it draws follows from its options."""
+    """The command that made the stored file, for a few steps, in one go and stopped on the way: all that it draws follows
+    from its options."""
     files = []
-    for name in ("one", "two"):
+    for name, stops in (("one", []), ("two", [["--until", "3"]])):
         command = [
             sys.executable,
             pathlib.Path(__file__).with_name("train_teacher.py"),
@@ -91,6 +92,9 @@ def test_training_gives_the_same_file_each_time(tmp_path):
             "--threads",
             "1",
         ]
+        for stop in stops:
+            subprocess.run([*command, *stop], check=True, timeout=280, stdout=subprocess.DEVNULL)
+            assert not (tmp_path / f"{name}.safetensors").exists()
         subprocess.run(command, check=True, timeout=280, stdout=subprocess.DEVNULL)
         files.append(load_file(tmp_path / f"{name}.safetensors"))
     assert files[0].keys() == load_file(WEIGHTS).keys() == files[1].keys()

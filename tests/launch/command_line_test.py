@@ -1,6 +1,7 @@
 """Exit codes and messages of the command line itself."""
 
 import os
+import pathlib
 import pty
 import re
 import subprocess
@@ -29,6 +30,15 @@ def test_help_lines_fit_a_screen():
     for arguments in (["--help"], ["demo", "--help"], ["doctor", "--help"], ["config", "--help"], ["plan", "--help"]):
         longest = max(run(*arguments).stdout.splitlines(), key=len)
         assert len(longest) <= 120, longest
+
+
+def test_every_configuration_that_is_shipped_is_read():
+    shipped = sorted(pathlib.Path(os.environ["CSKD_SOURCE_DIR"], "configs").glob("*.toml"))
+    assert len(shipped) > 1
+    for path in shipped:
+        process = run("plan", path, "--names")
+        assert process.returncode == 0, process.stderr
+        assert process.stdout.split()[-1] == "evaluate"
 
 
 def test_version_names_every_library():

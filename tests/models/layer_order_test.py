@@ -48,6 +48,8 @@ def head_renamed(name):
         ("vit_base_patch16_siglip_224", 14),
         ("vit_small_patch14_reg4_dinov2", 14),
         ("vit_small_patch16_dinov3", 14),
+        ("vit_srelpos_small_patch16_224", 14),
+        ("vit_relpos_small_patch16_224", 14),
         ("mobilenetv3_small_100", 14),
         ("mobilenetv3_large_100", 18),
         ("swin_tiny_patch4_window7_224", 14),

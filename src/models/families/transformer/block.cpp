@@ -1,5 +1,6 @@
 #include "models/families/transformer/block.h"
 
+#include <optional>
 #include <vector>
 
 #include <torch/torch.h>
@@ -34,11 +35,11 @@ torch::nn::LayerNorm layer_norm(int width, double epsilon) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(epsilon));
 }
 
-torch::nn::Linear linear(int in, int out, Form form) {
-  torch::nn::Linear layer(in, out);
+torch::nn::Linear linear(int in, int out, Form form, bool has_bias) {
+  torch::nn::Linear layer(torch::nn::LinearOptions(in, out).bias(has_bias));
   if (form == Form::kTimm) {
     torch::nn::init::normal_(layer->weight, 0.0, 0.02);
-    torch::nn::init::zeros_(layer->bias);
+    if (has_bias) torch::nn::init::zeros_(layer->bias);
   }
   return layer;
 }
@@ -49,8 +50,9 @@ std::vector<Tensor> split_heads(const Tensor& x, int parts, int heads) {
   return x.view({x.size(0), x.size(1), parts, heads, x.size(2) / (parts * heads)}).permute({2, 0, 3, 1, 4}).unbind(0);
 }
 
-Tensor attend(const Tensor& queries, const Tensor& keys, const Tensor& values) {
-  const Tensor mixed = at::scaled_dot_product_attention(queries, keys, values);
+Tensor attend(const Tensor& queries, const Tensor& keys, const Tensor& values, const Tensor& bias) {
+  const std::optional<Tensor> mask = bias.defined() ? std::optional(bias) : std::nullopt;
+  const Tensor mixed = at::scaled_dot_product_attention(queries, keys, values, mask);
   return mixed.transpose(1, 2).reshape({mixed.size(0), mixed.size(2), mixed.size(1) * mixed.size(3)});
 }
 
@@ -60,7 +62,7 @@ Tensor add_branch(const Tensor& x, const Tensor& branch, const Tensor& scale, do
   return scale.defined() ? torch::addcmul(x, kept, scale) : x + kept;
 }
 
-SelfAttention::SelfAttention(int width, int heads, Form form) : heads_(heads) {
+SelfAttention::SelfAttention(int width, int heads, Form form, bool has_bias) : heads_(heads) {
   if (form == Form::kOpenClip) {
     // torch.nn.MultiheadAttention's names and start.
     const int64_t rows = int64_t{3} * width;
@@ -68,7 +70,7 @@ SelfAttention::SelfAttention(int width, int heads, Form form) : heads_(heads) {
     in_bias_ = register_parameter("in_proj_bias", torch::zeros({rows}));
     torch::nn::init::xavier_uniform_(in_weight_);
   } else {
-    const auto in = register_module("qkv", linear(width, 3 * width, form));
+    const auto in = register_module("qkv", linear(width, 3 * width, form, has_bias));
     in_weight_ = in->weight;
     in_bias_ = in->bias;
   }
@@ -76,10 +78,10 @@ SelfAttention::SelfAttention(int width, int heads, Form form) : heads_(heads) {
   if (form == Form::kOpenClip) torch::nn::init::zeros_(out_->bias);
 }
 
-Tensor SelfAttention::forward(const Tensor& x, Attention* captured) {
+Tensor SelfAttention::forward(const Tensor& x, Attention* captured, const Tensor& bias) {
   const std::vector<Tensor> qkv = split_heads(torch::linear(x, in_weight_, in_bias_), 3, heads_);
   if (captured != nullptr) *captured = {qkv[0], qkv[1]};
-  return out_->forward(attend(qkv[0], qkv[1], qkv[2]));
+  return out_->forward(attend(qkv[0], qkv[1], qkv[2], bias));
 }
 
 Tensor SelfAttention::forward_first(const Tensor& x) {
@@ -93,7 +95,8 @@ Tensor SelfAttention::forward_first(const Tensor& x) {
 Block::Block(const BlockSize& size, Form form, Gelu gelu) : gelu_(gelu) {
   const Names& names = names_of(form);
   norm1_ = register_module(names.norm1, layer_norm(size.width, names.norm_epsilon));
-  attention_ = register_module("attn", std::make_shared<SelfAttention>(size.width, size.heads, form));
+  attention_ =
+      register_module("attn", std::make_shared<SelfAttention>(size.width, size.heads, form, size.has_qkv_bias));
   scale1_ = layer_scale("ls1", size);
   norm2_ = register_module(names.norm2, layer_norm(size.width, names.norm_epsilon));
   const auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>("Mlp"));
@@ -108,9 +111,9 @@ Tensor Block::layer_scale(const char* name, const BlockSize& size) {
       ->register_parameter("gamma", torch::full({size.width}, size.layer_scale));
 }
 
-Tensor Block::forward(const Tensor& x, double drop_probability, Attention* captured) {
+Tensor Block::forward(const Tensor& x, double drop_probability, Attention* captured, const Tensor& bias) {
   const Tensor attended =
-      add_branch(x, attention_->forward(norm1_->forward(x), captured), scale1_, drop_probability, is_training());
+      add_branch(x, attention_->forward(norm1_->forward(x), captured, bias), scale1_, drop_probability, is_training());
   return add_mlp(attended, drop_probability);
 }
 

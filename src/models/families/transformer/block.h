@@ -25,7 +25,8 @@ struct BlockSize {
   int width = 0;
   int heads = 0;
   int mlp_width = 0;
-  double layer_scale = 0;  // where the factors of LayerScale (arXiv 2103.17239) start; 0: there are none
+  double layer_scale = 0;    // where the factors of LayerScale (arXiv 2103.17239) start; 0: there are none
+  bool has_qkv_bias = true;  // of queries, keys and values; timm's form only may be without
 };
 
 // Names of the parts that both forms have, and their epsilon.
@@ -46,7 +47,7 @@ torch::nn::LayerNorm layer_norm(int width, double epsilon);
 // open_clip leaves its image towers to the defaults of PyTorch's modules; its attn_std, proj_std and fc_std serve the
 // text tower only. timm draws linear layers and positions from a normal distribution that it truncates at +-2, 100
 // standard deviations away: a plain one here. The patch embedding is PyTorch's default in both.
-torch::nn::Linear linear(int in, int out, Form form);
+torch::nn::Linear linear(int in, int out, Form form, bool has_bias = true);
 
 // A new tensor of independent normal values. Unlike torch::randn it draws none under a ConstructionGuard.
 torch::Tensor normal(at::IntArrayRef shape, double stddev);
@@ -54,8 +55,10 @@ torch::Tensor normal(at::IntArrayRef shape, double stddev);
 // [N, L, parts * D] to `parts` tensors [N, heads, L, D / heads].
 std::vector<torch::Tensor> split_heads(const torch::Tensor& x, int parts, int heads);
 
-// softmax(queries keys^T / sqrt(d)) values, fused: [N, heads, L, d] each, to [N, L, heads * d].
-torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys, const torch::Tensor& values);
+// softmax(queries keys^T / sqrt(d) + bias) values, fused: [N, heads, L, d] each and, if defined, a bias of [1, heads,
+// L, L], to [N, L, heads * d].
+torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys, const torch::Tensor& values,
+                     const torch::Tensor& bias = {});
 
 // x + scale * branch, the branch left out as drop_path() does; an undefined scale is 1.
 torch::Tensor add_branch(const torch::Tensor& x, const torch::Tensor& branch, const torch::Tensor& scale,
@@ -63,18 +66,19 @@ torch::Tensor add_branch(const torch::Tensor& x, const torch::Tensor& branch, co
 
 class SelfAttention final : public torch::nn::Module {
  public:
-  SelfAttention(int width, int heads, Form form);
+  SelfAttention(int width, int heads, Form form, bool has_bias);
 
-  // x: [N, L, D]. `captured`: null, or where queries and keys go.
-  torch::Tensor forward(const torch::Tensor& x, Attention* captured);
-  // What the first token becomes: [N, 1, D], as forward() gives it but for rounding.
+  // x: [N, L, D]. `captured`: null, or where queries and keys go. `bias`: as attend().
+  torch::Tensor forward(const torch::Tensor& x, Attention* captured, const torch::Tensor& bias);
+  // What the first token becomes: [N, 1, D], as forward() gives it but for rounding. REQUIRES: queries, keys and values
+  // have a bias
   torch::Tensor forward_first(const torch::Tensor& x);
 
  private:
   int heads_;
   // Queries, keys and values one after the other. The registered parameters: moving a module changes them in place.
   torch::Tensor in_weight_;
-  torch::Tensor in_bias_;
+  torch::Tensor in_bias_;  // may be undefined
   torch::nn::Linear out_{nullptr};
 };
 
@@ -82,10 +86,13 @@ class Block final : public torch::nn::Module {
  public:
   Block(const BlockSize& size, Form form, Gelu gelu);
 
-  // `drop_probability`: of drop path, for this block.
-  torch::Tensor forward(const torch::Tensor& x, double drop_probability, Attention* captured);
+  // `drop_probability`: of drop path, for this block. `bias`: of its attention, as attend().
+  torch::Tensor forward(const torch::Tensor& x, double drop_probability, Attention* captured,
+                        const torch::Tensor& bias = {});
   // For inference: what the first token becomes, [N, 1, D], without what only the others need.
   torch::Tensor forward_first(const torch::Tensor& x);
+
+  SelfAttention& attention() { return *attention_; }
 
  private:
   torch::Tensor add_mlp(const torch::Tensor& attended, double drop_probability);
