@@ -86,6 +86,10 @@ class RelativeVisionTransformer final : public Encoder {
     register_module("blocks", list);
     (structure.has_norm_behind_pool ? pooled_norm_ : token_norm_) = register_module(
         structure.has_norm_behind_pool ? "fc_norm" : "norm", transformer::layer_norm(structure.width, epsilon));
+    // timm leaves these models, unlike its others, to the defaults of PyTorch's modules.
+    for (const auto& module : modules(/*include_self=*/false)) {
+      if (auto* layer = module->as<torch::nn::Linear>()) layer->reset_parameters();
+    }
   }
 
   Features forward(const Tensor& images, const Request& request) override {
