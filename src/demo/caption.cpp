@@ -193,14 +193,6 @@ std::string_view relation_of_hues(float distance) {
                   "the opposite colour of");
 }
 
-// How far the subject's middle is from the nearest point where the lines of the thirds cross; heights count half.
-float to_nearest_crossing(const Object& subject) {
-  const auto to_third = [](float x) { return std::min(std::abs(x - 1.0F / 3), std::abs(x - 2.0F / 3)); };
-  const float sideways = to_third(subject.x);
-  const float upright = to_third(subject.y - subject.size / 2);
-  return std::sqrt(sideways * sideways + upright * upright / 4);
-}
-
 // What alternative texts on the web say of a photo as a whole.
 void describe_look(const Scene& scene, std::vector<std::string>& clauses) {
   clauses.emplace_back(focus_words(scene));
@@ -216,8 +208,8 @@ void describe_look(const Scene& scene, std::vector<std::string>& clauses) {
       fmt::format("it has {} its surroundings", relation_of_hues(hue_distance(scene.subject.hue, scene.hue))));
   clauses.push_back(
       fmt::format("it stands {} of the thirds",
-                  word_for(to_nearest_crossing(scene.subject), {{0.05F, "on a crossing"}, {0.11F, "near a crossing"}},
-                           "far from a crossing")));
+                  word_for(static_cast<float>(to_nearest_crossing(scene.subject)),
+                           {{0.05F, "on a crossing"}, {0.11F, "near a crossing"}}, "far from a crossing")));
   const bool has_low_sun = scene.light == Light::kDawn || scene.light == Light::kDusk;
   if (has_low_sun && scene.place != Place::kTable && std::abs(scene.sun_x - scene.subject.x) < 0.12F)
     clauses.emplace_back("the subject is backlit");

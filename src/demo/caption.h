@@ -13,7 +13,7 @@ namespace cskd::demo {
 // corners; and the look of the whole, as alternative texts on the web say it: blurred, dark, crowded, a close-up,
 // backlit, how the subject's colour and position relate to the rest. Continuous facts are told in three to five words,
 // hues in twelve. Mirroring a picture swaps "left" and "right" in its caption and changes nothing else. Pure, and never
-// a judgement: the hidden taste has no part in it.
+// a judgement: the hidden taste has no part in it, although it weighs some of the same facts.
 //
 // "a picture of the sea at dusk, under a cloudy sky, the light comes from the left, the subject is a red boat, ...,
 // a blurred photo, an underexposed photo, ..."

@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cmath>
 
 #include "demo/exact_math.h"
 #include "runtime/check.h"
@@ -125,6 +126,14 @@ void draw_clutter(Philox& random, Scene& scene) {
 }
 
 }  // namespace
+
+double to_nearest_third(double x) { return std::min(std::abs(x - 1.0 / 3), std::abs(x - 2.0 / 3)); }
+
+double to_nearest_crossing(const Object& subject) {
+  const double sideways = to_nearest_third(subject.x);
+  const double upright = to_nearest_third(subject.y - subject.size / 2);
+  return std::sqrt(sideways * sideways + upright * upright / 4);
+}
 
 std::string_view to_string(Place place) {
   constexpr std::array<std::string_view, kPlaces> kNames{"sea",   "mountains", "meadow", "city",

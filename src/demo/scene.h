@@ -61,6 +61,12 @@ struct Scene {
   std::uint64_t texture = 0;  // seed of clouds, grain and other texture
 };
 
+// From a height or position to the nearest line of thirds.
+double to_nearest_third(double x);
+
+// From the subject's middle to the nearest point where the lines of the thirds cross; heights count half.
+double to_nearest_crossing(const Object& subject);
+
 // How the pictures of one source differ from another's: ranges that draw_scene() draws from.
 struct Style {
   std::vector<Place> places;

@@ -12,8 +12,6 @@ namespace {
 // 1 where `distance` is 0, 0.37 at `width`, towards 0 beyond.
 double closeness(double distance, double width) { return bell(distance / width); }
 
-double to_nearest_third(double x) { return std::min(std::abs(x - 1.0 / 3), std::abs(x - 2.0 / 3)); }
-
 }  // namespace
 
 const TasteWeights kMeanTaste{
@@ -21,10 +19,7 @@ const TasteWeights kMeanTaste{
 
 TasteFactors taste_factors(const Scene& scene) {
   TasteFactors factors;
-  const double middle_y = scene.subject.y - scene.subject.size / 2;
-  const double sideways = to_nearest_third(scene.subject.x);
-  const double upright = to_nearest_third(middle_y);
-  const double place = closeness(std::sqrt(sideways * sideways + upright * upright / 4), 0.09);
+  const double place = closeness(to_nearest_crossing(scene.subject), 0.09);
   const double horizon = closeness(to_nearest_third(scene.horizon), 0.07);
   const double level = closeness(scene.tilt, 0.045);
   factors.composition = 0.5 * place + 0.2 * horizon + 0.3 * level;

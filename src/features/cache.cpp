@@ -169,6 +169,11 @@ at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, cons
   return pooled.to(at::kCPU).to(at::kHalf).contiguous();
 }
 
+std::uint64_t feature_bytes(const models::EncoderShape& shape, bool with_tokens) {
+  const std::int64_t tokens = with_tokens ? std::int64_t{shape.grid} * shape.grid * shape.token_width : 0;
+  return 2 * static_cast<std::uint64_t>(shape.pooled_width + tokens);
+}
+
 bool is_cached(const shards::Manifest::Shard& shard) {
   return shard.split() == static_cast<std::uint32_t>(shards::Split::kUnlabelled) ||
          shard.split() == static_cast<std::uint32_t>(shards::Split::kTrain);

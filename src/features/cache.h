@@ -26,6 +26,9 @@ data::View view_of(const shards::StoredView& stored);
 // Pooled features [n, D] of rendered views (as render_batch()), float16, on the CPU.
 at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device);
 
+// Of the float16 features of a view, with those of every token or without.
+std::uint64_t feature_bytes(const models::EncoderShape& shape, bool with_tokens);
+
 // Whether a shard has a cache: those of pictures that are trained on.
 bool is_cached(const shards::Manifest::Shard& shard);
 

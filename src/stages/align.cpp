@@ -54,12 +54,6 @@ bool reads_caches(const config::Config& config, const config::Align& align) {
   return align.targets() == config::Align::cached;
 }
 
-// Of the float16 features of a view.
-std::uint64_t view_bytes(const models::EncoderShape& shape, bool with_tokens) {
-  const std::int64_t tokens = with_tokens ? std::int64_t{shape.grid} * shape.grid * shape.token_width : 0;
-  return 2 * static_cast<std::uint64_t>(shape.pooled_width + tokens);
-}
-
 struct AlignBatch {
   batches::SampleStream::Part part;
   at::Tensor pixels;                        // [n, S, S, 3] uint8
@@ -305,10 +299,11 @@ TrainingSetup align_training(const config::Config& config, const std::string& na
       .kept_views = towers_of(config, align).front()->views().count()};
   for (const config::Tower* tower : towers_of(config, align)) {
     setup.towers.push_back(
-        {.tower = model_source(config, "towers." + tower->name()),
+        {.name = "towers." + tower->name(),
+         .source = model_source(config, "towers." + tower->name()),
          .is_cached = reads_caches(config, align),
          .views = align.mixup() > 0 ? 0 : tower->views().count(),
-         .view_bytes = view_bytes(models::encoder_shape(tower->architecture()), learns_tokens(align))});
+         .view_bytes = features::feature_bytes(models::encoder_shape(tower->architecture()), learns_tokens(align))});
   }
   return setup;
 }

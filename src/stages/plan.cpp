@@ -12,6 +12,7 @@
 #include "config/tables.h"
 #include "data/corpus.h"
 #include "data/sampler.h"
+#include "features/cache.h"
 #include "models/encoder.h"
 #include "runtime/error.h"
 #include "runtime/inputs.h"
@@ -136,7 +137,7 @@ class Planner {
       const config::Tower& tower = config::table_named(config_.towers(), stage.name);
       planned.images = pictures_->cached * tower.views().count();
       const models::EncoderShape shape = models::encoder_shape(tower.architecture());
-      planned.disk_bytes = *planned.images * (2 * static_cast<std::uint64_t>(shape.pooled_width) + 32);
+      planned.disk_bytes = *planned.images * (features::feature_bytes(shape, /*with_tokens=*/false) + 32);
       planned.seconds = forward_seconds({.architecture = tower.architecture()}, *planned.images);
     } else if (stage.entry->judges && pictures_) {
       const std::uint64_t views = config_.evaluate().views() == config::ten_crop   ? 10
@@ -175,7 +176,9 @@ class Planner {
         static_cast<double>(steps) * micro_batches * (cost->training_seconds + setup.forwards * cost->forward_seconds);
     for (const TowerUse& use : setup.towers) {
       planned.towers.push_back(planned_tower(use, *planned.images));
-      if (!use.is_cached) seconds += planned.towers.back().step_seconds.value_or(0);
+      if (use.is_cached) continue;
+      if (!planned.towers.back().step_seconds) return;
+      seconds += *planned.towers.back().step_seconds;
     }
     // How many pictures a teacher looks at before the first step is known when the corpus is packed.
     for (const TeacherPass& pass : setup.passes) {
@@ -205,14 +208,14 @@ class Planner {
   }
 
   PlannedTower planned_tower(const TowerUse& use, std::uint64_t images) const {
-    PlannedTower planned{.tower = use.tower.key.substr(0, use.tower.key.rfind('.')),
+    PlannedTower planned{.tower = use.name,
                          .is_cached = use.is_cached,
                          .is_storable = use.views > 0,
-                         .step_seconds = forward_seconds(use.tower, images)};
+                         .step_seconds = forward_seconds(use.source, images)};
     if (use.views > 0 && pictures_) {
       planned.views = pictures_->cached * use.views;
       planned.cache_bytes = *planned.views * use.view_bytes;
-      planned.cache_seconds = forward_seconds(use.tower, *planned.views);
+      planned.cache_seconds = forward_seconds(use.source, *planned.views);
     }
     return planned;
   }

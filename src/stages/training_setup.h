@@ -34,7 +34,8 @@ struct TeacherPass {
 
 // A tower that a training learns the features of.
 struct TowerUse {
-  ModelSource tower;
+  std::string name;  // "towers.clip"
+  ModelSource source;
   bool is_cached = false;        // or it computes them in each step
   std::uint64_t views = 0;       // of each picture, that are stored or could be; 0: new ones at each use
   std::uint64_t view_bytes = 0;  // of all that is learnt of a view, in a cache

@@ -141,6 +141,12 @@ void write_files(const std::filesystem::path& checkpoint, const CheckpointConten
 
 }  // namespace
 
+NamedTensors stored_memory(Objective& objective) {
+  NamedTensors memory = objective.memory();
+  for (auto& [name, tensor] : memory) name = "memory." + name;
+  return memory;
+}
+
 void write_checkpoint(const std::filesystem::path& folder, const CheckpointContents& contents,
                       const std::function<void()>& before_commit) {
   const std::filesystem::path checkpoint = folder / folder_name(contents.state.step());

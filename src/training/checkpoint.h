@@ -25,8 +25,8 @@
 
 namespace cskd::training {
 
-// Of the objective's tensors (Objective::memory()) beside the optimiser's.
-inline constexpr const char* kMemoryPrefix = "memory.";
+// Objective::memory() under the names that it has beside the optimiser's tensors.
+NamedTensors stored_memory(Objective& objective);
 
 struct CheckpointContents {
   NamedTensors model, average, optimizer;

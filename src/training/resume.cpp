@@ -63,9 +63,7 @@ std::optional<State> resume(const std::filesystem::path& folder, const TrainerOp
   restore(task.model.state(), loaded.model, "model.safetensors");
   restore(task.model.average(), loaded.average, "ema.safetensors");
   restore(optimizer.state(), loaded.optimizer, "optimizer.safetensors");
-  NamedTensors memory = task.objective.memory();
-  for (auto& [name, tensor] : memory) name = kMemoryPrefix + name;
-  restore(memory, loaded.optimizer, "optimizer.safetensors");
+  restore(stored_memory(task.objective), loaded.optimizer, "optimizer.safetensors");
   if (world.rank() == 0) spdlog::info("{} goes on after step {}", task.name, loaded.state.step());
   return loaded.state;
 }

@@ -348,8 +348,7 @@ class Training {
   CheckpointContents contents() {
     CheckpointContents contents{task_.model.state(), task_.model.average(), optimizer_->state(), state_,
                                 task_.model.metadata()};
-    for (const auto& [name, tensor] : task_.objective.memory())
-      contents.optimizer.emplace_back(std::string(kMemoryPrefix) + name, tensor);
+    for (auto& named : stored_memory(task_.objective)) contents.optimizer.push_back(std::move(named));
     // Statistics change during the next forward pass already: Note [Asynchronous checkpoints].
     std::set<std::string> changing;
     for (const auto& [name, tensor] : task_.model.statistics()) changing.insert(name);

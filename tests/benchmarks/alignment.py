@@ -9,29 +9,18 @@ program makes of pictures that are in memory. Prints medians and ratios.
 
 import argparse
 import json
-import os
 import pathlib
 import shutil
 import statistics
-import subprocess
-import sys
 import tempfile
 
 import h5py
 import torch
 from open_clip.transformer import VisionTransformer
+from programs import RANKS, ROOT, cskd, output_of, torchrun
 from safetensors.torch import save_file
 
-ROOT = pathlib.Path(__file__).parents[2]
-CSKD = ROOT / "build/release/cskd"
-ENVIRONMENT = {
-    **os.environ,
-    "OMP_NUM_THREADS": "1",
-    "OMPI_MCA_mpi_yield_when_idle": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT": "1",
-    "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-}
-RANKS, BATCH, STEPS = 2, 16, 8  # of a rank
+BATCH, STEPS = 16, 8  # of a rank
 
 CONFIGURATION = """
 [run]
@@ -41,6 +30,10 @@ folder = "{work}/run"
 name = "coast"
 kind = "folder"
 path = "{work}/corpus/coast"
+
+# Ranks share the work by shards.
+[packing]
+max_samples = 10
 
 [towers.clip]
 architecture = "ViT-B-16"
@@ -73,25 +66,6 @@ loader_threads = 1
 """
 
 
-def output_of(command, stdin=None):
-    process = subprocess.run(
-        [str(word) for word in command],
-        input=stdin,
-        capture_output=True,
-        text=True,
-        timeout=1800,
-        env=ENVIRONMENT,
-        check=False,
-    )
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{process.stderr}")
-    return process.stdout
-
-
-def cskd(*words, ranks=RANKS):
-    return output_of(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", ranks, CSKD, *words])
-
-
 def prepare(work, pictures):
     cskd("demo", work / "corpus", "--images", pictures * 5, ranks=1)
     torch.manual_seed(0)
@@ -122,8 +96,7 @@ def aligned(work, targets):
 
 def peer(work):
     words = [work / "pictures", work / "tower.safetensors", STEPS + 2, BATCH]
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}"]
-    return json.loads(output_of([*launch, ROOT / "tests/benchmarks/alignment_peer.py", *words]))["seconds"]
+    return json.loads(torchrun(ROOT / "tests/benchmarks/alignment_peer.py", *words))["seconds"]
 
 
 def cached(work, ranks):

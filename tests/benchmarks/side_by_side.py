@@ -11,17 +11,16 @@ rank without the gradient reducer, beside the same with it.
 
 import argparse
 import json
-import os
 import pathlib
 import statistics
 import subprocess
 import sys
 import tempfile
 
-ROOT = pathlib.Path(__file__).parents[2]
-CSKD = ROOT / "build/release/cskd"
+import programs
+from programs import RANKS, ROOT
+
 DDP = ROOT / "tests/benchmarks/ddp_steps.py"
-RANKS = 2
 # Encoder, pixels, images of a rank, steps that count.
 STEPS = [
     ("mobilenetv3_small_100", 128, 16, 17),
@@ -34,31 +33,14 @@ LOSSES = {"mobilenetv3_small_100": 128, "mobilenetv3_large_100": 128, "resnet50"
 ALL_REDUCES = [(1, 500), (25_000, 200), (250_000, 200), (1_000_000, 100), (6_500_000, 30), (25_000_000, 15)]
 
 
-def output_of(command):
-    """What one process group printed, as JSON."""
-    environment = {
-        **os.environ,
-        "OMP_NUM_THREADS": "1",
-        "OMPI_MCA_mpi_yield_when_idle": "1",
-        "OMPI_ALLOW_RUN_AS_ROOT": "1",
-        "OMPI_ALLOW_RUN_AS_ROOT_CONFIRM": "1",
-    }
-    process = subprocess.run(
-        [str(word) for word in command], capture_output=True, text=True, timeout=600, env=environment, check=False
-    )
-    if process.returncode != 0:
-        sys.exit(f"{' '.join(map(str, command))} failed:\n{process.stderr}")
-    return json.loads(process.stdout[process.stdout.index("{") :])
-
-
 def cskd(*words, ranks=RANKS):
-    return output_of(["mpirun", "--oversubscribe", "--bind-to", "none", "-n", ranks, CSKD, "bench", *words, "--json"])
+    printed = programs.cskd("bench", *words, "--json", ranks=ranks)
+    return json.loads(printed[printed.index("{") :])
 
 
 def ddp(*words):
-    return output_of(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", f"--nproc-per-node={RANKS}", DDP, *words]
-    )
+    printed = programs.torchrun(DDP, *words)
+    return json.loads(printed[printed.index("{") :])
 
 
 def median(runs, key="seconds"):

@@ -260,7 +260,6 @@ def main():
     arguments = parser.parse_args()
 
     torch.set_num_threads(arguments.threads)
-    torch.set_flush_denormal(True)
     torch.manual_seed(0)
     arguments.folder.mkdir(parents=True, exist_ok=True)
     corpus = arguments.folder / "corpus"
