@@ -165,7 +165,7 @@ def test_signal_before_the_end_of_the_job(cluster):
 @long
 def test_killed_rank_is_replaced_at_once(cluster):
     config, job = cluster.align("killed at 5%")
-    cluster_run.kill(1)
+    cluster_run.kill(cluster.box, 1)
     cluster.check(config, job)
     assert cluster.box.job(job)["Restarts"] == "0" and "the run failed with exit code" in cluster.log(config, job)
 

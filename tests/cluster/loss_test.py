@@ -29,7 +29,7 @@ def goes_on(box, run) -> None:
         box,
         [*SRUN, CSKD, "align", run.path, *ENDLESS],
         lambda: run.is_training("align.student", 3) and run.status()["started"] > started + 0.5,
-        lambda: kill(0, signal.SIGUSR1),
+        lambda: kill(box, 0, signal.SIGUSR1),
     )
     assert ended.code == 75, ended.errors
     assert "align.student goes on after step" in run.log(0)
@@ -37,7 +37,7 @@ def goes_on(box, run) -> None:
 
 @pytest.mark.parametrize("rank", [0, 1])
 def test_a_killed_rank_ends_the_job_under_plain_srun(box, run, rank):
-    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, lambda: kill(rank))
+    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, lambda: kill(box, rank))
     assert ended.seconds < IN_TIME
     assert ended.code == 137  # of the killed task; the other one ends with 1
     assert f"task {1 - rank}: Exited with exit code 1" in ended.errors
@@ -55,7 +55,7 @@ def test_a_killed_rank_ends_the_job_under_mpirun(box, run, shared_path):
     )
     job = box.submit(script, "-N2", "-n2", "-o", shared_path / "out")
     wait_for(lambda: run.is_training("align.student", 4), 60, lambda: (shared_path / "out").read_text())
-    kill(1)
+    kill(box, 1)
     started = time.monotonic()
     facts = box.wait_for_job(job, "FAILED", "COMPLETED", "NODE_FAIL")
     assert time.monotonic() - started < IN_TIME
@@ -74,7 +74,7 @@ def test_a_network_that_is_cut_for_a_while_is_no_loss(make_box, run):
         step = run.status()["step"]
         box.fault("mend", "n2")
         wait_for(lambda: run.is_training("align.student", step + 3), 60)
-        kill(0, signal.SIGUSR1)
+        kill(box, 0, signal.SIGUSR1)
 
     ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, interrupt)
     assert ended.code == 75, ended.errors
@@ -94,7 +94,7 @@ def test_a_network_that_stays_cut_ends_both_sides(box, run):
 
 def test_a_process_that_stays_stopped_is_named(box, run):
     ended = Ended(
-        box, [*SRUN, CSKD, "align", run.path, *ENDLESS, *SOON], run.is_training, lambda: kill(1, signal.SIGSTOP)
+        box, [*SRUN, CSKD, "align", run.path, *ENDLESS, *SOON], run.is_training, lambda: kill(box, 1, signal.SIGSTOP)
     )
     assert ended.seconds < 5 + IN_TIME
     assert "rank 1 on n2 gave no sign of life for 5 s" in ended.errors
@@ -112,7 +112,7 @@ def test_a_slow_link_is_named_and_training_goes_on(box, run):
         step = run.status()["step"]
         wait_for(lambda: run.is_training("align.student", step + 2), 60)
         box.fault("mend", "n2")
-        kill(0, signal.SIGUSR1)
+        kill(box, 0, signal.SIGUSR1)
 
     ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, slow_down)
     assert ended.code == 75, ended.errors

@@ -49,7 +49,7 @@ def test_a_signal_to_one_rank_stops_packing_and_caching_everywhere(box, material
     assert box.run(*SRUN, CSKD, "shard", run.path, *SMALL_SHARDS).returncode == 0
     caches = lambda: len(list(run.folder.glob("cache/*/*.h5")))
     ended = Ended(
-        box, [*SRUN, CSKD, "cache", run.path, *SMALL_SHARDS], lambda: caches() > 1, lambda: kill(1, signal.SIGUSR1)
+        box, [*SRUN, CSKD, "cache", run.path, *SMALL_SHARDS], lambda: caches() > 1, lambda: kill(box, 1, signal.SIGUSR1)
     )
     assert ended.code == 75, ended.errors
     done = caches()
@@ -64,7 +64,7 @@ def test_a_stopped_training_goes_on_bit_for_bit(box, cached, material, shared_pa
     for folder in (run.folder, whole.folder):
         shutil.copytree(cached, folder)
     assert cskd_program.mpirun(2, "align", whole.path, *slower).returncode == 0
-    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *slower], run.is_training, lambda: kill(1, signal.SIGUSR1))
+    ended = Ended(box, [*SRUN, CSKD, "align", run.path, *slower], run.is_training, lambda: kill(box, 1, signal.SIGUSR1))
     assert ended.code == 75, ended.errors
     assert run.status()["state"] == "stopped"
     assert box.run(*SRUN, CSKD, "align", run.path, *slower).returncode == 0
@@ -125,12 +125,12 @@ def test_a_stopped_process_is_no_loss_within_the_limit(box, cached, material, sh
     shutil.copytree(cached, run.folder)
 
     def pause() -> None:
-        kill(1, signal.SIGSTOP)
+        kill(box, 1, signal.SIGSTOP)
         time.sleep(5)
         step = run.status()["step"]
-        kill(1, signal.SIGCONT)
+        kill(box, 1, signal.SIGCONT)
         wait_for(lambda: run.is_training("align.student", step + 3))
-        kill(0, signal.SIGUSR1)
+        kill(box, 0, signal.SIGUSR1)
 
     ended = Ended(box, [*SRUN, CSKD, "align", run.path, *ENDLESS], run.is_training, pause)
     assert ended.code == 75, ended.errors

@@ -50,8 +50,9 @@ class Run:
         return (self.folder / "logs" / f"rank-{rank}.log").read_text()
 
 
-def process_of(rank: int) -> int:
-    """The process of a rank of cskd on any host of the box that this test uses."""
+def process_of(box, rank: int) -> int:
+    """The process of a rank of cskd on any host of the box; other tests run ranks of their own beside it."""
+    wanted = {f"PMIX_RANK={rank}".encode(), f"CSKD_BOX={box.folder}".encode()}
     for folder in Path("/proc").iterdir():
         if not folder.name.isdigit():
             continue
@@ -61,9 +62,9 @@ def process_of(rank: int) -> int:
             variables = (folder / "environ").read_bytes().split(b"\0")
         except OSError:
             continue
-        if f"PMIX_RANK={rank}".encode() in variables:
+        if wanted.issubset(variables):
             return int(folder.name)
-    raise AssertionError(f"rank {rank} has no process")
+    raise AssertionError(f"rank {rank} has no process in {box.folder}")
 
 
 class Ended:
@@ -86,5 +87,5 @@ class Ended:
         return lines[-1]
 
 
-def kill(rank: int, number=signal.SIGKILL) -> None:
-    os.kill(process_of(rank), number)
+def kill(box, rank: int, number=signal.SIGKILL) -> None:
+    os.kill(process_of(box, rank), number)
