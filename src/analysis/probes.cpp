@@ -10,10 +10,10 @@
 #include <fmt/format.h>
 #include <torch/torch.h>
 
-#include "analysis/linear_probe.h"
 #include "analysis/nearest_neighbours.h"
 #include "analysis/ranks.h"
 #include "data/sampler.h"
+#include "optim/ridge_regression.h"
 #include "runtime/error.h"
 #include "runtime/philox.h"
 
@@ -88,11 +88,11 @@ std::uint64_t count_of_all(std::int64_t own, distributed::Communicator& communic
       summed(torch::full({1}, own, at::kLong), communicator, "labels of a probe").item<std::int64_t>());
 }
 
-ChosenRidge fit(const KnownLabels& known, std::int64_t folds, distributed::Communicator& communicator) {
+optim::ChosenRidge fit(const KnownLabels& known, std::int64_t folds, distributed::Communicator& communicator) {
   std::vector<at::Tensor> sums;
   for (std::int64_t fold = 0; fold < folds; ++fold) {
     const at::Tensor rows = torch::nonzero(torch::tensor(known.fold, at::kLong).eq(fold)).flatten();
-    sums.push_back(summed(ridge_sums(known.features.index_select(0, rows), known.scores.index_select(0, rows)),
+    sums.push_back(summed(optim::ridge_sums(known.features.index_select(0, rows), known.scores.index_select(0, rows)),
                           communicator, "sums of a probe"));
   }
   // A fold whose pictures were all unreadable.
@@ -101,7 +101,7 @@ ChosenRidge fit(const KnownLabels& known, std::int64_t folds, distributed::Commu
   const std::int64_t width = known.features.size(1);
   at::Tensor chosen = torch::zeros({width + 2}, at::kDouble);
   if (communicator.rank() == 0) {
-    const ChosenRidge ridge = cross_validated_ridge(sums);
+    const optim::ChosenRidge ridge = optim::cross_validated_ridge(sums);
     chosen.slice(0, 0, width).copy_(ridge.function.weights);
     chosen[width] = ridge.function.intercept;
     chosen[width + 1] = ridge.alpha;
@@ -206,7 +206,7 @@ std::vector<ProbeFigures> probe(const ProbeSet& set, const FeatureRows& training
       all.push_back(figures);
       continue;
     }
-    const ChosenRidge ridge = fit(known, folds, communicator);
+    const optim::ChosenRidge ridge = fit(known, folds, communicator);
     figures.alpha = ridge.alpha;
     figures.neighbours = std::min<std::uint64_t>(config.analyze().neighbours(), figures.labels);
     const at::Tensor nearest =

@@ -152,9 +152,7 @@ void add_pages(const Descriptor& type, const std::string& path, const Comments& 
     if (const std::string referred = reference_text(field); !referred.empty()) page.range = referred;
     if (limits.changeable()) page.effect += " May change while a run is resumed.";
     page.unit = limits.unit();
-    page.default_value = limits.required()           ? "required"
-                         : limits.default_().empty() ? implied_default(field)
-                                                     : limits.default_();
+    page.default_value = limits.required() ? "required" : default_of(field);
     for (int v = 0; field.enum_type() != nullptr && v < field.enum_type()->value_count(); ++v) {
       const google::protobuf::EnumValueDescriptor& value = *field.enum_type()->value(v);
       page.choices.emplace_back(value.name(), comments.of(value));
@@ -164,6 +162,11 @@ void add_pages(const Descriptor& type, const std::string& path, const Comments& 
 }
 
 }  // namespace
+
+std::string default_of(const FieldDescriptor& field) {
+  const std::string& given = rules_of(field).default_();
+  return given.empty() ? implied_default(field) : given;
+}
 
 const KeyRules& rules_of(const FieldDescriptor& field) { return field.options().GetExtension(rules); }
 

@@ -32,6 +32,9 @@ const google::protobuf::FieldDescriptor* table_name_of(const google::protobuf::D
 // Whether a field is a list of tables with names, [LIST.NAME] in TOML.
 bool is_named_list(const google::protobuf::FieldDescriptor& field);
 
+// The value of a key that is not given, in TOML syntax. REQUIRES: it need not be given
+std::string default_of(const google::protobuf::FieldDescriptor& field);
+
 // The lists whose tables a key's value names; empty for keys that name none.
 std::vector<std::string> referred_lists(const google::protobuf::FieldDescriptor& field);
 

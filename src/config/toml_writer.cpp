@@ -106,6 +106,8 @@ void add_settings(const Message& message, const std::string& path, Keys keys,
     if (rules_of(field).table_name() || (keys == Keys::kDecisive && rules_of(field).changeable())) continue;
     const std::string inner = join(path, field.name());
     if (field.message_type() == nullptr) {
+      if (keys == Keys::kDecisive && rules_of(field).came_later() && value_of(message, field) == default_of(field))
+        continue;
       settings.emplace_back(inner, value_of(message, field));
     } else if (!field.is_repeated()) {
       add_settings(access.GetMessage(message, &field), inner, keys, settings);

@@ -24,7 +24,7 @@ std::string quoted(const std::string& text);
 
 enum class Keys {
   kAll,
-  kDecisive,  // without those that may change in a run
+  kDecisive,  // without those that may change in a run, or that came later and have their default value
 };
 
 // Every key and its value in TOML syntax, each key with `path` before it: {"align.training.steps", "200"},

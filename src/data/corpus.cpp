@@ -82,7 +82,7 @@ SampleSet SampleSet::choose(std::uint64_t seed, std::uint32_t stream, std::uint6
   std::uint64_t samples = 0;  // of the sources so far
   std::uint64_t chosen = 0;
   for (const Part& whole : parts_) {
-    CSKD_CHECK(!whole.order, "only whole splits are chosen from");
+    CSKD_CHECK(!whole.order && whole.count == whole.ends.back(), "only whole splits are chosen from");
     // Rounded so that all together are `count`.
     samples += whole.count;
     const auto until = static_cast<std::uint64_t>(
@@ -100,6 +100,24 @@ SampleSet SampleSet::choose(std::uint64_t seed, std::uint32_t stream, std::uint6
   return set;
 }
 
+SampleSet SampleSet::slice(std::uint64_t first, std::uint64_t count) const {
+  CSKD_CHECK(first <= size_ && count <= size_ - first, "samples {} to {} of {}", first, first + count, size_);
+  SampleSet set;
+  set.size_ = count;
+  for (const Part& whole : parts_) {
+    const std::uint64_t skipped = std::min(first, whole.count);
+    const std::uint64_t taken = std::min(count, whole.count - skipped);
+    first -= skipped;
+    count -= taken;
+    if (taken == 0) continue;
+    Part part = whole;
+    part.first += skipped;
+    part.count = taken;
+    set.parts_.push_back(std::move(part));
+  }
+  return set;
+}
+
 SampleSet SampleSet::followed_by(const SampleSet& other) const {
   SampleSet set = *this;
   set.parts_.insert(set.parts_.end(), other.parts_.begin(), other.parts_.end());
@@ -111,7 +129,7 @@ SampleRef SampleSet::at(std::uint64_t number) const {
   CSKD_CHECK(number < size_, "sample {} of {}", number, size_);
   auto part = parts_.begin();
   for (; number >= part->count; ++part) number -= part->count;
-  const std::uint64_t place = part->order ? (*part->order)(part->first + number) : number;
+  const std::uint64_t place = part->order ? (*part->order)(part->first + number) : part->first + number;
   const auto end = std::upper_bound(part->ends.begin(), part->ends.end(), place);
   const auto index = static_cast<size_t>(end - part->ends.begin());
   return {part->shards[index], nth_row(part->withdrawn[index], place - (index == 0 ? 0 : part->ends[index - 1]))};
@@ -138,8 +156,11 @@ std::vector<SampleGroup> SampleSet::groups() const {
       for (std::uint64_t first = 0; first < part.count; first += kBlock)
         group.blocks.push_back(std::min(kBlock, part.count - first));
     } else {
-      for (std::size_t i = 0; i < part.ends.size(); ++i)
-        group.blocks.push_back(part.ends[i] - (i == 0 ? 0 : part.ends[i - 1]));
+      for (std::size_t i = 0; i < part.ends.size(); ++i) {
+        const std::uint64_t begin = std::max(i == 0 ? 0 : part.ends[i - 1], part.first);
+        const std::uint64_t end = std::min(part.ends[i], part.first + part.count);
+        if (begin < end) group.blocks.push_back(end - begin);
+      }
     }
   }
   return groups;

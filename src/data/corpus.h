@@ -60,6 +60,8 @@ class SampleSet {
   // `count` samples (or, with `rest`, all but those), chosen by chance, from each source the same share. REQUIRES: this
   // set is a whole split; count <= size()
   SampleSet choose(std::uint64_t seed, std::uint32_t stream, std::uint64_t count, bool rest) const;
+  // `count` of them, from number `first` on. REQUIRES: first + count <= size()
+  SampleSet slice(std::uint64_t first, std::uint64_t count) const;
   // This set, then the other.
   SampleSet followed_by(const SampleSet& other) const;
 
@@ -83,8 +85,8 @@ class SampleSet {
     std::vector<std::uint32_t> shards;
     std::vector<std::vector<std::uint32_t>> withdrawn;  // rows of each shard that are passed over, rising
     std::vector<std::uint64_t> ends;                    // samples of shards[0..i] together
-    std::optional<Permutation> order;                   // of all of them, of which the set has some
-    std::uint64_t first = 0;                            // position in `order`
+    std::optional<Permutation> order;                   // of all of them
+    std::uint64_t first = 0;                            // of those that the set has, in `order` or as they lie
     std::uint64_t count = 0;
   };
 

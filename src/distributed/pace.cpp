@@ -101,6 +101,9 @@ void PaceJudge::add(int rank, std::string_view text) {
 
 void PaceJudge::judge(std::uint64_t window, const std::vector<std::optional<Window>>& of_ranks) {
   if (of_ranks.size() < 2) return;
+  // Another training has begun, whose steps count from 0: what was slow in the one before says nothing about it.
+  if (last_window_ && window <= *last_window_) forget();
+  last_window_ = window;
   recent_.push_back(of_ranks);
   if (recent_.size() > kRecentWindows) recent_.erase(recent_.begin());
   std::vector<double> sorted;
@@ -110,14 +113,14 @@ void PaceJudge::judge(std::uint64_t window, const std::vector<std::optional<Wind
   for (std::size_t i = 0; i < of_ranks.size(); ++i) {
     Record& record = records_[i];
     const double others = median_of_others(sorted, of_ranks[i]->busy);
-    record.recent.push_back({.others = others, .more = of_ranks[i]->busy - others});
+    record.recent.push_back({.window = window, .others = others, .more = of_ranks[i]->busy - others});
     if (record.recent.size() > kRecentWindows) record.recent.erase(record.recent.begin());
     const auto late = static_cast<std::size_t>(std::ranges::count_if(record.recent, &Lateness::is_late));
     const auto rank = static_cast<int>(i);
     if (late >= kLateWindows) {
       if (!record.slow) {
         found.push_back(rank);
-        const std::uint64_t first = window + 1 - record.recent.size();
+        const std::uint64_t first = record.recent.front().window;
         record.slow = SlowRank{.rank = rank, .host = hosts_[i], .since = first * kPaceSteps};
       }
       // The median: not even a hiccup of ten steps' length changes it.
@@ -133,6 +136,11 @@ void PaceJudge::judge(std::uint64_t window, const std::vector<std::optional<Wind
     }
   }
   if (!found.empty()) tell_of_slow(found);
+}
+
+void PaceJudge::forget() {
+  recent_.clear();
+  for (Record& record : records_) record = {};
 }
 
 // What takes most of the time that the rank needs more than the mean of the others.

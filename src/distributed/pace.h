@@ -94,6 +94,7 @@ class PaceJudge {
   };
   // One rank in a window, beside the others.
   struct Lateness {
+    std::uint64_t window = 0;
     double others = 0;  // their median, seconds
     double more = 0;    // seconds
     bool is_late() const { return more > kLate * others && more > kLeastLateSeconds; }
@@ -104,6 +105,7 @@ class PaceJudge {
   };
 
   void judge(std::uint64_t window, const std::vector<std::optional<Window>>& of_ranks);
+  void forget();
   std::string part_of(int rank) const;
   void tell_of_slow(const std::vector<int>& ranks);
 
@@ -112,6 +114,7 @@ class PaceJudge {
   std::map<std::uint64_t, std::vector<std::optional<Window>>> pending_;
   std::vector<std::vector<std::optional<Window>>> recent_;  // judged, the last kRecentWindows
   std::vector<Record> records_;
+  std::optional<std::uint64_t> last_window_;  // that was judged
   std::vector<std::string> news_;
 };
 

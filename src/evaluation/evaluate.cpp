@@ -3,11 +3,14 @@
 #include <algorithm>
 #include <chrono>
 #include <filesystem>
+#include <optional>
+#include <string_view>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
+#include "config/tables.h"
 #include "config/toml_writer.h"
 #include "evaluation/results.h"
 #include "metrics/metrics.h"
@@ -38,6 +41,45 @@ std::vector<std::string> trained(const run::Context& context, std::vector<std::s
   return stages;
 }
 
+using Distributions = std::vector<std::vector<double>>;
+
+metrics::Scores scores_of(const Distributions& predicted, const Distributions& wanted, const TestPredictions& of,
+                          const config::Config& config) {
+  std::vector<metrics::RatedPrediction> pictures;
+  for (std::size_t picture = 0; picture < predicted.size(); ++picture)
+    pictures.push_back({predicted[picture], wanted[picture]});
+  return metrics::score(pictures, {.bin_centres = of.bin_centres,
+                                   .middle = metrics::middle_of(of.bin_centres),
+                                   .resamples = static_cast<int>(config.evaluate().resamples()),
+                                   .seed = config.run().seed()});
+}
+
+// Null for other models than students.
+const config::Distill* student_of(const config::Config& config, const std::string& model) {
+  constexpr std::string_view kStudents = "distill.";
+  return model.starts_with(kStudents) ? &config::table_named(config.distill(), model.substr(kStudents.size()))
+                                      : nullptr;
+}
+
+// Nothing for other models than students, and where a teacher was not evaluated.
+std::optional<Fidelity> fidelity_of(const TestPredictions& student, const std::vector<TestPredictions>& all,
+                                    const config::Config& config) {
+  const config::Distill* distill = student_of(config, student.model);
+  if (distill == nullptr) return std::nullopt;
+  Distributions answers(student.predicted.size(), std::vector<double>(student.bin_centres.size(), 0));
+  for (const std::string& name : distill->teachers()) {
+    const auto teacher = std::ranges::find(all, name, &TestPredictions::model);
+    if (teacher == all.end()) return std::nullopt;
+    for (std::size_t picture = 0; picture < answers.size(); ++picture) {
+      for (std::size_t bin = 0; bin < answers[picture].size(); ++bin)
+        answers[picture][bin] += teacher->predicted[picture][bin] / distill->teachers_size();
+    }
+  }
+  return Fidelity{.teachers = {distill->teachers().begin(), distill->teachers().end()},
+                  .srcc = scores_of(student.predicted, answers, student, config).srcc,
+                  .teachers_srcc = scores_of(answers, student.rated, student, config).srcc};
+}
+
 }  // namespace
 
 std::filesystem::path results_folder(const run::RunFolder& folder) { return folder.stage("evaluate"); }
@@ -52,6 +94,8 @@ runtime::Inputs evaluate_inputs(const config::Config& config, const run::RunFold
   for (const std::string& stage : stages) {
     const runtime::InputFile weights(folder.model(stage));
     inputs.add("model of " + stage, runtime::content_hash(weights).hex());
+    if (const config::Distill* student = student_of(config, stage))
+      inputs.add(stage + ".teachers", fmt::format("[{}]", fmt::join(student->teachers(), ", ")));
   }
   return inputs;
 }
@@ -71,16 +115,12 @@ run::StageOutcome run_evaluate(const run::Context& context, const std::vector<st
   const std::vector<TestPredictions> all = predict_test_split(context, judged);
   std::vector<ModelResult> results;
   for (const TestPredictions& predictions : all) {
-    std::vector<metrics::RatedPrediction> pictures;
-    for (std::size_t picture = 0; picture < predictions.predicted.size(); ++picture)
-      pictures.push_back({predictions.predicted[picture], predictions.rated[picture]});
-    const metrics::ScoreOptions options{.bin_centres = predictions.bin_centres,
-                                        .middle = metrics::middle_of(predictions.bin_centres),
-                                        .resamples = static_cast<int>(context.config.evaluate().resamples()),
-                                        .seed = context.config.run().seed()};
-    if (context.world.rank() == 0)
-      results.push_back({predictions.model, predictions.label_fraction, metrics::score(pictures, options)});
-    outcome.completion.images += pictures.size();
+    outcome.completion.images += predictions.predicted.size();
+    if (context.world.rank() != 0) continue;
+    results.push_back({.model = predictions.model,
+                       .label_fraction = predictions.label_fraction,
+                       .scores = scores_of(predictions.predicted, predictions.rated, predictions, context.config),
+                       .fidelity = fidelity_of(predictions, all, context.config)});
   }
   outcome.completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context.world.rank() == 0) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
 #include "runtime/atomic_file.h"
@@ -65,6 +66,11 @@ std::vector<std::filesystem::path> write_results(const std::filesystem::path& fo
   for (const ModelResult& result : results) {
     Json entry{{"model", result.model}, {"label_fraction", result.label_fraction}, {"n", result.scores.n}};
     for (const auto& [name, figure] : kFigures) entry[name] = estimate(result.scores.*figure);
+    if (result.fidelity) {
+      entry["fidelity"] = {{"teachers", result.fidelity->teachers},
+                           {"srcc", estimate(result.fidelity->srcc)},
+                           {"teachers_srcc", estimate(result.fidelity->teachers_srcc)}};
+    }
     list.push_back(entry);
   }
   runtime::write_file_atomically(folder / kResultsFile, Json{{"results", list}}.dump(2) + "\n");
@@ -88,6 +94,9 @@ std::vector<ModelResult> read_results(const std::filesystem::path& folder) {
   const auto value_of = [](const Json& number) {
     return number.is_null() ? std::numeric_limits<double>::quiet_NaN() : number.get<double>();
   };
+  const auto estimate_of = [&](const Json& parts) {
+    return metrics::Estimate{value_of(parts.at("value")), value_of(parts.at("low")), value_of(parts.at("high"))};
+  };
   try {
     std::vector<ModelResult> results;
     const Json document = Json::parse(runtime::read_text_file(path, kLargestResults));
@@ -97,8 +106,12 @@ std::vector<ModelResult> read_results(const std::filesystem::path& folder) {
       result.label_fraction = entry.at("label_fraction").get<double>();
       result.scores.n = entry.at("n").get<std::int64_t>();
       for (const auto& [name, figure] : kFigures) {
-        const Json& parts = entry.at(name);
-        result.scores.*figure = {value_of(parts.at("value")), value_of(parts.at("low")), value_of(parts.at("high"))};
+        result.scores.*figure = estimate_of(entry.at(name));
+      }
+      if (const auto fidelity = entry.find("fidelity"); fidelity != entry.end()) {
+        result.fidelity = {.teachers = fidelity->at("teachers").get<std::vector<std::string>>(),
+                           .srcc = estimate_of(fidelity->at("srcc")),
+                           .teachers_srcc = estimate_of(fidelity->at("teachers_srcc"))};
       }
     }
     return results;
@@ -156,6 +169,20 @@ std::string results_table(const std::vector<ModelResult>& results) {
                         100 * result.label_fraction, scores.srcc.value,
                         fmt::format("{:.3f}..{:.3f}", scores.srcc.low, scores.srcc.high), scores.plcc.value,
                         100 * scores.accuracy.value, scores.emd.value, scores.n);
+  }
+  for (const ModelResult& result : results) {
+    if (!result.fidelity) continue;
+    const Fidelity& fidelity = *result.fidelity;
+    const bool is_one = fidelity.teachers.size() == 1;
+    text +=
+        fmt::format("  {} repeats {} with SRCC {:.3f} ({:.3f}..{:.3f})", result.model,
+                    fmt::join(fidelity.teachers, " and "), fidelity.srcc.value, fidelity.srcc.low, fidelity.srcc.high);
+    if (fidelity.teachers_srcc.value > 0) {
+      text += fmt::format(" and keeps {:.0f} % of {} SRCC of {:.3f}",
+                          100 * result.scores.srcc.value / fidelity.teachers_srcc.value,
+                          is_one ? "its teacher's" : "its teachers'", fidelity.teachers_srcc.value);
+    }
+    text += "\n";
   }
   return text;
 }

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <filesystem>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -10,11 +11,19 @@
 
 namespace cskd::evaluation {
 
+// How well a student repeats its teachers, whose answers are averaged, on pictures that neither has learnt from.
+struct Fidelity {
+  std::vector<std::string> teachers;
+  metrics::Estimate srcc;           // of the student's and the teachers' mean scores
+  metrics::Estimate teachers_srcc;  // of the teachers' mean scores with the ratings
+};
+
 // How good a trained model is on the held-out test pictures.
 struct ModelResult {
   std::string model;  // stage that trained it: "distill.student"
   double label_fraction = 1;
   metrics::Scores scores;
+  std::optional<Fidelity> fidelity;  // of a student whose teachers were evaluated, too
 };
 
 // <folder>/results.json: every figure with its interval. <folder>/predictions.csv: key, model, rated and predicted
@@ -41,7 +50,7 @@ std::string results_json(const std::filesystem::path& folder);
 // A text in quotes, as tables separated by commas have it (RFC 4180).
 std::string quoted(const std::string& text);
 
-// A table for people, one line each.
+// A table for people, one line each; then a sentence for each student.
 std::string results_table(const std::vector<ModelResult>& results);
 
 }  // namespace cskd::evaluation

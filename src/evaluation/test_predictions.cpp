@@ -9,10 +9,8 @@
 
 namespace cskd::evaluation {
 
-namespace {
-
-data::TestViews test_views(const config::Config& config) {
-  switch (config.evaluate().views()) {
+data::TestViews test_views(config::TestViews views) {
+  switch (views) {
     case config::mirrored:
       return data::TestViews::kMirrored;
     case config::centre:
@@ -23,8 +21,6 @@ data::TestViews test_views(const config::Config& config) {
       return data::TestViews::kWhole;
   }
 }
-
-}  // namespace
 
 std::vector<TestPredictions> predict_test_split(const run::Context& context, const std::vector<std::string>& stages) {
   const batches::CheckedCorpus checked(context);
@@ -46,7 +42,8 @@ std::vector<TestPredictions> predict_test_split(const run::Context& context, con
     const inference::Model model = inference::load_stage_model(context, name, models::kScoreHead);
     const at::Tensor distributions =
         inference::predict_distributions(
-            *model, checked, test, {.views = test_views(context.config), .doing = "test pictures were scored"}, context,
+            *model, checked, test,
+            {.views = test_views(context.config.evaluate().views()), .doing = "test pictures were scored"}, context,
             [&](std::int64_t done, std::int64_t total) { context.progress("evaluate", done, total); })
             .to(at::kDouble)
             .mean(1)

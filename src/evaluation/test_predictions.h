@@ -4,9 +4,13 @@
 #include <string>
 #include <vector>
 
+#include "config/config.pb.h"
+#include "data/view.h"
 #include "run/context.h"
 
 namespace cskd::evaluation {
+
+data::TestViews test_views(config::TestViews views);
 
 // A model's predictions of the test split.
 struct TestPredictions {

@@ -11,6 +11,14 @@
 #include "runtime/shared_files.h"
 
 namespace cskd::inference {
+namespace {
+
+// Of a head that does not see features as they come.
+constexpr const char* kHeadInput = "head_input";
+constexpr const char* kWhitened = "whitened";
+
+}  // namespace
+
 Model make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
                  std::int64_t outputs, const std::string& purpose, std::int64_t token_outputs) {
   const std::uint64_t item = runtime::content_hash(purpose).prefix();
@@ -45,6 +53,11 @@ StoredModel read_stage_model(const run::Context& context, const std::string& sta
   stored.encoder = field("encoder");
   stored.image_size = number("image_size");
   stored.outputs = number("outputs");
+  stored.whitens = header.metadata.contains(kHeadInput);
+  if (stored.whitens && field(kHeadInput) != std::string(kWhitened)) {
+    throw runtime::DataError(
+        fmt::format("{}: '{}' of its metadata is '{}', expected '{}'", name, kHeadInput, field(kHeadInput), kWhitened));
+  }
   stored.tensors = models::read_safetensors(stored.path);
   return stored;
 }
@@ -56,6 +69,7 @@ Model load_stage_model(const run::Context& context, const std::string& stage, co
     return make_model(context, stored.encoder, stored.image_size, head, stored.outputs, stage);
   }();
   model->load(stored.tensors, stored.path.native(), false);
+  model->whiten_features(stored.whitens);
   model->eval();
   for (const torch::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);
   model->encoder().fold_norms();
@@ -64,11 +78,13 @@ Model load_stage_model(const run::Context& context, const std::string& stage, co
 
 std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model,
                                                                 const std::string& stage, std::int64_t outputs) {
-  return {{"format", "cskd-model"},
-          {"stage", stage},
-          {"encoder", model.shape().name},
-          {"image_size", std::to_string(model.shape().image_size)},
-          {"outputs", std::to_string(outputs)}};
+  std::vector<std::pair<std::string, std::string>> metadata{{"format", "cskd-model"},
+                                                            {"stage", stage},
+                                                            {"encoder", model.shape().name},
+                                                            {"image_size", std::to_string(model.shape().image_size)},
+                                                            {"outputs", std::to_string(outputs)}};
+  if (model.whitens_features()) metadata.emplace_back(kHeadInput, kWhitened);
+  return metadata;
 }
 
 }  // namespace cskd::inference

@@ -27,6 +27,7 @@ struct StoredModel {
   std::string encoder;
   int image_size = 0;
   std::int64_t outputs = 0;
+  bool whitens = false;                       // its head sees whitened features
   std::map<std::string, at::Tensor> tensors;  // as HeadedEncoder::state()
 };
 

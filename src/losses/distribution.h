@@ -16,4 +16,10 @@ at::Tensor mean_score(const at::Tensor& distribution, const at::Tensor& bin_cent
 // variance divides by V. [N]
 at::Tensor pseudo_label_weight(const at::Tensor& mean_scores, double penalty);
 
+// Whether `predicted` [N] puts pictures into the order of `wanted` [N]: the mean of log(1 + exp(-(p_i - p_j))) over all
+// pairs of pictures that count (`counts` [N], bool) with wanted_i - wanted_j >= margin; 0 where there is no such pair.
+// RankNet (Burges et al., ICML 2005, eq. 3), as in RankUp (arXiv 2410.22124). A scalar.
+at::Tensor rank_distance(const at::Tensor& predicted, const at::Tensor& wanted, const at::Tensor& counts,
+                         double margin);
+
 }  // namespace cskd::losses

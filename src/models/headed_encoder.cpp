@@ -46,12 +46,16 @@ bool HeadedEncoder::is_head(const std::string& name) const {
 }
 
 torch::Tensor HeadedEncoder::with_head(const torch::Tensor& pooled) {
-  return head_(torch::dropout(pooled, feature_dropout_, is_training())).to(torch::kFloat);
+  const torch::Tensor seen = whitens_ ? torch::layer_norm(pooled, {pooled.size(-1)}) : pooled;
+  return head_(torch::dropout(seen, feature_dropout_, is_training())).to(torch::kFloat);
 }
 
-torch::Tensor HeadedEncoder::forward(const torch::Tensor& images) {
+torch::Tensor HeadedEncoder::forward(const torch::Tensor& images) { return forward_with_features(images).outputs; }
+
+HeadedEncoder::WithFeatures HeadedEncoder::forward_with_features(const torch::Tensor& images) {
   const AutocastGuard guard(settings_.precision, images.device().type());
-  return with_head(encoder_->forward(images.contiguous(layout_of(settings_.memory_format))).pooled);
+  const torch::Tensor pooled = encoder_->forward(images.contiguous(layout_of(settings_.memory_format))).pooled;
+  return {.outputs = with_head(pooled), .pooled = pooled.to(torch::kFloat)};
 }
 
 Features HeadedEncoder::project(const torch::Tensor& images) {

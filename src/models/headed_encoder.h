@@ -29,6 +29,15 @@ class HeadedEncoder : public torch::nn::Module {
   // distribution over bins.
   torch::Tensor forward(const torch::Tensor& images);
 
+  // forward(), and the pooled features [N, D] float32 that it comes from.
+  struct WithFeatures {
+    torch::Tensor outputs, pooled;
+  };
+  WithFeatures forward_with_features(const torch::Tensor& images);
+
+  // The linear layer by itself, on features [N, D] as it sees them (whiten_features()): [N, outputs] float32.
+  torch::Tensor score(const torch::Tensor& features) { return head_(features).to(torch::kFloat); }
+
   // Adds a second linear layer, for tokens, named kTokenProjector in weight files. Before anything else.
   void add_token_projector(std::int64_t outputs);
 
@@ -40,6 +49,11 @@ class HeadedEncoder : public torch::nn::Module {
   // ComputeSettings{} without the layout of parameters.
   void use(const ComputeSettings& settings);
   const ComputeSettings& settings() const { return settings_; }
+
+  // Whether the head sees pooled features whitened: LayerNorm without affine parameters, as the targets of Stage I
+  // (losses/alignment.h). Not at first.
+  void whiten_features(bool whitens) { whitens_ = whitens; }
+  bool whitens_features() const { return whitens_; }
 
   // In training mode forward() sets pooled features to zero with this probability, from 0 to below 1, and scales the
   // others up (Srivastava et al., JMLR 15, 2014). 0 at first.
@@ -70,6 +84,7 @@ class HeadedEncoder : public torch::nn::Module {
   torch::nn::Linear head_{nullptr};
   torch::nn::Linear token_projector_{nullptr};
   double feature_dropout_ = 0;
+  bool whitens_ = false;
   ComputeSettings settings_;
 };
 

@@ -10,14 +10,16 @@
 #include "config/tables.h"
 #include "data/render_view.h"
 #include "evaluation/validation.h"
-#include "inference/prediction.h"
-#include "losses/distribution.h"
+#include "features/cache.h"
+#include "models/encoder.h"
 #include "runtime/error.h"
 #include "stages/distill_terms.h"
+#include "stages/head_transfer.h"
 #include "stages/inputs.h"
 #include "stages/model_source.h"
 #include "stages/score.h"
 #include "stages/stream_objective.h"
+#include "stages/teacher_answers.h"
 #include "stages/train_stage.h"
 
 namespace cskd::stages {
@@ -38,56 +40,30 @@ std::uint64_t unlabelled_samples(const config::Distill& distill) {
   return distill.training().global_batch() / distill.training().micro_batches();
 }
 
-// What the aesthetics teacher says of each picture of a set: its distribution over bins, the mean over the weak views,
-// and how far it can be trusted.
-struct PseudoLabels {
-  at::Tensor distributions;  // [N, K]
-  at::Tensor weights;        // [N]
-};
-
-PseudoLabels pseudo_labels(models::HeadedEncoder& teacher, const batches::CheckedCorpus& corpus,
-                           const data::SampleSet& samples, const config::Distill& settings,
-                           const run::Context& context) {
-  const at::Tensor views = inference::predict_distributions(
-      teacher, corpus, samples,
-      {.views = data::TestViews::kMirrored, .leave_out_damaged = true, .doing = "pseudo-labels were made"}, context,
-      [&](std::int64_t done, std::int64_t total) { context.progress("pseudo-labels", done, total); });
-  // A damaged picture has no pseudo-label. Should it be readable later, it does not count.
-  const at::Tensor damaged = views.isnan().any(2).any(1);
-  const at::Tensor distributions =
-      at::where(damaged.view({-1, 1}), 1.0 / static_cast<double>(views.size(2)), views.mean(1));
-  const std::vector<double> centres = batches::bin_centres(corpus.corpus());
-  const at::Tensor means = views.matmul(at::tensor(at::ArrayRef<double>(centres)).to(at::kFloat));
-  const at::Tensor weights = losses::pseudo_label_weight(means, settings.variance_penalty());
-  return {distributions.to(at::kFloat).contiguous(), at::where(damaged, 0.0, weights).to(at::kFloat).contiguous()};
-}
-
 // One stream's part of a micro-batch.
 struct StreamBatch {
   batches::SampleStream::Part part;
   at::Tensor strong, weak;  // [n, S, S, 3] uint8; weak only where consistency counts
-  at::Tensor teacher;       // [n, K]
-  at::Tensor weight;        // [n]
-  at::Tensor labels;        // [n, K], labelled stream only
+  TeacherAnswers::Room answers;
+  at::Tensor labels;  // [n, K], labelled stream only
 };
 
 struct DistillBatch {
   StreamBatch labelled, unlabelled;
 };
 
-// Both streams, with the teacher's answers.
+// Both streams, with the teachers' answers.
 class DistillSource final : public BatchSource<DistillBatch> {
  public:
   DistillSource(const run::Context& context, const config::Distill& settings, const TrainingSetup& setup,
-                std::shared_ptr<batches::CheckedCorpus> corpus, models::HeadedEncoder& teacher, std::int64_t bins,
-                int side)
+                std::shared_ptr<batches::CheckedCorpus> corpus, const Teachers& teachers, std::int64_t bins, int side)
       : context_(context),
         settings_(settings),
         corpus_(std::move(corpus)),
         bins_(bins),
         side_(side),
-        labelled_(stream(setup, teacher, true)),
-        unlabelled_(stream(setup, teacher, false)) {}
+        labelled_(stream(setup, teachers, true)),
+        unlabelled_(stream(setup, teachers, false)) {}
 
   // Both streams share the number of the micro-batch; `position` and `count` are those of unlabelled pictures.
   DistillBatch begin(std::uint64_t position, std::uint64_t count) const override {
@@ -103,7 +79,11 @@ class DistillSource final : public BatchSource<DistillBatch> {
 
   std::uint64_t items() const override { return labelled_samples(settings_) + unlabelled_samples(settings_); }
   std::uint64_t bytes() const override {
-    return (settings_.consistency_weight() > 0 ? 2 : 1) * batches::pixel_bytes(items(), side_);
+    std::uint64_t bytes = (settings_.consistency_weight() > 0 ? 2 : 1) * batches::pixel_bytes(items(), side_);
+    for (const Stream* stream : {&labelled_, &unlabelled_}) {
+      if (stream->answers) bytes += stream->answers->bytes(items());
+    }
+    return bytes;
   }
   std::vector<data::SampleRef> samples(const DistillBatch& batch) const override {
     std::vector<data::SampleRef> samples = batch.labelled.part.refs;
@@ -113,23 +93,53 @@ class DistillSource final : public BatchSource<DistillBatch> {
   at::Tensor pixels(const DistillBatch& batch) const override { return batch.labelled.strong; }
   const batches::CheckedCorpus& corpus() const override { return *corpus_; }
 
+  void start(std::uint64_t step) override {
+    for (const Stream* stream : {&labelled_, &unlabelled_}) {
+      if (stream->answers) stream->answers->start(stream->samples.samples(), step);
+    }
+  }
+
+  // On the training's thread.
+  Answers answers(const DistillBatch& batch) const {
+    const Answers labelled = answers_of(labelled_, batch.labelled);
+    const Answers unlabelled = answers_of(unlabelled_, batch.unlabelled);
+    return {at::cat({labelled.distributions, unlabelled.distributions}),
+            at::cat({labelled.weights, unlabelled.weights}), unlabelled.features};
+  }
+
  private:
   struct Stream {
     batches::SampleStream samples;
-    PseudoLabels pseudo;
+    std::unique_ptr<TeacherAnswers> answers;  // null where there are none
     bool has_labels = false;
   };
 
-  Stream stream(const TrainingSetup& setup, models::HeadedEncoder& teacher, bool labelled) const {
+  Stream stream(const TrainingSetup& setup, const Teachers& teachers, bool labelled) const {
     data::TrainingSets sets =
         data::training_sets(corpus_->corpus(), context_.config.labels().fraction(), context_.config.run().seed());
     const PictureStream& chosen = setup.streams[labelled ? 1 : 0];
     data::SampleSet pictures = labelled ? std::move(sets.labelled) : std::move(sets.unlabelled);
-    PseudoLabels pseudo = pseudo_labels(teacher, *corpus_, pictures, settings_, context_);
+    std::unique_ptr<TeacherAnswers> answers = answers_to(teachers, pictures, labelled);
     return {.samples = {context_, *corpus_, std::move(pictures),
                         labelled ? data::kStreamLabelledOrder : data::kStreamUnlabelledOrder, chosen.key, chosen.batch},
-            .pseudo = std::move(pseudo),
+            .answers = std::move(answers),
             .has_labels = labelled};
+  }
+
+  // Views of labelled pictures keep their labels, and are not those that teachers answer to (same_view).
+  std::unique_ptr<TeacherAnswers> answers_to(const Teachers& teachers, const data::SampleSet& pictures,
+                                             bool labelled) const {
+    if (settings_.answers() == config::Distill::whole)
+      return answers_to_whole_pictures(context_, settings_, teachers, *corpus_, pictures);
+    return labelled ? nullptr : answers_to_same_views(context_, settings_, teachers, *corpus_);
+  }
+
+  Answers answers_of(const Stream& stream, const StreamBatch& batch) const {
+    if (stream.answers) return stream.answers->of(batch.answers);
+    const auto options = at::TensorOptions(context_.communicator.device());
+    return {at::full({batch.strong.size(0), bins_}, 1.0 / static_cast<double>(bins_), options),
+            at::zeros({batch.strong.size(0)}, options),
+            {}};
   }
 
   std::uint64_t seed() const { return context_.config.run().seed(); }
@@ -140,29 +150,28 @@ class DistillSource final : public BatchSource<DistillBatch> {
     StreamBatch batch{.part = stream.samples.begin(position, count)};
     batch.strong = batches::pixel_room(count, side_, device);
     if (settings_.consistency_weight() > 0) batch.weak = batches::pixel_room(count, side_, device);
-    batch.teacher = at::empty({n, bins_});
-    batch.weight = at::empty({n});
+    if (stream.answers) batch.answers = stream.answers->begin(batch.strong);
     if (stream.has_labels) batch.labels = at::empty({n, bins_});
     return batch;
   }
 
   void fill(const Stream& stream, StreamBatch& batch, std::uint64_t item) const {
-    stream.samples.read(batch.part, item, [&](const data::SampleSource::Sample& sample, const data::SampleUse&) {
+    stream.samples.read(batch.part, item, [&](const data::SampleSource::Sample& sample, const data::SampleUse& use) {
       const auto [shard, row] = std::pair(&sample.shard, sample.ref.row);
       // The labelled stream's views differ from the unlabelled one's at equal positions.
       const std::uint64_t number = batch.part.number(item) | (stream.has_labels ? 1ULL << 63 : 0);
       runtime::Philox strong(seed(), data::kStreamStrongViews, number);
       runtime::Philox weak(seed(), data::kStreamWeakViews, number);
       const data::ResizeMode mode = batches::resize_mode(context_.config);
-      data::render_view(sample.bytes, data::strong_view(strong, shard->width(row), shard->height(row)), side_, mode,
-                        batches::picture_in(batch.strong, item));
+      const std::optional<data::View> wanted = stream.answers ? stream.answers->view(sample, use) : std::nullopt;
+      data::render_view(sample.bytes,
+                        wanted ? *wanted : data::strong_view(strong, shard->width(row), shard->height(row)), side_,
+                        mode, batches::picture_in(batch.strong, item));
       if (batch.weak.defined()) {
         data::render_view(sample.bytes, data::weak_view(weak, shard->width(row), shard->height(row)), side_, mode,
                           batches::picture_in(batch.weak, item));
       }
-      std::ranges::copy(batches::row_of(stream.pseudo.distributions, sample.number),
-                        batches::row_of(batch.teacher, item).begin());
-      batch.weight.data_ptr<float>()[item] = stream.pseudo.weights.data_ptr<float>()[sample.number];
+      if (stream.answers) stream.answers->fill(batch.answers, item, sample, use);
       if (stream.has_labels) std::ranges::copy(shard->histogram(row), batches::row_of(batch.labels, item).begin());
     });
   }
@@ -175,20 +184,34 @@ class DistillSource final : public BatchSource<DistillBatch> {
   Stream labelled_, unlabelled_;
 };
 
+// For the term "feature"; nothing where it is not there.
+Projector on_device(const Projector& projector, const config::Distill& distill, const run::Context& context) {
+  if (distill.feature_weight() == 0) return {};
+  const auto moved = [&](const at::Tensor& part) { return part.to(context.communicator.device(), at::kFloat); };
+  return {.weight = moved(projector.weight), .bias = moved(projector.bias)};
+}
+
 // The sum of Stage II's terms.
 BatchLoss distill_loss(HeadedPair& pair, const std::vector<DistillTerm>& terms, const DistillBatch& batch,
-                       std::uint64_t step, std::uint64_t steps, const at::Device& device) {
+                       const Answers& answers, const Projector& projector, std::uint64_t step, std::uint64_t steps,
+                       const at::Device& device) {
   const auto joined = [&](at::Tensor StreamBatch::*part) {
     return at::cat(
         {batches::to_device(batch.labelled.*part, device), batches::to_device(batch.unlabelled.*part, device)});
   };
   const torch::Tensor strong = models::normalise(joined(&StreamBatch::strong), pair.shape());
+  const std::int64_t labelled = batch.labelled.strong.size(0);
+  const models::HeadedEncoder::WithFeatures seen = pair.model().forward_with_features(strong);
+  const bool is_projected = answers.features.defined() && projector.weight.defined();
   const DistillInput input{
-      .student = torch::softmax(pair.model().forward(strong), 1),
-      .labelled = batch.labelled.strong.size(0),
+      .student = torch::softmax(seen.outputs, 1),
+      .labelled = labelled,
       .labels = batch.labelled.labels.to(device),
-      .teacher = joined(&StreamBatch::teacher),
-      .teacher_weight = joined(&StreamBatch::weight),
+      .teacher = answers.distributions,
+      .teacher_weight = answers.weights,
+      .projected =
+          is_projected ? torch::linear(seen.pooled.slice(0, labelled), projector.weight, projector.bias) : at::Tensor(),
+      .features = answers.features,
       .average =
           [&] {
             const torch::NoGradGuard no_gradients;
@@ -206,16 +229,38 @@ TrainingSetup distill_training(const config::Config& config, const std::string& 
   const config::Distill& distill = config::table_named(config.distill(), name);
   const std::string stage = "distill." + name;
   constexpr std::uint64_t kTeacherViews = 2;  // whole, and mirrored
-  const ModelSource teacher = model_source(config, distill.teachers(0));
+  std::vector<TeacherPass> passes;
+  std::vector<TowerUse> towers;
+  for (const std::string& teacher : distill.teachers()) {
+    if (distill.answers() == config::Distill::same_view) break;
+    for (const auto pictures : {PictureStream::Pictures::kUnlabelled, PictureStream::Pictures::kLabelled})
+      passes.push_back({model_source(config, teacher), pictures, kTeacherViews});
+  }
+  const auto reads = teachers_towers(config, distill);
+  for (std::size_t i = 0; i < reads.size(); ++i) {
+    if (distill.answers() == config::Distill::whole) break;
+    const std::optional<std::string>& read = reads[i];
+    if (!read) {
+      const std::string& teacher = distill.teachers(static_cast<int>(i));
+      towers.push_back({.name = teacher, .source = model_source(config, teacher)});
+      continue;
+    }
+    const config::Tower& tower = config::table_named(config.towers(), *read);
+    towers.push_back({.name = "towers." + *read,
+                      .source = model_source(config, "towers." + *read),
+                      .is_cached = tower.views().count() > 0,
+                      .views = tower.views().count(),
+                      .view_bytes = features::feature_bytes(models::encoder_shape(tower.architecture()), false)});
+  }
   return {.stage = stage,
           .training = &distill.training(),
           .source = model_source(config, distill.from()),
           .streams = {{PictureStream::Pictures::kUnlabelled, stage + ".training.global_batch",
                        distill.training().global_batch()},
                       {PictureStream::Pictures::kLabelled, stage + ".labelled_batch", labelled_batch(distill)}},
-          .passes = {{teacher, PictureStream::Pictures::kUnlabelled, kTeacherViews},
-                     {teacher, PictureStream::Pictures::kLabelled, kTeacherViews}},
-          .forwards = distill.consistency_weight() > 0 ? 1.0 : 0.0};
+          .passes = std::move(passes),
+          .forwards = distill.consistency_weight() > 0 ? 1.0 : 0.0,
+          .towers = std::move(towers)};
 }
 
 run::StageOutcome run_distill(const run::Context& context, const std::string& name) {
@@ -225,26 +270,32 @@ run::StageOutcome run_distill(const run::Context& context, const std::string& na
   return train_stage(context, setup, inputs, [&]() -> TaskParts {
     auto corpus = std::make_shared<batches::CheckedCorpus>(context);
     const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
-    const inference::Model teacher = inference::load_stage_model(context, distill.teachers(0), models::kScoreHead);
-    const auto make = [&] {
-      return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kScoreHead,
-                                   bins, "distill");
-    };
+    Teachers teachers;
+    for (const std::string& teacher : distill.teachers())
+      teachers.push_back(inference::load_stage_model(context, teacher, models::kScoreHead));
+    const auto make = [&] { return make_scorer(context, setup.source, bins, "distill"); };
     inference::Model model = make();
     inference::Model average = make();
     start_weights(*model, distill.from(), context);
+    Projector projector;
+    if (distill.head() == config::Distill::teacher) {
+      projector = projector_of(context, distill);
+      take_over_head(*model, *teachers.front(), projector);
+    }
     TaskParts parts{.corpus = corpus,
                     .model = std::make_shared<HeadedPair>(setup.stage, distill.training(), std::move(model),
                                                           std::move(average), bins),
                     .objective = nullptr,
                     .validation = {}};
+    auto source = std::make_unique<DistillSource>(context, distill, setup, corpus, teachers, bins,
+                                                  parts.model->shape().image_size);
+    const DistillSource& answering = *source;
     parts.objective = std::make_unique<StreamObjective<DistillBatch>>(
-        context, setup,
-        std::make_unique<DistillSource>(context, distill, setup, corpus, *teacher, bins,
-                                        parts.model->shape().image_size),
-        [pair = parts.model, terms = distill_terms(distill), steps = distill.training().steps(),
+        context, setup, std::move(source),
+        [&answering, pair = parts.model, projector = on_device(projector, distill, context),
+         terms = distill_terms(distill, batches::bin_centres(corpus->corpus())), steps = distill.training().steps(),
          device = context.communicator.device()](const DistillBatch& batch, std::uint64_t step) {
-          return distill_loss(*pair, terms, batch, step, steps, device);
+          return distill_loss(*pair, terms, batch, answering.answers(batch), projector, step, steps, device);
         });
     parts.validation = score_validation(context, corpus, parts.model);
     return parts;

@@ -21,6 +21,9 @@ struct DistillInput {
   at::Tensor labels;          // [labelled, K]
   at::Tensor teacher;         // [N, K]
   at::Tensor teacher_weight;  // [N]: how far the teacher's answer counts
+  // [N - labelled, D]: what the projector of Stage I makes of the student's features of unlabelled pictures, with
+  // gradients, and the features that it is to come to. Only where the term "feature" is there.
+  at::Tensor projected, features;
   // [N, K]: what the moving average of the student says of weak views. Costs a forward pass.
   std::function<at::Tensor()> average;
 };
@@ -36,7 +39,10 @@ struct DistillTerm {
 //   supervised    squared EMD to the labels, of labelled pictures
 //   pseudo_label  squared EMD to the teacher's answers, each by its weight
 //   consistency   squared EMD to the moving average's answers to weak views; its weight rises with the training
-std::vector<DistillTerm> distill_terms(const config::Distill& settings);
+//   feature       smooth L1 and cosine distance of Stage I, of unlabelled pictures
+//   rank          pairwise logistic loss of the student's mean scores, of the pairs that teachers tell apart
+// The last two are there where their weights are not 0.
+std::vector<DistillTerm> distill_terms(const config::Distill& settings, const std::vector<double>& bin_centres);
 
 // The weighted sum of the terms, and each of them as "train/<name>", without gradients, 0 where it was not computed.
 struct DistillLoss {

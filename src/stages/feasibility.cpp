@@ -170,6 +170,10 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
       });
     }
   }
+  for (const Stage& stage : stages) {
+    if (stage.entry->require_corpus != nullptr)
+      findings.check("", [&] { stage.entry->require_corpus(config, stage.name, corpus); });
+  }
   if (any(stages, &StageEntry::judges)) {
     const std::uint64_t tests = split(shards::Split::kTest).size();
     if (tests == 0) findings.add("no source has a test split: there is nothing to evaluate on");

@@ -33,7 +33,26 @@ std::string need_of(const config::Config& config, const Stage& stage, const std:
   return cache_of(target);
 }
 
+// "towers.clip" of the towers whose caches a stage reads without referring to them.
+std::vector<std::string> other_caches(const config::Config& config, const StageEntry& entry, const std::string& name) {
+  std::vector<std::string> towers;
+  if (entry.caches_of == nullptr) return towers;
+  for (const std::string& tower : entry.caches_of(config, name)) towers.push_back("towers." + tower);
+  return towers;
+}
+
+bool is_read_by_others(const config::Config& config, const std::string& tower) {
+  return std::ranges::any_of(stage_table(), [&](const StageEntry& entry) {
+    if (entry.list == nullptr) return false;
+    return std::ranges::any_of(config::tables_in(config, entry.list), [&](const std::string& name) {
+      const std::vector<std::string> read = other_caches(config, entry, name);
+      return std::ranges::find(read, tower) != read.end();
+    });
+  });
+}
+
 bool is_cached(const config::Config& config, const std::string& tower, const std::vector<Reference>& references) {
+  if (is_read_by_others(config, tower)) return true;
   bool is_referred_to = false;
   for (const Reference& reference : references) {
     if (reference.target != tower) continue;
@@ -92,6 +111,7 @@ std::vector<Stage> graph(const config::Config& config) {
         add(stage.needs, need_of(config, stage, reference.target));
         if (entry.judges) add(stage.judged, reference.target);
       }
+      for (const std::string& tower : other_caches(config, entry, name)) add(stage.needs, cache_of(tower));
       if (entry.judges && stage.judged.empty()) {
         stage.judged = scoring;
         for (const std::string& model : scoring) add(stage.needs, model);

@@ -5,6 +5,7 @@
 #include "features/cache.h"
 #include "run/provenance.h"
 #include "stages/model_source.h"
+#include "stages/teacher_answers.h"
 
 namespace cskd::stages {
 namespace {
@@ -41,6 +42,15 @@ runtime::Inputs align_inputs(const config::Config& config, const run::RunFolder&
   return inputs;
 }
 
+runtime::Inputs ridge_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
+  const config::Ridge& ridge = config::table_named(config.ridge(), name);
+  runtime::Inputs inputs = run::seeded_corpus_inputs(config, folder);
+  inputs.add(settings_of(config.labels(), "labels", Keys::kDecisive));
+  inputs.add(source_inputs(config, folder, ridge.from()));
+  inputs.add(settings_of(ridge, "ridge." + name, Keys::kDecisive));
+  return inputs;
+}
+
 runtime::Inputs finetune_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
   const config::Finetune& finetune = config::table_named(config.finetune(), name);
   runtime::Inputs inputs = labelled_inputs(config, folder, finetune.from());
@@ -52,6 +62,13 @@ runtime::Inputs distill_inputs(const config::Config& config, const run::RunFolde
   const config::Distill& distill = config::table_named(config.distill(), name);
   runtime::Inputs inputs = labelled_inputs(config, folder, distill.from());
   for (const std::string& teacher : distill.teachers()) inputs.add(source_inputs(config, folder, teacher));
+  if (distill.answers() == config::Distill::same_view) {
+    for (const auto& tower : teachers_towers(config, distill)) {
+      if (!tower) continue;  // refused by require_distill()
+      inputs.add(features::cache_inputs(config, folder, *tower));
+      inputs.add({features::whole_input(config::table_named(config.towers(), *tower))});
+    }
+  }
   inputs.add(settings_of(distill, "distill." + name, Keys::kDecisive));
   return inputs;
 }

@@ -61,12 +61,12 @@ std::string sources(const shards::Manifest& manifest) {
   return text;
 }
 
-std::string output_of(const TrainingSetup& setup, const shards::Manifest& manifest, const HeadedPair& model) {
-  if (!setup.learns_scores) {
+std::string output_of(const CardSubject& subject, const shards::Manifest& manifest) {
+  if (!subject.scores) {
     return fmt::format(
         "{} numbers, `projector`: an estimate of the whitened features of its towers, one tower after the "
         "other.",
-        model.outputs());
+        subject.outputs);
   }
   std::vector<float> centres;
   for (const shards::Manifest::Source& source : manifest.sources()) {
@@ -78,14 +78,7 @@ std::string output_of(const TrainingSetup& setup, const shards::Manifest& manife
 
 }  // namespace
 
-std::string model_card(const run::Context& context, const TrainingSetup& setup, const shards::Manifest& manifest,
-                       HeadedPair& model) {
-  const config::Config& config = context.config;
-  const models::EncoderShape& shape = model.shape();
-  std::set<std::string> tables;
-  collect(graph(config), setup.stage, tables);
-  std::int64_t parameters = 0;
-  for (const auto& [name, tensor] : model.average()) parameters += tensor.numel();
+std::string training_sentence(const config::Config& config, const TrainingSetup& setup) {
   std::string streams;
   for (const PictureStream& stream : setup.streams) {
     streams += fmt::format("{}{} {}", streams.empty() ? "" : " and ", stream.batch,
@@ -93,6 +86,17 @@ std::string model_card(const run::Context& context, const TrainingSetup& setup, 
                            : stream.pictures == PictureStream::Pictures::kUnlabelled ? "unrated"
                                                                                      : "rated and unrated");
   }
+  return fmt::format(
+      "{} steps with {} pictures each, seed {}, {} of the ratings of the training split. The file holds "
+      "the moving\naverage of the weights.",
+      setup.training->steps(), streams, config.run().seed(),
+      setup.learns_scores ? fmt::format("{} %", 100 * config.labels().fraction()) : "none");
+}
+
+std::string model_card(const config::Config& config, const CardSubject& subject, const shards::Manifest& manifest) {
+  const models::EncoderShape& shape = subject.shape;
+  std::set<std::string> tables;
+  collect(graph(config), subject.stage, tables);
   return fmt::format(
       R"(---
 library_name: cskd
@@ -107,7 +111,7 @@ tags: [image-aesthetics, cskd]
 - **Input**: RGB, the whole picture squeezed to {} x {} pixels (bicubic), from 0 to 1, less mean [{}], divided by standard
   deviation [{}].
 - **Output**: {}
-- **File**: `model.safetensors`, under the names of the architecture's home; the moving average of the weights.
+- **File**: `model.safetensors`, under the names of the architecture's home.
 
 ## Made from
 
@@ -115,23 +119,21 @@ tags: [image-aesthetics, cskd]
 {}
 {}## Training
 
-{} steps with {} pictures each, seed {}, {} of the ratings of the training split.
+{}
 
 ## Limits
 
 {}
 )",
-      setup.learns_scores ? "image-classification" : "image-feature-extraction", setup.stage, shape.name,
-      static_cast<double>(parameters) * 1e-6, shape.image_size, shape.image_size, fmt::join(shape.mean, ", "),
-      fmt::join(shape.stddev, ", "), output_of(setup, manifest, model), origins(config, tables), sources(manifest),
+      subject.scores ? "image-classification" : "image-feature-extraction", subject.stage, shape.name,
+      static_cast<double>(subject.parameters) * 1e-6, shape.image_size, shape.image_size, fmt::join(shape.mean, ", "),
+      fmt::join(shape.stddev, ", "), output_of(subject, manifest), origins(config, tables), sources(manifest),
       tables.empty() ? ""
                      : "Licences of weights and pictures pass on to what is made from them as they say themselves.\n\n",
-      setup.training->steps(), streams, config.run().seed(),
-      setup.learns_scores ? fmt::format("{} %", 100 * config.labels().fraction()) : "none",
-      setup.learns_scores
-          ? "It repeats the taste of the people whose ratings it saw, on pictures like those. Judge it on "
-            "pictures of your own\nbefore anything depends on it."
-          : "Features for training on; it does not score pictures.");
+      subject.training,
+      subject.scores ? "It repeats the taste of the people whose ratings it saw, on pictures like those. Judge it on "
+                       "pictures of your own\nbefore anything depends on it."
+                     : "Features for training on; it does not score pictures.");
 }
 
 }  // namespace cskd::stages

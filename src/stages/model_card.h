@@ -1,18 +1,30 @@
 // The page that goes with a model: what it computes, what it was made from, whose licences it carries.
 #pragma once
 
+#include <cstdint>
 #include <string>
 
-#include "run/context.h"
+#include "config/config.pb.h"
+#include "models/encoder.h"
 #include "shards/manifest.h"
-#include "stages/headed_pair.h"
 #include "stages/training_setup.h"
 
 namespace cskd::stages {
 
+struct CardSubject {
+  std::string stage;
+  const models::EncoderShape& shape;
+  bool scores = true;           // pictures; or it gives features
+  std::int64_t outputs = 0;     // of its head
+  std::int64_t parameters = 0;  // and statistics
+  std::string training;         // sentences
+};
+
+// How a training goes, in a sentence.
+std::string training_sentence(const config::Config& config, const TrainingSetup& setup);
+
 // Markdown with the front matter that model hubs read. Everything comes from the configuration, the manifest and the
 // registry of encoders, so that equal trainings have equal cards.
-std::string model_card(const run::Context& context, const TrainingSetup& setup, const shards::Manifest& manifest,
-                       HeadedPair& model);
+std::string model_card(const config::Config& config, const CardSubject& subject, const shards::Manifest& manifest);
 
 }  // namespace cskd::stages

@@ -6,7 +6,6 @@
 #include "config/tables.h"
 #include "config/toml_writer.h"
 #include "features/cache.h"
-#include "inference/stage_model.h"
 #include "models/encoder.h"
 #include "models/weights/encoder_weights.h"
 #include "models/weights/weight_file.h"
@@ -27,6 +26,7 @@ std::pair<std::string, std::string> parts_of(const std::string& table) {
 
 ModelSource model_source(const config::Config& config, const std::string& from) {
   std::string table = from;
+  bool whitens = false;
   for (;;) {
     const auto [list, name] = parts_of(table);
     if (list == "encoders") {
@@ -34,19 +34,34 @@ ModelSource model_source(const config::Config& config, const std::string& from) 
       return {.key = table + ".architecture",
               .architecture = encoder.architecture(),
               .image_size = static_cast<int>(encoder.image_size()),
-              .is_trained = table != from || !encoder.weights().empty()};
+              .is_trained = table != from || !encoder.weights().empty(),
+              .whitens = whitens};
     }
     if (list == "towers") {
       return {.key = table + ".architecture",
-              .architecture = config::table_named(config.towers(), name).architecture()};
+              .architecture = config::table_named(config.towers(), name).architecture(),
+              .whitens = whitens};
     }
     if (list == "align") {
       table = "encoders." + config::table_named(config.align(), name).encoder();
+    } else if (list == "ridge") {
+      const config::Ridge& ridge = config::table_named(config.ridge(), name);
+      // Whoever starts from it keeps its head, or starts from its encoder alone.
+      whitens = whitens || ridge.whiten();
+      table = ridge.from();
     } else {
       table = list == "finetune" ? config::table_named(config.finetune(), name).from()
                                  : config::table_named(config.distill(), name).from();
     }
   }
+}
+
+inference::Model make_scorer(const run::Context& context, const ModelSource& source, std::int64_t bins,
+                             const std::string& purpose) {
+  inference::Model model =
+      inference::make_model(context, source.architecture, source.image_size, models::kScoreHead, bins, purpose);
+  model->whiten_features(source.whitens);
+  return model;
 }
 
 runtime::Inputs source_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& from) {
@@ -65,6 +80,8 @@ runtime::Inputs source_inputs(const config::Config& config, const run::RunFolder
     inputs.add({features::weights_input(config::table_named(config.towers(), name))});
   } else if (list == "align") {
     inputs.add(align_inputs(config, folder, name));
+  } else if (list == "ridge") {
+    inputs.add(ridge_inputs(config, folder, name));
   } else if (list == "finetune") {
     inputs.add(finetune_inputs(config, folder, name));
   } else {

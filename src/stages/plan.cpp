@@ -24,6 +24,13 @@ namespace {
 
 using runtime::Inputs;
 
+constexpr std::int64_t kForwardBatch = 16;
+
+training::ModelSubject forward_of(const ModelSource& source) {
+  return {
+      .encoder = source.architecture, .image_size = source.image_size, .batch = kForwardBatch, .trains_encoder = false};
+}
+
 constexpr std::int64_t kUsualBins = 10;
 
 // How many pictures a corpus has of each kind.
@@ -139,6 +146,12 @@ class Planner {
       const models::EncoderShape shape = models::encoder_shape(tower.architecture());
       planned.disk_bytes = *planned.images * (features::feature_bytes(shape, /*with_tokens=*/false) + 32);
       planned.seconds = forward_seconds({.architecture = tower.architecture()}, *planned.images);
+    } else if (stage.entry->pass != nullptr && pictures_) {
+      const TeacherPass pass = stage.entry->pass(config_, stage.name);
+      planned.images = pictures_->of(pass.pictures);
+      planned.seconds = forward_seconds(pass.teacher, *planned.images * pass.views);
+      const auto cost = options_.cost_of(forward_of(pass.teacher));
+      if (cost) planned.disk_bytes = static_cast<std::uint64_t>(cost->parameters) * sizeof(float);
     } else if (stage.entry->judges && pictures_) {
       const std::uint64_t views = config_.evaluate().views() == config::ten_crop   ? 10
                                   : config_.evaluate().views() == config::mirrored ? 2
@@ -221,11 +234,9 @@ class Planner {
   }
 
   std::optional<double> forward_seconds(const ModelSource& source, std::uint64_t images) const {
-    constexpr std::int64_t kBatch = 16;
-    const auto cost = options_.cost_of(
-        {.encoder = source.architecture, .image_size = source.image_size, .batch = kBatch, .trains_encoder = false});
+    const auto cost = options_.cost_of(forward_of(source));
     if (!cost) return std::nullopt;
-    return cost->forward_seconds * static_cast<double>(images) / kBatch / options_.devices;
+    return cost->forward_seconds * static_cast<double>(images) / kForwardBatch / options_.devices;
   }
 
   // Nothing where there are too many files to count now.

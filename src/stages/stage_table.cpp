@@ -12,8 +12,11 @@
 #include "runtime/check.h"
 #include "stages/align.h"
 #include "stages/graph.h"
+#include "stages/head_transfer.h"
 #include "stages/inputs.h"
+#include "stages/ridge.h"
 #include "stages/score.h"
+#include "stages/teacher_answers.h"
 
 namespace cskd::stages {
 namespace {
@@ -90,6 +93,15 @@ const std::vector<StageEntry>& stage_table() {
        .training = align_training,
        .reads_caches = align_reads_caches,
        .require = require_align},
+      {.kind = "ridge",
+       .description = "Fit score heads to frozen features, in closed form",
+       .list = "ridge",
+       .example = "teacher",
+       .run = run_ridge,
+       .inputs = ridge_inputs,
+       .require_corpus = require_ridge_labels,
+       .pass = ridge_pass,
+       .scores = true},
       {.kind = "finetune",
        .description = "Train aesthetics teachers, and baselines, on labelled pictures",
        .list = "finetune",
@@ -105,6 +117,8 @@ const std::vector<StageEntry>& stage_table() {
        .run = run_distill,
        .inputs = distill_inputs,
        .training = distill_training,
+       .caches_of = answering_caches,
+       .require = require_distill,
        .scores = true},
       {.kind = "evaluate",
        .description = "Evaluate the trained models on the held-out test images",

@@ -7,6 +7,7 @@
 #include <vector>
 
 #include "config/config.pb.h"
+#include "data/corpus.h"
 #include "run/context.h"
 #include "runtime/inputs.h"
 #include "stages/training_setup.h"
@@ -34,8 +35,14 @@ struct StageEntry {
   bool caches_towers = false;  // the features of towers, for stages that read caches
   // Null, or whether a stage reads the caches of the towers that it refers to.
   bool (*reads_caches)(const config::Config& config, const std::string& name) = nullptr;
+  // Null, or towers whose caches it reads without referring to them.
+  std::vector<std::string> (*caches_of)(const config::Config& config, const std::string& name) = nullptr;
   // Null, or throws UsageError for settings that exclude each other.
   void (*require)(const config::Config& config, const std::string& name) = nullptr;
+  // Null, or throws UsageError for a corpus that the stage cannot work with.
+  void (*require_corpus)(const config::Config& config, const std::string& name, const data::Corpus& corpus) = nullptr;
+  // Null, or what a stage that does not train looks at.
+  TeacherPass (*pass)(const config::Config& config, const std::string& name) = nullptr;
   bool scores = false;  // its models score pictures
   bool judges = false;  // models on test pictures
 };

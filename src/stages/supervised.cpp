@@ -79,10 +79,6 @@ BatchLoss labelled_loss(models::HeadedEncoder& model, const LabelledBatch& batch
   return {.loss = losses::squared_emd(torch::softmax(logits, 1), batch.labels.to(device)).mean(), .figures = {}};
 }
 
-// Purpose of the random numbers of first weights: whether a model starts from what was trained or not, whatever its
-// name.
-const char* purpose_of(const ModelSource& source) { return source.is_trained ? "finetune" : "baseline"; }
-
 }  // namespace
 
 TrainingSetup finetune_training(const config::Config& config, const std::string& name) {
@@ -101,10 +97,7 @@ run::StageOutcome run_finetune(const run::Context& context, const std::string& n
   return train_stage(context, setup, inputs, [&]() -> TaskParts {
     auto corpus = std::make_shared<batches::CheckedCorpus>(context);
     const auto bins = static_cast<std::int64_t>(batches::bin_centres(corpus->corpus()).size());
-    const auto make = [&] {
-      return inference::make_model(context, setup.source.architecture, setup.source.image_size, models::kScoreHead,
-                                   bins, purpose_of(setup.source));
-    };
+    const auto make = [&] { return make_scorer(context, setup.source, bins, purpose_of(setup.source)); };
     inference::Model model = make();
     inference::Model average = make();
     start_weights(*model, config::table_named(context.config.finetune(), name).from(), context);

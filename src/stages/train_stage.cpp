@@ -96,8 +96,17 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
     for (const auto& [tensor_name, tensor] : model.average())
       models::require_finite(tensor, tensor_name, context.folder.model(name).native());
     models::write_safetensors(context.folder.model(name), model.average(), {metadata.begin(), metadata.end()});
+    std::int64_t parameters = 0;
+    for (const auto& [tensor_name, tensor] : model.average()) parameters += tensor.numel();
     runtime::write_file_atomically(folder / "model_card.md",
-                                   model_card(context, setup, parts.corpus->corpus().manifest(), model));
+                                   model_card(context.config,
+                                              {.stage = name,
+                                               .shape = model.shape(),
+                                               .scores = setup.learns_scores,
+                                               .outputs = model.outputs(),
+                                               .parameters = parameters,
+                                               .training = training_sentence(context.config, setup)},
+                                              parts.corpus->corpus().manifest()));
     run::write_completion(folder, outcome.completion);
   }
   context.world.barrier();

@@ -11,13 +11,14 @@
 
 #include "analysis/attention_measures.h"
 #include "analysis/collapse_measures.h"
-#include "analysis/linear_probe.h"
 #include "analysis/nearest_neighbours.h"
 #include "models/safetensors.h"
+#include "optim/ridge_regression.h"
 
 namespace {
 
 namespace analysis = cskd::analysis;
+namespace optim = cskd::optim;
 
 at::Tensor number(double value) { return torch::full({1}, value, at::kDouble); }
 
@@ -53,9 +54,9 @@ void run(const char* input_path, const char* output_path) {
   std::vector<at::Tensor> folds;
   for (std::int64_t fold = 0; fold <= input.at("fold").max().item<std::int64_t>(); ++fold) {
     const at::Tensor rows = torch::nonzero(input.at("fold").eq(fold)).flatten();
-    folds.push_back(analysis::ridge_sums(features.index_select(0, rows), scores.index_select(0, rows)));
+    folds.push_back(optim::ridge_sums(features.index_select(0, rows), scores.index_select(0, rows)));
   }
-  const analysis::ChosenRidge ridge = analysis::cross_validated_ridge(folds);
+  const optim::ChosenRidge ridge = optim::cross_validated_ridge(folds);
   found.emplace_back("alpha", number(ridge.alpha));
   found.emplace_back("ridge", ridge.function(input.at("judged")));
   found.emplace_back("neighbours",

@@ -12,13 +12,11 @@ import pytest
 import torch
 from analysis_runs import MODELS, ONE_THREAD, PROBED, analysed, findings
 from cskd_program import mpirun, run
-from open_clip.transformer import VisionTransformer
-from PIL import Image, ImageOps
 from safetensors.torch import load_file, safe_open, save_file
 from scipy.spatial.distance import cdist, pdist
 from stage_runs import copied
+from torch_tower import batch_of, rows_of, transformer
 
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 # Sums of ranks are added in another order.
 ROUNDING = 1e-6
 
@@ -28,29 +26,18 @@ def model_of(document, name):
 
 
 def pictures_of(folder, split):
-    """Key and upright pixels of every picture of a split."""
-    for path in sorted((folder / "shards").glob(f"*-{split}-*.h5")):
-        with h5py.File(path) as shard:
-            blob, offsets = shard["bytes"][:].tobytes(), shard["offset"][:]
-            for begin, end in zip(offsets, offsets[1:]):
-                yield ImageOps.exif_transpose(Image.open(io.BytesIO(blob[begin:end]))).convert("RGB")
+    return [image for image, *_ in rows_of(folder, lambda file: f"-{split}-" in file)]
 
 
 @pytest.fixture(scope="module")
 def tower_features(whole, weights):
     """What open_clip's own tower makes of all unlabelled pictures: pooled features, queries and keys of each layer."""
-    model = VisionTransformer(image_size=128, patch_size=16, width=192, layers=6, heads=3, mlp_ratio=4, output_dim=128)
-    model.load_state_dict({name.removeprefix("visual."): value.float() for name, value in load_file(weights).items()})
-    model.proj = None
+    model = transformer(load_file(weights), 128)
     seen = []
-    for block in model.eval().transformer.resblocks:
+    for block in model.transformer.resblocks:
         block.ln_1.register_forward_hook(lambda module, inputs, output: seen.append(output))
-    pixels = []
-    for image in pictures_of(whole[1], "unlabelled"):
-        tensor = torch.tensor(numpy.asarray(image.resize((128, 128), Image.BICUBIC))).permute(2, 0, 1).float() / 255
-        pixels.append((tensor - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1))
     with torch.no_grad():
-        pooled = model(torch.stack(pixels)).numpy().astype("f8")
+        pooled = model(batch_of(pictures_of(whole[1], "unlabelled"), 128))[0].numpy().astype("f8")
         maps = []
         for block, tokens in zip(model.transformer.resblocks, seen, strict=True):
             both = torch.nn.functional.linear(tokens, block.attn.in_proj_weight, block.attn.in_proj_bias)

@@ -4,7 +4,7 @@ import shutil
 
 import pytest
 from analysis_runs import ONE_THREAD, PROBED, analysed
-from run_fixtures import cached, config, corpus, trained, weights  # noqa: F401  fixtures
+from run_fixtures import cached, config, corpus, shared_runs, trained, weights  # noqa: F401  fixtures
 from small_run import configuration
 
 

@@ -46,13 +46,14 @@ ADDED = {
         },
     ),
     "loss-term": Added(
-        r"consistency_weight",
+        r"rank_distance|settings\.rank\(\)|message Rank\b|\bRank rank\b",
         {
             "src/stages/distill_terms.cpp": "../../src/stages/distill_terms.cpp",
-            "src/stages/distill.cpp": "../../src/stages/distill.cpp",
+            "src/losses/distribution.h": "`src/losses/`",
+            "src/losses/distribution.cpp": "`src/losses/`",
             "src/config/stages.proto": "../../src/config/stages.proto",
         },
-        {"tests/stages/distill_terms_test.cpp": "consistency"},
+        {"tests/stages/distill_terms_test.cpp": "RankCounts"},
     ),
     "communicator": Added(
         r"nccl_communicator",
@@ -66,20 +67,20 @@ ADDED = {
         {"tests/distributed/communicator_test.cpp": '"nccl"'},
     ),
     "stage": Added(
-        r"\w+ (run_distill|distill_inputs|distill_training)\(|= (run_distill|distill_inputs|distill_training)\b"
-        r"|\b(add\(distill_inputs)\(|message Distill\b|repeated Distill\b|\bdistill\.cpp",
+        r"\w+ (run_ridge|ridge_inputs|ridge_pass)\(|= (run_ridge|ridge_inputs|ridge_pass)\b"
+        r"|\b(add\(ridge_inputs)\(|message Ridge\b|repeated Ridge\b|\bridge\.cpp",
         {
             "src/config/stages.proto": "../../src/config/stages.proto",
             "src/config/config.proto": "../../src/config/config.proto",
-            "src/stages/distill.cpp": "`src/stages/<kind>.cpp`",
-            "src/stages/score.h": "../../src/stages/score.h",
+            "src/stages/ridge.cpp": "`src/stages/<kind>.cpp`",
+            "src/stages/ridge.h": "../../src/stages/ridge.h",
             "src/stages/inputs.h": "../../src/stages/inputs.h",
             "src/stages/inputs.cpp": "`inputs.cpp`",
             "src/stages/model_source.cpp": "../../src/stages/model_source.cpp",
             "src/stages/stage_table.cpp": "../../src/stages/stage_table.cpp",
             "src/stages/CMakeLists.txt": "../../src/stages/CMakeLists.txt",
         },
-        {"tests/launch/completion_test.py": '"distill"', "tests/stages/training_test.py": r"trainer\.step@distill"},
+        {"tests/launch/completion_test.py": '"ridge"', "tests/stages/ridge_test.py": r"stage\.model:kill"},
     ),
     "command": Added(
         r"\badd_analyze\b|commands/analyze\.cpp",

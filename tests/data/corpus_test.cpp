@@ -1,5 +1,6 @@
 #include "data/corpus.h"
 
+#include <numeric>
 #include <set>
 
 #include <gmock/gmock.h>
@@ -102,6 +103,25 @@ TEST_F(TwoSources, GiveTheSameShareOfThoseChosen) {
     EXPECT_EQ(in_groups, part.size());
   }
   EXPECT_EQ(seen.size(), 198U);
+}
+
+TEST_F(TwoSources, AreCutIntoSlicesThatTogetherAreTheSet) {
+  const Corpus all = corpus();
+  const SampleSet split = SampleSet::of_split(all, shards::Split::kTrain);
+  for (const SampleSet& whole : {split, split.choose(1, 100, 150, true), split.choose(1, 100, 50, false)}) {
+    for (const std::uint64_t each : {1U, 7U, 100U, 198U}) {
+      std::uint64_t seen = 0;
+      for (std::uint64_t first = 0; first < whole.size(); first += each) {
+        const SampleSet slice = whole.slice(first, std::min(each, whole.size() - first));
+        std::uint64_t in_groups = 0;
+        for (const SampleGroup& group : slice.groups())
+          in_groups += std::accumulate(group.blocks.begin(), group.blocks.end(), std::uint64_t{0});
+        EXPECT_EQ(in_groups, slice.size());
+        for (std::uint64_t i = 0; i < slice.size(); ++i, ++seen) EXPECT_EQ(slice.at(i), whole.at(first + i));
+      }
+      EXPECT_EQ(seen, whole.size());
+    }
+  }
 }
 
 TEST_F(CorpusTest, RowsThatDoNotRiseAreRefused) {

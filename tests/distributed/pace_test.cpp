@@ -44,6 +44,11 @@ class Job {
     for (std::size_t rank = 0; rank < busy.size(); ++rank) judge_.add(static_cast<int>(rank), meters_[rank].take());
     for (std::string& text : judge_.take_news()) news_.push_back(fmt::format("{}: {}", step_, text));
   }
+  // Another training on the same ranks.
+  void start_anew() {
+    for (PaceMeter& meter : meters_) meter.pass_over();
+    step_ = 0;
+  }
   void pass_over() {
     for (PaceMeter& meter : meters_) meter.pass_over();
   }
@@ -140,6 +145,23 @@ TEST(Pace, SaysWhoHasCaughtUp) {
   for (int i = 0; i < 48; ++i) job.step({0.1, 0.1});
   ASSERT_THAT(job.news(), SizeIs(2));
   EXPECT_THAT(job.news().back(), HasSubstr("rank 1 on n2 has caught up with the others"));
+  EXPECT_THAT(job.judge().slow(), IsEmpty());
+}
+
+TEST(Pace, BeginsAnewWithEachTraining) {
+  Job job({"a", "a"});
+  const auto slow_steps = [&](std::uint64_t steps) {
+    for (std::uint64_t i = 0; i < steps; ++i) job.step({0.1, 0.2});
+  };
+  slow_steps(8 * kPaceSteps);  // too few to be named
+  job.start_anew();
+  slow_steps(8 * kPaceSteps);
+  EXPECT_THAT(job.news(), IsEmpty());
+  slow_steps(8 * kPaceSteps);
+  ASSERT_THAT(job.judge().slow(), SizeIs(1));
+  EXPECT_LE(job.judge().slow().front().since, 2 * kPaceSteps);
+  job.start_anew();
+  for (std::uint64_t i = 0; i < 4 * kPaceSteps; ++i) job.step({0.1, 0.1});
   EXPECT_THAT(job.judge().slow(), IsEmpty());
 }
 

@@ -34,6 +34,7 @@ def test_commands():
         "shard",
         "cache",
         "align",
+        "ridge",
         "finetune",
         "distill",
         "evaluate",

@@ -1,6 +1,5 @@
 """Stage I: its losses against PyTorch, stored features against computed ones, tokens, mixed pictures, several towers."""
 
-import io
 import json
 import shutil
 
@@ -10,51 +9,16 @@ import pandas
 import pytest
 import torch
 from cskd_program import mpirun, run
-from open_clip.transformer import VisionTransformer
-from PIL import Image, ImageOps
 from safetensors.torch import load_file
 from small_run import configuration, random_tower
 from stage_runs import checkpoints, copied, digest, result_folder, settings
+from torch_tower import batch_of, transformer, whole_pictures
 
-MEAN, STD = (0.48145466, 0.4578275, 0.40821073), (0.26862954, 0.26130258, 0.27577711)
 LONG = settings(log_every=1, checkpoint_every=1, determinism="elastic") + ["--set", "compute.threads=1"]
 
 
 def losses(folder, stage="align.student"):
     return pandas.read_json(result_folder(folder, stage) / "metrics.jsonl", lines=True)
-
-
-def transformer(state, pixels):
-    model = VisionTransformer(
-        image_size=pixels, patch_size=16, width=192, layers=6, heads=3, mlp_ratio=4, output_dim=128, output_tokens=True
-    )
-    state = {name.removeprefix("visual."): value.float() for name, value in state.items()}
-    model.load_state_dict({name: value for name, value in state.items() if name in model.state_dict()}, strict=False)
-    model.proj = None
-    return model.eval()
-
-
-def batch_of(images, side):
-    pixels = numpy.stack([numpy.asarray(image.resize((side, side), Image.BICUBIC)) for image in images])
-    tensor = torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255
-    return (tensor - torch.tensor(MEAN).view(3, 1, 1)) / torch.tensor(STD).view(3, 1, 1)
-
-
-def whole_pictures(folder, use=0):
-    """Every picture that Stage I sees, as view 1 or 2: the whole of it, mirrored at each second use, at the first one
-    where its hash is odd."""
-    images = []
-    for path in sorted((folder / "shards").glob("*.h5")):
-        if "test" in path.name or "validation" in path.name:
-            continue
-        with h5py.File(path) as shard:
-            blob, offsets = shard["bytes"][:].tobytes(), shard["offset"][:]
-            for row in range(len(offsets) - 1):
-                image = Image.open(io.BytesIO(blob[offsets[row] : offsets[row + 1]]))
-                image = ImageOps.exif_transpose(image).convert("RGB")
-                number = int.from_bytes(shard["hash"][row].tobytes()[:8], "big")
-                images.append(image.transpose(Image.FLIP_LEFT_RIGHT) if (number + use) % 2 else image)
-    return images
 
 
 def distances(predicted, target):

@@ -1,6 +1,8 @@
 // Terms of Stage II against closed forms, and their sum against autograd by hand.
 #include "stages/distill_terms.h"
 
+#include <cmath>
+
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
 
@@ -16,6 +18,7 @@ at::Tensor two_bins(std::initializer_list<double> first) {
 class DistillTerms : public testing::Test {
  protected:
   DistillTerms() {
+    settings_.set_supervised_weight(1);
     settings_.set_pseudo_label_weight(2);
     settings_.set_consistency_weight(3);
     settings_.set_consistency_ramp(0.5);
@@ -30,7 +33,7 @@ class DistillTerms : public testing::Test {
     };
   }
 
-  double value(std::size_t term) { return distill_terms(settings_)[term].compute(input_).item<double>(); }
+  double value(std::size_t term) { return distill_terms(settings_, {0, 1})[term].compute(input_).item<double>(); }
 
   config::Distill settings_;
   DistillInput input_;
@@ -44,21 +47,21 @@ TEST_F(DistillTerms, AreTheirClosedForms) {
 }
 
 TEST_F(DistillTerms, ConsistencyRises) {
-  const auto weight = distill_terms(settings_)[2].weight;
+  const auto weight = distill_terms(settings_, {0, 1})[2].weight;
   EXPECT_DOUBLE_EQ(weight(0, 100), 0);
   EXPECT_DOUBLE_EQ(weight(25, 100), 1.5);
   EXPECT_DOUBLE_EQ(weight(75, 100), 3);
   settings_.set_consistency_ramp(0);
-  EXPECT_DOUBLE_EQ(distill_terms(settings_)[2].weight(0, 100), 3);
+  EXPECT_DOUBLE_EQ(distill_terms(settings_, {0, 1})[2].weight(0, 100), 3);
 }
 
 TEST_F(DistillTerms, AddUpByTheirWeights) {
-  const DistillLoss sum = add_up(distill_terms(settings_), input_, 25, 100);
+  const DistillLoss sum = add_up(distill_terms(settings_, {0, 1}), input_, 25, 100);
   EXPECT_NEAR(sum.loss.item<double>(), value(0) + 2 * value(1) + 1.5 * value(2), 1e-6);
   ASSERT_EQ(sum.figures.size(), 3U);
   for (std::size_t i = 0; i < 3; ++i) {
     const auto& [name, figure] = sum.figures[i];
-    EXPECT_EQ(name, "train/" + distill_terms(settings_)[i].name);
+    EXPECT_EQ(name, "train/" + distill_terms(settings_, {0, 1})[i].name);
     EXPECT_FLOAT_EQ(figure.item<float>(), static_cast<float>(value(i)));
     EXPECT_FALSE(figure.requires_grad());
   }
@@ -69,12 +72,34 @@ TEST_F(DistillTerms, AddUpByTheirWeights) {
 }
 
 TEST_F(DistillTerms, WhatCostsAForwardPassIsNotComputedInVain) {
-  const DistillLoss sum = add_up(distill_terms(settings_), input_, 0, 100);
+  const DistillLoss sum = add_up(distill_terms(settings_, {0, 1}), input_, 0, 100);
   EXPECT_EQ(averages_, 0);
   EXPECT_EQ(sum.figures[2].second.item<double>(), 0);
   settings_.set_pseudo_label_weight(0);
-  EXPECT_GT(add_up(distill_terms(settings_), input_, 0, 100).figures[1].second.item<double>(), 0)
+  EXPECT_GT(add_up(distill_terms(settings_, {0, 1}), input_, 0, 100).figures[1].second.item<double>(), 0)
       << "what costs nothing is logged";
+}
+
+TEST_F(DistillTerms, RankCountsPairsThatTeachersTellApart) {
+  settings_.mutable_rank()->set_weight(1);
+  settings_.mutable_rank()->set_margin(0.3);
+  // Mean scores with bins 0 and 1, as teachers have them: 0.5, 0.3, 0.9. Pairs: 2 over 0, 2 over 1; 0 and 1 differ by
+  // too little.
+  input_.student = two_bins({0.5, 0.8, 0.1}).set_requires_grad(true);  // scores 0.5, 0.2, 0.9
+  const std::vector<DistillTerm> terms = distill_terms(settings_, {0, 1});
+  ASSERT_EQ(terms.size(), 4U);
+  EXPECT_EQ(terms[3].name, "rank");
+  const double expected = (std::log1p(std::exp(-0.4)) + std::log1p(std::exp(-0.7))) / 2;
+  EXPECT_NEAR(terms[3].compute(input_).item<double>(), expected, 1e-6);
+  // A picture whose answer does not count makes no pair.
+  input_.teacher_weight = at::tensor({0.0F, 0.5F, 0.25F});
+  EXPECT_NEAR(terms[3].compute(input_).item<double>(), std::log1p(std::exp(-0.7)), 1e-6);
+  // No pair at all: nothing to learn, and no NaN.
+  input_.teacher_weight = at::zeros({3});
+  const at::Tensor none = terms[3].compute(input_);
+  EXPECT_EQ(none.item<double>(), 0);
+  none.backward();
+  EXPECT_TRUE(at::isfinite(input_.student.grad()).all().item<bool>());
 }
 
 }  // namespace

@@ -48,6 +48,32 @@ checkpoint_every = 4
 log_every = 2
 """
 
+# A teacher in closed form, and a student that takes over its head and learns what it says of the same views.
+HEIR = """
+[ridge.tower]
+from = "towers.clip"
+
+[distill.heir]
+from = "align.student"
+teachers = ["ridge.tower"]
+head = "teacher"
+answers = "same_view"
+consistency_weight = 0
+labelled_batch = 4
+rank.weight = 0.5
+supervised_weight = 0.25
+feature_weight = 2
+
+[distill.heir.training]
+steps = 8
+global_batch = 16
+micro_batches = 4
+learning_rate = 1e-3
+warmup_steps = 2
+checkpoint_every = 4
+log_every = 2
+"""
+
 
 def configuration(corpus, weights, folder, fraction=0.75, steps=8):
     text = f'[run]\nfolder = "{folder}"\nmin_free = 0\n'

@@ -1,4 +1,4 @@
-#include "analysis/linear_probe.h"
+#include "optim/ridge_regression.h"
 
 #include <cmath>
 #include <limits>
@@ -8,7 +8,7 @@
 
 #include "runtime/check.h"
 
-namespace cskd::analysis {
+namespace cskd::optim {
 
 at::Tensor ridge_sums(const at::Tensor& features, const at::Tensor& scores) {
   const at::Tensor rows = torch::cat(
@@ -73,7 +73,12 @@ ChosenRidge cross_validated_ridge(const std::vector<at::Tensor>& folds) {
   for (std::size_t i = 1; i < errors.size(); ++i) {
     if (errors[i] <= errors[best]) best = i;
   }
-  return {.function = Ridge(all).solve(penalties()[best]), .alpha = penalties()[best]};
+  const std::int64_t last = all.size(0) - 1;
+  const auto of = [&](std::int64_t row, std::int64_t column) { return all[row][column].item<double>(); };
+  const double squares = of(last - 1, last - 1) - of(last - 1, last) * of(last - 1, last) / of(last, last);
+  return {.function = Ridge(all).solve(penalties()[best]),
+          .alpha = penalties()[best],
+          .r2 = squares > 0 ? 1 - errors[best] / squares : std::numeric_limits<double>::quiet_NaN()};
 }
 
-}  // namespace cskd::analysis
+}  // namespace cskd::optim

@@ -1,4 +1,4 @@
-#include "analysis/linear_probe.h"
+#include "optim/ridge_regression.h"
 
 #include <cmath>
 #include <limits>
@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 #include <torch/torch.h>
 
-namespace cskd::analysis {
+namespace cskd::optim {
 namespace {
 
 struct Pictures {
@@ -99,6 +99,7 @@ TEST(CrossValidatedRidge, ChoosesWhatPredictsTheFoldThatWasLeftOut) {
   EXPECT_GT(best, penalties().front());
   EXPECT_LT(best, penalties().back());
   EXPECT_TRUE(torch::allclose(chosen.function.weights, direct(known, best).weights, 1e-7, 1e-9));
+  EXPECT_NEAR(chosen.r2, 1 - least / (known.scores - known.scores.mean()).square().sum().item<double>(), 1e-9);
 }
 
 TEST(Penalties, AreEvenOnALogarithmicScale) {
@@ -109,4 +110,4 @@ TEST(Penalties, AreEvenOnALogarithmicScale) {
 }
 
 }  // namespace
-}  // namespace cskd::analysis
+}  // namespace cskd::optim

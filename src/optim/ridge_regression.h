@@ -7,7 +7,7 @@
 
 #include <ATen/core/Tensor.h>
 
-namespace cskd::analysis {
+namespace cskd::optim {
 
 // All that ridge regression needs of n pictures: [D + 2, D + 2], the sum of z z^T with z = (x, y, 1). The sums of two
 // sets of pictures add up to those of both. `features` [n, D], `scores` [n].
@@ -49,9 +49,10 @@ const std::vector<double>& penalties();
 struct ChosenRidge {
   LinearFunction function;  // of all folds together
   double alpha = 0;
+  double r2 = 0;  // of the folds that were left out: 1 - squared error / squares about the mean; NaN of equal scores
 };
 // `folds`: ridge_sums() of each fold. The penalty with the least squared error on the fold that was left out, summed
 // over folds; the larger one of two equal ones. REQUIRES: at least two folds, none empty
 ChosenRidge cross_validated_ridge(const std::vector<at::Tensor>& folds);
 
-}  // namespace cskd::analysis
+}  // namespace cskd::optim
