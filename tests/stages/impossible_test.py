@@ -59,9 +59,12 @@ def test_refused_before_the_first_stage(config, case):
     assert not (folder / "shards/manifest.cskd").exists() and not list((folder / "shards").glob("survey/*"))
 
 
-def test_a_run_folder_among_the_pictures(config, corpus):
+def test_a_run_folder_among_the_pictures(config, corpus, tmp_path):
     path, _ = config("inside")
-    process = run("run", path, "--set", f"run.folder={corpus}/coast/run")
+    pictures = tmp_path / "coast"
+    shutil.copytree(corpus / "coast", pictures)
+    path.write_text(path.read_text().replace(f'"{corpus / "coast"}"', f'"{pictures}"'))
+    process = run("run", path, "--set", f"run.folder={pictures}/run")
     assert process.returncode == 2 and "/coast/run lies in" in process.stderr and "source 'coast'" in process.stderr
 
 
