@@ -53,8 +53,7 @@ void require_answers(const config::Config& config, const std::string& name, cons
   if (!towers.front()) {
     throw runtime::UsageError(
         fmt::format("distill.{}.answers is \"same_view\", but its first teacher, {}, is no ridge.NAME on the whitened "
-                    "features of a "
-                    "tower, whose views the student would see",
+                    "features of a tower, whose views the student would see",
                     name, distill.teachers(0)));
   }
   for (const auto& read : towers) {
@@ -94,8 +93,7 @@ void require_distill(const config::Config& config, const std::string& name) {
   if (tower && align && rows_of(config, config::table_named(config.align(), *align), *tower)) return;
   throw runtime::UsageError(
       fmt::format("distill.{0}.head is \"teacher\": its first teacher has to be a ridge.NAME that reads the whitened "
-                  "features of a tower, "
-                  "and distill.{0}.from an align.NAME to this tower; they are {1} and {2}",
+                  "features of a tower, and distill.{0}.from an align.NAME to this tower; they are {1} and {2}",
                   name, distill.teachers(0), distill.from()));
 }
 

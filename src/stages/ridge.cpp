@@ -176,8 +176,7 @@ class RidgeStage {
     models::write_safetensors(context_.folder.model(stage_), state, {metadata.begin(), metadata.end()});
     const std::string training = fmt::format(
         "The encoder of {}, frozen; its head by ridge regression on {} features, {} labelled pictures, seed {}, {} % "
-        "of "
-        "the ratings of the training split.",
+        "of the ratings of the training split.",
         ridge_.from(), ridge_.whiten() ? "whitened" : "its", pictures_.size(), context_.config.run().seed(),
         100 * context_.config.labels().fraction());
     runtime::write_file_atomically(

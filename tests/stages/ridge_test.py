@@ -18,6 +18,16 @@ from torch_tower import batch_of, rows_of, transformer
 
 CENTRES = numpy.arange(1, 11)
 ALL_LABELS = ["--set", "labels.fraction=1"]
+# So small that nothing changes.
+ONE_STEP = """
+[{stage}.training]
+steps = 1
+global_batch = 16
+micro_batches = 4
+learning_rate = 1e-12
+warmup_steps = 0
+ema_decay = 0
+"""
 TABLES = """
 [ridge.tower]
 from = "towers.clip"
@@ -26,28 +36,12 @@ from = "towers.clip"
 from = "align.student"
 teachers = ["ridge.tower"]
 head = "teacher"
-
-[distill.heir.training]
-steps = 1
-global_batch = 16
-micro_batches = 4
-learning_rate = 1e-12
-warmup_steps = 0
-ema_decay = 0
-"""
+""" + ONE_STEP.format(stage="distill.heir")
 
 MORE = """
 [finetune.more]
 from = "ridge.tower"
-
-[finetune.more.training]
-steps = 1
-global_batch = 16
-micro_batches = 4
-learning_rate = 1e-12
-warmup_steps = 0
-ema_decay = 0
-"""
+""" + ONE_STEP.format(stage="finetune.more")
 
 
 @pytest.fixture

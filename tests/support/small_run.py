@@ -63,16 +63,8 @@ labelled_batch = 4
 rank.weight = 0.5
 supervised_weight = 0.25
 feature_weight = 2
-
-[distill.heir.training]
-steps = 8
-global_batch = 16
-micro_batches = 4
-learning_rate = 1e-3
-warmup_steps = 2
-checkpoint_every = 4
-log_every = 2
 """
+HEIR += TRAINING.format(stage="distill.heir", steps=8)
 
 
 def configuration(corpus, weights, folder, fraction=0.75, steps=8):
