@@ -33,7 +33,7 @@ endif()
 # cskd_library(<name> SOURCES <file>... [DEPENDS <cskd library>...] [LINK <outside target>...] [TORCH])
 #
 # A static library cskd_<name> of the folder it is called in. DEPENDS is what its files may include; tests/architecture
-# compares it with the include lines. TORCH links LibTorch and uses the shared precompiled torch/torch.h.
+# compares it with the include lines. TORCH links LibTorch and uses the shared precompiled headers.
 function(cskd_library name)
   cmake_parse_arguments(PARSE_ARGV 1 arg "TORCH" "" "SOURCES;DEPENDS;LINK")
   add_library(cskd_${name} STATIC ${arg_SOURCES})
@@ -75,14 +75,28 @@ function(cskd_message name proto)
   target_link_libraries(cskd_${name} PUBLIC protobuf::libprotobuf)
 endfunction()
 
-# cskd_use_torch(<target>): LibTorch with the one precompiled torch/torch.h of the build.
+# LibTorch's tensors and modules and what our headers use most, precompiled. Not torch/torch.h: its templates, mostly of
+# modules that nobody here uses, are instantiated again in every file and doubled the time of a build.
+set(CSKD_PRECOMPILED <torch/types.h> <torch/nn/module.h>
+  <algorithm> <chrono> <cmath> <filesystem> <fstream> <functional> <map> <memory> <mutex> <numeric> <optional> <ranges> <span>
+  <sstream> <string> <string_view> <thread> <tuple> <unordered_map> <variant> <vector>)
+
+# cskd_precompiled(<target> [LINK <outside target>...] [HEADERS <header>...] [OPTIONS <option>...]): makes <target> carry
+# CSKD_PRECOMPILED and HEADERS, precompiled with OPTIONS, for others to reuse, who are compiled with the same options.
+function(cskd_precompiled target)
+  cmake_parse_arguments(PARSE_ARGV 1 arg "" "" "LINK;HEADERS;OPTIONS")
+  file(WRITE "${CMAKE_BINARY_DIR}/${target}.cpp" "// Carries the precompiled headers.\n")
+  add_library(${target} OBJECT "${CMAKE_BINARY_DIR}/${target}.cpp")
+  target_link_libraries(${target} PRIVATE LibTorch::LibTorch cskd_flags ${arg_LINK})
+  target_compile_options(${target} PRIVATE ${arg_OPTIONS})
+  target_precompile_headers(${target} PRIVATE ${CSKD_PRECOMPILED} ${arg_HEADERS})
+endfunction()
+
+# cskd_use_torch(<target>): LibTorch with the precompiled headers of the program.
 function(cskd_use_torch target)
   target_link_libraries(${target} PUBLIC LibTorch::LibTorch)
   if(NOT TARGET cskd_torch_header)
-    file(WRITE "${CMAKE_BINARY_DIR}/torch_header.cpp" "// Carries the precompiled torch/torch.h.\n")
-    add_library(cskd_torch_header OBJECT "${CMAKE_BINARY_DIR}/torch_header.cpp")
-    target_link_libraries(cskd_torch_header PRIVATE LibTorch::LibTorch cskd_flags)
-    target_precompile_headers(cskd_torch_header PRIVATE <torch/torch.h>)
+    cskd_precompiled(cskd_torch_header)
   endif()
   target_precompile_headers(${target} REUSE_FROM cskd_torch_header)
 endfunction()

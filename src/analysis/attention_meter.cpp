@@ -5,7 +5,7 @@
 #include <numeric>
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "analysis/attention_measures.h"
 #include "analysis/ranks.h"

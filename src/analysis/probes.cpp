@@ -8,7 +8,7 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "analysis/nearest_neighbours.h"
 #include "analysis/ranks.h"

@@ -7,7 +7,8 @@
 
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "analysis/attention_measures.h"
 #include "data/jpeg_encoder.h"

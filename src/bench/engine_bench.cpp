@@ -7,7 +7,8 @@
 
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "distributed/gradient_reducer.h"
 #include "models/headed_encoder.h"

@@ -1,6 +1,6 @@
 #include "evaluation/test_predictions.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "batches/batches.h"
 #include "inference/prediction.h"

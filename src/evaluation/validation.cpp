@@ -1,7 +1,7 @@
 #include "evaluation/validation.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "features/tower.h"
 #include "inference/prediction.h"

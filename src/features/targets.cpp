@@ -4,7 +4,8 @@
 #include <utility>
 #include <vector>
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "batches/batches.h"
 #include "data/render_view.h"

@@ -9,7 +9,7 @@
 #include <vector>
 
 #include <spdlog/spdlog.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "models/construction.h"
 #include "models/weights/encoder_weights.h"

@@ -1,7 +1,8 @@
 #include "inference/stage_model.h"
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "data/sampler.h"
 #include "models/construction.h"

@@ -4,7 +4,7 @@
 #include <limits>
 #include <tuple>
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "runtime/check.h"
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "batches/batches.h"
 #include "batches/sample_stream.h"

@@ -3,7 +3,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "batches/batches.h"
 #include "batches/sample_stream.h"

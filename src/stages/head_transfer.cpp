@@ -6,7 +6,8 @@
 #include <utility>
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "config/tables.h"
 #include "config/toml_writer.h"

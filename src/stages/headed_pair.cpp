@@ -1,6 +1,6 @@
 #include "stages/headed_pair.h"
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace cskd::stages {
 namespace {

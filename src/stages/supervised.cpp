@@ -2,7 +2,7 @@
 #include <optional>
 #include <utility>
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "batches/batches.h"
 #include "batches/sample_stream.h"

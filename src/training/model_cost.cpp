@@ -2,7 +2,8 @@
 
 #include <memory>
 
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "models/headed_encoder.h"
 #include "runtime/process_memory.h"

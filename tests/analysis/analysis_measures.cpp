@@ -7,7 +7,7 @@
 #include <cstdio>
 #include <exception>
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 #include "analysis/attention_measures.h"
 #include "analysis/collapse_measures.h"

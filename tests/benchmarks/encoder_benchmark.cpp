@@ -17,7 +17,8 @@
 
 #include <fmt/format.h>
 #include <sys/resource.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "models/compute_settings.h"
 #include "models/construction.h"

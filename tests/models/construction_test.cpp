@@ -1,7 +1,9 @@
 #include "models/construction.h"
 
 #include <gtest/gtest.h>
-#include <torch/torch.h>
+#include <torch/nn/init.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "models/encoder.h"
 

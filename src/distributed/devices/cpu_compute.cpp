@@ -6,7 +6,8 @@
 #include <ATen/Version.h>
 #include <fmt/format.h>
 #include <torch/headeronly/version.h>
-#include <torch/torch.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 namespace cskd::distributed {
 

@@ -4,7 +4,11 @@
 #include <string>
 #include <vector>
 
-#include <torch/torch.h>
+#include <torch/nn/init.h>
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/normalization.h>
+#include <torch/types.h>
 
 #include "runtime/check.h"
 

@@ -7,7 +7,8 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/types.h>
 
 #include "models/families/reparameterised/apple_names.h"
 #include "models/families/reparameterised/fastvit_block.h"

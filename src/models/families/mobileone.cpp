@@ -8,7 +8,10 @@
 #include <vector>
 
 #include <fmt/format.h>
-#include <torch/torch.h>
+#include <torch/nn/init.h>
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/types.h>
 
 #include "models/families/reparameterised/apple_names.h"
 #include "models/families/reparameterised/mobileone_block.h"

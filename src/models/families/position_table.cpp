@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include <torch/torch.h>
+#include <torch/types.h>
 
 namespace cskd::models {
 namespace {

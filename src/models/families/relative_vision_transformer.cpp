@@ -3,7 +3,11 @@
 #include <memory>
 #include <string>
 
-#include <torch/torch.h>
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/linear.h>
+#include <torch/nn/modules/normalization.h>
+#include <torch/types.h>
 
 #include "models/families/constant.h"
 #include "models/families/shifted_windows.h"

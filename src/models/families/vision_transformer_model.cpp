@@ -4,7 +4,10 @@
 #include <cmath>
 #include <vector>
 
-#include <torch/torch.h>
+#include <torch/nn/modules/container/modulelist.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/nn/modules/normalization.h>
+#include <torch/types.h>
 
 #include "models/families/transformer/attention_pool.h"
 #include "runtime/check.h"

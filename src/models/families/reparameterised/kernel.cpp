@@ -3,7 +3,9 @@
 #include <algorithm>
 #include <utility>
 
-#include <torch/torch.h>
+#include <torch/nn/modules/batchnorm.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "runtime/check.h"
 

@@ -1,6 +1,8 @@
 #include "models/families/reparameterised/mobileone_block.h"
 
-#include <torch/torch.h>
+#include <torch/nn/modules/conv.h>
+#include <torch/types.h>
+#include <torch/utils.h>
 
 #include "models/encoder.h"
 

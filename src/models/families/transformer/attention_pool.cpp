@@ -3,7 +3,8 @@
 #include <cmath>
 #include <memory>
 
-#include <torch/torch.h>
+#include <torch/nn/module.h>
+#include <torch/types.h>
 
 namespace cskd::models::transformer {
 namespace {
