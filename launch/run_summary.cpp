@@ -24,7 +24,7 @@ std::string to_json(const RunSummary& summary) {
         {{"name", stage.name}, {"seconds", stage.seconds}, {"images_per_second", stage.images_per_second}});
   }
   Json results = Json::array();
-  for (const evaluation::ModelResult& result : summary.results) {
+  for (const evaluation::ModelResult& result : summary.results.models) {
     results.push_back({{"model", result.model},
                        {"label_fraction", result.label_fraction},
                        {"srcc", number(result.scores.srcc.value)},
@@ -49,7 +49,7 @@ std::string to_text(const RunSummary& summary) {
   }
   text += fmt::format("  {:<{}} {:>9.1f}\n\n", "all", width, total);
   text += packing::corpus_table(summary.corpus);
-  return summary.results.empty() ? text : text + "\n" + evaluation::results_table(summary.results);
+  return summary.results.models.empty() ? text : text + "\n" + evaluation::results_table(summary.results);
 }
 
 }  // namespace cskd::launch

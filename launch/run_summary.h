@@ -17,7 +17,7 @@ struct RunSummary {
   };
   std::vector<Stage> stages;
   std::string corpus;  // JSON: the facts of packing/pack.h
-  std::vector<evaluation::ModelResult> results;
+  evaluation::Results results;
 };
 
 // summary.json: stages[], corpus, results[].

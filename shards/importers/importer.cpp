@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <optional>
 #include <span>
 #include <string_view>
 #include <utility>
@@ -11,6 +12,7 @@
 #include "runtime/error.h"
 #include "shards/importers/kinds.h"
 #include "shards/importers/rating_scale.h"
+#include "shards/importers/scale_mapping.h"
 #include "shards/importers/source_check.h"
 #include "shards/importers/split_rule.h"
 
@@ -28,12 +30,13 @@ std::string lower_extension(const std::filesystem::path& file) {
 
 std::unique_ptr<Importer> make_importer(const config::Source& source, const std::filesystem::path& scratch) {
   check_source(source);
-  return with_split_rule(source_kind(source.kind()).make(source, scratch), source);
+  return with_split_rule(with_scale_mapping(source_kind(source.kind()).make(source, scratch), source), source);
 }
 
 std::vector<float> bin_centres(const config::Source& source) {
   if (source.split() == config::Source::unlabelled) return {};
-  return rating_scale(source).bins;
+  const std::optional<ScaleMapping> mapping = ScaleMapping::of(source);
+  return mapping ? mapping->bins() : rating_scale(source).bins;
 }
 
 bool has_picture_extension(const std::filesystem::path& file) {

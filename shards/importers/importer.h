@@ -38,8 +38,8 @@ class Importer {
 // UsageError when keys of the source contradict each other.
 std::unique_ptr<Importer> make_importer(const config::Source& source, const std::filesystem::path& scratch);
 
-// Score of each bin of the labels: source.bins(), or those of its kind; empty when it has no labels or its rule says
-// unlabelled.
+// Score of each bin of the labels: source.mapped_bins(), source.bins(), or those of its kind; empty when it has no
+// labels or its rule says unlabelled.
 std::vector<float> bin_centres(const config::Source& source);
 
 // .jpg .jpeg .jpe .jfif .pjpeg .pjp .png .webp, any case. Which format it really is, its first bytes tell.

@@ -35,20 +35,25 @@ Ratings ratings_of(const config::Source& source) {
   return source.columns().mean().empty() ? Ratings::kNone : Ratings::kMean;
 }
 
+std::vector<float> rising_bins(const config::Source& source, const char* key,
+                               const google::protobuf::RepeatedField<double>& centres) {
+  std::vector<float> bins;
+  for (const double bin : centres) {
+    const auto centre = static_cast<float>(bin);
+    if (!std::isfinite(centre)) refuse(source, fmt::format("{} has {}, expected finite numbers", key, bin));
+    if (!bins.empty() && centre <= bins.back())
+      refuse(source, fmt::format("{} must rise, but {} follows {}", key, bin, bins.back()));
+    bins.push_back(centre);
+  }
+  if (bins.size() < 2) refuse(source, fmt::format("{} has one number, expected at least two", key));
+  return bins;
+}
+
 RatingScale rating_scale(const config::Source& source) {
   const Ratings ratings = ratings_of(source);
   if (ratings == Ratings::kNone) return {};
   RatingScale scale;
-  for (const double bin : source.bins()) {
-    const auto centre = static_cast<float>(bin);  // labels are kept in single precision
-    if (!std::isfinite(centre)) refuse(source, fmt::format("bins has {}, expected finite numbers", bin));
-    if (!scale.bins.empty() && centre <= scale.bins.back()) {
-      refuse(source, fmt::format("bins must rise, but {} follows {}", bin, scale.bins.back()));
-    }
-    scale.bins.push_back(centre);
-  }
-  if (scale.bins.size() == 1) refuse(source, "bins has one number, expected at least two");
-  if (scale.bins.empty()) scale.bins = source_kind(source.kind()).bins;
+  scale.bins = source.bins().empty() ? source_kind(source.kind()).bins : rising_bins(source, "bins", source.bins());
   if (scale.bins.empty()) {
     refuse(source, fmt::format("bins is missing: the scores of a {} source may be on any scale, so it must be given",
                                config::Source::Kind_Name(source.kind())));

@@ -22,6 +22,11 @@ struct RatingScale {
   Label label_of(double mean) const { return label_from_mean(mean, stddev, bins); }
 };
 
+// Centres of bins that a key of the source gives, in single precision as labels are kept. Throws UsageError naming both
+// when they are fewer than two, not finite, or do not rise.
+std::vector<float> rising_bins(const config::Source& source, const char* key,
+                               const google::protobuf::RepeatedField<double>& centres);
+
 // Of the source's keys, or the defaults of its kind. Throws UsageError naming source and keys when there is no scale in
 // them: fewer than two bins, bins that do not rise, bins of a csv source with ratings that are not given, another
 // number of bins than of counts, a stddev wider than the bins.

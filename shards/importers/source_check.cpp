@@ -7,6 +7,7 @@
 #include "runtime/error.h"
 #include "shards/importers/csv_columns.h"
 #include "shards/importers/rating_scale.h"
+#include "shards/importers/scale_mapping.h"
 #include "shards/importers/sidecar_ratings.h"
 
 namespace cskd::shards {
@@ -89,6 +90,7 @@ void check_source(const Source& source) {
       source.images().empty() || (source.kind() != Source::folder && source.kind() != Source::webdataset), source,
       fmt::format("images cannot be used: kind \"{}\" takes its pictures from path", Source::Kind_Name(source.kind())));
   rating_scale(source);
+  ScaleMapping::of(source);
 }
 
 }  // namespace cskd::shards

@@ -3,6 +3,7 @@
 #include <cmath>
 #include <limits>
 
+#include <torch/special.h>
 #include <torch/types.h>
 
 #include "runtime/check.h"

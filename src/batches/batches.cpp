@@ -64,19 +64,28 @@ std::span<float> row_of(const at::Tensor& matrix, std::uint64_t i) {
   return {matrix.data_ptr<float>() + width * i, width};
 }
 
-std::vector<double> bin_centres(const data::Corpus& corpus) {
-  std::vector<double> centres;
-  for (const shards::Manifest::Source& source : corpus.manifest().sources()) {
-    if (source.bin_centres_size() == 0) continue;
-    const std::vector<double> found(source.bin_centres().begin(), source.bin_centres().end());
-    if (!centres.empty() && found != centres) {
-      throw runtime::UsageError(
-          fmt::format("source '{}' rates on another scale than the sources before it", source.name()));
-    }
-    centres = found;
+std::vector<double> common_scale(const std::vector<RatedScale>& scales) {
+  if (scales.empty()) throw runtime::UsageError("no source has labels: scores cannot be learnt");
+  const auto told = [](const RatedScale& scale) {
+    return fmt::format("source '{}' rates from {} to {} in {} bins", scale.source, scale.bin_centres.front(),
+                       scale.bin_centres.back(), scale.bin_centres.size());
+  };
+  for (const RatedScale& scale : scales) {
+    if (scale.bin_centres == scales.front().bin_centres) continue;
+    throw runtime::UsageError(
+        fmt::format("{}, but {}: map both to one scale with the key mapped_bins of their [[sources]]",
+                    told(scales.front()), told(scale)));
   }
-  if (centres.empty()) throw runtime::UsageError("no source has labels: scores cannot be learnt");
-  return centres;
+  return {scales.front().bin_centres.begin(), scales.front().bin_centres.end()};
+}
+
+std::vector<double> bin_centres(const data::Corpus& corpus) {
+  std::vector<RatedScale> scales;
+  for (const shards::Manifest::Source& source : corpus.manifest().sources()) {
+    if (source.bin_centres_size() > 0)
+      scales.push_back({source.name(), {source.bin_centres().begin(), source.bin_centres().end()}});
+  }
+  return common_scale(scales);
 }
 
 }  // namespace cskd::batches

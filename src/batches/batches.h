@@ -77,7 +77,16 @@ std::unique_ptr<data::Loader<Batch>> make_loader(const run::Context& context, st
 // Bytes of pixel_room().
 std::uint64_t pixel_bytes(std::uint64_t pictures, int side);
 
-// Bin centres of the corpus's labels. Throws UsageError when there are none, or sources differ.
+// The scale that the labels of a source are on.
+struct RatedScale {
+  std::string source;
+  std::vector<float> bin_centres;
+};
+
+// Bin centres of all. Throws UsageError when there are none, or sources differ: both are named, and the remedy.
+std::vector<double> common_scale(const std::vector<RatedScale>& scales);
+
+// Of the corpus's labels, as common_scale().
 std::vector<double> bin_centres(const data::Corpus& corpus);
 
 }  // namespace cskd::batches

@@ -5,6 +5,7 @@
 #include <filesystem>
 #include <optional>
 #include <string_view>
+#include <utility>
 
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -43,15 +44,41 @@ std::vector<std::string> trained(const run::Context& context, std::vector<std::s
 
 using Distributions = std::vector<std::vector<double>>;
 
-metrics::Scores scores_of(const Distributions& predicted, const Distributions& wanted, const TestPredictions& of,
-                          const config::Config& config) {
+std::vector<metrics::RatedPrediction> paired(const Distributions& predicted, const Distributions& wanted) {
   std::vector<metrics::RatedPrediction> pictures;
   for (std::size_t picture = 0; picture < predicted.size(); ++picture)
     pictures.push_back({predicted[picture], wanted[picture]});
-  return metrics::score(pictures, {.bin_centres = of.bin_centres,
-                                   .middle = metrics::middle_of(of.bin_centres),
-                                   .resamples = static_cast<int>(config.evaluate().resamples()),
-                                   .seed = config.run().seed()});
+  return pictures;
+}
+
+metrics::ScoreOptions score_options(const TestPredictions& of, const config::Config& config) {
+  return {.bin_centres = of.bin_centres,
+          .middle = metrics::middle_of(of.bin_centres),
+          .resamples = static_cast<int>(config.evaluate().resamples()),
+          .seed = config.run().seed()};
+}
+
+metrics::Scores scores_of(const Distributions& predicted, const Distributions& wanted, const TestPredictions& of,
+                          const config::Config& config) {
+  return metrics::score(paired(predicted, wanted), score_options(of, config));
+}
+
+std::vector<std::pair<std::string, metrics::Scores>> by_source(const TestPredictions& model, const TestSplit& split,
+                                                               const config::Config& config) {
+  std::vector<std::pair<std::string, metrics::Scores>> result;
+  if (split.sources.size() < 2) return result;
+  for (std::size_t source = 0; source < split.sources.size(); ++source) {
+    if (split.sources[source].pictures < 2) continue;
+    Distributions predicted;
+    Distributions rated;
+    for (std::size_t picture = 0; picture < model.sources.size(); ++picture) {
+      if (model.sources[picture] != source) continue;
+      predicted.push_back(model.predicted[picture]);
+      rated.push_back(model.rated[picture]);
+    }
+    result.emplace_back(split.sources[source].name, scores_of(predicted, rated, model, config));
+  }
+  return result;
 }
 
 // Null for other models than students.
@@ -91,6 +118,7 @@ runtime::Inputs evaluate_inputs(const config::Config& config, const run::RunFold
   settings.clear_models();  // those that are judged are among the inputs
   inputs.add(config::settings_of(settings, "evaluate"));
   inputs.add(config::settings_of(config.labels(), "labels"));
+  inputs.add("results", "2");  // of these files' form
   for (const std::string& stage : stages) {
     const runtime::InputFile weights(folder.model(stage));
     inputs.add("model of " + stage, runtime::content_hash(weights).hex());
@@ -112,15 +140,24 @@ run::StageOutcome run_evaluate(const run::Context& context, const std::vector<st
   }
   run::make_stage_folder(folder, context.world);
   runtime::failure_point("evaluate.start", folder.native());
-  const std::vector<TestPredictions> all = predict_test_split(context, judged);
-  std::vector<ModelResult> results;
+  const auto [split, all] = predict_test_split(context, judged);
+  outcome.completion.images = split.pictures * all.size();
+  Results results{.split = split};
   for (const TestPredictions& predictions : all) {
-    outcome.completion.images += predictions.predicted.size();
-    if (context.world.rank() != 0) continue;
-    results.push_back({.model = predictions.model,
-                       .label_fraction = predictions.label_fraction,
-                       .scores = scores_of(predictions.predicted, predictions.rated, predictions, context.config),
-                       .fidelity = fidelity_of(predictions, all, context.config)});
+    if (context.world.rank() != 0) break;
+    results.models.push_back(
+        {.model = predictions.model,
+         .label_fraction = predictions.label_fraction,
+         .scores = scores_of(predictions.predicted, predictions.rated, predictions, context.config),
+         .by_source = by_source(predictions, split, context.config),
+         .fidelity = fidelity_of(predictions, all, context.config)});
+    if (&predictions == &all.front()) continue;
+    results.differences.push_back(
+        {.first = all.front().model,
+         .second = predictions.model,
+         .difference = metrics::paired_difference(paired(all.front().predicted, predictions.rated),
+                                                  paired(predictions.predicted, predictions.rated),
+                                                  score_options(predictions, context.config))});
   }
   outcome.completion.seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
   if (context.world.rank() == 0) {

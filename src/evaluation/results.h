@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "evaluation/test_predictions.h"
@@ -23,17 +24,30 @@ struct ModelResult {
   std::string model;  // stage that trained it: "distill.student"
   double label_fraction = 1;
   metrics::Scores scores;
+  // On those of each source, of two pictures or more, by its name. Empty where one source has them all.
+  std::vector<std::pair<std::string, metrics::Scores>> by_source;
   std::optional<Fidelity> fidelity;  // of a student whose teachers were evaluated, too
 };
 
-// <folder>/results.json: every figure with its interval. <folder>/predictions.csv: key, model, rated and predicted
-// mean. Atomic. Returns their names.
-std::vector<std::filesystem::path> write_results(const std::filesystem::path& folder,
-                                                 const std::vector<ModelResult>& results,
+// One model minus another on the same pictures.
+struct ModelDifference {
+  std::string first, second;
+  metrics::PairedDifference difference;
+};
+
+struct Results {
+  TestSplit split;
+  std::vector<ModelResult> models;
+  std::vector<ModelDifference> differences;  // of the first model to every other
+};
+
+// <folder>/results.json: every figure with its interval. <folder>/predictions.csv: a line for each model and picture.
+// Atomic. Returns their names.
+std::vector<std::filesystem::path> write_results(const std::filesystem::path& folder, const Results& results,
                                                  const std::vector<TestPredictions>& predictions);
 
 // What write_results() wrote to results.json. Throws DataError when it is damaged.
-std::vector<ModelResult> read_results(const std::filesystem::path& folder);
+Results read_results(const std::filesystem::path& folder);
 
 // A model's predictions of a run's test pictures, as predictions.csv holds them, in its order.
 struct PredictedMeans {
@@ -50,7 +64,7 @@ std::string results_json(const std::filesystem::path& folder);
 // A text in quotes, as tables separated by commas have it (RFC 4180).
 std::string quoted(const std::string& text);
 
-// A table for people, one line each; then a sentence for each student.
-std::string results_table(const std::vector<ModelResult>& results);
+// A table for people: a line for each model; sources and differences where there are any; a sentence for each student.
+std::string results_table(const Results& results);
 
 }  // namespace cskd::evaluation

@@ -94,6 +94,40 @@ double percentile(const std::vector<double>& sorted, double share) {
   return sorted[below] + (place - static_cast<double>(below)) * (sorted[above] - sorted[below]);
 }
 
+Columns columns_of(std::span<const RatedPrediction> pictures, const ScoreOptions& options) {
+  if (pictures.size() < 2)
+    throw runtime::DataError(fmt::format("{} pictures are too few to be scored", pictures.size()));
+  Columns columns;
+  for (size_t i = 0; i < pictures.size(); ++i) {
+    const std::vector<double> predicted = checked(pictures[i].predicted, options.bin_centres.size(), i, "predicted");
+    const std::vector<double> rated = checked(pictures[i].rated, options.bin_centres.size(), i, "rated");
+    columns.predicted_mean.push_back(mean_of(predicted, options.bin_centres));
+    columns.rated_mean.push_back(mean_of(rated, options.bin_centres));
+    columns.predicted_std.push_back(std_of(predicted, options.bin_centres));
+    columns.rated_std.push_back(std_of(rated, options.bin_centres));
+    columns.emd.push_back(earth_movers_distance(predicted, rated, 1));
+    columns.emd2.push_back(earth_movers_distance(predicted, rated, 2));
+  }
+  return columns;
+}
+
+std::vector<std::uint32_t> all_rows(size_t pictures) {
+  std::vector<std::uint32_t> rows(pictures);
+  std::iota(rows.begin(), rows.end(), 0U);
+  return rows;
+}
+
+// The same draws whatever is made of them.
+template <typename Use>
+void for_each_resample(size_t pictures, const ScoreOptions& options, const Use& use) {
+  std::vector<std::uint32_t> rows(pictures);
+  for (int resample = 0; resample < options.resamples; ++resample) {
+    runtime::Philox random(options.seed, kBootstrapStream, static_cast<std::uint64_t>(resample));
+    for (std::uint32_t& row : rows) row = random.below(static_cast<std::uint32_t>(pictures));
+    use(rows);
+  }
+}
+
 }  // namespace
 
 Estimate percentile_interval(double value, std::vector<double> resampled) {
@@ -119,36 +153,44 @@ double earth_movers_distance(std::span<const double> p, std::span<const double> 
 }
 
 Scores score(std::span<const RatedPrediction> pictures, const ScoreOptions& options) {
-  if (pictures.size() < 2)
-    throw runtime::DataError(fmt::format("{} pictures are too few to be scored", pictures.size()));
-  Columns columns;
-  for (size_t i = 0; i < pictures.size(); ++i) {
-    const std::vector<double> predicted = checked(pictures[i].predicted, options.bin_centres.size(), i, "predicted");
-    const std::vector<double> rated = checked(pictures[i].rated, options.bin_centres.size(), i, "rated");
-    columns.predicted_mean.push_back(mean_of(predicted, options.bin_centres));
-    columns.rated_mean.push_back(mean_of(rated, options.bin_centres));
-    columns.predicted_std.push_back(std_of(predicted, options.bin_centres));
-    columns.rated_std.push_back(std_of(rated, options.bin_centres));
-    columns.emd.push_back(earth_movers_distance(predicted, rated, 1));
-    columns.emd2.push_back(earth_movers_distance(predicted, rated, 2));
-  }
-  std::vector<std::uint32_t> rows(pictures.size());
-  std::iota(rows.begin(), rows.end(), 0U);
-  const std::array<double, kFigures> values = figures(columns, rows, options.middle);
+  const Columns columns = columns_of(pictures, options);
+  const std::array<double, kFigures> values = figures(columns, all_rows(pictures.size()), options.middle);
   std::array<std::vector<double>, kFigures> resampled;
-  for (int resample = 0; resample < options.resamples; ++resample) {
-    runtime::Philox random(options.seed, kBootstrapStream, static_cast<std::uint64_t>(resample));
-    for (std::uint32_t& row : rows) row = random.below(static_cast<std::uint32_t>(pictures.size()));
+  for_each_resample(pictures.size(), options, [&](const std::vector<std::uint32_t>& rows) {
     const std::array<double, kFigures> found = figures(columns, rows, options.middle);
     for (size_t figure = 0; figure < kFigures; ++figure) resampled[figure].push_back(found[figure]);
-  }
+  });
   Scores scores;
   scores.n = static_cast<std::int64_t>(pictures.size());
+  const auto [lowest, highest] = std::ranges::minmax(columns.predicted_mean);
+  if (lowest == highest) scores.constant = lowest;
   const std::array<Estimate*, kFigures> targets{&scores.srcc, &scores.plcc, &scores.krcc, &scores.accuracy,
                                                 &scores.emd,  &scores.emd2, &scores.mse,  &scores.std_plcc};
   for (size_t figure = 0; figure < kFigures; ++figure)
     *targets[figure] = percentile_interval(values[figure], std::move(resampled[figure]));
   return scores;
+}
+
+PairedDifference paired_difference(std::span<const RatedPrediction> first, std::span<const RatedPrediction> second,
+                                   const ScoreOptions& options) {
+  CSKD_CHECK(first.size() == second.size(), "{} and {} predictions", first.size(), second.size());
+  const Columns columns = columns_of(first, options);
+  const Columns others = columns_of(second, options);
+  const auto correlations = [&](const std::vector<std::uint32_t>& rows) {
+    const std::vector<double> rated = taken(columns.rated_mean, rows);
+    const std::vector<double> mine = taken(columns.predicted_mean, rows);
+    const std::vector<double> its = taken(others.predicted_mean, rows);
+    return std::pair(spearman(mine, rated) - spearman(its, rated), pearson(mine, rated) - pearson(its, rated));
+  };
+  std::vector<double> srcc;
+  std::vector<double> plcc;
+  for_each_resample(first.size(), options, [&](const std::vector<std::uint32_t>& rows) {
+    const auto [by_rank, raw] = correlations(rows);
+    srcc.push_back(by_rank);
+    plcc.push_back(raw);
+  });
+  const auto [by_rank, raw] = correlations(all_rows(first.size()));
+  return {.srcc = percentile_interval(by_rank, std::move(srcc)), .plcc = percentile_interval(raw, std::move(plcc))};
 }
 
 }  // namespace cskd::metrics

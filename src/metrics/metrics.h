@@ -3,6 +3,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <vector>
@@ -41,6 +42,14 @@ struct Scores {
   Estimate mse;               // of the mean scores
   Estimate std_plcc;          // Pearson of predicted and rated standard deviation
   std::int64_t n = 0;
+  // The mean score that every picture was given, where they all were given the same: there is no correlation then.
+  std::optional<double> constant;
+};
+
+// First minus second, of the same pictures. Resamples are drawn once for both: what makes a picture hard for both
+// cancels out of the interval.
+struct PairedDifference {
+  Estimate srcc, plcc;
 };
 
 // Where "good" begins: 5 on a scale of ten bins (AVA's), the middle of the scale otherwise.
@@ -56,5 +65,9 @@ struct ScoreOptions {
 // Throws DataError naming the first picture whose histogram is empty, negative, not finite or of the wrong length, or
 // when there are fewer than 2 pictures.
 Scores score(std::span<const RatedPrediction> pictures, const ScoreOptions& options);
+
+// Of two models' predictions of the same pictures in the same order. Throws as score().
+PairedDifference paired_difference(std::span<const RatedPrediction> first, std::span<const RatedPrediction> second,
+                                   const ScoreOptions& options);
 
 }  // namespace cskd::metrics

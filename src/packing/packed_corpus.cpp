@@ -45,6 +45,12 @@ void refuse_other_settings(const Settings& packed, const std::vector<Manifest::S
       differing +=
           fmt::format("{}{} (was {}, is {})", differing.empty() ? "" : ", ", setting.key(), before, setting.value());
   }
+  for (const Manifest::Setting& setting : packed) {
+    // A key that has its default value now and came later than others, which are always listed.
+    if (std::ranges::find(wanted, setting.key(), &Manifest::Setting::key) == wanted.end())
+      differing +=
+          fmt::format("{}{} (was {}, is not given)", differing.empty() ? "" : ", ", setting.key(), setting.value());
+  }
   if (differing.empty()) return;
   throw runtime::UsageError(
       fmt::format("{} was made with another configuration: {}; restore it, choose another run.folder, or remove the "

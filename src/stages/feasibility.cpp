@@ -20,12 +20,15 @@
 #include "models/weights/encoder_weights.h"
 #include "packing/pack.h"
 #include "runtime/error.h"
+#include "shards/importers/importer.h"
 #include "stages/stage_table.h"
 #include "stages/training_setup.h"
 #include "training/recipe.h"
 
 namespace cskd::stages {
 namespace {
+
+constexpr const char* kNoTestSplit = "no source has a test split: there is nothing to evaluate on";
 
 // Takes what checks throw.
 class Findings {
@@ -102,6 +105,21 @@ void check_training(const TrainingSetup& setup, int ranks, Findings& findings) {
   }
 }
 
+// What the sources are known to lack before anything of them is read.
+void check_ratings(const config::Config& config, const std::vector<Stage>& stages,
+                   const std::vector<TrainingSetup>& trainings, Findings& findings) {
+  if (config.sources().empty()) return;
+  std::vector<batches::RatedScale> scales;
+  findings.check("", [&] {
+    for (const config::Source& source : config.sources()) {
+      if (const std::vector<float> centres = shards::bin_centres(source); !centres.empty())
+        scales.push_back({source.name(), centres});
+    }
+    if (scales.empty() && any(stages, &StageEntry::judges)) findings.add(kNoTestSplit);
+    if (std::ranges::any_of(trainings, &TrainingSetup::learns_scores)) batches::common_scale(scales);
+  });
+}
+
 }  // namespace
 
 std::vector<std::string> impossible_stages(const config::Config& config, const std::vector<Stage>& stages, int ranks) {
@@ -122,7 +140,9 @@ std::vector<std::string> impossible_stages(const config::Config& config, const s
   for (const Stage& stage : stages) {
     if (stage.entry->require != nullptr) findings.check("", [&] { stage.entry->require(config, stage.name); });
   }
-  for (const TrainingSetup& setup : trainings_of(config, stages)) check_training(setup, ranks, findings);
+  const std::vector<TrainingSetup> trainings = trainings_of(config, stages);
+  for (const TrainingSetup& setup : trainings) check_training(setup, ranks, findings);
+  check_ratings(config, stages, trainings, findings);
   return findings.take();
 }
 
@@ -176,7 +196,7 @@ std::vector<std::string> impossible_on_corpus(const config::Config& config, cons
   }
   if (any(stages, &StageEntry::judges)) {
     const std::uint64_t tests = split(shards::Split::kTest).size();
-    if (tests == 0) findings.add("no source has a test split: there is nothing to evaluate on");
+    if (tests == 0) findings.add(kNoTestSplit);
     if (tests == 1) findings.add("the corpus has one test picture: correlations need two");
   }
   return findings.take();

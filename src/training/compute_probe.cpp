@@ -4,6 +4,7 @@
 #include <chrono>
 #include <limits>
 
+#include <torch/cuda.h>
 #include <torch/types.h>
 
 #include "runtime/check.h"

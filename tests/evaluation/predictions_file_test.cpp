@@ -42,9 +42,11 @@ TEST(PredictionsFile, IsReadAsItWasWrittenWhateverPicturesAreCalled) {
 
 TEST(PredictionsFile, DamageIsRefused) {
   const tests::TemporaryFolder folder;
-  for (const char* row :
-       {"\"a\",m,0.5", "\"a\",m,0.5,x", "a,m,0.5,0.5", "\"a", "\"a\"m,0.5,0.5", "\"a\",m,0.5,0.5,1"}) {
-    std::ofstream(folder.path() / "predictions.csv") << "picture,model,rated_mean,predicted_mean\n" << row << "\n";
+  for (const char* row : {"\"a\",m,0.5,0.5,1", "\"a\",m,0.5,0.5,1,x", "\"a\",m,0.5,x,1,1", "a,m,0.5,0.5,1,1", "\"a",
+                          "\"a\"m,0.5,0.5,1,1", "\"a\",m,0.5,0.5,1,1,1"}) {
+    std::ofstream(folder.path() / "predictions.csv")
+        << "picture,model,rated_mean,predicted_mean,rated_std,predicted_std\n"
+        << row << "\n";
     EXPECT_THROW(read_predictions(folder.path()), runtime::DataError) << row;
   }
 }

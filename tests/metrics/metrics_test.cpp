@@ -1,6 +1,8 @@
 #include "metrics/metrics.h"
 
+#include <algorithm>
 #include <cmath>
+#include <cstdint>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
@@ -79,6 +81,48 @@ TEST(Score, IsPerfectForPerfectPredictions) {
   EXPECT_DOUBLE_EQ(scores.accuracy.value, 1);
   EXPECT_EQ(scores.emd.value, 0);
   EXPECT_EQ(scores.mse.high, scores.mse.value);
+}
+
+// Predictions that leave out one picture or another of a perfect order.
+std::vector<RatedPrediction> noisy(std::uint64_t seed) {
+  std::vector<RatedPrediction> pictures;
+  for (int i = 0; i < 40; ++i) {
+    const double share = (i + 0.5) / 40;
+    const double noise = 0.1 * std::sin(12.9898 * i + 78.233 * static_cast<double>(seed));
+    const double predicted = std::clamp(share + noise, 0.0, 1.0);
+    pictures.push_back({.predicted = {1 - predicted, predicted}, .rated = {1 - share, share}});
+  }
+  return pictures;
+}
+
+TEST(PairedDifference, IsThatOfTheFiguresInTheSameResamples) {
+  ScoreOptions options{.bin_centres = {0, 1}, .middle = 0.5, .resamples = 1};
+  const std::vector<RatedPrediction> first = noisy(1);
+  const std::vector<RatedPrediction> second = noisy(2);
+  const Scores of_first = score(first, options);
+  const Scores of_second = score(second, options);
+  const PairedDifference difference = paired_difference(first, second, options);
+  EXPECT_DOUBLE_EQ(difference.srcc.value, of_first.srcc.value - of_second.srcc.value);
+  EXPECT_DOUBLE_EQ(difference.plcc.value, of_first.plcc.value - of_second.plcc.value);
+  // The percentiles of one resample are its figure.
+  EXPECT_DOUBLE_EQ(difference.srcc.low, of_first.srcc.low - of_second.srcc.low);
+  EXPECT_DOUBLE_EQ(difference.plcc.high, of_first.plcc.high - of_second.plcc.high);
+  EXPECT_NE(of_first.srcc.low, of_first.srcc.value);
+}
+
+TEST(PairedDifference, OfAModelToItselfIsNothing) {
+  const PairedDifference difference =
+      paired_difference(noisy(1), noisy(1), {.bin_centres = {0, 1}, .middle = 0.5, .resamples = 50});
+  for (const double value : {difference.srcc.value, difference.srcc.low, difference.srcc.high}) EXPECT_EQ(value, 0);
+}
+
+TEST(Score, SaysWhenEveryPictureGetsTheSame) {
+  std::vector<RatedPrediction> pictures = noisy(1);
+  EXPECT_FALSE(score(pictures, {.bin_centres = {0, 1}, .middle = 0.5}).constant.has_value());
+  for (RatedPrediction& picture : pictures) picture.predicted = {0.75, 0.25};
+  const Scores scores = score(pictures, {.bin_centres = {0, 1}, .middle = 0.5});
+  EXPECT_EQ(scores.constant, 0.25);
+  EXPECT_TRUE(std::isnan(scores.srcc.value));
 }
 
 TEST(Score, NamesTheDamagedPicture) {

@@ -315,5 +315,63 @@ TEST_F(Importers, BinsOfTheSourceComeBeforeThoseOfItsKind) {
   EXPECT_TRUE(bin_centres(spaq).empty());
 }
 
+// Of counts: each bin's share goes to its two neighbours on the common scale.
+TEST_F(Importers, CountsAreMappedToACommonScale) {
+  write("table.csv", "path,low,middle,high\na.jpg,1,1,2\n");
+  pictures({"a.jpg"});
+  Source table = source(Source::csv, "table.csv");
+  for (const char* column : {"low", "middle", "high"}) table.mutable_columns()->add_counts(column);
+  for (const double bin : {1, 2, 3}) table.add_bins(bin);
+  for (const double bin : {1, 2, 5, 10}) table.add_mapped_bins(bin);
+  EXPECT_EQ(bin_centres(table), (std::vector<float>{1, 2, 5, 10}));
+  // 1, 2, 3 become 1, 5.5, 10; 5.5 lies a tenth of the way from 5 to 10.
+  const Entry mapped = list(table).at(0);
+  EXPECT_THAT(mapped.label->histogram, ElementsAre(0.25F, 0, FloatNear(0.225F, 1e-6F), FloatNear(0.525F, 1e-6F)));
+  EXPECT_NEAR(mapped.label->mean, 0.25 * 1 + 0.25 * 5.5 + 0.5 * 10, 1e-6);
+  table.add_mapped_ends(2);
+  table.add_mapped_ends(5);
+  // 2, 3.5, 5
+  EXPECT_THAT(list(table).at(0).label->histogram, ElementsAre(0, 0.375F, 0.625F, 0));
+}
+
+TEST_F(Importers, AMeanIsMappedToACommonScale) {
+  write("FLICKR-AES_image_score.txt", "a.jpg 0.25\nb.jpg 0\nc.jpg 1\n");
+  pictures({"40K/a.jpg", "40K/b.jpg", "40K/c.jpg"});
+  Source flickr = source(Source::flickr_aes);
+  const float own = list(flickr).at(0).label->stddev;
+  for (int bin = 1; bin <= 10; ++bin) flickr.add_mapped_bins(bin);
+  const std::vector<Entry> entries = list(flickr);
+  EXPECT_NEAR(entries[0].label->mean, 3.25, 1e-6);  // 1 + 0.25 * 9
+  double mean = 0;
+  for (int bin = 0; bin < 10; ++bin) mean += (bin + 1) * double{entries[0].label->histogram[bin]};
+  EXPECT_NEAR(mean, 3.25, 1e-5);
+  EXPECT_NEAR(entries[0].label->stddev, own * 9, 0.35);
+  EXPECT_EQ(entries[1].label->histogram[0], 1);
+  EXPECT_EQ(entries[2].label->histogram[9], 1);
+}
+
+TEST_F(Importers, AnImpossibleMappingIsRefused) {
+  const auto message = [&](const std::vector<double>& bins, const std::vector<double>& ends, Source::Kind kind) {
+    Source mapped = source(kind);
+    for (const double bin : bins) mapped.add_mapped_bins(bin);
+    for (const double end : ends) mapped.add_mapped_ends(end);
+    try {
+      make_importer(mapped, folder_ / "scratch");
+    } catch (const runtime::UsageError& error) {
+      return std::string(error.what());
+    }
+    return std::string();
+  };
+  EXPECT_THAT(message({1, 5, 3}, {}, Source::ava), HasSubstr("mapped_bins must rise, but 3 follows 5"));
+  EXPECT_THAT(message({1}, {}, Source::ava), HasSubstr("mapped_bins has one number"));
+  EXPECT_THAT(message({}, {1, 5}, Source::ava), HasSubstr("mapped_ends without mapped_bins"));
+  EXPECT_THAT(message({1, 5}, {1}, Source::ava), HasSubstr("mapped_ends has 1 numbers, expected two"));
+  EXPECT_THAT(message({1, 5}, {4, 2}, Source::ava), HasSubstr("mapped_ends is [4, 2], expected two rising scores"));
+  EXPECT_THAT(message({1, 5}, {0, 5}, Source::ava), HasSubstr("mapped_ends is [0, 5]"));
+  EXPECT_THAT(message({1, 5}, {std::nan(""), 5}, Source::ava), HasSubstr("mapped_ends is [nan, 5]"));
+  EXPECT_THAT(message({1, 5}, {}, Source::folder), HasSubstr("mapped_bins cannot be used: it has no ratings"));
+  EXPECT_EQ(message({1, 5}, {2, 5}, Source::ava), "");
+}
+
 }  // namespace
 }  // namespace cskd::shards

@@ -141,11 +141,31 @@ def test_without_labels_or_unlabelled_pictures(config, left):
             "no source has labels: scores cannot be learnt" in process.stderr
             and "no source has a test split" in process.stderr
         )
+        assert not (folder / "shards/manifest.cskd").exists()
     assert not (folder / "cache").exists()
     # The remedy helps, although the corpus that was packed lacks it until it is packed again.
     path.write_text(whole.replace("fraction = 1.0", "fraction = 0.75"))
     process = run("run", path, env={"CSKD_FAIL_AT": "cache.next:term"})
     assert process.returncode == 75, process.stderr
+
+
+def test_sources_that_rate_on_different_scales(config):
+    path, folder = config("scales")
+    more = """
+[[sources]]
+name = "more"
+kind = "csv"
+path = "/nowhere/table.csv"
+bins = [1, 2, 3, 4, 5]
+columns = { mean = "score" }
+"""
+    path.write_text(path.read_text().replace("\n[labels]", more + "\n[labels]"))
+    process = run("run", path)
+    assert process.returncode == 2, process.stderr
+    assert "source 'rated' rates from 1 to 10 in 10 bins, but source 'more' rates from 1 to 5 in 5" in process.stderr
+    assert "mapped_bins" in process.stderr and not (folder / "shards/manifest.cskd").exists()
+    process = run("run", path, "--set", "sources[5].mapped_bins=[1,2,3,4,5,6,7,8,9,10]")
+    assert "rates from" not in process.stderr and "/nowhere/table.csv" in process.stderr
 
 
 def test_fewer_steps_than_the_checkpoint_has(cached, config):

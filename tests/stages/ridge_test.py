@@ -9,7 +9,7 @@ import torch
 from cskd_program import mpirun, run
 from PIL import Image
 from safetensors.torch import load_file, safe_open
-from scipy.stats import spearmanr
+from scipy.stats import kendalltau, pearsonr, spearmanr
 from sklearn.linear_model import Ridge
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
@@ -169,6 +169,32 @@ def test_what_cannot_be_is_refused_at_the_start(ridge, words, text):
     assert not (folder / "align").exists()
 
 
+def require_figures_are_scipys(document, predictions):
+    """Of every model, and of the differences to the first."""
+    srcc = {}
+    for model in document["results"]:
+        rows = predictions.loc[model["model"]]
+        mean, rated = rows["predicted_mean"], rows["rated_mean"]
+        srcc[model["model"]] = spearmanr(mean, rated).statistic
+        expected = {
+            "srcc": srcc[model["model"]],
+            "plcc": pearsonr(mean, rated).statistic,
+            "krcc": kendalltau(mean, rated).statistic,
+            "mse": ((mean - rated) ** 2).mean(),
+            "accuracy": ((mean > 5) == (rated > 5)).mean(),
+            "std_plcc": pearsonr(rows["predicted_std"], rows["rated_std"]).statistic,
+        }
+        assert {name: model[name]["value"] for name in expected} == pytest.approx(expected, abs=1e-6)
+        assert model["n"] == document["split"]["pictures"] == len(rows)
+    (source,) = document["split"]["sources"]
+    assert (source["name"], source["rule"]) == ("rated", "official") and len(document["split"]["hash"]) == 32
+    first, *others = srcc
+    assert [(each["first"], each["second"]) for each in document["differences"]] == [(first, other) for other in others]
+    for each in document["differences"]:
+        assert each["srcc"]["value"] == pytest.approx(srcc[first] - srcc[each["second"]], abs=1e-6)
+        assert each["srcc"]["low"] < each["srcc"]["value"] < each["srcc"]["high"]
+
+
 def test_a_graph_with_a_head_runs_and_is_planned(ridge):
     path, folder = ridge
     planned = json.loads(run("plan", path, "--json", "--quick").stdout)
@@ -176,13 +202,14 @@ def test_a_graph_with_a_head_runs_and_is_planned(ridge):
     assert stages["ridge.tower"]["images"] > 0 and "ridge.tower" in stages["distill.heir"]["needs"]
     process = mpirun(2, "run", path)
     assert process.returncode == 0, process.stderr
-    results = {model["model"]: model for model in json.loads((folder / "evaluate/results.json").read_text())["results"]}
+    document = json.loads((folder / "evaluate/results.json").read_text())
+    results = {model["model"]: model for model in document["results"]}
+    require_figures_are_scipys(document, pandas.read_csv(folder / "evaluate/predictions.csv").set_index("model"))
     predictions = pandas.read_csv(folder / "evaluate/predictions.csv").set_index("model")["predicted_mean"]
     fidelity = results["distill.heir"]["fidelity"]
     assert fidelity["teachers"] == ["ridge.tower"]
     expected = spearmanr(predictions["distill.heir"], predictions["ridge.tower"])[0]
-    # The file has six digits, in which a network of random weights has ties.
-    assert fidelity["srcc"]["value"] == pytest.approx(expected, abs=0.03)
+    assert fidelity["srcc"]["value"] == pytest.approx(expected, abs=1e-9)
     assert fidelity["teachers_srcc"] == results["ridge.tower"]["srcc"]
     assert "fidelity" not in results["ridge.tower"]
     assert "distill.heir repeats ridge.tower with SRCC" in process.stdout

@@ -7,7 +7,7 @@
 #include <string>
 #include <vector>
 
-#include <torch/nn/module.h>
+#include <torch/nn/modules/linear.h>
 
 #include "models/encoder_entry.h"
 #include "models/families/shifted_windows.h"
