@@ -13,6 +13,7 @@ void add_demo(Program& program);
 void add_doctor(Program& program);
 void add_inspect(Program& program);
 void add_plan(Program& program);
+void add_replay(Program& program);
 void add_run(Program& program);
 void add_stages(Program& program);
 void add_status(Program& program);

@@ -15,6 +15,7 @@
 
 namespace cskd::training {
 class TrainingObserver;
+struct ReplayJob;
 }
 
 namespace cskd::run {
@@ -36,6 +37,7 @@ struct Context {
   training::TrainingObserver* observer = nullptr;
   distributed::PaceMeter* pace = nullptr;  // of trainings on several ranks
   runtime::Trace* trace = nullptr;         // of trainings, unless logging.trace_steps is 0
+  training::ReplayJob* replay = nullptr;   // a training computes this step again, and nothing else
 };
 
 // One stage's work. `done_before`: it was complete already, and nothing was done.

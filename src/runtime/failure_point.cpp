@@ -34,6 +34,7 @@ std::optional<FailureAction> action_of(std::string_view text) {
   if (text == "kill") return FailureAction::kKill;
   if (text == "halt") return FailureAction::kHalt;
   if (text == "term") return FailureAction::kTerm;
+  if (text == "spoil") return FailureAction::kSpoil;
   return std::nullopt;
 }
 
@@ -59,13 +60,15 @@ bool is_object(std::string_view what, const std::string& object) {
 
 }  // namespace
 
-void failure_point(std::string_view name, std::string_view what) {
-  if (!is_armed.load(std::memory_order_relaxed)) return;
+void failure_point(std::string_view name, std::string_view what) { static_cast<void>(is_spoilt(name, what)); }
+
+bool is_spoilt(std::string_view name, std::string_view what) {
+  if (!is_armed.load(std::memory_order_relaxed)) return false;
   FailureAction action;
   {
     const std::lock_guard lock(mutex);
-    if (armed.name != name || (!armed.object.empty() && !is_object(what, armed.object))) return;
-    if (--armed.passages_left != 0) return;
+    if (armed.name != name || (!armed.object.empty() && !is_object(what, armed.object))) return false;
+    if (--armed.passages_left != 0) return false;
     action = armed.action;
     is_armed.store(false, std::memory_order_relaxed);
   }
@@ -83,7 +86,10 @@ void failure_point(std::string_view name, std::string_view what) {
     case FailureAction::kTerm:
       std::raise(SIGTERM);
       break;
+    case FailureAction::kSpoil:
+      return true;
   }
+  return false;
 }
 
 void arm_failure(std::string_view place, int nth, FailureAction action) {
@@ -124,7 +130,7 @@ void arm_failure_from_environment() {
   if (read < parts.size()) {
     throw UsageError(
         fmt::format("CSKD_FAIL_AT: cannot read '{}' in '{}', expected <name>[@<object>][:<passage, a whole number from "
-                    "1>][:<error, full, kill, halt or term>]",
+                    "1>][:<error, full, kill, halt, term or spoil>]",
                     parts[read], text));
   }
   arm_failure(parts[0], nth, action);

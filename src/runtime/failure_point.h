@@ -11,6 +11,7 @@
 //           kill    end the process with SIGKILL, as a power cut would
 //           halt    stop where it is (SIGSTOP), so that a test can kill all ranks at this moment
 //           term    raise SIGTERM and go on, as a scheduler would
+//           spoil   go on with a wrong number, as a faulty processor would; only at places that ask is_spoilt()
 // e.g. atomic_file.rename@manifest.cskd:kill or trainer.step@align.student:7:term,
 // or from a test in the same process by arm_failure(). Not armed, a passage costs one relaxed atomic load.
 #pragma once
@@ -21,10 +22,12 @@
 
 namespace cskd::runtime {
 
-enum class FailureAction { kError, kFull, kKill, kHalt, kTerm };
+enum class FailureAction { kError, kFull, kKill, kHalt, kTerm, kSpoil };
 
 // Passes the place `name` of the file or object `what`. Thread-safe.
 void failure_point(std::string_view name, std::string_view what);
+// The same, for a place that computes a number: whether it is to be wrong.
+bool is_spoilt(std::string_view name, std::string_view what);
 
 // Replaces whatever was armed. `place` is <name>[@<object>]; throws UsageError when it is malformed. REQUIRES: nth >= 1
 void arm_failure(std::string_view place, int nth, FailureAction action);

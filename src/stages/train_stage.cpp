@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 #include <torch/types.h>
 
+#include "config/toml_writer.h"
 #include "data/sampler.h"
 #include "evaluation/validation.h"
 #include "models/safetensors.h"
@@ -13,6 +14,7 @@
 #include "runtime/shared_files.h"
 #include "stages/compute_choice.h"
 #include "stages/model_card.h"
+#include "training/replay.h"
 #include "training/trainer.h"
 
 namespace cskd::stages {
@@ -39,11 +41,51 @@ std::int64_t micro_batch_images(const TrainingSetup& setup) {
   return static_cast<std::int64_t>(images);
 }
 
+namespace {
+
+training::TrainerOptions trainer_options(const run::Context& context, const TrainingSetup& setup,
+                                         const runtime::Inputs& inputs, const models::ComputeSettings& settings) {
+  return {
+      .training = *setup.training,
+      .seed = context.config.run().seed(),
+      .folder = context.folder.stage(setup.stage),
+      .inputs = inputs,
+      .allowed_changes = context.allowed_changes,
+      .resume = context.resume,
+      .start_timeout = std::chrono::seconds(context.config.compute().start_timeout()),
+      .step_timeout = std::chrono::seconds(context.config.compute().step_timeout()),
+      .pace = context.pace,
+      .trace = context.trace,
+      .trace_after = context.config.logging().trace_after(),
+      .trace_steps = context.config.logging().trace_steps(),
+      .tensors_every = context.config.logging().histograms_every(),
+      .pictures_every = context.config.logging().pictures_every(),
+      .origin = {
+          .configuration = config::to_toml(context.config), .results = context.folder.elsewhere, .settings = settings}};
+}
+
+training::Task task_of(const std::string& name, const TaskParts& parts) {
+  return {.name = name, .model = *parts.model, .objective = *parts.objective, .validation = parts.validation};
+}
+
+run::StageOutcome replay_step(const run::Context& context, const TrainingSetup& setup, const runtime::Inputs& inputs,
+                              const TaskParts& parts) {
+  training::ReplayJob& job = *context.replay;
+  parts.model->use(job.capsule.origin.settings);
+  job.report = training::replay(task_of(setup.stage, parts),
+                                trainer_options(context, setup, inputs, job.capsule.origin.settings), job,
+                                context.world, context.communicator);
+  return {.completion = {.stage = setup.stage, .inputs = inputs}, .finished = false};
+}
+
+}  // namespace
+
 run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& setup, const runtime::Inputs& inputs,
                               const std::function<TaskParts()>& make_parts) {
   const std::string& name = setup.stage;
   const config::Training& training = *setup.training;
   const std::filesystem::path folder = context.folder.stage(name);
+  if (context.replay != nullptr) return replay_step(context, setup, inputs, make_parts());
   if (const auto done =
           run::agree_on_completion(folder, inputs, context.world, run::OtherInputs::kRefuse, context.allowed_changes)) {
     runtime::wait_until_there(context.folder.model(name));
@@ -56,8 +98,7 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
   run::make_stage_folder(folder, context.world);
   const TaskParts parts = make_parts();
   HeadedPair& model = *parts.model;
-  const training::Task task{
-      .name = name, .model = model, .objective = *parts.objective, .validation = parts.validation};
+  const training::Task task = task_of(name, parts);
   const models::ComputeSettings settings = choose_compute(context, task,
                                                           {.encoder = model.shape().name,
                                                            .image_size = model.shape().image_size,
@@ -65,20 +106,7 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
                                                            .batch = micro_batch_images(setup),
                                                            .trains_encoder = training.encoder_rate() > 0});
   model.use(settings);
-  training::TrainerOptions options{.training = training,
-                                   .seed = context.config.run().seed(),
-                                   .folder = folder,
-                                   .inputs = inputs,
-                                   .allowed_changes = context.allowed_changes,
-                                   .resume = context.resume,
-                                   .start_timeout = std::chrono::seconds(context.config.compute().start_timeout()),
-                                   .step_timeout = std::chrono::seconds(context.config.compute().step_timeout()),
-                                   .pace = context.pace,
-                                   .trace = context.trace,
-                                   .trace_after = context.config.logging().trace_after(),
-                                   .trace_steps = context.config.logging().trace_steps(),
-                                   .tensors_every = context.config.logging().histograms_every(),
-                                   .pictures_every = context.config.logging().pictures_every()};
+  const training::TrainerOptions options = trainer_options(context, setup, inputs, settings);
   const training::TrainingOutcome trained =
       train(task, options, context.world, context.communicator, *context.observer);
   run::StageOutcome outcome{

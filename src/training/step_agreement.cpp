@@ -99,4 +99,14 @@ void StepAgreement::undo_step() {
   counters_.copy_(counters_before_);
 }
 
+void StepAgreement::before_step(const std::function<void()>& use) {
+  const at::NoGradGuard no_gradients;
+  const at::Tensor statistics = statistics_.clone();
+  const at::Tensor counters = counters_.clone();
+  undo_step();
+  use();
+  statistics_.copy_(statistics);
+  counters_.copy_(counters);
+}
+
 }  // namespace cskd::training

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <functional>
 #include <memory>
 #include <vector>
 
@@ -43,6 +44,8 @@ class StepAgreement {
   Result finish_step(bool stops, const at::Tensor& bucket_norms);
   // The step is left out: the statistics are those that it began with. After finish_step().
   void undo_step();
+  // Calls `use` while the statistics are those that the step began with. After finish_step().
+  void before_step(const std::function<void()>& use);
 
  private:
   distributed::Communicator& communicator_;

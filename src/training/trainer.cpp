@@ -3,6 +3,7 @@
 #include <algorithm>
 #include <chrono>
 #include <cmath>
+#include <limits>
 #include <optional>
 
 #include <ATen/ATen.h>
@@ -66,6 +67,7 @@ class Training {
         schedule_(make_schedule(options.training)),
         average_(tensors_of(task.model.state()), tensors_of(task.model.average())),
         checkpoints_(options.folder / "checkpoints"),
+        capsules_(options.folder, task.name, options.origin, layout_, world, communicator),
         trace_(options, world, communicator) {
     require_equal_models();
     for (const auto& [name, tensor] : task.model.state()) communicator.broadcast(tensor.detach(), 0, name);
@@ -230,11 +232,12 @@ class Training {
         agreement_.finish_step(runtime::StopSignal::received() != 0, reducer_.bucket_norms());
     stop = result.any_stops;
     const StepTotals& totals = result.totals;
-    if (!totals.is_finite()) warn_of_what_is_not_finite(results);
+    if (!totals.is_finite()) warn_of_what_is_not_finite(task_.name, state_.step() + 1, layout_, results);
 
     const double rate = optim::learning_rate(schedule_, number);
     trace_.enter("optimiser");
     const double norm = distributed::norm_of_buckets(result.bucket_norms);
+    if (const auto reason = capsules_.reason(totals.loss, norm)) keep(*reason, results, totals.loss, norm);
     task_.objective.finish_step(apply(norm, totals.loss, rate));
     trace_.leave();
     trace_.step(number + 1, start, reduced);
@@ -265,6 +268,7 @@ class Training {
     const at::Tensor loss = result.loss / static_cast<double>(layout_.micro_batches);
     trace_.enter("statistics and figures");
     result.loss = result.loss.detach();
+    if (runtime::is_spoilt("trainer.loss", task_.name)) result.loss.fill_(std::numeric_limits<float>::quiet_NaN());
     const bool is_last = own + 1 == layout_.own();
     agreement_.finish_forward({.loss = result.loss,
                                .figures = result.figures,
@@ -300,16 +304,11 @@ class Training {
     return report;
   }
 
-  // Of this rank's micro-batches.
-  void warn_of_what_is_not_finite(const std::vector<MicroBatchResult>& results) const {
-    for (std::size_t own = 0; own < results.size(); ++own) {
-      const auto is_finite = [](const at::Tensor& scalar) { return std::isfinite(scalar.item<double>()); };
-      if (is_finite(results[own].loss) &&
-          std::ranges::all_of(results[own].figures, [&](const auto& figure) { return is_finite(figure.second); }))
-        continue;
-      spdlog::warn("{}: step {}, micro-batch {} on rank {} is not finite: {}", task_.name, state_.step() + 1,
-                   layout_.first() + own, world_.rank(), results[own].samples_text());
-    }
+  void keep(const std::string& reason, const std::vector<MicroBatchResult>& results, double loss, double norm) {
+    pass_over_pace();
+    communicator_.set_timeout(options_.start_timeout);
+    agreement_.before_step(
+        [&] { capsules_.keep(reason, state_.step() + 1, loss, norm, results, [this] { return contents(); }); });
   }
 
   // Changes the weights, or leaves no trace of the step and returns false; the same decision on every rank, since norm
@@ -379,6 +378,7 @@ class Training {
   optim::Schedule schedule_;
   optim::WeightAverage average_;
   std::filesystem::path checkpoints_;
+  CapsuleKeeper capsules_;
   StepTrace trace_;
   State state_;
   int skipped_in_a_row_ = 0;

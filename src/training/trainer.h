@@ -15,6 +15,7 @@
 #include "runtime/inputs.h"
 #include "runtime/trace.h"
 #include "runtime/world.h"
+#include "training/capsule.h"
 #include "training/task.h"
 
 namespace cskd::training {
@@ -37,6 +38,7 @@ struct TrainerOptions {
   // Steps between two calls of TrainingObserver::tensors() and pictures(); 0: none.
   std::uint64_t tensors_every = 0;
   std::uint64_t pictures_every = 0;
+  CapsuleOrigin origin;  // for steps that go wrong, kept in folder/capsules
 };
 
 constexpr int kMostTracedRanks = 16;
@@ -84,7 +86,8 @@ struct TrainingOutcome {
 // every rank holds the same weights and averages. `observer` is called on rank 0 only.
 //
 // Weights after k steps do not depend on where the run was stopped and resumed. A step whose gradient is not finite is
-// left out on every rank and counted; more than kMostSkipped in a row end the training.
+// left out on every rank and counted; more than kMostSkipped in a row end the training. The first such steps are kept
+// (capsule.h).
 //
 // Throws UsageError when the checkpoints were made from other inputs, naming them, or validation is asked for and there
 // is none; DataError when there are checkpoints but none is whole; Error when a checkpoint cannot be written (unless

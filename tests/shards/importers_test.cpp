@@ -17,6 +17,7 @@ namespace {
 using config::Source;
 using testing::ElementsAre;
 using testing::FloatNear;
+using testing::HasSubstr;
 using testing::Pointwise;
 
 class Importers : public ImporterTest {};
