@@ -196,7 +196,7 @@ void CapsuleKeeper::keep(const std::string& reason, std::uint64_t step, double l
   try {
     std::filesystem::create_directories(checkpoints_of_capsule(folder));
     runtime::write_file_atomically(folder / kConfigurationFile, origin_.configuration);
-    write_checkpoint(checkpoints_of_capsule(folder) / fmt::format("step-{:09}", step - 1), before());
+    write_checkpoint(checkpoints_of_capsule(folder), before());
     runtime::write_file_atomically(folder / kCapsuleFile, document.dump(2) + "\n");
     spdlog::warn("{}: step {} was kept, because {}: find out why by 'cskd replay {}'", stage_, step, reason,
                  folder.native());

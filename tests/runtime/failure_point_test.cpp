@@ -37,6 +37,16 @@ TEST_F(FailurePoint, FailsOnceAtTheGivenPassageOfTheGivenName) {
   EXPECT_NO_THROW(failure_point("a.b", "fourth"));
 }
 
+TEST_F(FailurePoint, SpoilsOnlyWhereANumberIsComputed) {
+  arm("a.b:2:spoil");
+  EXPECT_FALSE(is_spoilt("a.b", "first"));
+  EXPECT_FALSE(is_spoilt("other", "x"));
+  EXPECT_TRUE(is_spoilt("a.b", "second"));
+  EXPECT_FALSE(is_spoilt("a.b", "third"));
+  arm("a.b:spoil");
+  EXPECT_NO_THROW(failure_point("a.b", "computes nothing"));
+}
+
 TEST_F(FailurePoint, FullReportsNoSpace) {
   arm("a.b:1:full");
   EXPECT_THAT([] { failure_point("a.b", "x"); }, testing::ThrowsMessage<Error>(testing::HasSubstr("No space left")));
@@ -97,7 +107,7 @@ TEST_F(FailurePoint, AndFromATest) {
 
 TEST_F(FailurePoint, MalformedSettingsAreRefused) {
   const std::string expected =
-      "expected <name>[@<object>][:<passage, a whole number from 1>][:<error, full, kill, halt or term>]";
+      "expected <name>[@<object>][:<passage, a whole number from 1>][:<error, full, kill, halt, term or spoil>]";
   for (const auto& [text, part] : std::vector<std::pair<std::string, std::string>>{{"a.b:zero", "zero"},
                                                                                    {"a.b:0", "0"},
                                                                                    {"a.b:-1", "-1"},
