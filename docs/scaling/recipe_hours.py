@@ -67,18 +67,26 @@ def hours(seconds, gpus):
 
 def main():
     folder = pathlib.Path(__file__).parents[2] / "configs/recipes"
-    print("| recipe | pictures | epochs of Stage I, of the teacher, of Stage II | hours of cache, Stage I, fine-tuning, Stage II on one GPU | all on 1 | 8 | 64 GPUs |")
+    print(
+        "| recipe | pictures | epochs of Stage I, of the teacher, of Stage II | hours of cache, Stage I, fine-tuning, Stage II on one GPU | all on 1 | 8 | 64 GPUs |"
+    )
     print("| -- | -- | -- | -- | -- | -- | -- |")
     for path in sorted(folder.glob("*.toml")):
         recipe = tomllib.loads(path.read_text())
         pictures, labelled, seconds = seconds_of(recipe, path.name)
         passes = []
-        for kind, name, of in (("align", None, pictures), ("finetune", "teacher", labelled), ("distill", None, pictures)):
+        for kind, name, of in (
+            ("align", None, pictures),
+            ("finetune", "teacher", labelled),
+            ("distill", None, pictures),
+        ):
             training = (recipe[kind][name] if name else next(iter(recipe[kind].values())))["training"]
             passes.append(math.floor(training["steps"] * training["global_batch"] / of + 0.5))
         parts = ", ".join(hours(value, 1) for value in seconds.values())
         total = " | ".join(hours(sum(seconds.values()), gpus) for gpus in GPUS)
-        print(f"| [{path.name}](../configs/recipes/{path.name}) | {pictures:,} | {', '.join(map(str, passes))} | {parts} | {total} |")
+        print(
+            f"| [{path.name}](../configs/recipes/{path.name}) | {pictures:,} | {', '.join(map(str, passes))} | {parts} | {total} |"
+        )
 
 
 if __name__ == "__main__":

@@ -16,7 +16,7 @@
 namespace cskd::training {
 class TrainingObserver;
 struct ReplayJob;
-}
+}  // namespace cskd::training
 
 namespace cskd::run {
 

@@ -25,7 +25,9 @@ def test_nothing_but_data_is_missing(recipe, tmp_path):
     students = [stage for stage in stages if stage.startswith("distill.")]
     assert students and all(f"finetune.{student.split('.')[1]}" in stages for student in students)
     weights = set(re.findall(r'^weights = ".*/(.*)"', recipe.read_text(), re.MULTILINE))
-    missing = [re.search(r"weights: cannot open .*/([^/]*\.safetensors): No such file", text) for text in plan["impossible"]]
+    missing = [
+        re.search(r"weights: cannot open .*/([^/]*\.safetensors): No such file", text) for text in plan["impossible"]
+    ]
     assert all(missing), plan["impossible"]
     assert {match[1] for match in missing} == weights
 
