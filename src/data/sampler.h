@@ -29,6 +29,7 @@ enum RandomStream : std::uint32_t {
   kStreamSweepResamples = 130,
   kStreamAnalysedPictures = 140,
   kStreamProbeResamples = 141,
+  kStreamCalibrationPictures = 142,
 };
 
 // How a rank takes its part of a global batch.

@@ -51,6 +51,15 @@ runtime::Inputs ridge_inputs(const config::Config& config, const run::RunFolder&
   return inputs;
 }
 
+runtime::Inputs export_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
+  const config::Export& table = config::table_named(config.export_(), name);
+  runtime::Inputs inputs = run::seeded_corpus_inputs(config, folder);
+  inputs.add(source_inputs(config, folder, table.from()));
+  inputs.add(settings_of(config.evaluate(), "evaluate", Keys::kDecisive));
+  inputs.add(settings_of(table, "export." + name, Keys::kDecisive));
+  return inputs;
+}
+
 runtime::Inputs finetune_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name) {
   const config::Finetune& finetune = config::table_named(config.finetune(), name);
   runtime::Inputs inputs = labelled_inputs(config, folder, finetune.from());

@@ -11,6 +11,7 @@ namespace cskd::stages {
 
 // These read the manifest and the weight files. Throw DataError when the manifest is damaged.
 runtime::Inputs align_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name);
+runtime::Inputs export_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name);
 runtime::Inputs ridge_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name);
 runtime::Inputs finetune_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name);
 runtime::Inputs distill_inputs(const config::Config& config, const run::RunFolder& folder, const std::string& name);

@@ -76,6 +76,10 @@ std::string output_of(const CardSubject& subject, const shards::Manifest& manife
                      fmt::join(centres, ", "));
 }
 
+std::string section(const char* heading, const std::string& text) {
+  return text.empty() ? "" : fmt::format("## {}\n\n{}\n\n", heading, text);
+}
+
 }  // namespace
 
 std::string training_sentence(const config::Config& config, const TrainingSetup& setup) {
@@ -113,7 +117,7 @@ tags: [image-aesthetics, cskd]
 - **Output**: {}
 - **File**: `model.safetensors`, under the names of the architecture's home.
 
-## Made from
+{}## Made from
 
 {}
 {}
@@ -127,7 +131,8 @@ tags: [image-aesthetics, cskd]
 )",
       subject.scores ? "image-classification" : "image-feature-extraction", subject.stage, shape.name,
       static_cast<double>(subject.parameters) * 1e-6, shape.image_size, shape.image_size, fmt::join(shape.mean, ", "),
-      fmt::join(shape.stddev, ", "), output_of(subject, manifest), origins(config, tables), sources(manifest),
+      fmt::join(shape.stddev, ", "), output_of(subject, manifest),
+      section("Use", subject.usage) + section("Figures", subject.figures), origins(config, tables), sources(manifest),
       tables.empty() ? ""
                      : "Licences of weights and pictures pass on to what is made from them as they say themselves.\n\n",
       subject.training,

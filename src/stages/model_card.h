@@ -18,6 +18,8 @@ struct CardSubject {
   std::int64_t outputs = 0;     // of its head
   std::int64_t parameters = 0;  // and statistics
   std::string training;         // sentences
+  std::string figures;          // Markdown: how good it is; "": not judged
+  std::string usage;            // Markdown: how to use model.onnx beside it; "": there is none
 };
 
 // How a training goes, in a sentence.

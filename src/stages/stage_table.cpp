@@ -14,6 +14,7 @@
 #include "stages/graph.h"
 #include "stages/head_transfer.h"
 #include "stages/inputs.h"
+#include "stages/export_stage.h"
 #include "stages/ridge.h"
 #include "stages/score.h"
 #include "stages/teacher_answers.h"
@@ -120,6 +121,13 @@ const std::vector<StageEntry>& stage_table() {
        .caches_of = answering_caches,
        .require = require_distill,
        .scores = true},
+      {.kind = "export",
+       .description = "Make files for other programs of trained models: ONNX and safetensors",
+       .list = "export",
+       .example = "phone",
+       .run = run_export,
+       .inputs = export_inputs,
+       .result = export_text},
       {.kind = "evaluate",
        .description = "Evaluate the trained models on the held-out test images",
        .run = judge,

@@ -1,0 +1,53 @@
+// Networks in 8-bit integers: which values are rounded, how far each reaches, and the graph that rounds them.
+//
+// Note [How a network is quantised]
+// Inputs and outputs of convolutions and matrix products with constant weights are rounded to 8 bits, everything else
+// stays float32: nodes QuantizeLinear and DequantizeLinear stand around (ONNX's QDQ form), and runtimes that have
+// integer kernels fuse them. Weights are int8, one scale for each output channel, without offset; biases int32; other
+// values uint8 with one scale and offset each, which reach from the mean over calibration pictures of a picture's least
+// number to that of its greatest.
+#pragma once
+
+#include <map>
+#include <set>
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "export/onnx_graph.h"
+#include "export/recording.h"
+
+namespace cskd::exporting {
+
+struct Range {
+  double low = 0;   // at most 0
+  double high = 0;  // at least 0
+};
+using Ranges = std::map<std::size_t, Range>;  // of values of a recording
+
+// Values whose range has to be known.
+std::set<std::size_t> rounded_values(const Recording& recording);
+
+// Gathers ranges over pictures, a batch after the other.
+class RangeSums {
+ public:
+  explicit RangeSums(const Recording& recording) : wanted_(rounded_values(recording)) {}
+  // As Recording::Change; changes nothing.
+  void see(std::size_t value, const at::Tensor& tensor);
+  // [2 n + 1] float64: what several ranks add up.
+  at::Tensor sums() const;
+  Ranges ranges(const at::Tensor& sums) const;
+
+ private:
+  std::set<std::size_t> wanted_;
+  std::map<std::size_t, Range> totals_;
+  double pictures_ = 0;
+};
+
+// What the quantised network computes with in place of a value, in float32. As Recording::Change.
+at::Tensor rounded(const Recording& recording, const Ranges& ranges, std::size_t value, const at::Tensor& tensor);
+
+// Puts the roundings into the float32 graph of the recording.
+void quantise(OnnxGraph& graph, const Recording& recording, const Ranges& ranges);
+
+}  // namespace cskd::exporting
