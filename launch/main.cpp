@@ -47,6 +47,7 @@ int main(int argc, char** argv) {
   cskd::launch::add_replay(program);
   cskd::launch::add_stages(program);
   cskd::launch::add_analyze(program);
+  cskd::launch::add_score(program);
   cskd::launch::add_demo(program);
   cskd::launch::add_doctor(program);
   cskd::launch::add_inspect(program);

@@ -15,6 +15,7 @@ void add_inspect(Program& program);
 void add_plan(Program& program);
 void add_replay(Program& program);
 void add_run(Program& program);
+void add_score(Program& program);
 void add_stages(Program& program);
 void add_status(Program& program);
 void add_sweep(Program& program);

@@ -1,0 +1,183 @@
+#include <algorithm>
+#include <cstdio>
+#include <filesystem>
+#include <fstream>
+#include <iostream>
+#include <memory>
+#include <optional>
+#include <set>
+#include <string>
+#include <vector>
+
+#include <fmt/format.h>
+#include <spdlog/spdlog.h>
+
+#include "launch/commands/commands.h"
+#include "launch/run_arguments.h"
+#include "runtime/cores.h"
+#include "runtime/error.h"
+#include "runtime/input_file.h"
+#include "runtime/terminal.h"
+#include "scoring/photos.h"
+#include "scoring/scorer.h"
+#include "scoring/tables.h"
+
+namespace cskd::launch {
+namespace {
+
+using scoring::ScoredPhoto;
+using scoring::TableFormat;
+
+struct ScoreArguments {
+  std::filesystem::path model;
+  std::vector<std::string> photos;
+  std::string format = "auto";
+  std::filesystem::path output;
+  bool resume = false;
+  std::uint64_t top = 0;
+  std::filesystem::path copy_to;
+  bool exact = false;
+  int threads = 0;
+};
+
+TableFormat format_of(const ScoreArguments& arguments) {
+  if (arguments.format == "csv") return TableFormat::kCsv;
+  if (arguments.format == "jsonl") return TableFormat::kJsonLines;
+  if (arguments.format == "table") return TableFormat::kTable;
+  if (!arguments.output.empty())
+    return arguments.output.extension() == ".jsonl" ? TableFormat::kJsonLines : TableFormat::kCsv;
+  return runtime::is_terminal(runtime::Stream::kOutput) ? TableFormat::kTable : TableFormat::kCsv;
+}
+
+// Where lines go: standard output, or a file that grows, so that what was scored is not lost with the process.
+class Sink {
+ public:
+  Sink(const ScoreArguments& arguments, TableFormat format) : format_(format) {
+    if (arguments.output.empty()) {
+      put(scoring::header_text(format));
+      return;
+    }
+    std::size_t whole = 0;
+    const bool goes_on = arguments.resume && std::filesystem::exists(arguments.output);
+    if (goes_on) {
+      constexpr std::uint64_t kLargest = std::uint64_t{1} << 32;
+      const std::string text = runtime::read_text_file(arguments.output, kLargest);
+      known_ = scoring::names_in(format, text, arguments.output.native(), whole);
+      std::filesystem::resize_file(arguments.output, whole);
+    }
+    file_.open(arguments.output, goes_on ? std::ios::app | std::ios::binary : std::ios::trunc | std::ios::binary);
+    if (!file_) runtime::throw_system_error(fmt::format("cannot write {}", arguments.output.native()), errno);
+    path_ = arguments.output;
+    if (whole == 0) put(scoring::header_text(format));
+  }
+
+  const std::set<std::string>& known() const { return known_; }
+
+  // False: nobody reads any more.
+  bool take(const ScoredPhoto& photo) {
+    return put(scoring::row_text(format_, photo, runtime::terminal_columns(runtime::Stream::kOutput)));
+  }
+
+ private:
+  bool put(const std::string& text) {
+    if (path_.empty()) return std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+    file_ << text << std::flush;
+    if (!file_) runtime::throw_system_error(fmt::format("cannot write {}", path_.native()), errno);
+    return true;
+  }
+
+  TableFormat format_;
+  std::filesystem::path path_;
+  std::ofstream file_;
+  std::set<std::string> known_;
+};
+
+// Copies of the photos in the order of their places: "001 name.jpg".
+void copy_best(const std::vector<ScoredPhoto>& best, const std::vector<scoring::Photo>& photos,
+               const std::filesystem::path& folder) {
+  std::filesystem::create_directories(folder);
+  for (std::size_t place = 0; place < best.size(); ++place) {
+    const auto photo = std::ranges::find(photos, best[place].name, &scoring::Photo::name);
+    if (!photo->is_whole_file) {
+      spdlog::warn("{} lies in an archive, and is not copied", runtime::printable(photo->name));
+      continue;
+    }
+    const std::filesystem::path target =
+        folder / fmt::format("{:03} {}", place + 1, std::filesystem::path(photo->file).filename().native());
+    std::filesystem::copy_file(photo->file, target, std::filesystem::copy_options::overwrite_existing);
+  }
+}
+
+runtime::ExitCode run_score(const ScoreArguments& arguments) {
+  runtime::outlive_pipes();
+  if (arguments.resume && arguments.output.empty())
+    throw runtime::UsageError("--resume needs --output: what was scored before has to stand somewhere");
+  if (!arguments.copy_to.empty() && arguments.top == 0)
+    throw runtime::UsageError("--copy-best needs --top: how many are the best?");
+  const TableFormat format = format_of(arguments);
+  if (format == TableFormat::kTable && !arguments.output.empty())
+    throw runtime::UsageError("a table is for terminals: choose --format csv or jsonl for --output");
+  scoring::Scorer scorer(arguments.model);
+  std::vector<scoring::Photo> photos = scoring::find_photos(arguments.photos, std::cin);
+  if (photos.empty()) throw runtime::DataError("there are no photos below what was given: nothing was scored");
+  const std::uint64_t all = photos.size();
+  // The best are known last: lines come in their order then.
+  const bool waits = arguments.top > 0;
+  Sink sink(arguments, format);
+  std::erase_if(photos, [&](const scoring::Photo& photo) { return sink.known().contains(photo.name); });
+  if (photos.size() < all)
+    spdlog::info("{} of {} photos stand in {} already", all - photos.size(), all, arguments.output.native());
+  const int threads = arguments.threads > 0 ? arguments.threads : static_cast<int>(runtime::usable_cores().size());
+  std::uint64_t scored = 0;
+  std::uint64_t failed = 0;
+  std::vector<ScoredPhoto> best;
+  const auto mode = arguments.exact ? data::ResizeMode::kExact : data::ResizeMode::kFast;
+  scorer.score(photos, threads, mode, [&](ScoredPhoto&& photo) {
+    ++(photo.error.empty() ? scored : failed);
+    if (!waits) return sink.take(photo);
+    if (!photo.error.empty()) {
+      spdlog::warn("{}: {}", runtime::printable(photo.name), photo.error);
+      return true;
+    }
+    const auto place = std::ranges::upper_bound(best, photo.score, std::ranges::greater(), &ScoredPhoto::score);
+    best.insert(place, std::move(photo));
+    if (best.size() > arguments.top) best.pop_back();
+    return true;
+  });
+  for (const ScoredPhoto& photo : best) {
+    if (!sink.take(photo)) break;
+  }
+  if (!arguments.copy_to.empty()) copy_best(best, photos, arguments.copy_to);
+  if (failed > 0) spdlog::warn("{} of {} photos could not be read", failed, photos.size());
+  if (scored == 0 && !photos.empty()) throw runtime::DataError("not one photo could be scored");
+  return runtime::ExitCode::kDone;
+}
+
+}  // namespace
+
+void add_score(Program& program) {
+  CLI::App& command = program.add_command(
+      "score", "Score photos with an exported model",
+      "  cskd score runs/demo/export/student ~/Pictures\n"
+      "  cskd score runs/demo/export/student ~/Pictures --top 20 --copy-best best/\n"
+      "  cskd score runs/demo/export/student photos.tar a.jpg --format jsonl > scores.jsonl\n"
+      "  find / -name '*.jpg' | cskd score runs/demo/export/student - --output scores.csv --resume");
+  const auto arguments = std::make_shared<ScoreArguments>();
+  command.add_option("MODEL", arguments->model, "Folder of an export, or its model.safetensors")->required();
+  command.add_option("PHOTO", arguments->photos, "Photos, folders, tar archives; - reads paths from standard input")
+      ->required();
+  command.add_option("--format", arguments->format, "table on a terminal, csv otherwise, or jsonl")
+      ->check(CLI::IsMember({"auto", "table", "csv", "jsonl"}))
+      ->capture_default_str();
+  command.add_option("--output", arguments->output, "File for the scores; .jsonl or CSV by its name");
+  command.add_flag("--resume", arguments->resume, "Leave out what stands in --output, and add to it");
+  command.add_option("--top", arguments->top, "Only so many, the best first")->check(CLI::Range(1, 1000000));
+  command.add_option("--copy-best", arguments->copy_to, "Folder for copies of those, numbered");
+  command.add_flag("--exact", arguments->exact,
+                   "Resize as in training, to the last bit, instead of decoding large JPEGs at a lower resolution");
+  command.add_option("--threads", arguments->threads, "Threads; by default as many as there are cores")
+      ->check(CLI::Range(1, 1024));
+  program.run_alone(command, [arguments] { return run_score(*arguments); });
+}
+
+}  // namespace cskd::launch

@@ -1,0 +1,156 @@
+#include "scoring/scorer.h"
+
+#include <algorithm>
+#include <charconv>
+#include <cmath>
+#include <span>
+
+#include <ATen/Parallel.h>
+#include <c10/core/InferenceMode.h>
+#include <fmt/format.h>
+#include <fmt/ranges.h>
+#include <torch/types.h>
+
+#include "data/image_header.h"
+#include "data/loader.h"
+#include "data/render_view.h"
+#include "data/view.h"
+#include "models/construction.h"
+#include "models/safetensors.h"
+#include "runtime/error.h"
+#include "runtime/input_file.h"
+
+namespace cskd::scoring {
+namespace {
+
+constexpr std::uint64_t kAtOnce = 16;  // photos
+constexpr std::uint64_t kAhead = 3;    // batches
+constexpr std::uint64_t kLargestPhoto = std::uint64_t{1} << 29;
+
+struct Batch {
+  std::uint64_t first = 0;          // photo
+  at::Tensor pixels;                // [n, S, S, 3] uint8
+  std::vector<std::string> errors;  // [n]
+};
+
+std::vector<double> centres_of(const std::string& text, const std::string& file) {
+  std::vector<double> centres;
+  for (const char* place = text.data(); place <= text.data() + text.size();) {
+    double centre = 0;
+    const auto [end, status] = std::from_chars(place, text.data() + text.size(), centre);
+    const bool is_number =
+        status == std::errc() && std::isfinite(centre) && (centres.empty() || centre > centres.back());
+    if (!is_number || (end != text.data() + text.size() && *end != ','))
+      throw runtime::DataError(
+          fmt::format("{}: 'bin_centres' of its metadata is '{}', expected rising numbers", file, text));
+    centres.push_back(centre);
+    place = end + 1;
+  }
+  return centres;
+}
+
+// Reads the photo's bytes and renders the whole of it into [side, side, 3].
+void render(const Photo& photo, int side, data::ResizeMode mode, std::span<std::uint8_t> target) {
+  if (!photo.fault.empty()) throw runtime::DataError(photo.fault);
+  const runtime::InputFile file(photo.file);
+  const std::uint64_t size = photo.is_whole_file ? file.size() : photo.size;
+  if (size > kLargestPhoto) throw runtime::DataError(fmt::format("{} bytes are more than a photo has", size));
+  const std::vector<std::byte> bytes = file.read_at(photo.offset, size);
+  const data::ImageHeader header = data::read_image_header(bytes);
+  data::render_view(bytes, data::whole_view(header.width(), header.height(), false), side, mode, target);
+}
+
+}  // namespace
+
+Scorer::Scorer(const std::filesystem::path& model) {
+  const std::filesystem::path path = std::filesystem::is_directory(model) ? model / "model.safetensors" : model;
+  const std::string& file = path.native();
+  if (path.extension() == ".onnx") {
+    throw runtime::UsageError(
+        fmt::format("{} is for other programs: give the model.safetensors that lies beside it", file));
+  }
+  const models::SafetensorsHeader header = models::read_safetensors_header(path);
+  const auto field = [&](const char* key) {
+    const auto found = header.metadata.find(key);
+    return found == header.metadata.end() ? std::string() : found->second;
+  };
+  if (field("format") != "cskd-model" || field("bin_centres").empty()) {
+    throw runtime::UsageError(fmt::format(
+        "{} does not say which scores its outputs stand for: export the model, [export.NAME] with from = \"{}\", and "
+        "give <run>/export/NAME",
+        file, field("stage").empty() ? "distill.NAME" : field("stage")));
+  }
+  name_ = field("stage");
+  centres_ = centres_of(field("bin_centres"), file);
+  int side = 0;
+  const std::string size = field("image_size");
+  if (std::from_chars(size.data(), size.data() + size.size(), side).ec != std::errc() || side < 1 || side > 4096)
+    throw runtime::DataError(fmt::format("{}: 'image_size' of its metadata is '{}'", file, size));
+  {
+    const models::ConstructionGuard unset(models::Construction::kUnset);
+    model_ = std::make_shared<models::HeadedEncoder>(models::make_encoder(field("encoder"), side), models::kScoreHead,
+                                                     static_cast<std::int64_t>(centres_.size()));
+  }
+  model_->use({});
+  model_->load(models::read_safetensors(path), file, false);
+  model_->whiten_features(field("head_input") == "whitened");
+  model_->eval();
+  for (const at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);
+  model_->encoder().fold_norms();
+}
+
+void Scorer::score(const std::vector<Photo>& photos, int threads, data::ResizeMode mode,
+                   const std::function<bool(ScoredPhoto&&)>& take) {
+  const int side = model_->shape().image_size;
+  const std::uint64_t bytes = std::uint64_t{3} * static_cast<std::uint64_t>(side) * static_cast<std::uint64_t>(side);
+  const auto count = [&](std::uint64_t ticket) {
+    return std::min<std::uint64_t>(kAtOnce, photos.size() - ticket * kAtOnce);
+  };
+  data::Loader<Batch> loader(
+      threads, kAhead, 0, (photos.size() + kAtOnce - 1) / kAtOnce,
+      {.begin =
+           [&](std::uint64_t ticket) {
+             const std::uint64_t n = count(ticket);
+             return Batch{.first = ticket * kAtOnce,
+                          .pixels = torch::zeros({static_cast<std::int64_t>(n), side, side, 3}, torch::kByte),
+                          .errors = std::vector<std::string>(n)};
+           },
+       .fill =
+           [&](Batch& batch, std::uint64_t item) {
+             try {
+               render(photos[batch.first + item], side, mode,
+                      {batch.pixels.data_ptr<std::uint8_t>() + item * bytes, static_cast<std::size_t>(bytes)});
+             } catch (const runtime::Error& error) {
+               batch.errors[item] = fmt::format("{}", fmt::join(runtime::messages(error), ": "));
+             }
+           },
+       .items = count,
+       .made = {}});
+  at::set_num_threads(threads);
+  const c10::InferenceMode inference;
+  const at::Tensor centres = torch::tensor(at::ArrayRef<double>(centres_), torch::kDouble);
+  for (std::uint64_t taken = 0; taken < photos.size();) {
+    const Batch batch = loader.next();
+    const at::Tensor distributions =
+        torch::softmax(model_->forward(models::normalise(batch.pixels, model_->shape())), 1).to(torch::kDouble);
+    const at::Tensor scores = torch::mv(distributions, centres);
+    const at::Tensor spreads = torch::mv(distributions, centres.square()).sub(scores.square()).clamp_min(0).sqrt();
+    for (std::size_t i = 0; i < batch.errors.size(); ++i, ++taken) {
+      const auto row = static_cast<std::int64_t>(i);
+      ScoredPhoto scored{.name = photos[taken].name, .distribution = {}, .error = batch.errors[i]};
+      if (scored.error.empty()) {
+        const at::Tensor values = distributions[row].contiguous();
+        scored.score = scores[row].item<double>();
+        scored.spread = spreads[row].item<double>();
+        scored.distribution.assign(values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel());
+        if (!std::isfinite(scored.score)) {
+          throw runtime::DataError(
+              fmt::format("the score of {} is not finite: the model {} is broken", scored.name, name_));
+        }
+      }
+      if (!take(std::move(scored))) return;
+    }
+  }
+}
+
+}  // namespace cskd::scoring

@@ -1,0 +1,48 @@
+// A model that scores photos by itself, without a run around it.
+#pragma once
+
+#include <cstddef>
+#include <filesystem>
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "data/resize.h"
+#include "models/headed_encoder.h"
+#include "scoring/photos.h"
+
+namespace cskd::scoring {
+
+// What a photo came to.
+struct ScoredPhoto {
+  std::string name;
+  double score = 0;                  // mean of the distribution
+  double spread = 0;                 // its standard deviation
+  std::vector<double> distribution;  // over Scorer::bin_centres()
+  std::string error;                 // why there is no score; "": there is one
+};
+
+class Scorer {
+ public:
+  // `model`: model.safetensors of an export, or the folder with it. Throws UsageError for a file that is something
+  // else, with what to do; DataError when it is damaged.
+  explicit Scorer(const std::filesystem::path& model);
+
+  const std::vector<double>& bin_centres() const { return centres_; }
+  const std::string& name() const { return name_; }  // of the model
+
+  // Scores the photos in their order, and hands out each; those that cannot be read have an error. `threads` read,
+  // decode and resize while as many compute. Stops early where `take` returns false. Throws DataError where the model's
+  // outputs are not finite. kExact: the pixels of training and evaluation; kFast: large JPEGs are decoded at a lower
+  // resolution.
+  void score(const std::vector<Photo>& photos, int threads, data::ResizeMode mode,
+             const std::function<bool(ScoredPhoto&&)>& take);
+
+ private:
+  std::shared_ptr<models::HeadedEncoder> model_;
+  std::vector<double> centres_;
+  std::string name_;
+};
+
+}  // namespace cskd::scoring
