@@ -1,4 +1,5 @@
 #include <algorithm>
+#include <cerrno>
 #include <cstdio>
 #include <filesystem>
 #include <fstream>
@@ -80,7 +81,11 @@ class Sink {
 
  private:
   bool put(const std::string& text) {
-    if (path_.empty()) return std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0;
+    if (path_.empty()) {
+      if (std::fputs(text.c_str(), stdout) >= 0 && std::fflush(stdout) == 0) return true;
+      if (errno != EPIPE) runtime::throw_system_error("cannot write to standard output", errno);
+      return false;
+    }
     file_ << text << std::flush;
     if (!file_) runtime::throw_system_error(fmt::format("cannot write {}", path_.native()), errno);
     return true;

@@ -14,7 +14,7 @@
 #include "stages/graph.h"
 #include "stages/head_transfer.h"
 #include "stages/inputs.h"
-#include "stages/export_stage.h"
+#include "stages/export.h"
 #include "stages/ridge.h"
 #include "stages/score.h"
 #include "stages/teacher_answers.h"

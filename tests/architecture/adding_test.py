@@ -67,30 +67,29 @@ ADDED = {
         {"tests/distributed/communicator_test.cpp": '"nccl"'},
     ),
     "stage": Added(
-        r"\w+ (run_ridge|ridge_inputs|ridge_pass)\(|= (run_ridge|ridge_inputs|ridge_pass)\b"
-        r"|\b(add\(ridge_inputs)\(|message Ridge\b|repeated Ridge\b|\bridge\.cpp",
+        r"(?m)\w+ (run_export|export_inputs|export_text)\(|= (run_export|export_inputs|export_text)\b"
+        r"|message Export\b|repeated Export\b|^ +export\.cpp",
         {
             "src/config/stages.proto": "../../src/config/stages.proto",
             "src/config/config.proto": "../../src/config/config.proto",
-            "src/stages/ridge.cpp": "`src/stages/<kind>.cpp`",
-            "src/stages/ridge.h": "../../src/stages/ridge.h",
+            "src/stages/export.cpp": "`src/stages/<kind>.cpp`",
+            "src/stages/export.h": "../../src/stages/export.h",
             "src/stages/inputs.h": "../../src/stages/inputs.h",
             "src/stages/inputs.cpp": "`inputs.cpp`",
-            "src/stages/model_source.cpp": "../../src/stages/model_source.cpp",
             "src/stages/stage_table.cpp": "../../src/stages/stage_table.cpp",
             "src/stages/CMakeLists.txt": "../../src/stages/CMakeLists.txt",
         },
-        {"tests/launch/completion_test.py": '"ridge"', "tests/stages/ridge_test.py": r"stage\.model:kill"},
+        {"tests/launch/completion_test.py": '"export"', "tests/stages/export_test.py": r"stage\.model:kill"},
     ),
     "command": Added(
-        r"\badd_analyze\b|commands/analyze\.cpp",
+        r"\badd_score\b|commands/score\.cpp",
         {
-            "launch/commands/analyze.cpp": "`launch/commands/<name>.cpp`",
+            "launch/commands/score.cpp": "`launch/commands/<name>.cpp`",
             "launch/commands/commands.h": "../../launch/commands/commands.h",
             "launch/main.cpp": "../../launch/main.cpp",
             "launch/CMakeLists.txt": "../../launch/CMakeLists.txt",
         },
-        {"tests/launch/completion_test.py": '"analyze"'},
+        {"tests/launch/completion_test.py": '"score"'},
     ),
 }
 

@@ -1,4 +1,4 @@
-#include "stages/export_stage.h"
+#include "stages/export.h"
 
 #include <algorithm>
 #include <chrono>
