@@ -11,6 +11,7 @@
 
 #include "bench/checkpoint_bench.h"
 #include "bench/engine_bench.h"
+#include "bench/latency_bench.h"
 #include "bench/loader_bench.h"
 #include "launch/commands/commands.h"
 #include "runtime/cores.h"
@@ -157,6 +158,29 @@ void add_checkpoint(CLI::App& bench, Program& program) {
   });
 }
 
+void add_latency(CLI::App& bench, Program& program) {
+  CLI::App& command = *bench.add_subcommand("latency", "Time of an exported model for a photo, and for many");
+  struct Arguments {
+    bench::LatencyOptions options;
+    bool json = false;
+  };
+  const auto arguments = std::make_shared<Arguments>();
+  bench::LatencyOptions& options = arguments->options;
+  command.add_option("MODEL", options.model, "Folder of an export, or its model.safetensors")->required();
+  command.add_option("--photo", options.photo, "Photo whose reading, decoding and resizing is measured");
+  command.add_option("--batch", options.batches, "Images at once")->check(CLI::Range(1, 4096))->capture_default_str();
+  command.add_option("--threads", options.threads, "Threads")->check(CLI::Range(1, 1024))->capture_default_str();
+  command.add_option("--repeats", options.repeats, "Times that each is measured")
+      ->check(CLI::Range(1, 1'000'000))
+      ->capture_default_str();
+  command.add_flag("--json", arguments->json, "Print JSON");
+  program.run_alone(command, [arguments] {
+    const bench::LatencyFigures figures = bench::run_latency_bench(arguments->options);
+    std::puts((arguments->json ? to_json(arguments->options, figures) : to_text(arguments->options, figures)).c_str());
+    return runtime::ExitCode::kDone;
+  });
+}
+
 void add_step(CLI::App& bench, Program& program) {
   CLI::App& command = *bench.add_subcommand("step", "Throughput of training steps on random images");
   struct Arguments : WorldArguments {
@@ -217,12 +241,14 @@ void add_bench(Program& program) {
                                           "  mpirun -n 2 cskd bench all-reduce\n"
                                           "  mpirun -n 2 cskd bench step --encoder mobilenetv3_small_100 --elastic\n"
                                           "  mpirun -n 2 cskd bench step --precision auto --memory-format auto\n"
-                                          "  cskd bench checkpoint /scratch --encoder ViT-L-14");
+                                          "  cskd bench checkpoint /scratch --encoder ViT-L-14\n"
+                                          "  cskd bench latency runs/demo/export/student --photo a.jpg");
   command.require_subcommand(1);
   add_loader(command, program);
   add_all_reduce(command, program);
   add_step(command, program);
   add_checkpoint(command, program);
+  add_latency(command, program);
 }
 
 }  // namespace cskd::launch

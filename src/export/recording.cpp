@@ -313,6 +313,33 @@ std::vector<std::int64_t> Operation::integers(std::size_t argument) const {
 
 std::string Operation::text(std::size_t argument) const { return as<std::string>(*this, argument); }
 
+double multiplications(const Recording& recording) {
+  const auto numbers = [&](std::size_t value) {
+    double count = 1;
+    for (const Dimension& dimension : recording.values[value].shape) count *= static_cast<double>(dimension.size);
+    return count;
+  };
+  const auto last = [&](std::size_t value) { return static_cast<double>(recording.values[value].shape.back().size); };
+  double total = 0;
+  for (const Operation& operation : recording.operations) {
+    const auto outputs = [&] { return numbers(operation.outputs.at(0)); };
+    if (operation.name == "_convolution") {
+      // Each output is a sum over a filter: the weights of one output channel.
+      const Shape& weight = recording.values[operation.value(1)].shape;
+      total += outputs() * numbers(operation.value(1)) / static_cast<double>(weight.front().size);
+    } else if (operation.name == "addmm") {
+      total += outputs() * last(operation.value(1));
+    } else if (operation.name == "linear" || operation.name == "matmul") {
+      total += outputs() * last(operation.value(0));
+    } else if (operation.name == "scaled_dot_product_attention") {
+      // Queries with keys, and the shares with values.
+      const Shape& keys = recording.values[operation.value(1)].shape;
+      total += 2 * numbers(operation.value(0)) * static_cast<double>(keys[keys.size() - 2].size);
+    }
+  }
+  return total;
+}
+
 Recording record(const Network& network, const at::Tensor& like) {
   const c10::NoGradGuard no_gradients;
   return Comparison(network, like).take();

@@ -77,4 +77,7 @@ using Network = std::function<std::vector<at::Tensor>(const at::Tensor& images)>
 // images in another way than by its dimensions.
 Recording record(const Network& network, const at::Tensor& like);
 
+// Multiply-accumulate operations of convolutions and matrix products, for one image.
+double multiplications(const Recording& recording);
+
 }  // namespace cskd::exporting

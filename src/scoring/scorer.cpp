@@ -6,6 +6,7 @@
 #include <span>
 
 #include <ATen/Parallel.h>
+#include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
@@ -15,6 +16,7 @@
 #include "data/loader.h"
 #include "data/render_view.h"
 #include "data/view.h"
+#include "export/recording.h"
 #include "models/construction.h"
 #include "models/safetensors.h"
 #include "runtime/error.h"
@@ -99,6 +101,33 @@ Scorer::Scorer(const std::filesystem::path& model) {
   model_->encoder().fold_norms();
 }
 
+std::int64_t Scorer::parameters() const {
+  std::int64_t count = 0;
+  for (const at::Tensor& parameter : model_->parameters()) count += parameter.numel();
+  return count;
+}
+
+double Scorer::multiplications() const {
+  const c10::InferenceMode inference(false);
+  const c10::NoGradGuard no_gradients;
+  const int side = image_size();
+  return exporting::multiplications(
+      exporting::record([this](const at::Tensor& images) { return std::vector<at::Tensor>{model_->forward(images)}; },
+                        torch::zeros({1, 3, side, side})));
+}
+
+at::Tensor Scorer::distributions(const at::Tensor& pixels) {
+  const c10::InferenceMode inference;
+  return torch::softmax(model_->forward(models::normalise(pixels, model_->shape())), 1).to(torch::kDouble);
+}
+
+at::Tensor Scorer::pixels(const Photo& photo, data::ResizeMode mode) const {
+  const int side = image_size();
+  at::Tensor pixels = torch::zeros({1, side, side, 3}, torch::kByte);
+  render(photo, side, mode, {pixels.data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())});
+  return pixels;
+}
+
 void Scorer::score(const std::vector<Photo>& photos, int threads, data::ResizeMode mode,
                    const std::function<bool(ScoredPhoto&&)>& take) {
   const int side = model_->shape().image_size;
@@ -127,19 +156,18 @@ void Scorer::score(const std::vector<Photo>& photos, int threads, data::ResizeMo
        .items = count,
        .made = {}});
   at::set_num_threads(threads);
-  const c10::InferenceMode inference;
   const at::Tensor centres = torch::tensor(at::ArrayRef<double>(centres_), torch::kDouble);
   for (std::uint64_t taken = 0; taken < photos.size();) {
     const Batch batch = loader.next();
-    const at::Tensor distributions =
-        torch::softmax(model_->forward(models::normalise(batch.pixels, model_->shape())), 1).to(torch::kDouble);
-    const at::Tensor scores = torch::mv(distributions, centres);
-    const at::Tensor spreads = torch::mv(distributions, centres.square()).sub(scores.square()).clamp_min(0).sqrt();
+    const c10::InferenceMode inference;
+    const at::Tensor shares = distributions(batch.pixels);
+    const at::Tensor scores = torch::mv(shares, centres);
+    const at::Tensor spreads = torch::mv(shares, centres.square()).sub(scores.square()).clamp_min(0).sqrt();
     for (std::size_t i = 0; i < batch.errors.size(); ++i, ++taken) {
       const auto row = static_cast<std::int64_t>(i);
       ScoredPhoto scored{.name = photos[taken].name, .distribution = {}, .error = batch.errors[i]};
       if (scored.error.empty()) {
-        const at::Tensor values = distributions[row].contiguous();
+        const at::Tensor values = shares[row].contiguous();
         scored.score = scores[row].item<double>();
         scored.spread = spreads[row].item<double>();
         scored.distribution.assign(values.const_data_ptr<double>(), values.const_data_ptr<double>() + values.numel());

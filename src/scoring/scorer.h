@@ -2,11 +2,14 @@
 #pragma once
 
 #include <cstddef>
+#include <cstdint>
 #include <filesystem>
 #include <functional>
 #include <memory>
 #include <string>
 #include <vector>
+
+#include <ATen/core/Tensor.h>
 
 #include "data/resize.h"
 #include "models/headed_encoder.h"
@@ -31,6 +34,15 @@ class Scorer {
 
   const std::vector<double>& bin_centres() const { return centres_; }
   const std::string& name() const { return name_; }  // of the model
+  const std::string& encoder() const { return model_->shape().name; }
+  int image_size() const { return model_->shape().image_size; }
+  std::int64_t parameters() const;
+  double multiplications() const;  // of convolutions and matrix products with weights, for one image
+
+  // uint8 [n, S, S, 3] to distributions [n, K], float64.
+  at::Tensor distributions(const at::Tensor& pixels);
+  // The whole photo, squeezed: uint8 [1, S, S, 3]. Throws DataError with why it cannot be read.
+  at::Tensor pixels(const Photo& photo, data::ResizeMode mode) const;
 
   // Scores the photos in their order, and hands out each; those that cannot be read have an error. `threads` read,
   // decode and resize while as many compute. Stops early where `take` returns false. Throws DataError where the model's

@@ -13,6 +13,8 @@ import time
 import numpy
 import pandas
 import pytest
+import timm
+import torch
 from cskd_program import CSKD, run
 from small_run import configuration
 from stage_runs import EVERY_STEP
@@ -133,6 +135,47 @@ def test_a_killed_scoring_goes_on(model, corpus, tmp_path):
     assert process.returncode == 0 and "stand in" in process.stderr, process.stderr
     first, second = (pandas.read_csv(path).sort_values("photo").reset_index(drop=True) for path in (tmp_path / "whole.csv", output))
     pandas.testing.assert_frame_equal(first, second, atol=1e-4)
+
+
+def test_latency(model, photos):
+    exported, scores = model
+    photo = photos / next(iter(scores))
+    words = ("bench", "latency", exported, "--photo", photo, "--batch", 1, 3, "--repeats", 5)
+    figures = json.loads(run(*words, "--json").stdout)
+    assert [batch["images"] for batch in figures["batches"]] == [1, 3]
+    for times in (*(batch["seconds"] for batch in figures["batches"]), figures["preprocessing_seconds"]):
+        assert 0 < times["least"] <= times["median"] <= times["p95"]
+    network = timm.create_model(figures["encoder"], num_classes=0).eval()
+    features = network(torch.zeros(1, 3, 64, 64)).shape[1]
+    assert figures["parameters"] == sum(p.numel() for p in network.parameters()) - norms(network) + biases(network) + 10 * (features + 1)
+    assert figures["multiplications"] == pytest.approx(multiplications(network) + 10 * features, rel=1e-6)
+    assert "network, batch of 3" in run(*words).stdout
+
+
+def norms(network):
+    return sum(p.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters())
+
+
+def biases(network):
+    """That convolutions get when a batch normalisation becomes part of them."""
+    return sum(m.num_features for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
+
+
+def multiplications(network):
+    """Of convolutions and linear layers, for one image."""
+    total = 0
+
+    def count(module, _, output):
+        nonlocal total
+        weight = module.weight
+        total += output.numel() * weight[0].numel()
+
+    for module in network.modules():
+        if isinstance(module, torch.nn.Conv2d | torch.nn.Linear):
+            module.register_forward_hook(count)
+    with torch.inference_mode():
+        network(torch.zeros(1, 3, 64, 64))
+    return total
 
 
 def test_what_cannot_be_scored(model, photos, tmp_path):
