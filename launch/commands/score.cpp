@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <map>
 #include <memory>
 #include <optional>
 #include <set>
@@ -11,6 +12,7 @@
 #include <vector>
 
 #include <fmt/format.h>
+#include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
 #include "launch/commands/commands.h"
@@ -21,6 +23,8 @@
 #include "runtime/terminal.h"
 #include "scoring/photos.h"
 #include "scoring/scorer.h"
+#include "scoring/sidecar.h"
+#include "scoring/stars.h"
 #include "scoring/tables.h"
 
 namespace cskd::launch {
@@ -39,6 +43,12 @@ struct ScoreArguments {
   std::filesystem::path copy_to;
   bool exact = false;
   int threads = 0;
+  bool writes_ratings = false;
+  bool previews_ratings = false;
+  bool overwrites_ratings = false;
+  std::string stars = "10%,35%,65%,90%";
+  std::string reject;
+  scoring::SidecarName sidecar_name = scoring::SidecarName::kWhole;
 };
 
 TableFormat format_of(const ScoreArguments& arguments) {
@@ -113,6 +123,50 @@ void copy_best(const std::vector<ScoredPhoto>& best, const std::vector<scoring::
   }
 }
 
+// Stars of the photos, into their sidecars or, with a preview, told alone. Returns how many could not be written.
+std::uint64_t rate(const std::vector<ScoredPhoto>& scored, const std::map<std::string, const scoring::Photo*>& photos,
+                   const ScoreArguments& arguments) {
+  scoring::StarRule rule{.cuts = scoring::parse_cuts(arguments.stars, 4), .reject = std::nullopt};
+  if (!arguments.reject.empty()) rule.reject = scoring::parse_cuts(arguments.reject, 1).front();
+  std::vector<double> scores;
+  for (const ScoredPhoto& photo : scored) scores.push_back(photo.score);
+  const std::vector<int> stars = scoring::stars_of(scores, rule);
+  std::uint64_t written = 0;
+  std::uint64_t kept = 0;
+  std::uint64_t failed = 0;
+  for (std::size_t i = 0; i < scored.size(); ++i) {
+    const scoring::Photo& photo = *photos.at(scored[i].name);
+    const std::string name = runtime::printable(photo.name);
+    if (!photo.is_whole_file) {
+      spdlog::warn("{} lies in an archive: it gets no sidecar", name);
+      ++failed;
+      continue;
+    }
+    try {
+      const std::filesystem::path sidecar = scoring::sidecar_of(photo.file, arguments.sidecar_name);
+      const std::optional<scoring::Rating> before = scoring::read_rating(sidecar);
+      const bool is_a_persons = before && !before->is_ours && before->stars != 0;
+      const bool is_kept = is_a_persons && !arguments.overwrites_ratings;
+      if (arguments.previews_ratings) {
+        fmt::print("{:>2} {} {}{}\n", is_kept ? before->stars : stars[i], runtime::printable(sidecar.native()),
+                   is_kept                            ? "kept, a person gave it"
+                   : std::filesystem::exists(sidecar) ? "changed"
+                                                      : "new",
+                   before && !is_kept ? fmt::format(", was {}", before->stars) : "");
+      } else if (!is_kept) {
+        scoring::write_rating(sidecar, stars[i], scored[i].score);
+      }
+      ++(is_kept ? kept : written);
+    } catch (const runtime::Error& error) {
+      spdlog::warn("{}: {}", name, fmt::join(runtime::messages(error), ": "));
+      ++failed;
+    }
+  }
+  spdlog::info("{} ratings {}, {} kept that people gave, {} failed", written,
+               arguments.previews_ratings ? "would be written" : "written", kept, failed);
+  return failed;
+}
+
 runtime::ExitCode run_score(const ScoreArguments& arguments) {
   runtime::outlive_pipes();
   if (arguments.resume && arguments.output.empty())
@@ -122,6 +176,11 @@ runtime::ExitCode run_score(const ScoreArguments& arguments) {
   const TableFormat format = format_of(arguments);
   if (format == TableFormat::kTable && !arguments.output.empty())
     throw runtime::UsageError("a table is for terminals: choose --format csv or jsonl for --output");
+  const bool rates = arguments.writes_ratings || arguments.previews_ratings;
+  if (rates && arguments.resume)
+    throw runtime::UsageError("--resume scores only what is left: ratings by --xmp need the scores of all photos");
+  scoring::parse_cuts(arguments.stars, 4);
+  if (!arguments.reject.empty()) scoring::parse_cuts(arguments.reject, 1);
   scoring::Scorer scorer(arguments.model);
   std::vector<scoring::Photo> photos = scoring::find_photos(arguments.photos, std::cin);
   if (photos.empty()) throw runtime::DataError("there are no photos below what was given: nothing was scored");
@@ -136,9 +195,13 @@ runtime::ExitCode run_score(const ScoreArguments& arguments) {
   std::uint64_t scored = 0;
   std::uint64_t failed = 0;
   std::vector<ScoredPhoto> best;
+  std::vector<ScoredPhoto> rated;
   const auto mode = arguments.exact ? data::ResizeMode::kExact : data::ResizeMode::kFast;
   scorer.score(photos, threads, mode, [&](ScoredPhoto&& photo) {
     ++(photo.error.empty() ? scored : failed);
+    if (rates && photo.error.empty())
+      rated.push_back({.name = photo.name, .score = photo.score, .distribution = {}, .error = {}});
+    if (arguments.previews_ratings) return true;
     if (!waits) return sink.take(photo);
     if (!photo.error.empty()) {
       spdlog::warn("{}: {}", runtime::printable(photo.name), photo.error);
@@ -153,9 +216,15 @@ runtime::ExitCode run_score(const ScoreArguments& arguments) {
     if (!sink.take(photo)) break;
   }
   if (!arguments.copy_to.empty()) copy_best(best, photos, arguments.copy_to);
+  std::uint64_t unrated = 0;
+  if (rates) {
+    std::map<std::string, const scoring::Photo*> by_name;
+    for (const scoring::Photo& photo : photos) by_name[photo.name] = &photo;
+    unrated = rate(rated, by_name, arguments);
+  }
   if (failed > 0) spdlog::warn("{} of {} photos could not be read", failed, photos.size());
   if (scored == 0 && !photos.empty()) throw runtime::DataError("not one photo could be scored");
-  return runtime::ExitCode::kDone;
+  return unrated > 0 ? runtime::ExitCode::kFailure : runtime::ExitCode::kDone;
 }
 
 }  // namespace
@@ -165,6 +234,7 @@ void add_score(Program& program) {
       "score", "Score photos with an exported model",
       "  cskd score runs/demo/export/student ~/Pictures\n"
       "  cskd score runs/demo/export/student ~/Pictures --top 20 --copy-best best/\n"
+      "  cskd score runs/demo/export/student ~/Pictures --xmp-preview\n"
       "  cskd score runs/demo/export/student photos.tar a.jpg --format jsonl > scores.jsonl\n"
       "  find / -name '*.jpg' | cskd score runs/demo/export/student - --output scores.csv --resume");
   const auto arguments = std::make_shared<ScoreArguments>();
@@ -180,6 +250,25 @@ void add_score(Program& program) {
   command.add_option("--copy-best", arguments->copy_to, "Folder for copies of those, numbered");
   command.add_flag("--exact", arguments->exact,
                    "Resize as in training, to the last bit, instead of decoding large JPEGs at a lower resolution");
+  CLI::Option* xmp = command.add_flag("--xmp", arguments->writes_ratings, "Write 1 to 5 stars into XMP sidecars");
+  CLI::Option* preview =
+      command.add_flag("--xmp-preview", arguments->previews_ratings, "Show what --xmp would write, and write nothing");
+  preview->excludes(xmp);
+  command
+      .add_option("--stars", arguments->stars,
+                  "Where 2, 3, 4 and 5 stars begin: shares of the photos, or scores: 4.5,5,5.5,6")
+      ->capture_default_str();
+  command.add_option("--reject", arguments->reject, "Photos below this share or score are marked as rejected");
+  command.add_flag("--overwrite-ratings", arguments->overwrites_ratings, "Also replace ratings that people gave");
+  std::map<std::string, scoring::SidecarName> names{{"whole", scoring::SidecarName::kWhole},
+                                                    {"stem", scoring::SidecarName::kStem}};
+  CLI::CheckedTransformer transformer(names);
+  transformer.description("{whole,stem}");
+  command
+      .add_option("--sidecar-name", arguments->sidecar_name,
+                  "Name of a new sidecar: whole: IMG.jpg.xmp (darktable, digiKam); stem: IMG.xmp (Lightroom)")
+      ->transform(transformer)
+      ->default_str("whole");
   command.add_option("--threads", arguments->threads, "Threads; by default as many as there are cores")
       ->check(CLI::Range(1, 1024));
   program.run_alone(command, [arguments] { return run_score(*arguments); });
