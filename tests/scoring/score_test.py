@@ -46,7 +46,8 @@ def test_scores_are_those_of_the_evaluation(model, photos):
     for name, score in scores.items():
         assert float(rows[f"{photos}/{name}"]["score"]) == pytest.approx(score, abs=1e-4)
     first = next(iter(scores))
-    assert rows[f'{photos}/sub/a,"b"\n.jpg']["score"] == rows[f"{photos}/{first}"]["score"]
+    copy = float(rows[f'{photos}/sub/a,"b"\n.jpg']["score"])
+    assert copy == pytest.approx(float(rows[f"{photos}/{first}"]["score"]), abs=1e-5)
     for name in ("cut.jpg", "empty.jpg"):
         row = rows[f"{photos}/{name}"]
         assert row["error"] and not row["score"]
@@ -82,7 +83,7 @@ def test_an_archive_a_list_and_json(model, photos, tmp_path):
     )
     rows = rows_of(listed.stdout)
     assert list(rows) == [f"{photos}/{name}" for name in [*names, "gone.jpg"]] and listed.returncode == 0
-    assert rows[f"{photos}/gone.jpg"]["error"] == "no such file"
+    assert rows[f"{photos}/gone.jpg"]["error"] == "No such file or directory"
 
 
 def test_the_best_are_copied(model, photos, tmp_path):
@@ -128,18 +129,9 @@ def test_latency(model, photos):
         assert 0 < times["least"] <= times["median"] <= times["p95"]
     network = timm.create_model(figures["encoder"], num_classes=0).eval()
     features = network(torch.zeros(1, 3, 64, 64)).shape[1]
-    assert figures["parameters"] == sum(p.numel() for p in network.parameters()) - norms(network) + biases(network) + 10 * (features + 1)
+    assert figures["parameters"] == sum(p.numel() for p in network.parameters()) + 10 * (features + 1)
     assert figures["multiplications"] == pytest.approx(multiplications(network) + 10 * features, rel=1e-6)
     assert "network, batch of 3" in run(*words).stdout
-
-
-def norms(network):
-    return sum(p.numel() for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d) for p in m.parameters())
-
-
-def biases(network):
-    """That convolutions get when a batch normalisation becomes part of them."""
-    return sum(m.num_features for m in network.modules() if isinstance(m, torch.nn.BatchNorm2d))
 
 
 def multiplications(network):
@@ -165,7 +157,7 @@ def test_what_cannot_be_scored(model, photos, tmp_path):
         ((exported, photos / "cut.jpg"), 3, "not one photo could be scored"),
         ((exported, tmp_path / "gone"), 3, "not one photo could be scored"),
         ((exported, photos / "sub" / "nothing.txt"), 3, "not one photo could be scored"),
-        ((exported.parents[1] / "distill/student/model.safetensors", photos), 2, "[export.NAME]"),
+        ((exported.parents[1] / "finetune/supervised/model.safetensors", photos), 2, "[export.NAME]"),
         ((exported / "model.onnx", photos), 2, "for other programs"),
         ((exported, photos, "--resume"), 2, "--output"),
         ((exported, photos, "--copy-best", tmp_path), 2, "--top"),

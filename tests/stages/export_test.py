@@ -15,19 +15,19 @@ from cskd_program import mpirun, run
 from PIL import Image
 from safetensors import safe_open
 from small_run import configuration
-from stage_runs import EVERY_STEP, digest
+from stage_runs import OPINIONATED, digest
 
 EXPORTS = """
 [export.plain]
-from = "distill.student"
+from = "finetune.supervised"
 
 [export.half]
-from = "distill.student"
+from = "finetune.supervised"
 precision = "fp16"
 input = "pixels"
 
 [export.small]
-from = "distill.student"
+from = "finetune.supervised"
 precision = "int8"
 calibration_pictures = 32
 """
@@ -35,15 +35,15 @@ NAMES = ("plain", "half", "small")
 
 
 @pytest.fixture(scope="module")
-def exported(trained, corpus, weights, tmp_path_factory):
+def exported(opinionated, corpus, weights, tmp_path_factory):
     """Configuration and run folder: all three files were made on two ranks."""
     path, folder = (tmp_path_factory.mktemp("exported") / name for name in ("config.toml", "run"))
-    shutil.copytree(trained, folder)
+    shutil.copytree(opinionated, folder)
     path.write_text(configuration(corpus, weights, folder) + EXPORTS)
-    process = mpirun(2, "export", path, *EVERY_STEP)
+    process = mpirun(2, "export", path, *OPINIONATED)
     assert process.returncode == 0, process.stderr
     assert f"{folder}/export/small/model.onnx: int8" in process.stdout
-    process = run("evaluate", path, *EVERY_STEP, "--set", 'evaluate.models=["distill.student"]')
+    process = run("evaluate", path, *OPINIONATED, "--set", 'evaluate.models=["finetune.supervised"]')
     assert process.returncode == 0, process.stderr
     return path, folder
 
@@ -64,6 +64,7 @@ def test_pictures(corpus, folder):
     scores = pandas.read_csv(folder / "evaluate/predictions.csv").set_index("picture")["predicted_mean"]
     files = {key: corpus / "rated/images" / key.split("/", 1)[1] for key in scores.index}
     squeezed = [numpy.asarray(Image.open(file).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)) for file in files.values()]
+    assert numpy.ptp(scores) > 0.2  # or equal scores say nothing
     return list(files.values()), numpy.stack(squeezed), scores.to_numpy()
 
 
@@ -116,7 +117,7 @@ def test_the_cards_python_runs(exported, corpus):
         printed = subprocess.run(
             [sys.executable, "-c", code, files[0]], cwd=folder / "export" / name, capture_output=True, text=True, check=True
         ).stdout
-        assert float(printed) == pytest.approx(scores[0], abs=1e-2 if name == "half" else 1e-3)
+        assert float(printed) == pytest.approx(scores[0], abs=1e-2 if name == "half" else 2e-4)
         assert "| model.onnx, " in card and "## Limits" in card
 
 
@@ -125,28 +126,28 @@ def test_weights_hold_all_that_scoring_needs(exported):
     with safe_open(folder / "export/plain/model.safetensors", "pt") as file:
         metadata = file.metadata()
         names = set(file.keys())
-    with safe_open(folder / "distill/student/model.safetensors", "pt") as file:
+    with safe_open(folder / "finetune/supervised/model.safetensors", "pt") as file:
         assert names == set(file.keys())
-    assert metadata["bin_centres"] == "1,2,3,4,5,6,7,8,9,10" and metadata["model"] == "distill.student"
+    assert metadata["bin_centres"] == "1,2,3,4,5,6,7,8,9,10" and metadata["model"] == "finetune.supervised"
 
 
 def test_the_same_bytes_on_any_ranks_and_after_a_kill(exported):
     path, folder = exported
     files = [folder / "export" / name / file for name in NAMES for file in ("model.onnx", "model.safetensors", "model_card.md")]
     before = [digest(file) for file in files]
-    assert run("export", path, *EVERY_STEP).stderr.count("complete already") == 3
+    assert run("export", path, *OPINIONATED).stderr.count("complete already") == 3
     for file in files:
         file.unlink()
-    process = run("export", path, "small", *EVERY_STEP, env={"CSKD_FAIL_AT": "stage.model:kill"})
+    process = run("export", path, "small", *OPINIONATED, env={"CSKD_FAIL_AT": "stage.model:kill"})
     assert process.returncode == -9 and not files[-3].exists()
-    process = run("export", path, *EVERY_STEP)
+    process = run("export", path, *OPINIONATED)
     assert process.returncode == 0, process.stderr
     assert [digest(file) for file in files] == before
 
 
 def test_what_cannot_be_exported(exported):
     path, _ = exported
-    process = run("export", path, *EVERY_STEP, "--set", 'export.plain.from="align.student"')
+    process = run("export", path, *OPINIONATED, "--set", 'export.plain.from="align.student"')
     assert process.returncode == 2 and "export.plain.from" in process.stderr, process.stderr
-    process = run("export", path, *EVERY_STEP, "--set", "export.small.calibration_pictures=1")
+    process = run("export", path, *OPINIONATED, "--set", "export.small.calibration_pictures=1")
     assert process.returncode == 2 and "calibration_pictures" in process.stderr

@@ -117,6 +117,17 @@ def trained(cached, corpus, weights, shared_runs):
 
 
 @pytest.fixture(scope="session")
+def opinionated(cached, corpus, weights, shared_runs):
+    """A run folder whose finetune.supervised tells pictures apart (OPINIONATED); copy it before use."""
+
+    def make(folder):
+        shutil.copytree(cached, folder / "run")
+        stages_run(folder, corpus, weights, ("finetune.supervised",), stage_runs.OPINIONATED)
+
+    return shared_runs("opinionated", make) / "run"
+
+
+@pytest.fixture(scope="session")
 def whole(corpus, weights, shared_runs):
     """What an undisturbed run of all stages on two ranks gives (EVERY_STEP)."""
     folder = shared_runs("whole", lambda made: stages_run(made, corpus, weights, ("run",), stage_runs.EVERY_STEP))

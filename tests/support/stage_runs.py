@@ -40,6 +40,9 @@ EVERY_STEP = [
     for word in settings(stage, checkpoint_every=1, log_every=1, determinism="elastic", feature_dropout=0.1)
 ] + ["--set", "compute.threads=1"]
 
+# Of a model that tells pictures apart after few steps.
+OPINIONATED = settings("finetune.supervised", steps=80, learning_rate=0.005, ema_decay=0.9)
+
 
 def checkpoints(folder, stage="align.student"):
     return sorted(
