@@ -38,6 +38,7 @@ class OnnxGraph {
   void add_output(const std::string& name, at::ScalarType type, const std::vector<std::int64_t>& shape);
 
   FloatType floats() const { return floats_; }
+  void use(FloatType floats) { floats_ = floats; }  // for what is added from now on
   onnx::GraphProto& proto() { return graph_; }
 
  private:

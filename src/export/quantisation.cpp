@@ -214,31 +214,29 @@ std::set<std::size_t> rounded_values(const Recording& recording) {
   return values;
 }
 
-void RangeSums::see(std::size_t value, const at::Tensor& tensor) {
+void RangeMeter::see(std::size_t value, const at::Tensor& tensor) {
   if (!wanted_.contains(value)) return;
-  const at::Tensor pictures = tensor.flatten(1).to(at::kDouble);
-  totals_[value].low += pictures.amin(1).clamp_max(0).sum().item<double>();
-  totals_[value].high += pictures.amax(1).clamp_min(0).sum().item<double>();
-  if (value == *wanted_.begin()) pictures_ += static_cast<double>(pictures.size(0));
+  Range& range = ranges_[value];
+  range.low = std::min(range.low, tensor.min().item<double>());
+  range.high = std::max(range.high, tensor.max().item<double>());
 }
 
-at::Tensor RangeSums::sums() const {
-  std::vector<double> numbers{pictures_};
+at::Tensor RangeMeter::reach() const {
+  std::vector<double> numbers;
   for (const std::size_t value : wanted_) {
-    const auto total = totals_.find(value);
-    numbers.push_back(total == totals_.end() ? 0 : total->second.low);
-    numbers.push_back(total == totals_.end() ? 0 : total->second.high);
+    const auto range = ranges_.find(value);
+    numbers.push_back(range == ranges_.end() ? 0 : -range->second.low);
+    numbers.push_back(range == ranges_.end() ? 0 : range->second.high);
   }
   return at::tensor(at::ArrayRef<double>(numbers), at::kDouble);
 }
 
-Ranges RangeSums::ranges(const at::Tensor& sums) const {
+Ranges RangeMeter::ranges(const at::Tensor& reach) const {
   Ranges ranges;
-  const double* number = sums.const_data_ptr<double>();
-  const double pictures = std::max(*number++, 1.0);
+  const double* number = reach.const_data_ptr<double>();
   for (const std::size_t value : wanted_) {
-    ranges[value].low = *number++ / pictures;
-    ranges[value].high = *number++ / pictures;
+    ranges[value].low = -*number++;
+    ranges[value].high = *number++;
   }
   return ranges;
 }

@@ -4,8 +4,8 @@
 // Inputs and outputs of convolutions and matrix products with constant weights are rounded to 8 bits, everything else
 // stays float32: nodes QuantizeLinear and DequantizeLinear stand around (ONNX's QDQ form), and runtimes that have
 // integer kernels fuse them. Weights are int8, one scale for each output channel, without offset; biases int32; other
-// values uint8 with one scale and offset each, which reach from the mean over calibration pictures of a picture's least
-// number to that of its greatest.
+// values uint8 with one scale and offset each, which reach from the least to the greatest number that calibration
+// pictures gave. (Means over pictures of these, as some do, cost five times as much on the demo's student.)
 #pragma once
 
 #include <map>
@@ -29,19 +29,18 @@ using Ranges = std::map<std::size_t, Range>;  // of values of a recording
 std::set<std::size_t> rounded_values(const Recording& recording);
 
 // Gathers ranges over pictures, a batch after the other.
-class RangeSums {
+class RangeMeter {
  public:
-  explicit RangeSums(const Recording& recording) : wanted_(rounded_values(recording)) {}
+  explicit RangeMeter(const Recording& recording) : wanted_(rounded_values(recording)) {}
   // As Recording::Change; changes nothing.
   void see(std::size_t value, const at::Tensor& tensor);
-  // [2 n + 1] float64: what several ranks add up.
-  at::Tensor sums() const;
-  Ranges ranges(const at::Tensor& sums) const;
+  // [2 n] float64, how far each reaches down and up: of several ranks the greatest counts.
+  at::Tensor reach() const;
+  Ranges ranges(const at::Tensor& reach) const;
 
  private:
   std::set<std::size_t> wanted_;
-  std::map<std::size_t, Range> totals_;
-  double pictures_ = 0;
+  Ranges ranges_;
 };
 
 // What the quantised network computes with in place of a value, in float32. As Recording::Change.

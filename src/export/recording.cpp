@@ -313,6 +313,13 @@ std::vector<std::int64_t> Operation::integers(std::size_t argument) const {
 
 std::string Operation::text(std::size_t argument) const { return as<std::string>(*this, argument); }
 
+std::size_t first_exact_operation(const Recording& recording) {
+  for (std::size_t i = recording.operations.size(); i > 0; --i) {
+    if (recording.operations[i - 1].name == "softmax") return i - 1;
+  }
+  return recording.operations.size();
+}
+
 double multiplications(const Recording& recording) {
   const auto numbers = [&](std::size_t value) {
     double count = 1;

@@ -68,6 +68,10 @@ struct Recording {
   std::function<std::vector<at::Tensor>(const at::Tensor& images, const Change& change)> compute;
 };
 
+// Operations from this one on compute in float32 whatever a file's numbers are: the last softmax, whose distribution is
+// the result, and what is made of it. Their number where there is none.
+std::size_t first_exact_operation(const Recording& recording);
+
 inline constexpr std::int64_t kRecordedImages = 3;
 
 using Network = std::function<std::vector<at::Tensor>(const at::Tensor& images)>;

@@ -35,7 +35,15 @@ OnnxGraph Translator::run() {
   know(recording_.input, names_.input);
   if (input.type == at::kFloat && graph_.floats() == FloatType::kFloat16)
     know(recording_.input, graph_.cast(names_.input, at::kHalf, value_name(recording_.input)));
-  for (const Operation& operation : recording_.operations) translate(operation);
+  const std::size_t exact = first_exact_operation(recording_);
+  for (std::size_t i = 0; i < recording_.operations.size(); ++i) {
+    const Operation& operation = recording_.operations[i];
+    if (i == exact && graph_.floats() == FloatType::kFloat16) {
+      know(operation.value(0), graph_.cast(first(operation), at::kFloat));
+      graph_.use(FloatType::kFloat32);
+    }
+    translate(operation);
+  }
   for (std::size_t i = 0; i < recording_.outputs.size(); ++i) {
     const Value& output = value(recording_.outputs[i]);
     graph_.cast(name(recording_.outputs[i]), output.type, names_.outputs[i]);

@@ -7,6 +7,7 @@
 #include <map>
 #include <memory>
 #include <optional>
+#include <set>
 #include <utility>
 #include <vector>
 
@@ -63,6 +64,8 @@ class ExportStage {
     model_->to(at::kCPU);
     model_->use({.precision = models::Precision::kFp32, .memory_format = models::MemoryFormat::kContiguous});
     recording_ = exporting::record([this](const at::Tensor& images) { return network(images); }, example());
+    for (std::size_t i = exporting::first_exact_operation(recording_); i < recording_.operations.size(); ++i)
+      exact_.insert(recording_.operations[i].outputs.begin(), recording_.operations[i].outputs.end());
   }
 
   Json run() {
@@ -129,22 +132,22 @@ class ExportStage {
     const data::SampleSet chosen =
         all.choose(context_.config.run().seed(), data::kStreamCalibrationPictures,
                    std::min<std::uint64_t>(export_.calibration_pictures(), all.size()), false);
-    exporting::RangeSums sums(recording_);
+    exporting::RangeMeter meter(recording_);
     predicted(chosen, "pictures were looked at for calibration", [&](const at::Tensor& pixels) {
       return computed(pixels, [&](std::size_t value, const at::Tensor& tensor) {
-        sums.see(value, tensor);
+        meter.see(value, tensor);
         return tensor;
       });
     });
-    at::Tensor total = sums.sums().to(context_.communicator.device());
-    context_.communicator.all_reduce(total, distributed::Reduction::kSum);
-    return sums.ranges(total.to(at::kCPU));
+    at::Tensor reach = meter.reach().to(context_.communicator.device());
+    context_.communicator.all_reduce(reach, distributed::Reduction::kMax);
+    return meter.ranges(reach.to(at::kCPU));
   }
 
   at::Tensor as_exported(std::size_t value, const at::Tensor& tensor) const {
     switch (export_.precision()) {
       case config::Export::fp16:
-        return tensor.is_floating_point() ? tensor.to(at::kHalf).to(at::kFloat) : tensor;
+        return tensor.is_floating_point() && !exact_.contains(value) ? tensor.to(at::kHalf).to(at::kFloat) : tensor;
       case config::Export::int8:
         return exporting::rounded(recording_, ranges_, value, tensor);
       default:
@@ -307,6 +310,7 @@ print(f"{{score[0]:.4f}}")
   const std::vector<double> centres_;
   const inference::Model model_;
   exporting::Recording recording_;
+  std::set<std::size_t> exact_;  // values that are never rounded
   exporting::Ranges ranges_;
   std::uint64_t images_ = 0;
 };
