@@ -132,6 +132,7 @@ def same(first, second, path=""):
         assert first == second, path
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize("ranks", [2, 4])
 def test_figures_are_the_same_on_any_number_of_ranks(whole, trained, config, ranks):
     path, folder = copied(trained, config, "ranks")

@@ -115,6 +115,7 @@ def test_views_are_added_to_those_that_are_there(cached, config):
     assert "cache.clip is complete already" in run("cache", path, "--set", "towers.clip.views.count=5", *shares).stderr
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize("ranks", [1, 3])
 def test_caches_are_described_and_checked(cached, config, ranks):
     _, folder = copied(cached, config, "described")
@@ -150,6 +151,7 @@ def test_caches_are_described_and_checked(cached, config, ranks):
     ]
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_a_sample_of_a_cache_is_computed_again(cached, config, ranks):
     path, folder = copied(cached, config, "again")
@@ -281,6 +283,7 @@ def test_a_labelled_batch_that_micro_batches_do_not_divide_is_refused(cached, co
     assert not (folder / "distill/student").exists()
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize("ranks", [1, 2])
 @pytest.mark.parametrize("action", ["kill", "term"])
 def test_align_interrupted_and_resumed_is_bitwise_equal(cached, config, ranks, action):
@@ -444,6 +447,7 @@ def check_json(path, folder, summary):
     assert json.loads(run("inspect", path, "--json").stdout) == json.loads(run("inspect", folder, "--json").stdout)
 
 
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("ranks", [1, 2, 4])
 def test_a_whole_run(config, ranks):
     path, folder = config(f"whole{ranks}")
@@ -478,6 +482,7 @@ def test_a_whole_run(config, ranks):
         seen.append(scores)
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.parametrize(
     "place",
     [
