@@ -9,6 +9,7 @@
 #include <optional>
 #include <set>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -21,6 +22,7 @@
 #include "runtime/error.h"
 #include "runtime/input_file.h"
 #include "runtime/terminal.h"
+#include "scoring/gallery.h"
 #include "scoring/photos.h"
 #include "scoring/scorer.h"
 #include "scoring/sidecar.h"
@@ -33,6 +35,8 @@ namespace {
 using scoring::ScoredPhoto;
 using scoring::TableFormat;
 
+constexpr int kThumbnailSide = 240;
+
 struct ScoreArguments {
   std::filesystem::path model;
   std::vector<std::string> photos;
@@ -41,6 +45,7 @@ struct ScoreArguments {
   bool resume = false;
   std::uint64_t top = 0;
   std::filesystem::path copy_to;
+  std::filesystem::path gallery;
   bool exact = false;
   int threads = 0;
   bool writes_ratings = false;
@@ -64,10 +69,7 @@ TableFormat format_of(const ScoreArguments& arguments) {
 class Sink {
  public:
   Sink(const ScoreArguments& arguments, TableFormat format) : format_(format) {
-    if (arguments.output.empty()) {
-      put(scoring::header_text(format));
-      return;
-    }
+    if (arguments.output.empty()) return;
     std::size_t whole = 0;
     const bool goes_on = arguments.resume && std::filesystem::exists(arguments.output);
     if (goes_on) {
@@ -79,13 +81,14 @@ class Sink {
     file_.open(arguments.output, goes_on ? std::ios::app | std::ios::binary : std::ios::trunc | std::ios::binary);
     if (!file_) runtime::throw_system_error(fmt::format("cannot write {}", arguments.output.native()), errno);
     path_ = arguments.output;
-    if (whole == 0) put(scoring::header_text(format));
+    has_header_ = whole > 0;
   }
 
   const std::set<std::string>& known() const { return known_; }
 
   // False: nobody reads any more.
   bool take(const ScoredPhoto& photo) {
+    if (!std::exchange(has_header_, true) && !put(scoring::header_text(format_))) return false;
     return put(scoring::row_text(format_, photo, runtime::terminal_columns(runtime::Stream::kOutput)));
   }
 
@@ -105,6 +108,7 @@ class Sink {
   std::filesystem::path path_;
   std::ofstream file_;
   std::set<std::string> known_;
+  bool has_header_ = false;
 };
 
 // Copies of the photos in the order of their places: "001 name.jpg".
@@ -177,8 +181,8 @@ runtime::ExitCode run_score(const ScoreArguments& arguments) {
   if (format == TableFormat::kTable && !arguments.output.empty())
     throw runtime::UsageError("a table is for terminals: choose --format csv or jsonl for --output");
   const bool rates = arguments.writes_ratings || arguments.previews_ratings;
-  if (rates && arguments.resume)
-    throw runtime::UsageError("--resume scores only what is left: ratings by --xmp need the scores of all photos");
+  if ((rates || !arguments.gallery.empty()) && arguments.resume)
+    throw runtime::UsageError("--resume scores only what is left: --xmp and --gallery need all photos");
   scoring::parse_cuts(arguments.stars, 4);
   if (!arguments.reject.empty()) scoring::parse_cuts(arguments.reject, 1);
   scoring::Scorer scorer(arguments.model);
@@ -196,11 +200,17 @@ runtime::ExitCode run_score(const ScoreArguments& arguments) {
   std::uint64_t failed = 0;
   std::vector<ScoredPhoto> best;
   std::vector<ScoredPhoto> rated;
-  const auto mode = arguments.exact ? data::ResizeMode::kExact : data::ResizeMode::kFast;
-  scorer.score(photos, threads, mode, [&](ScoredPhoto&& photo) {
+  std::optional<scoring::Gallery> gallery;
+  if (!arguments.gallery.empty()) gallery.emplace(arguments.gallery, scorer.name(), scorer.bin_centres());
+  const scoring::ScoringOptions options{.threads = threads,
+                                        .mode = arguments.exact ? data::ResizeMode::kExact : data::ResizeMode::kFast,
+                                        .thumbnail_side = gallery ? kThumbnailSide : 0};
+  scorer.score(photos, options, [&](ScoredPhoto&& photo) {
     ++(photo.error.empty() ? scored : failed);
+    if (gallery) gallery->add(photo);
+    photo.thumbnail.clear();
     if (rates && photo.error.empty())
-      rated.push_back({.name = photo.name, .score = photo.score, .distribution = {}, .error = {}});
+      rated.push_back({.name = photo.name, .score = photo.score, .distribution = {}, .error = {}, .thumbnail = {}});
     if (arguments.previews_ratings) return true;
     if (!waits) return sink.take(photo);
     if (!photo.error.empty()) {
@@ -214,6 +224,10 @@ runtime::ExitCode run_score(const ScoreArguments& arguments) {
   });
   for (const ScoredPhoto& photo : best) {
     if (!sink.take(photo)) break;
+  }
+  if (gallery && scored > 0) {
+    gallery->finish();
+    spdlog::info("{} shows {} photos", arguments.gallery.native(), scored);
   }
   if (!arguments.copy_to.empty()) copy_best(best, photos, arguments.copy_to);
   std::uint64_t unrated = 0;
@@ -234,6 +248,7 @@ void add_score(Program& program) {
       "score", "Score photos with an exported model",
       "  cskd score runs/demo/export/student ~/Pictures\n"
       "  cskd score runs/demo/export/student ~/Pictures --top 20 --copy-best best/\n"
+      "  cskd score runs/demo/export/student ~/Pictures --gallery photos.html\n"
       "  cskd score runs/demo/export/student ~/Pictures --xmp-preview\n"
       "  cskd score runs/demo/export/student photos.tar a.jpg --format jsonl > scores.jsonl\n"
       "  find / -name '*.jpg' | cskd score runs/demo/export/student - --output scores.csv --resume");
@@ -248,6 +263,8 @@ void add_score(Program& program) {
   command.add_flag("--resume", arguments->resume, "Leave out what stands in --output, and add to it");
   command.add_option("--top", arguments->top, "Only so many, the best first")->check(CLI::Range(1, 1000000));
   command.add_option("--copy-best", arguments->copy_to, "Folder for copies of those, numbered");
+  command.add_option("--gallery", arguments->gallery,
+                     "HTML page with all photos, to look through; one file, no network");
   command.add_flag("--exact", arguments->exact,
                    "Resize as in training, to the last bit, instead of decoding large JPEGs at a lower resolution");
   CLI::Option* xmp = command.add_flag("--xmp", arguments->writes_ratings, "Write 1 to 5 stars into XMP sidecars");

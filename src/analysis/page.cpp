@@ -8,11 +8,11 @@
 
 #include <fmt/format.h>
 
-#include "analysis/html_text.h"
 #include "analysis/page_charts.h"
 #include "analysis/page_style.h"
 #include "analysis/plot.h"
 #include "data/image.h"
+#include "report/html_text.h"
 #include "report/png.h"
 
 namespace cskd::analysis {
@@ -23,8 +23,8 @@ std::string number(double value, int digits) {
 }
 
 std::string section(const std::string& heading, const std::string& text, const std::string& content) {
-  return fmt::format("<section><h2>{}</h2><p class=\"note\">{}</p>{}</section>\n", html_escaped(heading),
-                     html_escaped(text), content);
+  return fmt::format("<section><h2>{}</h2><p class=\"note\">{}</p>{}</section>\n", report::html_escaped(heading),
+                     report::html_escaped(text), content);
 }
 
 std::string cards(const std::string& content) { return fmt::format("<div class=\"cards\">{}</div>", content); }
@@ -45,7 +45,7 @@ std::set<double, std::greater<>> fractions_of(const Findings& findings) {
 std::string probe_cell(const ModelFindings& model, double fraction) {
   const auto probe = std::ranges::find(model.probes, fraction, &ProbeFigures::fraction);
   if (probe == model.probes.end()) return "<td>\u2013</td>";
-  if (!probe->reason.empty()) return fmt::format("<td title=\"{}\">\u2013</td>", html_escaped(probe->reason));
+  if (!probe->reason.empty()) return fmt::format("<td title=\"{}\">\u2013</td>", report::html_escaped(probe->reason));
   return fmt::format("<td>{}<small>{}\u2026{}</small></td>", number(probe->linear_srcc.value, 3),
                      number(probe->linear_srcc.low, 2), number(probe->linear_srcc.high, 2));
 }
@@ -62,7 +62,7 @@ class Reasons {
   std::string html() const {
     std::string text;
     for (const auto& [reason, models] : models_)
-      text += fmt::format("<p class=\"note\">{}: {}.</p>", html_escaped(models), html_escaped(reason));
+      text += fmt::format("<p class=\"note\">{}: {}.</p>", report::html_escaped(models), report::html_escaped(reason));
     return text;
   }
 
@@ -72,7 +72,7 @@ class Reasons {
 
 // A name that may be cut behind its dot, where columns are narrow.
 std::string breakable(const std::string& name) {
-  std::string text = html_escaped(name);
+  std::string text = report::html_escaped(name);
   if (const std::size_t dot = text.find('.'); dot != std::string::npos) text.insert(dot + 1, "<wbr>");
   return text;
 }
@@ -86,7 +86,7 @@ std::string summary_row(const Findings& findings, std::size_t place) {
       "<tr><th scope=\"row\"><span class=\"swatch s{}\"></span>{}<small>{}, {} px{}</small></th>"
       "<td>{}<small>of {}</small><span class=\"bar s{}\"><i "
       "style=\"width:{:.0f}%\"></i></span></td><td>{}</td><td>{}</td>",
-      place % kSeriesColours, breakable(model.name), html_escaped(model.encoder), model.image_size,
+      place % kSeriesColours, breakable(model.name), report::html_escaped(model.encoder), model.image_size,
       model.is_trained ? "" : ", random weights", number(collapse.rank_me, 1), limit, place % kSeriesColours,
       100 * share, number(collapse.direction_std * std::sqrt(static_cast<double>(model.width)), 3),
       number(collapse.uniformity, 3));
@@ -100,7 +100,7 @@ std::string summary_table(const Findings& findings) {
       "<th scope=\"col\">model</th><th scope=\"col\">RankMe</th><th scope=\"col\">std<small>of ideal</small></th>"
       "<th scope=\"col\">uniformity<small>lower is better</small></th>";
   for (const auto& [tower, value] : findings.models.front().collapse.cka)
-    head += fmt::format("<th scope=\"col\">CKA<small>{}</small></th>", html_escaped(tower));
+    head += fmt::format("<th scope=\"col\">CKA<small>{}</small></th>", report::html_escaped(tower));
   for (const double fraction : fractions_of(findings))
     head += fmt::format("<th scope=\"col\">probe, SRCC<small>{} of labels</small></th>", percent(fraction));
   std::string rows;
@@ -123,7 +123,7 @@ std::string layer_table(const ModelFindings& model) {
       "<details><summary>{}: figures of all heads</summary><div class=\"scroll\"><table><thead><tr><th scope=\"col\">"
       "layer.head</th><th scope=\"col\">distance</th><th scope=\"col\">pixels</th><th scope=\"col\">entropy, nats</th>"
       "<th scope=\"col\">of log N</th></tr></thead><tbody>{}</tbody></table></div></details>",
-      html_escaped(model.name), rows);
+      report::html_escaped(model.name), rows);
 }
 
 std::string attention_section(const Findings& findings) {
@@ -182,32 +182,33 @@ std::string heat_picture(const std::vector<float>& values, int grid) {
     const double light = kDarkest + (1 - kDarkest) * std::sqrt(std::clamp(value / most, 0.0F, 1.0F));
     image.rgb.insert(image.rgb.end(), 3, static_cast<std::uint8_t>(std::lround(255 * light)));
   }
-  return data_uri("image/png", report::encode_png(image));
+  return report::data_uri("image/png", report::encode_png(image));
 }
 
 // Each shown picture once in the page: cells show it by its class.
 std::string picture_styles(const Findings& findings) {
   std::string styles;
   for (std::size_t i = 0; i < findings.shown.size(); ++i)
-    styles += fmt::format(".p{}{{background-image:url({})}}", i, data_uri("image/jpeg", findings.shown[i].jpeg));
+    styles +=
+        fmt::format(".p{}{{background-image:url({})}}", i, report::data_uri("image/jpeg", findings.shown[i].jpeg));
   return styles;
 }
 
 std::string model_maps(const Findings& findings, const ModelFindings& model) {
   std::string cells = "<span>picture</span>";
-  for (const ShownMap& map : model.maps) cells += fmt::format("<span>{}</span>", html_escaped(map.what));
+  for (const ShownMap& map : model.maps) cells += fmt::format("<span>{}</span>", report::html_escaped(map.what));
   for (std::size_t i = 0; i < findings.shown.size(); ++i) {
-    const std::string key = html_escaped(findings.shown[i].key);
+    const std::string key = report::html_escaped(findings.shown[i].key);
     cells += fmt::format("<div class=\"picture p{}\" role=\"img\" aria-label=\"{}\" title=\"{}\"></div>", i, key, key);
     for (const ShownMap& map : model.maps) {
       cells += fmt::format("<div class=\"picture p{}\"><img src=\"{}\" alt=\"{} of {}\"></div>", i,
-                           heat_picture(map.pictures[i], map.grid), html_escaped(map.what), key);
+                           heat_picture(map.pictures[i], map.grid), report::html_escaped(map.what), key);
     }
   }
   return fmt::format(
       "<figure class=\"card\"><figcaption><h3>{}</h3></figcaption><div class=\"maps\" "
       "style=\"grid-template-columns:repeat({},minmax(0,112px))\">{}</div></figure>",
-      html_escaped(model.name), model.maps.size() + 1, cells);
+      report::html_escaped(model.name), model.maps.size() + 1, cells);
 }
 
 std::string map_section(const Findings& findings) {
@@ -218,7 +219,7 @@ std::string map_section(const Findings& findings) {
   }
   std::string keys;
   for (const ShownPicture& picture : findings.shown)
-    keys += fmt::format("<li><bdi>{}</bdi></li>", html_escaped(picture.key));
+    keys += fmt::format("<li><bdi>{}</bdi></li>", report::html_escaped(picture.key));
   return section(
       "Where attention goes",
       "What each patch receives, mean over heads and over the patches that look: bright is much, dark is little. "
@@ -262,7 +263,7 @@ std::string to_page(const Findings& findings) {
       "<title>cskd analysis</title><style>{}{}</style></head><body><main>\n"
       "<header><h1>Attention and features</h1><p class=\"lead\">{}</p></header>\n"
       "{}{}{}{}{}{}{}\n</main></body></html>\n",
-      kPageStyle, picture_styles(findings), html_escaped(lead),
+      kPageStyle, picture_styles(findings), report::html_escaped(lead),
       section("At a glance",
               "Whether features fill their space, how near they are to the tower's, and what they say of "
               "ratings.",

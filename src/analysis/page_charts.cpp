@@ -8,8 +8,8 @@
 
 #include <fmt/format.h>
 
-#include "analysis/html_text.h"
 #include "analysis/plot.h"
+#include "report/html_text.h"
 
 namespace cskd::analysis {
 namespace {
@@ -18,8 +18,9 @@ constexpr std::size_t kMostSpectrumPoints = 160;
 constexpr double kLeastShown = 1e-6;  // of singular values, of the first
 
 std::string card(const std::string& heading, const std::string& note, const std::string& chart) {
-  return fmt::format("<figure class=\"card\"><figcaption><h3>{}</h3>{}</figcaption>{}</figure>", html_escaped(heading),
-                     note.empty() ? "" : fmt::format("<p>{}</p>", html_escaped(note)), chart);
+  return fmt::format("<figure class=\"card\"><figcaption><h3>{}</h3>{}</figcaption>{}</figure>",
+                     report::html_escaped(heading),
+                     note.empty() ? "" : fmt::format("<p>{}</p>", report::html_escaped(note)), chart);
 }
 
 double mean_of_heads(const LayerFigures& layer, double HeadFigures::*figure) {
@@ -37,7 +38,7 @@ void for_each_with_attention(const Findings& findings, const std::function<void(
 
 std::string legend_entry(const ModelFindings& model, int series) {
   return fmt::format("<li><span class=\"swatch s{}\"></span>{}</li>", series % kSeriesColours,
-                     html_escaped(model.name));
+                     report::html_escaped(model.name));
 }
 
 Axis share_axis(std::string label) {

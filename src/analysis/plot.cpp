@@ -5,7 +5,7 @@
 
 #include <fmt/format.h>
 
-#include "analysis/html_text.h"
+#include "report/html_text.h"
 
 namespace cskd::analysis {
 namespace {
@@ -23,14 +23,14 @@ constexpr double kValueGap = 7;  // between two values of a row
 std::string series_class(int series) { return fmt::format("s{}", series % kSeriesColours); }
 
 std::string title_of(const std::string& title) {
-  return title.empty() ? "" : fmt::format("<title>{}</title>", html_escaped(title));
+  return title.empty() ? "" : fmt::format("<title>{}</title>", report::html_escaped(title));
 }
 
 bool is_finite(const Point& point) { return std::isfinite(point.x) && std::isfinite(point.y); }
 
 std::string opened(double height, const std::string& description) {
   return fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">", kWidth, height,
-                     html_escaped(description));
+                     report::html_escaped(description));
 }
 
 }  // namespace
@@ -98,19 +98,19 @@ std::string Plot::svg(const std::string& description) const {
     text += fmt::format(
         "<line class=\"grid\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
         "<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>",
-        kLeft, kWidth - kRight, down(place), down(place), kLeft - 6, down(place) + 4, html_escaped(label));
+        kLeft, kWidth - kRight, down(place), down(place), kLeft - 6, down(place) + 4, report::html_escaped(label));
   }
   text += fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft,
                       kWidth - kRight, kHeight - kBottom, kHeight - kBottom);
   for (const auto& [place, label] : x_.ticks) {
     text += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
-                        across(place), kHeight - kBottom + 15, html_escaped(label));
+                        across(place), kHeight - kBottom + 15, report::html_escaped(label));
   }
   text += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
-                      (kLeft + kWidth - kRight) / 2, kHeight - 6, html_escaped(x_.label));
+                      (kLeft + kWidth - kRight) / 2, kHeight - 6, report::html_escaped(x_.label));
   text += fmt::format(
       "<text class=\"label\" transform=\"translate(11 {:.1f}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-      (kTop + kHeight - kBottom) / 2, html_escaped(y_.label));
+      (kTop + kHeight - kBottom) / 2, report::html_escaped(y_.label));
   return text + marks_ + "</svg>";
 }
 
@@ -126,15 +126,15 @@ std::string interval_plot(const std::vector<IntervalRow>& rows, const Axis& axis
     text += fmt::format(
         "<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>"
         "<text class=\"tick\" x=\"{0:.1f}\" y=\"{3:.1f}\" text-anchor=\"middle\">{4}</text>",
-        across(place), kTop, bottom, bottom + 15, html_escaped(label));
+        across(place), kTop, bottom, bottom + 15, report::html_escaped(label));
   }
   text += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
-                      (kLabels + kWidth - kRight) / 2, bottom + kBottom - 6, html_escaped(axis.label));
+                      (kLabels + kWidth - kRight) / 2, bottom + kBottom - 6, report::html_escaped(axis.label));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const IntervalRow& row = rows[i];
     const double middle = kTop + kRowHeight * (static_cast<double>(i) + 0.5);
     text += fmt::format("<text class=\"row\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", kLabels - 8,
-                        middle + 4, html_escaped(row.label));
+                        middle + 4, report::html_escaped(row.label));
     for (std::size_t k = 0; k < row.values.size(); ++k) {
       const Interval& value = row.values[k];
       if (!std::isfinite(value.value)) continue;

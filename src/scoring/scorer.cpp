@@ -12,7 +12,9 @@
 #include <fmt/ranges.h>
 #include <torch/types.h>
 
+#include "data/decode.h"
 #include "data/image_header.h"
+#include "data/jpeg_encoder.h"
 #include "data/loader.h"
 #include "data/render_view.h"
 #include "data/view.h"
@@ -30,9 +32,9 @@ constexpr std::uint64_t kAhead = 3;    // batches
 constexpr std::uint64_t kLargestPhoto = std::uint64_t{1} << 29;
 
 struct Batch {
-  std::uint64_t first = 0;          // photo
-  at::Tensor pixels;                // [n, S, S, 3] uint8
-  std::vector<std::string> errors;  // [n]
+  std::uint64_t first = 0;                      // photo
+  at::Tensor pixels;                            // [n, S, S, 3] uint8
+  std::vector<std::string> errors, thumbnails;  // [n]
 };
 
 std::vector<double> centres_of(const std::string& text, const std::string& file) {
@@ -51,15 +53,51 @@ std::vector<double> centres_of(const std::string& text, const std::string& file)
   return centres;
 }
 
-// Reads the photo's bytes and renders the whole of it into [side, side, 3].
-void render(const Photo& photo, int side, data::ResizeMode mode, std::span<std::uint8_t> target) {
+// The photo's bytes, and what their header says.
+struct Encoded {
+  std::vector<std::byte> bytes;
+  data::ImageHeader header;
+};
+
+Encoded read(const Photo& photo) {
   if (!photo.fault.empty()) throw runtime::DataError(photo.fault);
   const runtime::InputFile file(photo.file);
   const std::uint64_t size = photo.is_whole_file ? file.size() : photo.size;
   if (size > kLargestPhoto) throw runtime::DataError(fmt::format("{} bytes are more than a photo has", size));
-  const std::vector<std::byte> bytes = file.read_at(photo.offset, size);
-  const data::ImageHeader header = data::read_image_header(bytes);
-  data::render_view(bytes, data::whole_view(header.width(), header.height(), false), side, mode, target);
+  Encoded encoded{.bytes = file.read_at(photo.offset, size)};
+  encoded.header = data::read_image_header(encoded.bytes);
+  return encoded;
+}
+
+// The whole of it, squeezed into [side, side, 3].
+void render(const Encoded& photo, int side, data::ResizeMode mode, std::span<std::uint8_t> target) {
+  data::render_view(photo.bytes, data::whole_view(photo.header.width(), photo.header.height(), false), side, mode,
+                    target);
+}
+
+// A JPEG of it, in its own shape.
+std::string thumbnail_of(const Encoded& photo, int side) {
+  constexpr int kQuality = 72;
+  const int width = photo.header.width();
+  const int height = photo.header.height();
+  const double scale = std::min(1.0, static_cast<double>(side) / std::max(width, height));
+  const auto scaled = [&](int size) { return std::max(1, static_cast<int>(std::lround(size * scale))); };
+  data::Rectangle inside;
+  const data::ReducedBox box =
+      data::reduced_box(photo.header, {0, 0, width, height}, std::min(scaled(width), scaled(height)));
+  const data::Image image = data::decode_reduced(photo.bytes, photo.header, box, inside);
+  data::Image small{.width = scaled(width), .height = scaled(height), .rgb = {}};
+  small.rgb.resize(std::size_t{3} * static_cast<std::size_t>(small.width) * static_cast<std::size_t>(small.height));
+  data::resize(image,
+               {.width = image.width,
+                .height = image.height,
+                .box = inside,
+                .target_width = small.width,
+                .target_height = small.height,
+                .mode = data::ResizeMode::kFast},
+               small.rgb);
+  const std::vector<std::byte> bytes = data::encode_jpeg(small, kQuality);
+  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
 }
 
 }  // namespace
@@ -124,11 +162,11 @@ at::Tensor Scorer::distributions(const at::Tensor& pixels) {
 at::Tensor Scorer::pixels(const Photo& photo, data::ResizeMode mode) const {
   const int side = image_size();
   at::Tensor pixels = torch::zeros({1, side, side, 3}, torch::kByte);
-  render(photo, side, mode, {pixels.data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())});
+  render(read(photo), side, mode, {pixels.data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())});
   return pixels;
 }
 
-void Scorer::score(const std::vector<Photo>& photos, int threads, data::ResizeMode mode,
+void Scorer::score(const std::vector<Photo>& photos, const ScoringOptions& options,
                    const std::function<bool(ScoredPhoto&&)>& take) {
   const int side = model_->shape().image_size;
   const std::uint64_t bytes = std::uint64_t{3} * static_cast<std::uint64_t>(side) * static_cast<std::uint64_t>(side);
@@ -136,36 +174,42 @@ void Scorer::score(const std::vector<Photo>& photos, int threads, data::ResizeMo
     return std::min<std::uint64_t>(kAtOnce, photos.size() - ticket * kAtOnce);
   };
   data::Loader<Batch> loader(
-      threads, kAhead, 0, (photos.size() + kAtOnce - 1) / kAtOnce,
+      options.threads, kAhead, 0, (photos.size() + kAtOnce - 1) / kAtOnce,
       {.begin =
            [&](std::uint64_t ticket) {
              const std::uint64_t n = count(ticket);
              return Batch{.first = ticket * kAtOnce,
                           .pixels = torch::zeros({static_cast<std::int64_t>(n), side, side, 3}, torch::kByte),
-                          .errors = std::vector<std::string>(n)};
+                          .errors = std::vector<std::string>(n),
+                          .thumbnails = std::vector<std::string>(n)};
            },
        .fill =
            [&](Batch& batch, std::uint64_t item) {
              try {
-               render(photos[batch.first + item], side, mode,
+               const Encoded photo = read(photos[batch.first + item]);
+               render(photo, side, options.mode,
                       {batch.pixels.data_ptr<std::uint8_t>() + item * bytes, static_cast<std::size_t>(bytes)});
+               if (options.thumbnail_side > 0) batch.thumbnails[item] = thumbnail_of(photo, options.thumbnail_side);
              } catch (const runtime::Error& error) {
                batch.errors[item] = fmt::format("{}", fmt::join(runtime::messages(error), ": "));
              }
            },
        .items = count,
        .made = {}});
-  at::set_num_threads(threads);
+  at::set_num_threads(options.threads);
   const at::Tensor centres = torch::tensor(at::ArrayRef<double>(centres_), torch::kDouble);
   for (std::uint64_t taken = 0; taken < photos.size();) {
-    const Batch batch = loader.next();
+    Batch batch = loader.next();
     const c10::InferenceMode inference;
     const at::Tensor shares = distributions(batch.pixels);
     const at::Tensor scores = torch::mv(shares, centres);
     const at::Tensor spreads = torch::mv(shares, centres.square()).sub(scores.square()).clamp_min(0).sqrt();
     for (std::size_t i = 0; i < batch.errors.size(); ++i, ++taken) {
       const auto row = static_cast<std::int64_t>(i);
-      ScoredPhoto scored{.name = photos[taken].name, .distribution = {}, .error = batch.errors[i]};
+      ScoredPhoto scored{.name = photos[taken].name,
+                         .distribution = {},
+                         .error = batch.errors[i],
+                         .thumbnail = std::move(batch.thumbnails[i])};
       if (scored.error.empty()) {
         const at::Tensor values = shares[row].contiguous();
         scored.score = scores[row].item<double>();

@@ -24,6 +24,14 @@ struct ScoredPhoto {
   double spread = 0;                 // its standard deviation
   std::vector<double> distribution;  // over Scorer::bin_centres()
   std::string error;                 // why there is no score; "": there is one
+  std::string thumbnail;             // JPEG, where it was asked for
+};
+
+struct ScoringOptions {
+  int threads = 1;  // that read, decode and resize, while as many compute
+  // kExact: the pixels of training and evaluation; kFast: large JPEGs are decoded at a lower resolution.
+  data::ResizeMode mode = data::ResizeMode::kFast;
+  int thumbnail_side = 0;  // the longer one; 0: none are made
 };
 
 class Scorer {
@@ -44,11 +52,9 @@ class Scorer {
   // The whole photo, squeezed: uint8 [1, S, S, 3]. Throws DataError with why it cannot be read.
   at::Tensor pixels(const Photo& photo, data::ResizeMode mode) const;
 
-  // Scores the photos in their order, and hands out each; those that cannot be read have an error. `threads` read,
-  // decode and resize while as many compute. Stops early where `take` returns false. Throws DataError where the model's
-  // outputs are not finite. kExact: the pixels of training and evaluation; kFast: large JPEGs are decoded at a lower
-  // resolution.
-  void score(const std::vector<Photo>& photos, int threads, data::ResizeMode mode,
+  // Scores the photos in their order, and hands out each; those that cannot be read have an error. Stops early where
+  // `take` returns false. Throws DataError where the model's outputs are not finite.
+  void score(const std::vector<Photo>& photos, const ScoringOptions& options,
              const std::function<bool(ScoredPhoto&&)>& take);
 
  private:

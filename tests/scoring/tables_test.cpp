@@ -17,9 +17,9 @@ using testing::HasSubstr;
 using testing::Not;
 
 const std::vector<ScoredPhoto> kPhotos{
-    {.name = "a/b.jpg", .score = 5.25, .spread = 1.5, .distribution = {0.5, 0.5}, .error = ""},
-    {.name = "a,\"b\"\n.jpg", .distribution = {}, .error = "not \"JPEG\",\nPNG"},
-    {.name = "\x1b[31m.png", .score = 2, .spread = 0, .distribution = {1, 0}, .error = ""}};
+    {.name = "a/b.jpg", .score = 5.25, .spread = 1.5, .distribution = {0.5, 0.5}, .error = "", .thumbnail = {}},
+    {.name = "a,\"b\"\n.jpg", .distribution = {}, .error = "not \"JPEG\",\nPNG", .thumbnail = {}},
+    {.name = "\x1b[31m.png", .score = 2, .spread = 0, .distribution = {1, 0}, .error = "", .thumbnail = {}}};
 
 std::string written(TableFormat format) {
   std::string text = header_text(format);
@@ -61,7 +61,8 @@ TEST(Tables, ATerminalSeesNoControlCharacters) {
   EXPECT_THAT(text, HasSubstr("    5.250   1.500  a/b.jpg\n"));
   EXPECT_THAT(text, HasSubstr("not \"JPEG\""));
   const std::string cut =
-      row_text(TableFormat::kTable, {.name = std::string(200, 'x') + "end.jpg", .distribution = {}, .error = ""}, 60);
+      row_text(TableFormat::kTable,
+               {.name = std::string(200, 'x') + "end.jpg", .distribution = {}, .error = "", .thumbnail = {}}, 60);
   EXPECT_EQ(cut.size(), 61U);
   EXPECT_THAT(cut, HasSubstr("xend.jpg\n"));
 }

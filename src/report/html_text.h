@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-namespace cskd::analysis {
+namespace cskd::report {
 
 // Any bytes as text between tags or inside a quoted attribute: & < > " ' become references; what is no UTF-8 and
 // control characters become U+FFFD, among them those that turn the direction of writing, by which a name could look
@@ -17,4 +17,4 @@ std::string base64(std::string_view bytes);
 // "data:<type>;base64,...". `type`: "image/png"
 std::string data_uri(std::string_view type, std::string_view bytes);
 
-}  // namespace cskd::analysis
+}  // namespace cskd::report

@@ -1,4 +1,4 @@
-#include "analysis/html_text.h"
+#include "report/html_text.h"
 
 #include <algorithm>
 #include <array>
@@ -6,7 +6,7 @@
 
 #include <fmt/format.h>
 
-namespace cskd::analysis {
+namespace cskd::report {
 namespace {
 
 constexpr std::string_view kReplacement = "\xEF\xBF\xBD";  // U+FFFD
@@ -85,4 +85,4 @@ std::string data_uri(std::string_view type, std::string_view bytes) {
   return fmt::format("data:{};base64,{}", type, base64(bytes));
 }
 
-}  // namespace cskd::analysis
+}  // namespace cskd::report

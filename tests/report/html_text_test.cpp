@@ -1,8 +1,8 @@
-#include "analysis/html_text.h"
+#include "report/html_text.h"
 
 #include <gtest/gtest.h>
 
-namespace cskd::analysis {
+namespace cskd::report {
 namespace {
 
 TEST(HtmlEscaped, KeepsTextAndTurnsMarkupIntoReferences) {
@@ -42,4 +42,4 @@ TEST(Base64, HasTheVectorsOfItsStandard) {
 TEST(DataUri, NamesTheType) { EXPECT_EQ(data_uri("image/png", "foo"), "data:image/png;base64,Zm9v"); }
 
 }  // namespace
-}  // namespace cskd::analysis
+}  // namespace cskd::report
