@@ -89,11 +89,12 @@ class Quantiser {
     }
     std::map<std::string, std::string> replaced;
     for (const auto& [value, range] : ranges_) {
-      const std::string name = value_name(value);
+      const std::string name = name_of(value);
+      if (value == recording_.input) replaced[name] = name + "_rounded";
       if (std::ranges::any_of(graph_.proto().node(), [&](const onnx::NodeProto& node) {
             return std::ranges::find(node.output(), name) != node.output().end();
           }))
-        replaced[name] = value_name(value) + "_rounded";
+        replaced[name] = name + "_rounded";
     }
     // Whoever reads a value reads it rounded.
     for (onnx::NodeProto& node : *graph_.proto().mutable_node()) {
@@ -102,13 +103,17 @@ class Quantiser {
       }
     }
     for (const auto& [value, range] : ranges_) {
-      if (replaced.contains(value_name(value))) add_rounding(value_name(value), scale_of(range));
+      if (replaced.contains(name_of(value))) add_rounding(name_of(value), scale_of(range));
     }
     sort();
     drop_unused();
   }
 
  private:
+  std::string name_of(std::size_t value) {
+    return value == recording_.input ? graph_.proto().input(0).name() : value_name(value);
+  }
+
   void take(const Operation& operation, const Product& product) {
     const std::size_t weight_value = operation.value(product.weight);
     const at::Tensor weight = recording_.values[weight_value].constant->to(at::kFloat);
@@ -129,10 +134,12 @@ class Quantiser {
     const std::string bias_name = value_name(bias_value);
     const std::string rounded_name = fmt::format("{}_rounded_{}", bias_name, operation.outputs.at(0));
     const at::Tensor bias_scales = scales * scale_of(input->second).scale;
-    graph_.add_node(
-        "DequantizeLinear",
-        {graph_.constant((bias->to(at::kFloat) / bias_scales).round().to(at::kInt)), graph_.constant(bias_scales)},
-        {rounded_name}, {{"axis", std::int64_t{0}}});
+    constexpr double kMostInt32 = 2147483000;  // that a float32 holds without passing int32
+    const at::Tensor stored = (bias->to(at::kDouble) / bias_scales.to(at::kDouble)).round();
+    // Of channels whose weights are next to nothing, the bias is all there is: it stays as it is then.
+    if (stored.abs().max().item<double>() > kMostInt32) return;
+    graph_.add_node("DequantizeLinear", {graph_.constant(stored.to(at::kInt)), graph_.constant(bias_scales)},
+                    {rounded_name}, {{"axis", std::int64_t{0}}});
     rename(operation, bias_name, rounded_name);
   }
 

@@ -37,6 +37,15 @@ std::string name_of(const Node& node) { return node.kind().toUnqualString(); }
 bool is_list_construct(const Node& node) { return node.kind() == c10::prim::ListConstruct; }
 bool is_list_unpack(const Node& node) { return node.kind() == c10::prim::ListUnpack; }
 
+// Whether its output has the numbers of its first input, in the same type, whatever their place in memory.
+bool gives_its_input(const Node& node) {
+  const std::string name = name_of(node);
+  if (name == "contiguous" || name == "dropout" || name == "detach" || name == "clone" || name == "alias") return true;
+  if (name != "to") return false;
+  const auto type = [](const JitValue& value) { return value.type()->expect<c10::TensorType>()->scalarType(); };
+  return type(*node.input(0)) == type(*node.output());
+}
+
 [[noreturn]] void refuse(const std::string& operation, const std::string& what) {
   throw runtime::DataError(fmt::format("the network cannot be exported: its operation '{}' {}", operation, what));
 }
@@ -145,6 +154,10 @@ class Comparison {
       return;
     }
     if (is_constant(node) && compute_constant(fewer, node)) return;
+    if (gives_its_input(node)) {
+      seen_[node.output()] = number_of(*node.input(0));
+      return;
+    }
     Operation operation{.name = name_of(node), .arguments = {}, .outputs = {}};
     for (const JitValue* input : node.inputs()) operation.arguments.push_back(argument_of(*input));
     const bool gives_list = node.outputs().size() == 1 && node.output()->type()->kind() == c10::TypeKind::ListType;

@@ -40,8 +40,10 @@ def test_onnx_runtime_gives_the_same(encoder, tmp_path):
     side = model.get_inputs()[0].shape[2]
     images = numpy.fromfile(tmp_path / "images", numpy.float32).reshape(4, 3, side, side)
     expected = numpy.fromfile(tmp_path / "outputs", numpy.float32).reshape(4, -1)
-    scale = abs(expected).max()
+    # Networks of random weights may hardly tell images apart: what they tell has to be right, too.
+    told = numpy.ptp(expected, axis=0).max()
+    tolerance = min(2e-5 * abs(expected).max(), 0.05 * told)
+    assert told > 0
     for count in (4, 1):
         (found,) = model.run(None, {"images": images[:count]})
-        numpy.testing.assert_allclose(found, expected[:count], atol=2e-5 * scale)
-    assert numpy.ptp(expected, axis=0).max() > 1e-3 * scale  # or it says nothing
+        numpy.testing.assert_allclose(found, expected[:count], atol=tolerance)

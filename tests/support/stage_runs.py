@@ -41,7 +41,7 @@ EVERY_STEP = [
 ] + ["--set", "compute.threads=1"]
 
 # Of a model that tells pictures apart after few steps.
-OPINIONATED = settings("finetune.supervised", steps=80, learning_rate=0.005, ema_decay=0.9)
+OPINIONATED = settings("finetune.supervised", steps=60, learning_rate=0.003, ema_decay=0.9)
 
 
 def checkpoints(folder, stage="align.student"):
