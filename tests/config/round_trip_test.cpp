@@ -117,6 +117,8 @@ validation_share = 0.0
 test_share = 0.0
 bins = []
 score_stddev = 0.0
+mapped_bins = []
+mapped_ends = []
 images = ""
 absolute_paths = false
 
