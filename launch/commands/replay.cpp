@@ -111,7 +111,7 @@ runtime::ExitCode run_replay(const ReplayArguments& arguments, runtime::World& w
 
 void add_replay(Program& program) {
   CLI::App& command = program.add_command(
-      "replay", "Compute a training step that went wrong again, and say whether machine, data or weights are to blame",
+      "replay", "Compute a training step that went wrong again, and say who is to blame",
       "  cskd replay runs/demo/align/student/capsules/step-000000037\n"
       "  cskd replay runs/demo/align/student/capsules/step-000000037 --json\n"
       "  cskd replay runs/demo/align/student/capsules/step-000000037 --set run.folder=/copy/of/runs/demo");
