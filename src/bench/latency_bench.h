@@ -1,4 +1,4 @@
-// How long a model takes for one photo, and for many: preprocessing and network apart.
+// The time of a model for one photo, and for many: preprocessing and network apart.
 #pragma once
 
 #include <cstdint>

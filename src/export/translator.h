@@ -1,4 +1,4 @@
-// What the rules of a translation work with: the recording, the graph that grows, and what is known of values.
+// The state that the rules of a translation share: the recording, the graph that grows, and the names of values.
 #pragma once
 
 #include <cstdint>

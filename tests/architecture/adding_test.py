@@ -82,7 +82,7 @@ ADDED = {
         {"tests/launch/completion_test.py": '"export"', "tests/stages/export_test.py": r"stage\.model:kill"},
     ),
     "command": Added(
-        r"\badd_score\b|commands/score\.cpp",
+        r"add_score\(Program|launch::add_score|commands/score\.cpp",
         {
             "launch/commands/score.cpp": "`launch/commands/<name>.cpp`",
             "launch/commands/commands.h": "../../launch/commands/commands.h",
