@@ -48,7 +48,9 @@ class Student:
         self.centres = torch.tensor([float(x) for x in metadata["bin_centres"].split(",")])
         weight, bias = (tensors.pop(f"score_head.{part}") for part in ("weight", "bias"))
         self.encoder = timm.create_model(metadata["encoder"], num_classes=0)
-        self.encoder.load_state_dict({name: tensors.get(name, value) for name, value in self.encoder.state_dict().items()})
+        self.encoder.load_state_dict(
+            {name: tensors.get(name, value) for name, value in self.encoder.state_dict().items()}
+        )
         self.encoder = self.encoder.eval().to(memory_format=torch.channels_last)
         self.head = torch.nn.Linear(*reversed(weight.shape))
         self.head.load_state_dict({"weight": weight, "bias": bias})
@@ -103,7 +105,9 @@ def enlarged(files, megapixels, folder):
     for file in files:
         photo = Image.open(file).convert("RGB")
         width = int((megapixels * 1e6 * photo.width / photo.height) ** 0.5)
-        photo.resize((width, int(megapixels * 1e6 / width)), Image.Resampling.BICUBIC).save(folder / file.name, quality=92)
+        photo.resize((width, int(megapixels * 1e6 / width)), Image.Resampling.BICUBIC).save(
+            folder / file.name, quality=92
+        )
     return sorted(folder.iterdir())
 
 
@@ -149,7 +153,9 @@ def main():
         "ONNX Runtime, Pillow": lambda files: onnx_scores(session, student, files, arguments.threads),
     }
     files = sorted(file for file in arguments.photos.rglob("*.jpg"))[: arguments.count]
-    print("| photos | way | photos/s | time beside the first | rounds | greatest difference of a score to the first |\n| -- | -- | -- | -- | -- | -- |")
+    print(
+        "| photos | way | photos/s | time beside the first | rounds | greatest difference of a score to the first |\n| -- | -- | -- | -- | -- | -- |"
+    )
     torch_scores(student, files[:BATCH], 0)
     compare(f"{len(files)} of the demo", exact, files, arguments.rounds)
     with tempfile.TemporaryDirectory() as folder:

@@ -79,5 +79,7 @@ def test_nothing_half_written(model, photos, tmp_path):
     assert process.returncode == 3 and list(tmp_path.glob("photos.html*")) == []
     process = run("score", exported, photos, "--gallery", tmp_path / "no folder/photos.html")
     assert process.returncode == 1 and "no folder/photos.html" in process.stderr
-    process = run("score", exported, photos, "--gallery", tmp_path / "a.html", "--output", tmp_path / "a.csv", "--resume")
+    process = run(
+        "score", exported, photos, "--gallery", tmp_path / "a.html", "--output", tmp_path / "a.csv", "--resume"
+    )
     assert process.returncode == 2 and "--gallery need all photos" in process.stderr

@@ -17,6 +17,7 @@ import timm
 import torch
 from cskd_program import CSKD, run
 
+
 @pytest.fixture
 def photos(corpus, model, tmp_path):
     """A folder with the test pictures, a subfolder with one of them, a damaged one and others that are none."""
@@ -72,7 +73,9 @@ def test_an_archive_a_list_and_json(model, photos, tmp_path):
         centres = numpy.arange(1, 11)
         distribution = numpy.array(found[name]["distribution"])
         assert distribution @ centres == pytest.approx(found[name]["score"], abs=1e-6)
-        assert (distribution @ (centres - distribution @ centres) ** 2) ** 0.5 == pytest.approx(found[name]["spread"], abs=1e-5)
+        assert (distribution @ (centres - distribution @ centres) ** 2) ** 0.5 == pytest.approx(
+            found[name]["spread"], abs=1e-5
+        )
     names = list(scores)[:3]
     listed = subprocess.run(
         [CSKD, "score", exported, "-", "--exact"],
@@ -115,7 +118,9 @@ def test_a_killed_scoring_goes_on(model, corpus, tmp_path):
     output.write_bytes(before[:-3])  # as where the disk got half of a line
     process = run("score", exported, *folders, "--output", output, "--resume")
     assert process.returncode == 0 and "stand in" in process.stderr, process.stderr
-    first, second = (pandas.read_csv(path).sort_values("photo").reset_index(drop=True) for path in (tmp_path / "whole.csv", output))
+    first, second = (
+        pandas.read_csv(path).sort_values("photo").reset_index(drop=True) for path in (tmp_path / "whole.csv", output)
+    )
     pandas.testing.assert_frame_equal(first, second, atol=1e-4)
 
 
@@ -170,5 +175,7 @@ def test_what_cannot_be_scored(model, photos, tmp_path):
     process = run("score", exported, tmp_path / "nothing")
     assert process.returncode == 3 and "no photos" in process.stderr
     with open("/dev/full", "w") as full:
-        process = subprocess.run([CSKD, "score", exported, photos], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60)
+        process = subprocess.run(
+            [CSKD, "score", exported, photos], stdout=full, stderr=subprocess.PIPE, text=True, timeout=60
+        )
     assert process.returncode == 1 and "cannot write to standard output: No space" in process.stderr

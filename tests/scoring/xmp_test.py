@@ -39,14 +39,25 @@ def test_stars_by_scores_are_read_by_exiftool(model, photos):
     for name, score in scores.items():
         sidecar = photos / f"{name}.xmp"
         assert rating(sidecar) == 1 + sum(score >= cut - 1e-4 for cut in cuts), (score, cuts)
-        assert float(exiftool("-s3", "-XMP-cskd:Score", sidecar) or exiftool("-s3", "-Score", sidecar)) == pytest.approx(score, abs=1e-3)
+        assert float(
+            exiftool("-s3", "-XMP-cskd:Score", sidecar) or exiftool("-s3", "-Score", sidecar)
+        ) == pytest.approx(score, abs=1e-3)
 
 
 def test_what_is_in_a_sidecar_stays(model, photos):
     exported, scores = model
     first, second, third, *_ = scores
     stem = photos / first.replace(".jpg", ".xmp")  # Lightroom's name
-    exiftool("-o", stem, "-XMP-dc:Title=A hill", "-XMP-dc:Subject=one", "-XMP-dc:Subject=two", "-XMP-xmp:Label=Red", "-XMP-exif:ISO=100", photos / first)
+    exiftool(
+        "-o",
+        stem,
+        "-XMP-dc:Title=A hill",
+        "-XMP-dc:Subject=one",
+        "-XMP-dc:Subject=two",
+        "-XMP-xmp:Label=Red",
+        "-XMP-exif:ISO=100",
+        photos / first,
+    )
     exiftool("-o", photos / f"{second}.xmp", "-XMP-xmp:Rating=2", "-XMP-dc:Title=Mine", photos / second)
     exiftool("-o", photos / f"{third}.xmp", "-XMP-xmp:Rating=0", photos / third)
     process = run("score", exported, photos, "--xmp", "--stars", "0.1,0.2,0.3,0.4")  # five stars for all

@@ -65,7 +65,10 @@ def test_pictures(corpus, folder):
     """Of the test split: names, pixels as Pillow squeezes them, and the scores of cskd."""
     scores = pandas.read_csv(folder / "evaluate/predictions.csv").set_index("picture")["predicted_mean"]
     files = {key: corpus / "rated/images" / key.split("/", 1)[1] for key in scores.index}
-    squeezed = [numpy.asarray(Image.open(file).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC)) for file in files.values()]
+    squeezed = [
+        numpy.asarray(Image.open(file).convert("RGB").resize((64, 64), Image.Resampling.BICUBIC))
+        for file in files.values()
+    ]
     assert numpy.ptp(scores) > 0.2  # or equal scores say nothing
     return list(files.values()), numpy.stack(squeezed), scores.to_numpy()
 
@@ -84,7 +87,9 @@ def test_onnx_runtime_scores_real_pictures_as_cskd_does(exported, corpus):
     numpy.testing.assert_allclose(score, scores, atol=1e-4)
     numpy.testing.assert_allclose(distribution.sum(1), 1, atol=1e-5)
     centres = numpy.arange(1, 11)
-    numpy.testing.assert_allclose(spread, numpy.sqrt((distribution * (centres - score[:, None]) ** 2).sum(1)), atol=1e-4)
+    numpy.testing.assert_allclose(
+        spread, numpy.sqrt((distribution * (centres - score[:, None]) ** 2).sum(1)), atol=1e-4
+    )
     # One by one, too: the number of images is free.
     one = model.run(None, {"pixels": normalised(pixels[:1], metadata)})[0]
     numpy.testing.assert_allclose(one, scores[:1], atol=1e-4)
@@ -117,7 +122,11 @@ def test_the_cards_python_runs(exported, corpus):
         code = re.search(r"```python\n(.*?)```", card, re.DOTALL)[1]
         assert len(code.splitlines()) <= 12
         printed = subprocess.run(
-            [sys.executable, "-c", code, files[0]], cwd=folder / "export" / name, capture_output=True, text=True, check=True
+            [sys.executable, "-c", code, files[0]],
+            cwd=folder / "export" / name,
+            capture_output=True,
+            text=True,
+            check=True,
         ).stdout
         assert float(printed) == pytest.approx(scores[0], abs=1e-2 if name == "half" else 2e-4)
         assert "| model.onnx, " in card and "## Limits" in card
@@ -135,7 +144,11 @@ def test_weights_hold_all_that_scoring_needs(exported):
 
 def test_the_same_bytes_on_any_ranks_and_after_a_kill(exported):
     path, folder = exported
-    files = [folder / "export" / name / file for name in NAMES for file in ("model.onnx", "model.safetensors", "model_card.md")]
+    files = [
+        folder / "export" / name / file
+        for name in NAMES
+        for file in ("model.onnx", "model.safetensors", "model_card.md")
+    ]
     before = [digest(file) for file in files]
     assert run("export", path, *ONE_THREAD).stderr.count("complete already") == 3
     for file in files:
