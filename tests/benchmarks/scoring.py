@@ -36,6 +36,14 @@ def read(file, side):
     return numpy.asarray(photo.resize((side, side), Image.Resampling.BICUBIC))
 
 
+def is_sound(file):
+    try:
+        read(file, 1)
+    except OSError:
+        return False
+    return True
+
+
 class Student:
     """timm's network with the exported weights."""
 
@@ -152,7 +160,7 @@ def main():
         "PyTorch, Pillow, one process": lambda files: torch_scores(student, files, 0),
         "ONNX Runtime, Pillow": lambda files: onnx_scores(session, student, files, arguments.threads),
     }
-    files = sorted(file for file in arguments.photos.rglob("*.jpg"))[: arguments.count]
+    files = [file for file in sorted(arguments.photos.rglob("*.jpg"))[: arguments.count] if is_sound(file)]
     print(
         "| photos | way | photos/s | time beside the first | rounds | greatest difference of a score to the first |\n| -- | -- | -- | -- | -- | -- |"
     )
