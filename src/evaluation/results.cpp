@@ -13,6 +13,7 @@
 #include <nlohmann/json.hpp>
 
 #include "runtime/atomic_file.h"
+#include "runtime/csv_field.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
 
@@ -108,15 +109,6 @@ constexpr std::uint64_t kLargestPredictions = std::uint64_t{1} << 32;
 
 }  // namespace
 
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"') result += '"';
-    result += c;
-  }
-  return result + "\"";
-}
-
 std::vector<std::filesystem::path> write_results(const std::filesystem::path& folder, const Results& results,
                                                  const std::vector<TestPredictions>& predictions) {
   Json sources = Json::array();
@@ -155,8 +147,8 @@ std::vector<std::filesystem::path> write_results(const std::filesystem::path& fo
     for (std::size_t i = 0; i < model.keys.size(); ++i) {
       const Moments rated = moments_of(model.rated[i], model.bin_centres);
       const Moments predicted = moments_of(model.predicted[i], model.bin_centres);
-      table += fmt::format("{},{},{},{},{},{}\n", quoted(model.keys[i]), model.model, rated.mean, predicted.mean,
-                           rated.std, predicted.std);
+      table += fmt::format("{},{},{},{},{},{}\n", runtime::csv_field(model.keys[i]), model.model, rated.mean,
+                           predicted.mean, rated.std, predicted.std);
     }
   }
   runtime::write_file_atomically(folder / kPredictionsFile, table);
@@ -212,7 +204,8 @@ std::vector<PredictedMeans> read_predictions(const std::filesystem::path& folder
   const std::string text = runtime::read_text_file(path, kLargestPredictions);
   std::vector<PredictedMeans> models;
   for (std::size_t at = text.find('\n') + 1; at != 0 && at < text.size();) {
-    // A key in quotes, which may hold ends of lines, as file names may; see quoted(). Then the model and the numbers.
+    // A key in quotes, which may hold ends of lines, as file names may; see csv_field(). Then the model and the
+    // numbers.
     std::string key;
     std::size_t end = at + 1;
     for (; end < text.size(); ++end) {

@@ -61,9 +61,6 @@ std::vector<PredictedMeans> read_predictions(const std::filesystem::path& folder
 // results.json as it stands. Throws DataError when it is too large to be one.
 std::string results_json(const std::filesystem::path& folder);
 
-// A text in quotes, as tables separated by commas have it (RFC 4180).
-std::string quoted(const std::string& text);
-
 // A table for people: a line for each model; sources and differences where there are any; a sentence for each student.
 std::string results_table(const Results& results);
 

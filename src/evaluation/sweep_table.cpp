@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/sampler.h"
+#include "runtime/csv_field.h"
 #include "runtime/error.h"
 #include "runtime/philox.h"
 
@@ -245,13 +246,13 @@ std::string to_text(const SweepTable& table) {
 std::string to_csv(const SweepTable& table) {
   std::string text = "kind,point,model,minus,srcc,srcc_low,srcc_high,plcc,plcc_low,plcc_high\n";
   for (const SweepRow& row : table.rows) {
-    text +=
-        fmt::format("figure,{},{},,{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f}\n", quoted(row.point), quoted(row.model),
-                    row.srcc.value, row.srcc.low, row.srcc.high, row.plcc.value, row.plcc.low, row.plcc.high);
+    text += fmt::format("figure,{},{},,{:.6f},{:.6f},{:.6f},{:.6f},{:.6f},{:.6f}\n", runtime::csv_field(row.point),
+                        runtime::csv_field(row.model), row.srcc.value, row.srcc.low, row.srcc.high, row.plcc.value,
+                        row.plcc.low, row.plcc.high);
   }
   for (const SweepDifference& each : table.differences) {
-    text += fmt::format("difference,,{},{},{:.6f},{:.6f},{:.6f},,,\n", quoted(each.first), quoted(each.second),
-                        each.srcc.value, each.srcc.low, each.srcc.high);
+    text += fmt::format("difference,,{},{},{:.6f},{:.6f},{:.6f},,,\n", runtime::csv_field(each.first),
+                        runtime::csv_field(each.second), each.srcc.value, each.srcc.low, each.srcc.high);
   }
   return text;
 }

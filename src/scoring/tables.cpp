@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "runtime/csv_field.h"
 #include "runtime/error.h"
 #include "runtime/terminal.h"
 
@@ -13,17 +14,7 @@ namespace {
 
 constexpr const char* kCsvHeader = "photo,score,spread,error\n";
 
-// RFC 4180: in quotes, quotes doubled.
-std::string quoted(const std::string& text) {
-  std::string result = "\"";
-  for (const char c : text) {
-    if (c == '"') result += '"';
-    result += c;
-  }
-  return result + "\"";
-}
-
-// The first field of each line, which quoted() wrote: it may hold ends of lines.
+// The first field of each line, which csv_field() wrote: it may hold ends of lines.
 std::set<std::string> names_in_csv(const std::string& text, const std::string& file, std::size_t& whole) {
   const std::string header = kCsvHeader;
   if (!text.starts_with(header) && !header.starts_with(text))
@@ -86,8 +77,8 @@ std::string row_text(TableFormat format, const ScoredPhoto& photo, int columns) 
   const bool has_score = photo.error.empty();
   switch (format) {
     case TableFormat::kCsv:
-      return has_score ? fmt::format("{},{:.6f},{:.6f},\n", quoted(photo.name), photo.score, photo.spread)
-                       : fmt::format("{},,,{}\n", quoted(photo.name), quoted(photo.error));
+      return has_score ? fmt::format("{},{:.6f},{:.6f},\n", runtime::csv_field(photo.name), photo.score, photo.spread)
+                       : fmt::format("{},,,{}\n", runtime::csv_field(photo.name), runtime::csv_field(photo.error));
     case TableFormat::kJsonLines: {
       nlohmann::ordered_json line{{"photo", photo.name}};
       if (has_score) {

@@ -164,7 +164,12 @@ class ExportStage {
       return torch::softmax(model_->forward(models::normalise(pixels, model_->shape())), 1);
     });
     const at::Tensor exported = predicted(test, doing, [&](const at::Tensor& pixels) {
-      return computed(pixels, [&](std::size_t value, const at::Tensor& tensor) { return as_exported(value, tensor); });
+      return computed(pixels, [&](std::size_t value, const at::Tensor& tensor) {
+        if (!recording_.values[value].constant) return as_exported(value, tensor);
+        const auto [weights, is_new] = rounded_constants_.try_emplace(value);  // once, not in each batch
+        if (is_new) weights->second = as_exported(value, tensor);
+        return weights->second;
+      });
     });
     std::vector<metrics::RatedPrediction> of_model;
     std::vector<metrics::RatedPrediction> of_exported;
@@ -312,6 +317,7 @@ print(f"{{score[0]:.4f}}")
   exporting::Recording recording_;
   std::set<std::size_t> exact_;  // values that are never rounded
   exporting::Ranges ranges_;
+  std::map<std::size_t, at::Tensor> rounded_constants_;
   std::uint64_t images_ = 0;
 };
 

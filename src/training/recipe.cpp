@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 
 #include "runtime/error.h"
+#include "runtime/philox.h"
 
 namespace cskd::training {
 namespace {
@@ -85,6 +86,11 @@ data::BatchLayout require_layout(const std::string& table, const config::Trainin
   if (is_elastic(training) && training.compress_gradients())
     throw runtime::UsageError(fmt::format("{}.compress_gradients does not go with determinism = \"elastic\"", table));
   return layout;
+}
+
+std::uint64_t micro_batch_seed(std::uint64_t seed, const data::BatchLayout& layout, std::uint64_t step,
+                               std::uint64_t number) {
+  return runtime::Philox(seed, data::kStreamModel, step * layout.micro_batches + number).bits64();
 }
 
 void require_judge(const std::string& table, const config::Training& training) {

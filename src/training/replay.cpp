@@ -15,7 +15,6 @@
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "runtime/philox.h"
 #include "training/recipe.h"
 #include "training/resume.h"
 #include "training/step_agreement.h"
@@ -69,9 +68,7 @@ class Replay {
  private:
   ReplayedMicroBatch compute(std::uint64_t number) {
     ReplayedMicroBatch part{.then = capsule_.micro_batches[number]};
-    torch::manual_seed(
-        runtime::Philox(options_.seed, data::kStreamModel, (capsule_.step - 1) * layout_.micro_batches + number)
-            .bits64());
+    torch::manual_seed(micro_batch_seed(options_.seed, layout_, capsule_.step - 1, number));
     agreement_.start_micro_batch();
     MicroBatchResult result = task_.objective.micro_batch(capsule_.step - 1, number);
     const at::Tensor loss = result.loss / static_cast<double>(layout_.micro_batches);

@@ -21,7 +21,6 @@
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
-#include "runtime/philox.h"
 #include "runtime/stop_signal.h"
 #include "training/checkpoint_writer.h"
 #include "training/consistency.h"
@@ -256,9 +255,7 @@ class Training {
   // Forward and backward pass of one of this rank's.
   MicroBatchResult micro_batch(std::uint64_t own) {
     const std::uint64_t number = layout_.first() + own;
-    // Dropout and the like depend on the micro-batch alone.
-    torch::manual_seed(
-        runtime::Philox(options_.seed, data::kStreamModel, state_.step() * layout_.micro_batches + number).bits64());
+    torch::manual_seed(micro_batch_seed(options_.seed, layout_, state_.step(), number));
     agreement_.start_micro_batch();
     const auto start = Clock::now();
     trace_.enter("data and forward");
