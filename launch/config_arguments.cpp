@@ -4,6 +4,7 @@
 #include <system_error>
 
 #include "config/reader.h"
+#include "features/plugins.h"
 
 namespace cskd::launch {
 
@@ -15,6 +16,12 @@ void add_config_arguments(CLI::App& command, const std::string& what_for, Config
                   "Change a key of the configuration: --set run.seed=7, --set sources[0].path=/photos")
       ->type_name("KEY=VALUE")
       ->allow_extra_args(false);
+}
+
+config::Config load_run(const std::string& path, const std::vector<std::string>& overrides) {
+  config::Config config = config::load_config(path, overrides);
+  features::load_plugins(config);
+  return config;
 }
 
 std::string run_folder_of(const std::string& path) {

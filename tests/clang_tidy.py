@@ -173,6 +173,14 @@ class Selection:
         return path in self.changed or hashlib.sha256(name).digest()[0] % PARTS == self.turn
 
 
+def sources_of(compiled: Path) -> list[Path]:
+    """The file itself, or those that CMake compiles together by a file that includes them."""
+    if not compiled.name.startswith("unity_") or not compiled.is_file():
+        return [compiled]
+    lines = compiled.read_text(encoding="utf-8").splitlines()
+    return [Path(line.split('"')[1]) for line in lines if line.startswith('#include "')]
+
+
 def forget_old_results() -> None:
     for result in CACHE.iterdir():
         if time.time() - result.stat().st_mtime > KEEP_DAYS * 86400:
@@ -208,10 +216,9 @@ def main() -> int:
 
     includes, entries = Includes(), {}
     for entry in json.loads(database.read_text(encoding="utf-8")):
-        path = Path(os.path.normpath(Path(entry["directory"]) / entry["file"]))
-        if path.suffix != ".cpp" or not is_ours(path) or not path.is_file():
-            continue
-        entries.setdefault(path, entry)
+        for path in sources_of(Path(os.path.normpath(Path(entry["directory"]) / entry["file"]))):
+            if path.suffix == ".cpp" and is_ours(path) and path.is_file():
+                entries.setdefault(path, entry)
     commit = options.since or default_commit()
     if options.since and changed_since(options.since) is None:
         print(f"[failed] clang-tidy: git knows no commit '{options.since}'")

@@ -40,6 +40,7 @@ function(cskd_library name)
   target_include_directories(cskd_${name} PUBLIC "${CMAKE_SOURCE_DIR}/src")
   list(TRANSFORM arg_DEPENDS PREPEND cskd_ OUTPUT_VARIABLE libraries)
   target_link_libraries(cskd_${name} PUBLIC ${libraries} ${arg_LINK} PRIVATE cskd_flags)
+  cskd_compile_together(cskd_${name})
   if(arg_TORCH)
     cskd_use_torch(cskd_${name})
     set_target_properties(cskd_${name} PROPERTIES CSKD_USES_TORCH TRUE)
@@ -51,6 +52,14 @@ function(cskd_library name)
   endif()
   set_property(GLOBAL APPEND_STRING PROPERTY CSKD_DEPENDENCIES
     "  {\"library\": \"${name}\", \"folder\": \"${folder}\", \"depends\": [${depends}]},\n")
+endfunction()
+
+# cskd_compile_together(<target>): compiles its files four at a time. Half the time of a file goes into headers and into
+# templates that each file instantiates anew.
+function(cskd_compile_together target)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${CSKD_UNITY} UNITY_BUILD_BATCH_SIZE 4)
+  # A type with a member of an anonymous namespace is no fault where it stands in a file of its own.
+  target_compile_options(${target} PRIVATE $<$<BOOL:${CSKD_UNITY}>:-Wno-subobject-linkage>)
 endfunction()
 
 # cskd_message(<name> <file.proto>): the library cskd_<name> with the C++ classes of one .proto file, whose path starts at

@@ -7,8 +7,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
-#include "config/reader.h"
 #include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
 #include "launch/run_arguments.h"
 #include "launch/stage_runner.h"
 #include "runtime/stop_signal.h"
@@ -26,7 +26,7 @@ struct AnalyzeArguments {
 runtime::ExitCode run_analyze(const AnalyzeArguments& arguments, const Program& program, runtime::World& world) {
   const runtime::StopSignal stop;
   runtime::outlive_pipes();
-  const StageRunner runner(config::load_config(arguments.config.path, arguments.config.overrides), {}, program, world);
+  const StageRunner runner(load_run(arguments.config.path, arguments.config.overrides), {}, program, world);
   const run::StageOutcome outcome = analysis::run_analyze(runner.context(), arguments.names);
   if (world.rank() != 0) return runtime::ExitCode::kDone;
   if (outcome.done_before) {

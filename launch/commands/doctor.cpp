@@ -6,7 +6,6 @@
 #include <string>
 #include <vector>
 
-#include "config/reader.h"
 #include "config/toml_writer.h"
 #include "doctor/diagnosis.h"
 #include "doctor/report.h"
@@ -58,8 +57,8 @@ doctor::DiagnosisOptions options_from(const DoctorArguments& arguments, const Pr
   if (!arguments.config.path.empty()) {
     std::exception_ptr failure;
     try {
-      use_config(config::load_config(arguments.config.path, arguments.config.overrides), arguments.stages, program,
-                 world, options);
+      use_config(load_run(arguments.config.path, arguments.config.overrides), arguments.stages, program, world,
+                 options);
     } catch (const runtime::UsageError& error) {
       failure = std::current_exception();
       options.configuration_problem = runtime::messages(error).back();

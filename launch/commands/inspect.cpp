@@ -46,7 +46,7 @@ runtime::ExitCode inspect_corpus(const InspectArguments& arguments, runtime::Wor
 }  // namespace
 
 void add_inspect(Program& program) {
-  CLI::App& command = program.add_command("inspect", "Show and check shards, caches, checkpoints and weights",
+  CLI::App& command = program.add_command("inspect", "Show and check shards, caches, checkpoints, weights and plug-ins",
                                           "  cskd inspect runs/demo\n"
                                           "  cskd inspect runs/demo --sheet sheet.png\n"
                                           "  cskd inspect runs/demo/align/student\n"
@@ -54,13 +54,14 @@ void add_inspect(Program& program) {
                                           "  cskd inspect runs/demo/shards/coast-unlabelled-00000.h5 --json\n"
                                           "  cskd inspect runs/demo/cache/clip --verify\n"
                                           "  cskd inspect ViT-B-16.safetensors\n"
+                                          "  cskd inspect encoder.pt2\n"
                                           "  mpirun -n 4 cskd inspect runs/demo --verify");
   const auto arguments = std::make_shared<InspectArguments>();
   command
       .add_option("PATH", arguments->path,
                   "Run folder or configuration of a run, folder of shards, manifest, one image shard (*.h5), a feature "
                   "cache or the folder of a tower's caches, folder of a training, a checkpoint, or a weight file "
-                  "(*.safetensors, *.safetensors.index.json)")
+                  "(*.safetensors, *.safetensors.index.json), a plug-in (*.pt2)")
       ->required();
   command.add_option("--sheet", arguments->sheet, "Write a PNG with up to ten pictures of each source and split");
   command.add_flag(

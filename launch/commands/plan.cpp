@@ -14,7 +14,6 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
-#include "config/reader.h"
 #include "distributed/communicator.h"
 #include "launch/commands/commands.h"
 #include "launch/config_arguments.h"
@@ -227,7 +226,7 @@ Json to_json(const std::vector<PlannedStage>& planned, const std::vector<std::st
 
 runtime::ExitCode make_plan(const PlanArguments& arguments, runtime::World& world) {
   if (world.size() > 1) throw runtime::UsageError("a plan is made by one process: start it without mpirun or srun");
-  const config::Config config = config::load_config(arguments.config.path, arguments.config.overrides);
+  const config::Config config = load_run(arguments.config.path, arguments.config.overrides);
   if (arguments.names) {
     for (const stages::Stage& stage : stages::graph(config)) fmt::print("{}\n", stage.id());
     return runtime::ExitCode::kDone;

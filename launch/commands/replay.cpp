@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
-#include "config/reader.h"
 #include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
 #include "launch/run_arguments.h"
 #include "run/context.h"
 #include "runtime/cores.h"
@@ -78,7 +78,7 @@ runtime::ExitCode run_replay(const ReplayArguments& arguments, runtime::World& w
   training::ReplayJob job{.folder = std::filesystem::absolute(arguments.capsule).lexically_normal(),
                           .capsule = training::read_capsule(arguments.capsule),
                           .report = {}};
-  const config::Config config = config::load_config(job.folder / "config.toml", arguments.overrides);
+  const config::Config config = load_run(job.folder / "config.toml", arguments.overrides);
   at::set_num_threads(job.capsule.threads);
   const auto communicator =
       distributed::make_communicator(world, std::chrono::seconds(config.compute().start_timeout()));

@@ -10,9 +10,9 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
-#include "config/reader.h"
 #include "config/references.h"
 #include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
 #include "launch/graph_run.h"
 #include "launch/run_arguments.h"
 #include "launch/run_summary.h"
@@ -34,7 +34,7 @@ struct KindArguments {
 };
 
 std::unique_ptr<StageRunner> make_runner(const RunArguments& arguments, const Program& program, runtime::World& world) {
-  return std::make_unique<StageRunner>(config::load_config(arguments.config.path, arguments.config.overrides),
+  return std::make_unique<StageRunner>(load_run(arguments.config.path, arguments.config.overrides),
                                        runner_options(arguments), program, world);
 }
 

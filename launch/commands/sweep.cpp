@@ -14,9 +14,9 @@
 #include <nlohmann/json.hpp>
 #include <spdlog/spdlog.h>
 
-#include "config/reader.h"
 #include "evaluation/sweep_table.h"
 #include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
 #include "launch/graph_run.h"
 #include "launch/run_arguments.h"
 #include "launch/stage_runner.h"
@@ -57,7 +57,7 @@ std::string file_name(std::size_t number, const config::SweepMember& member) {
 
 std::vector<Member> members_of(const SweepArguments& arguments) {
   const ConfigArguments& base = arguments.run.config;
-  const config::Config config = config::load_config(base.path, base.overrides);
+  const config::Config config = load_run(base.path, base.overrides);
   std::vector<std::string> over = arguments.over;
   if (over.empty()) over = {config.sweep().over().begin(), config.sweep().over().end()};
   if (over.empty())
@@ -69,9 +69,8 @@ std::vector<Member> members_of(const SweepArguments& arguments) {
   for (const config::SweepMember& values : config::members_of(axes)) {
     std::vector<std::string> overrides = base.overrides;
     for (std::string& each : values.overrides()) overrides.push_back(std::move(each));
-    members.push_back({.values = values,
-                       .config = config::load_config(base.path, overrides),
-                       .name = file_name(members.size() + 1, values)});
+    members.push_back(
+        {.values = values, .config = load_run(base.path, overrides), .name = file_name(members.size() + 1, values)});
   }
   return members;
 }

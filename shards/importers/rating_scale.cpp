@@ -22,11 +22,11 @@ size_t expected_bins(const config::Source& source, size_t given) {
   return source_kind(source.kind()).bins.size();
 }
 
-[[noreturn]] void refuse(const config::Source& source, const std::string& what) {
-  throw runtime::UsageError(fmt::format("source '{}': {}", source.name(), what));
-}
-
 }  // namespace
+
+void refuse_scale(const config::Source& source, const std::string& reason) {
+  throw runtime::UsageError(fmt::format("source '{}': {}", source.name(), reason));
+}
 
 Ratings ratings_of(const config::Source& source) {
   const SourceKind& kind = source_kind(source.kind());
@@ -40,12 +40,12 @@ std::vector<float> rising_bins(const config::Source& source, const char* key,
   std::vector<float> bins;
   for (const double bin : centres) {
     const auto centre = static_cast<float>(bin);
-    if (!std::isfinite(centre)) refuse(source, fmt::format("{} has {}, expected finite numbers", key, bin));
+    if (!std::isfinite(centre)) refuse_scale(source, fmt::format("{} has {}, expected finite numbers", key, bin));
     if (!bins.empty() && centre <= bins.back())
-      refuse(source, fmt::format("{} must rise, but {} follows {}", key, bin, bins.back()));
+      refuse_scale(source, fmt::format("{} must rise, but {} follows {}", key, bin, bins.back()));
     bins.push_back(centre);
   }
-  if (bins.size() < 2) refuse(source, fmt::format("{} has one number, expected at least two", key));
+  if (bins.size() < 2) refuse_scale(source, fmt::format("{} has one number, expected at least two", key));
   return bins;
 }
 
@@ -55,21 +55,22 @@ RatingScale rating_scale(const config::Source& source) {
   RatingScale scale;
   scale.bins = source.bins().empty() ? source_kind(source.kind()).bins : rising_bins(source, "bins", source.bins());
   if (scale.bins.empty()) {
-    refuse(source, fmt::format("bins is missing: the scores of a {} source may be on any scale, so it must be given",
-                               config::Source::Kind_Name(source.kind())));
+    refuse_scale(source,
+                 fmt::format("bins is missing: the scores of a {} source may be on any scale, so it must be given",
+                             config::Source::Kind_Name(source.kind())));
   }
   if (ratings == Ratings::kCounts) {
     const size_t expected = expected_bins(source, scale.bins.size());
     if (scale.bins.size() != expected) {
-      refuse(source, fmt::format("bins has {} numbers, expected {}, one for each count of kind {}", scale.bins.size(),
-                                 expected, config::Source::Kind_Name(source.kind())));
+      refuse_scale(source, fmt::format("bins has {} numbers, expected {}, one for each count of kind {}",
+                                       scale.bins.size(), expected, config::Source::Kind_Name(source.kind())));
     }
     return scale;
   }
   const double range = static_cast<double>(scale.bins.back()) - static_cast<double>(scale.bins.front());
   if (source.score_stddev() > range) {
-    refuse(source, fmt::format("score_stddev is {}, but its bins reach only from {} to {}", source.score_stddev(),
-                               scale.bins.front(), scale.bins.back()));
+    refuse_scale(source, fmt::format("score_stddev is {}, but its bins reach only from {} to {}", source.score_stddev(),
+                                     scale.bins.front(), scale.bins.back()));
   }
   scale.stddev = source.score_stddev() > 0 ? source.score_stddev() : kDefaultStddevShare * range;
   return scale;

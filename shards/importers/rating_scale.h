@@ -32,4 +32,7 @@ std::vector<float> rising_bins(const config::Source& source, const char* key,
 // number of bins than of counts, a stddev wider than the bins.
 RatingScale rating_scale(const config::Source& source);
 
+// Throws UsageError "source 'NAME': <reason>".
+[[noreturn]] void refuse_scale(const config::Source& source, const std::string& reason);
+
 }  // namespace cskd::shards

@@ -12,10 +12,6 @@
 namespace cskd::shards {
 namespace {
 
-[[noreturn]] void refuse(const config::Source& source, const std::string& what) {
-  throw runtime::UsageError(fmt::format("source '{}': {}", source.name(), what));
-}
-
 class MappedImporter final : public Importer {
  public:
   MappedImporter(std::unique_ptr<Importer> importer, ScaleMapping mapping)
@@ -39,28 +35,30 @@ class MappedImporter final : public Importer {
 
 std::optional<ScaleMapping> ScaleMapping::of(const config::Source& source) {
   if (source.mapped_bins().empty()) {
-    if (!source.mapped_ends().empty()) refuse(source, "mapped_ends without mapped_bins has no meaning");
+    if (!source.mapped_ends().empty()) refuse_scale(source, "mapped_ends without mapped_bins has no meaning");
     return std::nullopt;
   }
   ScaleMapping mapping;
   mapping.ratings_ = ratings_of(source);
-  if (mapping.ratings_ == Ratings::kNone) refuse(source, "mapped_bins cannot be used: it has no ratings");
+  if (mapping.ratings_ == Ratings::kNone) refuse_scale(source, "mapped_bins cannot be used: it has no ratings");
   mapping.own_ = rating_scale(source);
   mapping.bins_ = rising_bins(source, "mapped_bins", source.mapped_bins());
   double first = mapping.bins_.front();
   double last = mapping.bins_.back();
   if (!source.mapped_ends().empty()) {
     if (source.mapped_ends_size() != 2) {
-      refuse(source, fmt::format("mapped_ends has {} numbers, expected two: what its lowest and its highest bin become",
-                                 source.mapped_ends_size()));
+      refuse_scale(source,
+                   fmt::format("mapped_ends has {} numbers, expected two: what its lowest and its highest bin become",
+                               source.mapped_ends_size()));
     }
     const double given_first = source.mapped_ends(0);
     const double given_last = source.mapped_ends(1);
     // Also false for what is not a number.
     if (!(given_first >= first && given_first < given_last && given_last <= last)) {
-      refuse(source,
-             fmt::format("mapped_ends is [{}, {}], expected two rising scores from {} to {}, the ends of mapped_bins",
-                         given_first, given_last, first, last));
+      refuse_scale(
+          source,
+          fmt::format("mapped_ends is [{}, {}], expected two rising scores from {} to {}, the ends of mapped_bins",
+                      given_first, given_last, first, last));
     }
     first = given_first;
     last = given_last;

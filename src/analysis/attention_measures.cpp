@@ -6,13 +6,13 @@
 #include <torch/special.h>
 #include <torch/types.h>
 
+#include "analysis/collapse_measures.h"
 #include "runtime/check.h"
 
 namespace cskd::analysis {
 namespace {
 
 constexpr double kTemperature = 0.1;
-constexpr double kLeastNorm = 1e-12;
 
 void require_maps(const at::Tensor& maps) {
   CSKD_CHECK(maps.dim() == 4 && maps.size(2) == maps.size(3), "maps have {} dimensions", maps.dim());

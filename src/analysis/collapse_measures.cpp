@@ -9,7 +9,6 @@
 namespace cskd::analysis {
 namespace {
 
-constexpr double kLeastNorm = 1e-12;
 constexpr double kPairScale = 2;
 constexpr std::int64_t kRowsAtOnce = 1024;
 

@@ -8,6 +8,8 @@
 
 namespace cskd::analysis {
 
+inline constexpr double kLeastNorm = 1e-12;  // of a vector that is made one of length 1
+
 // Sums over n pictures of features x, with d = x / |x|.
 struct FeatureSums {
   at::Tensor products;           // [D, D] sum of x x^T

@@ -14,6 +14,7 @@
 #include <nlohmann/json.hpp>
 #include <unistd.h>
 
+#include "bench/stopwatch.h"
 #include "models/encoder.h"
 #include "runtime/error.h"
 #include "runtime/free_space.h"
@@ -21,10 +22,6 @@
 
 namespace cskd::bench {
 namespace {
-
-using Clock = std::chrono::steady_clock;
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 double percentile(std::vector<double> values, double share) {
   std::ranges::sort(values);

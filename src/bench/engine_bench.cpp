@@ -10,6 +10,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include "bench/stopwatch.h"
 #include "distributed/gradient_reducer.h"
 #include "models/headed_encoder.h"
 #include "models/safetensors.h"
@@ -21,12 +22,9 @@
 namespace cskd::bench {
 namespace {
 
-using Clock = std::chrono::steady_clock;
 using Json = nlohmann::ordered_json;
 
 constexpr int kWarmUp = 3;  // steps and repeats that are not counted
-
-double seconds_since(Clock::time_point start) { return std::chrono::duration<double>(Clock::now() - start).count(); }
 
 double median_of(std::vector<double> values) {
   std::sort(values.begin(), values.end());

@@ -45,7 +45,7 @@ std::vector<data::SampleGroup> evenly(std::vector<data::SampleGroup> groups) {
   return groups;
 }
 
-struct Batch {
+struct LoadedBatch {
   std::uint64_t position = 0;
   std::vector<data::SampleUse> uses;
   std::unique_ptr<std::uint8_t[]> pixels;  // [n, S, S, 3]
@@ -70,18 +70,18 @@ class Run {
     for (std::uint64_t i = 0; i < samples_.size(); ++i) each_once.add(i);
     for (const shards::Manifest::Shard& shard : corpus_.manifest().shards())
       figures.encoded_bytes += shard.total_bytes();
-    data::Loader<Batch> loader(options_.threads,
-                               data::prefetch_depth(options_.prefetch_bytes, options_.batch * picture_bytes_), 0,
-                               options_.epochs * batches_,
-                               {.begin = [this](std::uint64_t ticket) { return begin(ticket); },
-                                .fill = [this](Batch& batch, std::uint64_t item) { fill(batch, item); },
-                                .items = [this](std::uint64_t ticket) { return items(ticket); }});
+    data::Loader<LoadedBatch> loader(options_.threads,
+                                     data::prefetch_depth(options_.prefetch_bytes, options_.batch * picture_bytes_), 0,
+                                     options_.epochs * batches_,
+                                     {.begin = [this](std::uint64_t ticket) { return begin(ticket); },
+                                      .fill = [this](LoadedBatch& batch, std::uint64_t item) { fill(batch, item); },
+                                      .items = [this](std::uint64_t ticket) { return items(ticket); }});
     while (figures.epochs.size() < options_.epochs) {
       const auto start = std::chrono::steady_clock::now();
       data::MultisetHash found;
       LoaderEpoch result;
       for (std::uint64_t i = 0; i < batches_; ++i) {
-        const Batch batch = loader.next();
+        const LoadedBatch batch = loader.next();
         result.images += batch.uses.size();
         for (const data::SampleUse& use : batch.uses) found.add(use.sample);
       }
@@ -99,8 +99,8 @@ class Run {
     return std::min(options_.batch, order_.size() - ticket % batches_ * options_.batch);
   }
 
-  Batch begin(std::uint64_t ticket) const {
-    Batch batch{.position = ticket / batches_ * order_.size() + ticket % batches_ * options_.batch};
+  LoadedBatch begin(std::uint64_t ticket) const {
+    LoadedBatch batch{.position = ticket / batches_ * order_.size() + ticket % batches_ * options_.batch};
     batch.uses = order_.at(batch.position, items(ticket));
     if (options_.work == LoaderWork::kViews)
       batch.pixels = std::make_unique_for_overwrite<std::uint8_t[]>(picture_bytes_ * batch.uses.size());
@@ -110,7 +110,7 @@ class Run {
     return batch;
   }
 
-  void fill(Batch& batch, std::uint64_t item) const {
+  void fill(LoadedBatch& batch, std::uint64_t item) const {
     if (options_.work == LoaderWork::kOrder) return;
     source_.with_sample(samples_, batch.uses[item].sample, [&](const data::SampleSource::Sample& sample) {
       if (options_.work == LoaderWork::kBytes) return;

@@ -292,6 +292,8 @@ void MessageReader::check_required(const TomlTable& table, Place place, const st
     const FieldDescriptor& field = *type.field(i);
     if (is_set(table, field.name())) continue;
     if (rules_of(field).required()) {
+      const std::string& alternative = rules_of(field).alternative();
+      if (!alternative.empty() && is_set(table, alternative)) continue;
       report(place, fmt::format("{} is missing, expected {}", below(path, field.name()), expectation(field)));
     } else if (field.message_type() != nullptr && !field.is_repeated()) {
       // A table that is not given may have required keys of its own.

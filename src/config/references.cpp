@@ -96,14 +96,14 @@ std::vector<Reference> circle_in(const std::vector<Reference>& references) {
   for (const Reference& reference : references) from[reference.table].push_back(&reference);
   std::set<std::string> done;
   for (const auto& [start, ignored] : from) {
-    struct Step {
+    struct Stop {
       std::string table;
       std::size_t next = 0;  // reference to follow
     };
-    std::vector<Step> way{{start}};
+    std::vector<Stop> way{{start}};
     std::set<std::string> on_way{start};
     while (!way.empty()) {
-      Step& last = way.back();
+      Stop& last = way.back();
       const auto found = from.find(last.table);
       if (done.contains(last.table) || found == from.end() || last.next == found->second.size()) {
         done.insert(last.table);
@@ -114,7 +114,7 @@ std::vector<Reference> circle_in(const std::vector<Reference>& references) {
       const std::string& target = found->second[last.next++]->target;
       if (on_way.contains(target)) {
         std::vector<Reference> circle;
-        for (auto step = std::ranges::find(way, target, &Step::table); step != way.end(); ++step)
+        for (auto step = std::ranges::find(way, target, &Stop::table); step != way.end(); ++step)
           circle.push_back(*from[step->table][step->next - 1]);
         return circle;
       }

@@ -21,8 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-constexpr std::uint64_t kBlock = 4ULL << 20;
-
 struct SharedFileFailed {};  // its readers meet the same error, and say so
 
 class Descriptor {
@@ -54,7 +52,7 @@ runtime::ContentHash transfer(const runtime::InputFile& from, int to, const fs::
   std::vector<std::byte> block;
   for (std::uint64_t at = 0; at < from.size(); at += block.size()) {
     if (stopping) throw StagingInterrupted{};
-    block.resize(std::min(kBlock, from.size() - at));
+    block.resize(std::min(kStagingBlock, from.size() - at));
     try {
       from.read_at(at, block);
     } catch (const runtime::Error&) {

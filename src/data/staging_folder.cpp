@@ -21,8 +21,7 @@ namespace {
 namespace fs = std::filesystem;
 using Clock = std::chrono::steady_clock;
 
-constexpr std::uint64_t kSpace = 0;  // the number of the lock for making room
-constexpr std::uint64_t kBlock = 4ULL << 20;
+constexpr std::uint64_t kSpace = 0;         // the number of the lock for making room
 constexpr std::chrono::seconds kNoRoom{1};  // without a look for more of it
 
 std::string boot_of_host() {
@@ -238,7 +237,7 @@ runtime::ContentHash StagingFolder::hash_of(const fs::path& path) const {
   std::vector<std::byte> block;
   for (std::uint64_t at = 0; at < file.size(); at += block.size()) {
     if (stopping_) throw StagingInterrupted{};
-    block.resize(std::min(kBlock, file.size() - at));
+    block.resize(std::min(kStagingBlock, file.size() - at));
     file.read_at(at, block);
     hasher.add(block);
   }

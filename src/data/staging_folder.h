@@ -19,6 +19,8 @@
 
 namespace cskd::data {
 
+inline constexpr std::uint64_t kStagingBlock = 4ULL << 20;  // bytes that are copied at once
+
 struct StagingInterrupted {};  // thrown where `stopping` becomes true
 
 // See Note [Staging]. Files go by name_of(). Throws Error where its disk fails.

@@ -12,6 +12,7 @@
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
 
+#include "evaluation/estimate_text.h"
 #include "runtime/atomic_file.h"
 #include "runtime/csv_field.h"
 #include "runtime/error.h"
@@ -21,13 +22,6 @@ namespace cskd::evaluation {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-// JSON has no NaN: a figure that cannot be computed (all predictions equal) is null.
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
-Json estimate(const metrics::Estimate& figure) {
-  return {{"value", number(figure.value)}, {"low", number(figure.low)}, {"high", number(figure.high)}};
-}
 
 struct Moments {
   double mean = 0, std = 0;
@@ -58,7 +52,7 @@ constexpr std::array<Figure, 8> kFigures{{{"srcc", &metrics::Scores::srcc},
                                           {"std_plcc", &metrics::Scores::std_plcc}}};
 Json scores_json(const metrics::Scores& scores) {
   Json entry{{"n", scores.n}};
-  for (const auto& [name, figure] : kFigures) entry[name] = estimate(scores.*figure);
+  for (const auto& [name, figure] : kFigures) entry[name] = json_of(scores.*figure);
   if (scores.constant) entry["constant"] = *scores.constant;
   return entry;
 }
@@ -86,15 +80,11 @@ std::string figure(double value) { return std::isnan(value) ? "-" : fmt::format(
 
 std::string signed_figure(double value) { return std::isnan(value) ? "-" : fmt::format("{:+.3f}", value); }
 
-std::string interval(const metrics::Estimate& estimate) {
-  return std::isnan(estimate.low) ? "-" : fmt::format("{:.3f}..{:.3f}", estimate.low, estimate.high);
-}
-
 std::string fidelity_sentence(const ModelResult& result) {
   const Fidelity& fidelity = *result.fidelity;
   std::string text =
       fmt::format("  {} repeats {} with SRCC {} ({})", result.model, fmt::join(fidelity.teachers, " and "),
-                  figure(fidelity.srcc.value), interval(fidelity.srcc));
+                  figure(fidelity.srcc.value), interval_text(fidelity.srcc));
   if (fidelity.teachers_srcc.value > 0 && !std::isnan(result.scores.srcc.value)) {
     text += fmt::format(
         " and keeps {:.0f} % of {} SRCC of {:.3f}", 100 * result.scores.srcc.value / fidelity.teachers_srcc.value,
@@ -120,8 +110,8 @@ std::vector<std::filesystem::path> write_results(const std::filesystem::path& fo
     entry.update(scores_json(result.scores));
     if (result.fidelity) {
       entry["fidelity"] = {{"teachers", result.fidelity->teachers},
-                           {"srcc", estimate(result.fidelity->srcc)},
-                           {"teachers_srcc", estimate(result.fidelity->teachers_srcc)}};
+                           {"srcc", json_of(result.fidelity->srcc)},
+                           {"teachers_srcc", json_of(result.fidelity->teachers_srcc)}};
     }
     for (const auto& [source, scores] : result.by_source) {
       Json of_source{{"source", source}};
@@ -134,8 +124,8 @@ std::vector<std::filesystem::path> write_results(const std::filesystem::path& fo
   for (const ModelDifference& each : results.differences) {
     differences.push_back({{"first", each.first},
                            {"second", each.second},
-                           {"srcc", estimate(each.difference.srcc)},
-                           {"plcc", estimate(each.difference.plcc)}});
+                           {"srcc", json_of(each.difference.srcc)},
+                           {"plcc", json_of(each.difference.plcc)}});
   }
   const Json document{
       {"split", {{"hash", results.split.hash}, {"pictures", results.split.pictures}, {"sources", sources}}},
@@ -248,7 +238,7 @@ std::string results_table(const Results& results) {
                                  "SRCC", "95 % interval", "PLCC", "accuracy", "EMD", "n");
   const auto add_line = [&](const std::string& name, const std::string& labels, const metrics::Scores& scores) {
     text += fmt::format("  {:<{}} {:>7} {:>6} {:>15} {:>6} {:>7.1f} % {:>6.4f} {:>6}\n", name, width, labels,
-                        figure(scores.srcc.value), interval(scores.srcc), figure(scores.plcc.value),
+                        figure(scores.srcc.value), interval_text(scores.srcc), figure(scores.plcc.value),
                         100 * scores.accuracy.value, scores.emd.value, scores.n);
   };
   for (const ModelResult& result : results.models) {
@@ -260,7 +250,7 @@ std::string results_table(const Results& results) {
                         "", "SRCC", "95 % interval", "PLCC");
     for (const ModelDifference& each : results.differences) {
       text += fmt::format("  {:<{}} {:>7} {:>6} {:>15} {:>6}\n", each.second, width, "",
-                          signed_figure(each.difference.srcc.value), interval(each.difference.srcc),
+                          signed_figure(each.difference.srcc.value), interval_text(each.difference.srcc),
                           signed_figure(each.difference.plcc.value));
     }
     text += "\n";

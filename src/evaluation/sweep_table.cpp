@@ -10,6 +10,7 @@
 #include <nlohmann/json.hpp>
 
 #include "data/sampler.h"
+#include "evaluation/estimate_text.h"
 #include "runtime/csv_field.h"
 #include "runtime/error.h"
 #include "runtime/philox.h"
@@ -133,16 +134,6 @@ std::string label_of(const SweepRow& row) {
   return row.point.empty() ? row.model : fmt::format("{} at {}", row.model, row.point);
 }
 
-Json number(double value) { return std::isfinite(value) ? Json(value) : Json(nullptr); }
-
-Json json_of(const metrics::Estimate& estimate) {
-  return {{"value", number(estimate.value)}, {"low", number(estimate.low)}, {"high", number(estimate.high)}};
-}
-
-std::string interval(const metrics::Estimate& estimate) {
-  return fmt::format("{:.3f}..{:.3f}", estimate.low, estimate.high);
-}
-
 }  // namespace
 
 SweepTable make_sweep_table(const std::vector<SweptMember>& members, int resamples, std::uint64_t seed) {
@@ -226,7 +217,7 @@ std::string to_text(const SweepTable& table) {
     for (std::size_t i = 0; i < row.srcc_by_seed.size(); ++i)
       by_seed += fmt::format(" {:>{}.3f}", row.srcc_by_seed[i], i < seeds.size() ? seeds[i].size() : 8);
     text += fmt::format("  {:<{}}{:<{}} {:>7.3f} {:>15} {:>7.3f} {:>15}{}\n", row.point, point, row.model, model,
-                        row.srcc.value, interval(row.srcc), row.plcc.value, interval(row.plcc), by_seed);
+                        row.srcc.value, interval_text(row.srcc), row.plcc.value, interval_text(row.plcc), by_seed);
   }
   if (table.differences.empty()) return text;
   std::size_t first = 5;
@@ -238,7 +229,7 @@ std::string to_text(const SweepTable& table) {
   text += fmt::format("\n  {:<{}} {:>7} {:>15}\n", "difference, paired", first + second + 3, "SRCC", "95 % interval");
   for (const SweepDifference& each : table.differences) {
     text += fmt::format("  {:<{}} - {:<{}} {:>+7.3f} {:>15}\n", each.first, first, each.second, second, each.srcc.value,
-                        interval(each.srcc));
+                        interval_text(each.srcc));
   }
   return text;
 }

@@ -166,6 +166,19 @@ void to_layer_norm(Translator& to, const Operation& operation) {
           {{"axis", -static_cast<std::int64_t>(normalised.size())}, {"epsilon", operation.number(4)}});
 }
 
+// batch_norm(x, weight, bias, mean, variance, training, momentum, epsilon, ...)
+void to_batch_norm(Translator& to, const Operation& operation) {
+  require(operation, operation.has(3) && operation.has(4) && !operation.truth(5), "normalises by the batch");
+  const auto constant = [&](std::size_t argument, const at::Tensor& otherwise) {
+    return operation.has(argument) ? to.name(operation.value(argument)) : to.graph().constant(otherwise);
+  };
+  const at::Tensor mean = to.constant(operation, 3);
+  to.give(operation, "BatchNormalization",
+          {to.first(operation), constant(1, at::ones_like(mean)), constant(2, at::zeros_like(mean)),
+           to.name(operation.value(3)), to.name(operation.value(4))},
+          {{"epsilon", operation.number(7)}});
+}
+
 void to_softmax(Translator& to, const Operation& operation) {
   to.give(operation, "Softmax", {to.first(operation)},
           {{"axis", Translator::axis(operation, 1, to.rank(operation.value(0)))}});
@@ -211,15 +224,30 @@ void to_average_pool(Translator& to, const Operation& operation) {
            {"count_include_pad", std::int64_t{operation.truth(5)}}});
 }
 
+// adaptive_avg_pool2d(x, output_size)
+void to_adaptive_average_pool(Translator& to, const Operation& operation) {
+  const Integers wanted = spread(operation, 1, kPictureDimensions);
+  const Shape& shape = to.shape(operation.value(0));
+  Integers kernel;
+  for (std::size_t i = 0; i < kPictureDimensions; ++i) {
+    const std::int64_t size = shape[shape.size() - kPictureDimensions + i].size;
+    require(operation, wanted[i] > 0 && size % wanted[i] == 0, "pools windows of different sizes");
+    kernel.push_back(size / wanted[i]);
+  }
+  to.give(operation, "AveragePool", {to.first(operation)}, {{"kernel_shape", kernel}, {"strides", kernel}});
+}
+
 }  // namespace
 
 const std::map<std::string, Rule>& rules_of_arithmetic() {
   static const std::map<std::string, Rule> table{
       {"_convolution", to_convolution},
+      {"adaptive_avg_pool2d", to_adaptive_average_pool},
       {"add", to_add},
       {"addcmul", to_addcmul},
       {"addmm", to_gemm},
       {"avg_pool2d", to_average_pool},
+      {"batch_norm", to_batch_norm},
       {"clamp", to_clip},
       {"clamp_max", to_clip_high},
       {"clamp_min", to_clip_low},

@@ -2,14 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <filesystem>
-#include <map>
 #include <memory>
 #include <string>
-#include <utility>
-#include <vector>
 
 #include "models/headed_encoder.h"
+#include "models/model_file.h"
 #include "run/context.h"
 
 namespace cskd::inference {
@@ -21,25 +18,11 @@ using Model = std::shared_ptr<models::HeadedEncoder>;
 Model make_model(const run::Context& context, const std::string& encoder, int image_size, const char* head,
                  std::int64_t outputs, const std::string& purpose, std::int64_t token_outputs = 0);
 
-// model.safetensors of a stage, and what its metadata says.
-struct StoredModel {
-  std::filesystem::path path;
-  std::string encoder;
-  int image_size = 0;
-  std::int64_t outputs = 0;
-  bool whitens = false;                       // its head sees whitened features
-  std::map<std::string, at::Tensor> tensors;  // as HeadedEncoder::state()
-};
-
-// Throws UsageError when the stage has not trained it yet, DataError when it is damaged.
-StoredModel read_stage_model(const run::Context& context, const std::string& stage);
+// model.safetensors of a stage. Throws UsageError when the stage has not trained it yet, DataError when it is damaged.
+models::StoredModel read_stage_model(const run::Context& context, const std::string& stage);
 
 // The trained model of a stage for inference: encoder, size and head as its metadata says. Throws as
 // read_stage_model().
 Model load_stage_model(const run::Context& context, const std::string& stage, const char* head);
-
-// What read_stage_model() needs to know.
-std::vector<std::pair<std::string, std::string>> model_metadata(const models::HeadedEncoder& model,
-                                                                const std::string& stage, std::int64_t outputs);
 
 }  // namespace cskd::inference

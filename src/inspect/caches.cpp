@@ -14,6 +14,7 @@
 #include "distributed/communicator.h"
 #include "features/cache.h"
 #include "features/cache_set.h"
+#include "features/plugins.h"
 #include "features/tower.h"
 #include "run/context.h"
 #include "runtime/counted.h"
@@ -87,7 +88,8 @@ Recomputation recompute_own(const std::filesystem::path& folder, runtime::World&
   const run::RunFolder run{.root = folder.parent_path().parent_path(), .elsewhere = {}};
   try {
     const std::filesystem::path settings = run.root / "config.toml";
-    const config::Config config = config::load_config(settings, {});
+    config::Config config = config::load_config(settings, {});
+    features::load_plugins(config);
     const auto tower = std::ranges::find(config.towers(), folder.filename().native(), &config::Tower::name);
     if (tower == config.towers().end()) {
       throw runtime::UsageError(fmt::format("{} has no tower '{}'", settings.native(), folder.filename().native()));

@@ -2,8 +2,10 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <exception>
 #include <map>
 #include <numeric>
+#include <optional>
 #include <vector>
 
 #include <fmt/format.h>
@@ -12,9 +14,11 @@
 #include <torch/types.h>
 
 #include "models/encoder_registry.h"
+#include "models/plugin/plugin.h"
 #include "models/safetensors_header.h"
 #include "models/weights/encoder_weights.h"
 #include "models/weights/weight_file.h"
+#include "runtime/error.h"
 #include "runtime/free_space.h"
 #include "runtime/terminal.h"
 
@@ -90,11 +94,11 @@ std::string what_it_holds(const models::WeightFile& file, const std::vector<mode
   return text;
 }
 
-std::string to_text(const models::WeightFile& file, const std::vector<models::RecognisedEncoder>& encoders,
-                    const Contents& contents, bool verify) {
+std::string to_text(const models::WeightFile& file, const std::string& holdings, const Contents& contents,
+                    bool verify) {
   std::string text = fmt::format("{}   {} in {} {}\n\n", file.path().native(), runtime::format_bytes(contents.bytes),
                                  file.files().size(), file.files().size() == 1 ? "file" : "files");
-  text += what_it_holds(file, encoders);
+  text += holdings;
   std::vector<std::string> types;
   for (const auto& [type, count] : contents.types) types.push_back(fmt::format("{} {}", count, type));
   text += fmt::format("  tensors        {} ({}), {} numbers\n", file.tensors().size(), fmt::join(types, ", "),
@@ -127,17 +131,91 @@ Json to_json(const models::WeightFile& file, const std::vector<models::Recognise
 }  // namespace
 
 bool is_weight_file(const std::filesystem::path& path) {
-  return path.native().ends_with(".safetensors") || path.native().ends_with(".safetensors.index.json");
+  return path.native().ends_with(".safetensors") || path.native().ends_with(".safetensors.index.json") ||
+         path.native().ends_with(models::kPluginEnding);
 }
+
+namespace {
+
+struct Plugin {
+  models::EncoderShape shape;
+  models::PluginReport report;
+  bool is_normalised = false;  // the file says how
+};
+
+// Registers it, and runs it once.
+Plugin plugin_in(const std::filesystem::path& path) {
+  Plugin plugin;
+  plugin.is_normalised =
+      models::read_description(models::PluginFile(path).description(), path.native()).normalisation.has_value();
+  models::PluginDescription settings;
+  if (!plugin.is_normalised) settings.normalisation = models::kUnitNormalisation;
+  const std::string name = models::register_plugin(path, settings);
+  try {
+    models::try_plugin(name);
+  } catch (const std::exception&) {
+    runtime::rethrow_with_context(fmt::format("{} cannot be used", path.native()));
+  }
+  plugin.shape = models::encoder_shape(name);
+  plugin.report = models::plugin_report(name);
+  return plugin;
+}
+
+std::string to_text(const Plugin& plugin, const std::vector<models::RecognisedEncoder>& encoders) {
+  const models::PluginReport& report = plugin.report;
+  const std::string& licence = models::encoder_entry(plugin.shape.name).licence;
+  std::string text = fmt::format("  holds          the plug-in {}: {} operators, {} parameters\n", plugin.shape.name,
+                                 report.calls, fmt::group_digits(report.parameters));
+  text += plugin.is_normalised ? fmt::format("  images         {}\n", shape_text(plugin.shape))
+                               : fmt::format(
+                                     "  images         {0} x {0} pixels; it does not say how they are normalised: set "
+                                     "plugin_facts.mean and stddev\n",
+                                     plugin.shape.image_size);
+  text += fmt::format("  features       {}\n", models::sentence(report.outputs));
+  if (!report.unused.empty()) text += fmt::format("  not used       {}\n", listed(report.unused));
+  if (!licence.empty()) text += fmt::format("  licence        {}\n", runtime::printable(licence));
+  for (const models::RecognisedEncoder& each : encoders)
+    text += fmt::format("  note           cskd has an encoder '{}' of its own that takes these weights\n", each.name);
+  return text;
+}
+
+Json to_json(const Plugin& plugin) {
+  const models::PluginOutputs& outputs = plugin.report.outputs;
+  const auto number = [](const std::optional<int>& value) { return value ? Json(*value) : Json(nullptr); };
+  return {{"name", plugin.shape.name},
+          {"image_size", plugin.shape.image_size},
+          {"mean", plugin.is_normalised ? Json(plugin.shape.mean) : Json(nullptr)},
+          {"stddev", plugin.is_normalised ? Json(plugin.shape.stddev) : Json(nullptr)},
+          {"pooled_output", number(outputs.pooled)},
+          {"token_output", number(outputs.tokens)},
+          {"skipped_tokens", outputs.skipped_tokens},
+          {"pooled_width", outputs.pooled_width},
+          {"token_width", outputs.token_width},
+          {"grid", outputs.grid},
+          {"calls", plugin.report.calls},
+          {"parameters", plugin.report.parameters},
+          {"unused", plugin.report.unused},
+          {"licence", models::encoder_entry(plugin.shape.name).licence}};
+}
+
+}  // namespace
 
 WeightFileReport report_on_weights(const std::filesystem::path& path, bool verify, bool json) {
   const models::WeightFile file(path);
+  std::optional<Plugin> plugin;
+  if (path.native().ends_with(models::kPluginEnding)) plugin = plugin_in(path);
+  if (verify) file.verify();
   const Contents contents = contents_of(file, verify);
   const std::vector<models::RecognisedEncoder> encoders = models::recognise_encoders(file);
-  return {.text = json ? to_json(file, encoders, contents, verify).dump(2, ' ', false, Json::error_handler_t::replace) +
-                             "\n"
-                       : to_text(file, encoders, contents, verify),
-          .is_finite = contents.not_finite.empty()};
+  WeightFileReport report{.text = {}, .is_finite = contents.not_finite.empty()};
+  if (json) {
+    Json document = to_json(file, encoders, contents, verify);
+    if (plugin) document["plugin"] = to_json(*plugin);
+    report.text = document.dump(2, ' ', false, Json::error_handler_t::replace) + "\n";
+  } else {
+    report.text = to_text(file, plugin ? to_text(*plugin, encoders) : what_it_holds(file, encoders), contents, verify);
+  }
+  return report;
 }
 
 }  // namespace cskd::inspect

@@ -1,7 +1,6 @@
 #include "models/encoder.h"
 
 #include <algorithm>
-#include <array>
 #include <utility>
 
 #include <fmt/format.h>
@@ -22,6 +21,7 @@
 #include "models/families/swin_v2.h"
 #include "models/families/vision_transformer.h"
 #include "models/foldable.h"
+#include "models/plugin/plugin.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
 #include "runtime/spelling.h"
@@ -57,6 +57,7 @@ const std::vector<EncoderEntry>& encoder_entries() {
 const EncoderEntry& encoder_entry(const std::string& name) {
   const auto found = std::ranges::find(encoder_entries(), name, &EncoderEntry::name);
   if (found != encoder_entries().end()) return *found;
+  if (const EncoderEntry* const plugin = find_plugin(name)) return *plugin;
   const std::vector<std::string> names = encoder_names();
   const std::string near = runtime::nearest(name, names);
   throw runtime::UsageError(fmt::format("unknown encoder '{}'{}; known are {}", name,
@@ -106,6 +107,15 @@ EncoderShape encoder_shape(const std::string& name, int image_size) {
                      .attention_layers = entry.attention_layers,
                      .mean = entry.normalisation.mean,
                      .stddev = entry.normalisation.stddev};
+  if (entry.fixed_grid) {
+    if (shape.image_size != entry.image_size) {
+      throw runtime::UsageError(
+          fmt::format("plug-in '{}' was exported for an image size of {}, not {}: export it again for that size", name,
+                      entry.image_size, shape.image_size));
+    }
+    shape.grid = *entry.fixed_grid;
+    return shape;
+  }
   const int step = entry.takes_any_size ? 1 : entry.stride;
   if (shape.image_size < 0 || shape.image_size % step != 0) {
     throw runtime::UsageError(fmt::format("encoder '{}' cannot have an image size of {}: expected a multiple of {}",
@@ -119,13 +129,10 @@ const ParameterNames& parameter_names(const std::string& encoder) { return encod
 
 bool normalises_batches(const std::string& name) { return encoder_entry(name).normalises_batches; }
 
+bool has_drop_path(const std::string& name) { return encoder_entry(name).has_drop_path; }
+
 std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size) {
   return encoder_entry(name).make(encoder_shape(name, image_size));
-}
-
-bool is_statistic(std::string_view buffer) {
-  constexpr std::array<std::string_view, 3> kNames{"running_mean", "running_var", "num_batches_tracked"};
-  return std::ranges::find(kNames, buffer.substr(buffer.rfind('.') + 1)) != kNames.end();
 }
 
 }  // namespace cskd::models

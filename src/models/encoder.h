@@ -2,12 +2,15 @@
 #pragma once
 
 #include <array>
+#include <map>
 #include <memory>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include <torch/nn/module.h>
+
+#include "models/statistic_name.h"
 
 namespace cskd::models {
 
@@ -81,7 +84,8 @@ class Encoder : public torch::nn::Module {
 // the others scaled by 1 / (1 - probability). The branch itself where the probability is 0 or `is_training` is false.
 torch::Tensor drop_path(const torch::Tensor& branch, double probability, bool is_training);
 
-// The names that make_encoder knows: "ViT-B-32", "ViT-B-32-quickgelu", "mobilenetv3_small_100" and so on.
+// The names of the native encoders: "ViT-B-32", "ViT-B-32-quickgelu", "mobilenetv3_small_100" and so on. make_encoder()
+// also knows the plug-ins that were registered (models/plugin/plugin.h).
 std::vector<std::string> encoder_names();
 
 // Its shape without the encoder. Throws as make_encoder().
@@ -96,6 +100,9 @@ struct ParameterNames {
   // Class token, registers, embeddings and biases of positions, which do not decay (no_weight_decay() of timm's and
   // open_clip's models). They belong to the stem where they are in no block.
   std::vector<std::string> embeddings;
+  // Of an encoder whose names say nothing of depth: the layer of each parameter by its name, in place of the
+  // expressions.
+  std::map<std::string, int> depths = {};
 };
 // Throws UsageError as make_encoder().
 const ParameterNames& parameter_names(const std::string& encoder);
@@ -103,13 +110,12 @@ const ParameterNames& parameter_names(const std::string& encoder);
 // Whether it computes with statistics of the batch while it is trained (batch normalisation). Throws UsageError.
 bool normalises_batches(const std::string& name);
 
+// Whether set_drop_path() has an effect. Throws UsageError.
+bool has_drop_path(const std::string& name);
+
 // A new encoder with random weights of LibTorch's default generator, initialised as its home does; with weights that
 // are to be filled, or with none at all, under a ConstructionGuard. image_size 0 takes the encoder's own. Throws
 // UsageError: an unknown name (with the nearest ones), an image size that its structure cannot take.
 std::shared_ptr<Encoder> make_encoder(const std::string& name, int image_size = 0);
-
-// Whether a buffer of this name is a running statistic of BatchNorm. Any other (a table of indices, a mask) is a
-// constant of an encoder's structure, and neither trained, averaged nor stored.
-bool is_statistic(std::string_view buffer);
 
 }  // namespace cskd::models

@@ -38,12 +38,15 @@ struct EncoderEntry {
   int stride = 0;  // pixels of the image a side of a token
   // A grid of image size / stride, rounded up: every halving keeps half a place at the border.
   bool takes_any_size = false;
+  // Tokens a side, 0 where there are none, of an encoder that takes no other image size; stride is 0 then.
+  std::optional<int> fixed_grid;
   int pooled_width = 0;
   int token_width = 0;
   int attention_layers = 0;
   ParameterNames parameters;
   bool normalises_batches = false;  // computes with statistics of the batch while it is trained
-  std::optional<GeluForm> gelu;     // of those with a counterpart
+  bool has_drop_path = true;
+  std::optional<GeluForm> gelu;  // of those with a counterpart
   // Whose names the parameters bear, as reports call it: "timm", "open_clip".
   std::string home;
   // Of weight files with other names than the home's.

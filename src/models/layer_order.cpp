@@ -28,6 +28,8 @@ LayerOrder::LayerOrder(const std::vector<std::string>& parameter_names, const Pa
   const std::regex last_norm(family.last_norm);
   const auto place_of = [&](const std::string& name) {
     std::smatch match;
+    if (const auto depth = family_.depths.find(name); depth != family_.depths.end())
+      return Place{kBlocks, depth->second, 0};
     if (std::regex_match(name, match, block))
       return Place{kBlocks, std::stoi(match[1]), match.size() > 2 && match[2].matched ? std::stoi(match[2]) : 0};
     if (is_embedding(name) || std::regex_match(name, stem)) return Place{kStem, 0, 0};

@@ -17,7 +17,7 @@ namespace cskd::models {
 //   then    each block: blocks.N (timm's ViT), transformer.resblocks.N (open_clip, to which the rule for timm's ViT is
 //           carried over), blocks.S.B (MobileNetV3), layerS.B (ResNet), layers.S.blocks.B (Swin), stages.S.blocks.B
 //           (ConvNeXt); what leads from one stage to the next is of the next one's first block, a ViT's or Swin's last
-//           norm of the last block's layer
+//           norm of the last block's layer; a plug-in's parameters lie in twelve layers by the depth of their first use
 //   last    everything else: the head, MobileNetV3's conv_head, SigLIP's attention pool, ConvNeXt's last norm
 class LayerOrder {
  public:

@@ -22,7 +22,6 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "tensor bytes are read and written as they lie in memory");
 
-constexpr std::uint64_t kLengthBytes = 8;
 constexpr std::uint64_t kAlignment = 64;
 
 at::Tensor allocate(const std::string& file, const std::string& name, const TensorInfo& info) {

@@ -10,8 +10,6 @@
 namespace cskd::models {
 namespace {
 
-constexpr std::size_t kLengthBytes = 8;
-
 // Valid files can start with these bytes too (a header of 128 bytes with 0x80): ask only about a file that is refused.
 bool looks_like_pickle(const runtime::InputFile& file) {
   std::array<std::byte, 2> start{};

@@ -17,6 +17,7 @@
 
 namespace cskd::models {
 
+constexpr std::uint64_t kLengthBytes = 8;  // of the header, which stand before it
 constexpr std::uint64_t kLargestHeader = 100'000'000;
 constexpr std::size_t kLargestRank = 64;
 constexpr std::string_view kMetadataKey = "__metadata__";

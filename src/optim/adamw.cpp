@@ -8,7 +8,7 @@
 namespace cskd::optim {
 namespace {
 
-constexpr double kEpsilon = 1e-8;
+constexpr double kAdamEpsilon = 1e-8;
 
 class AdamW final : public TwoMeans {
  public:
@@ -20,7 +20,7 @@ class AdamW final : public TwoMeans {
     for (const ParameterGroup& group : groups_) {
       at::_fused_adamw_(group.parameters, group.gradients(), group.state[0], group.state[1], {},
                         std::vector<at::Tensor>(group.parameters.size(), step_), group.rate * learning_rate, beta1_,
-                        beta2_, group.weight_decay, kEpsilon, /*amsgrad=*/false, /*maximize=*/false);
+                        beta2_, group.weight_decay, kAdamEpsilon, /*amsgrad=*/false, /*maximize=*/false);
     }
   }
 };

@@ -8,7 +8,7 @@
 namespace cskd::optim {
 namespace {
 
-constexpr double kEpsilon = 1e-6;
+constexpr double kLambEpsilon = 1e-6;
 
 class Lamb final : public TwoMeans {
  public:
@@ -29,7 +29,7 @@ class Lamb final : public TwoMeans {
 
       std::vector<at::Tensor> denominators = at::_foreach_sqrt(group.state[1]);
       at::_foreach_div_(denominators, square_share_root);
-      at::_foreach_add_(denominators, kEpsilon);
+      at::_foreach_add_(denominators, kLambEpsilon);
       std::vector<at::Tensor> updates = at::_foreach_div(group.state[0], mean_share);
       at::_foreach_div_(updates, denominators);
       if (group.weight_decay != 0) {

@@ -8,7 +8,7 @@
 namespace cskd::optim {
 namespace {
 
-constexpr double kEpsilon = 1e-8;
+constexpr double kLarsEpsilon = 1e-8;
 constexpr double kTrust = 0.001;
 
 class Lars final : public Optimizer {
@@ -39,7 +39,8 @@ class Lars final : public Optimizer {
   static std::vector<at::Tensor> scaled(const ParameterGroup& group, at::TensorList gradients) {
     const at::Tensor weight_norms = norms_of(group.parameters);
     const at::Tensor gradient_norms = norms_of(gradients);
-    const at::Tensor ratios = kTrust * weight_norms / (gradient_norms + group.weight_decay * weight_norms + kEpsilon);
+    const at::Tensor ratios =
+        kTrust * weight_norms / (gradient_norms + group.weight_decay * weight_norms + kLarsEpsilon);
     std::vector<at::Tensor> updates = at::_foreach_add(gradients, group.parameters, group.weight_decay);
     at::_foreach_mul_(updates, ratios_of_nonzero(ratios, weight_norms, gradient_norms));
     return updates;

@@ -20,9 +20,9 @@ constexpr int kYellow = 33;
 constexpr int kLabelWidth = 12;  // columns
 constexpr int kWidestBar = 30;
 constexpr int kNarrowestBar = 10;
-constexpr std::size_t kMostFigures = 8;
-constexpr std::size_t kLongestName = 80;  // characters
-constexpr std::size_t kLongestMessage = 1000;
+constexpr std::size_t kMostShownFigures = 8;
+constexpr std::size_t kLongestShownName = 80;  // characters
+constexpr std::size_t kLongestShownMessage = 1000;
 
 bool continues_character(char byte) { return (static_cast<unsigned char>(byte) & 0xC0) == 0x80; }
 
@@ -59,7 +59,7 @@ std::string harmless(std::string_view text, std::size_t longest) {
   return head.size() < text.size() ? result + "..." : result;
 }
 
-std::string name_text(std::string_view text) { return harmless(text, kLongestName); }
+std::string name_text(std::string_view text) { return harmless(text, kLongestShownName); }
 
 std::string rate_text(double rate) {
   if (!(rate >= 0 && rate < 1e15)) return "-";
@@ -85,7 +85,7 @@ std::string figures_text(const Status::Validation& validation) {
   std::string text;
   std::size_t shown = 0;
   for (const auto& [key, value] : validation.figures) {
-    if (shown++ == kMostFigures) return text + ", ...";
+    if (shown++ == kMostShownFigures) return text + ", ...";
     constexpr std::string_view kPrefix = "validation/";
     const std::string_view name = key.starts_with(kPrefix) ? std::string_view(key).substr(kPrefix.size()) : key;
     text += fmt::format("{}{} {:.4g}", text.empty() ? "" : ", ", name_text(name), value);
@@ -190,12 +190,12 @@ std::string status_text(const std::filesystem::path& run, const Status& status, 
   add_bar(block, status, view);
   block.line("");
   add_training(block, status, now);
-  std::string text = harmless(health.text, kLongestMessage);
+  std::string text = harmless(health.text, kLongestShownMessage);
   if (health.verdict == Verdict::kHealthy && status.steps > 0)
     text += fmt::format(", last step {} ago", duration_text(now - status.last_step_time));
   block.row("health", text, colour_of(health.verdict));
   for (const std::string& warning : status.warnings)
-    block.row(&warning == &status.warnings.front() ? "look at" : "", harmless(warning, kLongestMessage), kYellow);
+    block.row(&warning == &status.warnings.front() ? "look at" : "", harmless(warning, kLongestShownMessage), kYellow);
   const std::string job =
       fmt::format("{}, process {} on {}", plural(status.ranks, "rank"), status.pid, name_text(status.host));
   const double ran = status.updated - status.started;
@@ -217,7 +217,7 @@ std::string status_line(const Status& status, const Health& health) {
   if (status.loss) line += fmt::format("   loss {:.4g}", *status.loss);
   if (status.validation) line += "   " + figures_text(*status.validation);
   return line + "   " +
-         (health.verdict == Verdict::kFailed ? "failed: " + harmless(health.text, kLongestMessage)
+         (health.verdict == Verdict::kFailed ? "failed: " + harmless(health.text, kLongestShownMessage)
                                              : std::string(to_string(health.verdict)));
 }
 

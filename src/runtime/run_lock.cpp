@@ -27,7 +27,7 @@ namespace {
 using Clock = std::chrono::steady_clock;
 using Milliseconds = std::chrono::milliseconds;
 
-constexpr std::size_t kLargest = 4096;  // of a lock file
+constexpr std::size_t kLargestLock = 4096;  // of a lock file
 constexpr std::size_t kMostClaims = 1000;
 
 bool is_missing_call(int error) {
@@ -94,7 +94,7 @@ struct RunLock::State {
       throw_system_error(fmt::format("cannot open {}", file.native()), errno);
     }
     Found found;
-    std::string contents(kLargest, '\0');
+    std::string contents(kLargestLock, '\0');
     struct stat status {};
     const ssize_t size = ::pread(opened, contents.data(), contents.size(), 0);
     const int error = size < 0 || ::fstat(opened, &status) != 0 ? errno : 0;

@@ -17,7 +17,7 @@ namespace {
 
 static_assert(std::endian::native == std::endian::little, "files are little-endian");
 
-constexpr std::uint64_t kLargest = 4ULL << 30;
+constexpr std::uint64_t kLargestSealed = 4ULL << 30;
 
 }  // namespace
 
@@ -39,7 +39,7 @@ FileFacts write_sealed_file(const std::filesystem::path& path, std::string_view 
 
 std::string read_sealed_file(const std::filesystem::path& path, std::string_view magic, std::uint32_t version) {
   wait_until_there(path);
-  std::string text = read_text_file(path, kLargest);
+  std::string text = read_text_file(path, kLargestSealed);
   if (text.size() < kSealedHeader || std::string_view(text).substr(0, 8) != magic) {
     throw DataError(
         fmt::format("{} does not start with '{}': it is another kind of file, or cut off", path.native(), magic));

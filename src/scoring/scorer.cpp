@@ -20,7 +20,8 @@
 #include "data/view.h"
 #include "export/recording.h"
 #include "models/construction.h"
-#include "models/safetensors.h"
+#include "models/model_file.h"
+#include "models/safetensors_header.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
 
@@ -109,10 +110,10 @@ Scorer::Scorer(const std::filesystem::path& model) {
     throw runtime::UsageError(
         fmt::format("{} is for other programs: give the model.safetensors that lies beside it", file));
   }
-  const models::SafetensorsHeader header = models::read_safetensors_header(path);
+  const std::map<std::string, std::string> metadata = models::read_safetensors_header(path).metadata;
   const auto field = [&](const char* key) {
-    const auto found = header.metadata.find(key);
-    return found == header.metadata.end() ? std::string() : found->second;
+    const auto found = metadata.find(key);
+    return found == metadata.end() ? std::string() : found->second;
   };
   if (field("format") != "cskd-model" || field("bin_centres").empty()) {
     throw runtime::UsageError(fmt::format(
@@ -122,18 +123,17 @@ Scorer::Scorer(const std::filesystem::path& model) {
   }
   name_ = field("stage");
   centres_ = centres_of(field("bin_centres"), file);
-  int side = 0;
-  const std::string size = field("image_size");
-  if (std::from_chars(size.data(), size.data() + size.size(), side).ec != std::errc() || side < 1 || side > 4096)
-    throw runtime::DataError(fmt::format("{}: 'image_size' of its metadata is '{}'", file, size));
+  const models::StoredModel stored = models::read_model(path);
+  if (stored.image_size < 1 || stored.image_size > 4096)
+    throw runtime::DataError(fmt::format("{}: 'image_size' of its metadata is '{}'", file, stored.image_size));
   {
     const models::ConstructionGuard unset(models::Construction::kUnset);
-    model_ = std::make_shared<models::HeadedEncoder>(models::make_encoder(field("encoder"), side), models::kScoreHead,
-                                                     static_cast<std::int64_t>(centres_.size()));
+    model_ = std::make_shared<models::HeadedEncoder>(models::make_encoder(stored.encoder, stored.image_size),
+                                                     models::kScoreHead, static_cast<std::int64_t>(centres_.size()));
   }
   model_->use({});
-  model_->load(models::read_safetensors(path), file, false);
-  model_->whiten_features(field("head_input") == "whitened");
+  model_->load(stored.tensors, file, false);
+  model_->whiten_features(stored.whitens);
   model_->eval();
   for (const at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);
   model_->encoder().fold_norms();

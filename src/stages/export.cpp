@@ -216,7 +216,7 @@ class ExportStage {
   Json write(const std::optional<Judgement>& judgement) {
     runtime::failure_point("stage.model", stage_);
     const std::filesystem::path folder = context_.folder.stage(stage_);
-    const inference::StoredModel stored = inference::read_stage_model(context_, export_.from());
+    const models::StoredModel stored = inference::read_stage_model(context_, export_.from());
     const std::string weights_hash = runtime::content_hash(runtime::InputFile(stored.path)).hex();
     const auto facts = metadata(weights_hash);
 
@@ -227,10 +227,10 @@ class ExportStage {
     const std::string bytes = exporting::onnx_file(std::move(graph), stage_, "Scores of how people like photos", facts);
     runtime::write_file_atomically(folder / "model.onnx", bytes);
 
-    std::vector<std::pair<std::string, at::Tensor>> tensors(stored.tensors.begin(), stored.tensors.end());
-    auto header = inference::model_metadata(*model_, export_.from(), stored.outputs);
-    header.insert(header.end(), facts.begin(), facts.end());
-    models::write_safetensors(folder / "model.safetensors", tensors, {header.begin(), header.end()});
+    const std::vector<std::pair<std::string, at::Tensor>> tensors(stored.tensors.begin(), stored.tensors.end());
+    auto header = models::model_metadata(*model_, export_.from(), stored.outputs);
+    header.insert(facts.begin(), facts.end());
+    models::write_model(folder / "model.safetensors", tensors, std::move(header));
     std::int64_t parameters = 0;
     for (const auto& [name, tensor] : tensors) parameters += tensor.numel();
 

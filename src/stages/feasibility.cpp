@@ -17,6 +17,7 @@
 #include "data/sampler.h"
 #include "models/encoder.h"
 #include "models/encoder_registry.h"
+#include "models/plugin/plugin.h"
 #include "models/weights/encoder_weights.h"
 #include "packing/pack.h"
 #include "runtime/error.h"
@@ -78,6 +79,8 @@ const std::string& weights_of(const config::Config& config, const std::string& t
 void check_table(const config::Config& config, const std::string& table, Findings& findings) {
   const ModelSource source = model_source(config, table);
   findings.check(source.key, [&] { models::encoder_shape(source.architecture, source.image_size); });
+  if (models::find_plugin(source.architecture) != nullptr)
+    findings.check(table + ".plugin", [&] { models::try_plugin(source.architecture); });
   const std::string& weights = weights_of(config, table);
   if (weights.empty()) return;
   findings.check(table + ".weights",
@@ -97,6 +100,13 @@ void check_training(const TrainingSetup& setup, int ranks, Findings& findings) {
   const ModelSource& source = setup.source;
   findings.check(source.key, [&] { normalises = models::normalises_batches(source.architecture); });
   findings.check(source.key, [&] { models::encoder_shape(source.architecture, source.image_size); });
+  bool has_drop_path = true;
+  findings.check("", [&] { has_drop_path = training.drop_path() == 0 || models::has_drop_path(source.architecture); });
+  if (!has_drop_path) {
+    findings.add(
+        fmt::format("{}.drop_path is {}, but {} is a plug-in, whose program was exported without its branches' drops",
+                    table, training.drop_path(), source.architecture));
+  }
   if (normalises && training.global_batch() == training.micro_batches()) {
     findings.add(
         fmt::format("{0}.global_batch is {1} in {1} micro-batches, but {2} normalises over the pictures of a "

@@ -104,7 +104,7 @@ Projector projector_of(const run::Context& context, const config::Distill& disti
   CSKD_CHECK(tower && align, "{} has no head that could be taken over", distill.teachers(0));
   const auto rows = rows_of(context.config, config::table_named(context.config.align(), *align), *tower);
   CSKD_CHECK(rows.has_value(), "{} is not aligned to {}", distill.from(), *tower);
-  const inference::StoredModel stored = inference::read_stage_model(context, distill.from());
+  const models::StoredModel stored = inference::read_stage_model(context, distill.from());
   const auto part = [&](const char* name_of_part) {
     const std::string name = fmt::format("{}.{}", models::kProjector, name_of_part);
     const auto found = stored.tensors.find(name);

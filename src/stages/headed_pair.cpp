@@ -43,7 +43,8 @@ bool HeadedPair::decays(const std::string& parameter, const at::Tensor& tensor) 
 }
 
 std::vector<std::pair<std::string, std::string>> HeadedPair::metadata() const {
-  return inference::model_metadata(*model_, stage_, outputs_);
+  const auto metadata = models::model_metadata(*model_, stage_, outputs_);
+  return {metadata.begin(), metadata.end()};
 }
 
 void HeadedPair::use(const models::ComputeSettings& settings) {

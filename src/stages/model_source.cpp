@@ -74,7 +74,9 @@ runtime::Inputs source_inputs(const config::Config& config, const run::RunFolder
       models::WeightFile(encoder.weights()).add_contents(hasher);
       inputs.add(fmt::format("contents of encoders.{}.weights", name), hasher.hash().hex());
     }
-    encoder.clear_weights();  // their contents count, wherever they lie
+    // Their contents count, wherever they lie; a plug-in's architecture is a name with the hash of its program.
+    encoder.clear_weights();
+    encoder.clear_plugin();
     inputs.add(config::settings_of(encoder, "encoders." + name, config::Keys::kDecisive));
   } else if (list == "towers") {
     inputs.add({features::weights_input(config::table_named(config.towers(), name))});
@@ -100,7 +102,7 @@ void start_weights(models::HeadedEncoder& model, const std::string& from, const 
     if (context.world.rank() == 0) spdlog::info("{}: {}", from, models::sentence(report, model.shape()));
     return;
   }
-  const inference::StoredModel stored = inference::read_stage_model(context, from);
+  const models::StoredModel stored = inference::read_stage_model(context, from);
   const models::EncoderShape& shape = model.shape();
   if (shape.name != stored.encoder || shape.image_size != stored.image_size) {
     throw runtime::DataError(fmt::format("{} holds weights of '{}' at {} pixels, but the model is '{}' at {} pixels",

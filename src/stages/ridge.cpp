@@ -172,8 +172,7 @@ class RidgeStage {
       parameters += tensor.numel();
     }
     const auto bins = static_cast<std::int64_t>(centres_.size());
-    const auto metadata = inference::model_metadata(model, stage_, bins);
-    models::write_safetensors(context_.folder.model(stage_), state, {metadata.begin(), metadata.end()});
+    models::write_model(context_.folder.model(stage_), state, models::model_metadata(model, stage_, bins));
     const std::string training = fmt::format(
         "The encoder of {}, frozen; its head by ridge regression on {} features, {} labelled pictures, seed {}, {} % "
         "of the ratings of the training split.",

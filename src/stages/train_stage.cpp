@@ -123,7 +123,7 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
     const auto metadata = model.metadata();
     for (const auto& [tensor_name, tensor] : model.average())
       models::require_finite(tensor, tensor_name, context.folder.model(name).native());
-    models::write_safetensors(context.folder.model(name), model.average(), {metadata.begin(), metadata.end()});
+    models::write_model(context.folder.model(name), model.average(), {metadata.begin(), metadata.end()});
     std::int64_t parameters = 0;
     for (const auto& [tensor_name, tensor] : model.average()) parameters += tensor.numel();
     runtime::write_file_atomically(folder / "model_card.md",

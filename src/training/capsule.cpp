@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 constexpr const char* kCapsuleFile = "capsule.json";
 constexpr const char* kConfigurationFile = "config.toml";
 constexpr std::uint64_t kLargestText = 64 << 20;
-constexpr int kFormat = 1;
+constexpr int kCapsuleFormat = 1;
 
 Json json_of(const std::vector<std::pair<std::string, std::string>>& figures) {
   Json json = Json::object();
@@ -39,7 +39,7 @@ Json json_of(const Capsule& capsule) {
                      {"figures", json_of(part.figures)},
                      {"pictures", part.pictures}});
   }
-  return {{"format", kFormat},
+  return {{"format", kCapsuleFormat},
           {"stage", capsule.stage},
           {"step", capsule.step},
           {"reason", capsule.reason},
@@ -61,8 +61,8 @@ Value required(const std::optional<Value>& value, const char* what) {
 }
 
 Capsule capsule_of(const Json& json) {
-  if (const int format = json.at("format").get<int>(); format != kFormat)
-    throw runtime::DataError(fmt::format("its format is {}, this program reads {}", format, kFormat));
+  if (const int format = json.at("format").get<int>(); format != kCapsuleFormat)
+    throw runtime::DataError(fmt::format("its format is {}, this program reads {}", format, kCapsuleFormat));
   Capsule capsule;
   capsule.stage = json.at("stage").get<std::string>();
   capsule.step = json.at("step").get<std::uint64_t>();

@@ -26,7 +26,7 @@
 namespace cskd::training {
 namespace {
 
-constexpr const char* kFormat = "cskd-checkpoint";
+constexpr const char* kCheckpointFormat = "cskd-checkpoint";
 constexpr int kVersion = 2;
 constexpr const char* kStateMagic = "CSKDSTAT";
 constexpr std::uint32_t kStateVersion = 2;
@@ -108,7 +108,7 @@ void write_files(const std::filesystem::path& checkpoint, const CheckpointConten
   require_finite_weights(checkpoint, contents);
   runtime::require_free_space(checkpoint, bytes_of(contents), "a checkpoint");
   const std::map<std::string, std::string> metadata(contents.metadata.begin(), contents.metadata.end());
-  nlohmann::ordered_json commit{{"format", kFormat},
+  nlohmann::ordered_json commit{{"format", kCheckpointFormat},
                                 {"version", kVersion},
                                 {"step", contents.state.step()},
                                 {"time", runtime::unix_time()},
@@ -178,7 +178,8 @@ void check_checkpoint(const std::filesystem::path& checkpoint) {
     throw runtime::DataError(fmt::format("{} is missing: the writer was stopped", record.native()));
   }
   const nlohmann::json commit = read_commit(checkpoint);
-  if (text_in(commit, "format") != kFormat) throw runtime::DataError(fmt::format("{} is damaged", record.native()));
+  if (text_in(commit, "format") != kCheckpointFormat)
+    throw runtime::DataError(fmt::format("{} is damaged", record.native()));
   if (const auto version = number_in<std::int64_t>(commit, "version"); version != kVersion) {
     throw runtime::DataError(fmt::format("{} has version {}, this cskd reads version {}: use the cskd that wrote it",
                                          record.native(), version, kVersion));

@@ -38,6 +38,7 @@ def configure(build, site):
             build,
             f"-DCSKD_PYTHON_SITE={site}",
             "-DCSKD_TESTS=OFF",
+            "-DCSKD_UNITY=OFF",  # a command for each file
             "-DCMAKE_EXPORT_COMPILE_COMMANDS=ON",
         ],
         capture_output=True,

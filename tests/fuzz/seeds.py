@@ -1,9 +1,11 @@
 """Writes sound inputs for the fuzz targets to start from: seeds.py FOLDER."""
 
 import io
+import json
 import pathlib
 import sys
 import tarfile
+import zipfile
 
 LABELS = [
     b"1 1 0 0 1 2 3 4 3 2 1 0 5 6 7\n",
@@ -20,6 +22,83 @@ LABELS = [
     b'{"score": 2.5, "other": [1, {"a": null}]}',
 ]
 WEIGHTS = b'{"a":{"dtype":"F32","shape":[2],"data_offsets":[0,8]},"b":{"dtype":"U8","shape":[],"data_offsets":[8,9]}}'
+
+
+def tensor(sizes):
+    return {"dtype": 7, "sizes": sizes, "strides": [{"as_int": 1}], "storage_offset": {"as_int": 0}}
+
+
+# Schema 8 of torch.export: images [N, 3, 4, 4] times a parameter of three numbers, and their mean.
+PROGRAM = {
+    "schema_version": {"major": 8, "minor": 17},
+    "graph_module": {
+        "graph": {
+            "inputs": [{"as_tensor": {"name": "p"}}, {"as_tensor": {"name": "x"}}],
+            "outputs": [{"as_tensor": {"name": "mean"}}],
+            "nodes": [
+                {
+                    "target": "torch.ops.aten.view.default",
+                    "inputs": [
+                        {"name": "self", "arg": {"as_tensor": {"name": "p"}}},
+                        {"name": "size", "arg": {"as_sym_ints": [{"as_int": 3}, {"as_int": 1}, {"as_int": 1}]}},
+                    ],
+                    "outputs": [{"as_tensor": {"name": "view"}}],
+                },
+                {
+                    "target": "torch.ops.aten.mul.Tensor",
+                    "inputs": [
+                        {"name": "self", "arg": {"as_tensor": {"name": "x"}}},
+                        {"name": "other", "arg": {"as_tensor": {"name": "view"}}},
+                    ],
+                    "outputs": [{"as_tensor": {"name": "mul"}}],
+                },
+                {
+                    "target": "torch.ops.aten.mean.dim",
+                    "inputs": [
+                        {"name": "self", "arg": {"as_tensor": {"name": "mul"}}},
+                        {"name": "dim", "arg": {"as_ints": [2, 3]}},
+                        {"name": "keepdim", "arg": {"as_bool": False}},
+                        {"name": "dtype", "arg": {"as_none": True}},
+                    ],
+                    "outputs": [{"as_tensor": {"name": "mean"}}],
+                },
+            ],
+            "tensor_values": {
+                "p": tensor([{"as_int": 3}]),
+                "x": tensor([{"as_expr": {"expr_str": "s0"}}, {"as_int": 3}, {"as_int": 4}, {"as_int": 4}]),
+                "mean": tensor([{"as_expr": {"expr_str": "s0"}}, {"as_int": 3}]),
+            },
+        },
+        "signature": {
+            "input_specs": [
+                {"parameter": {"arg": {"name": "p"}, "parameter_name": "scale"}},
+                {"user_input": {"arg": {"as_tensor": {"name": "x"}}}},
+            ],
+            "output_specs": [{"user_output": {"arg": {"as_tensor": {"name": "mean"}}}}],
+        },
+    },
+}
+
+
+def plugin():
+    weights = {
+        "config": {
+            "scale": {
+                "path_name": "weight_0",
+                "is_param": True,
+                "use_pickle": False,
+                "tensor_meta": tensor([{"as_int": 3}]),
+            }
+        }
+    }
+    buffer = io.BytesIO()
+    with zipfile.ZipFile(buffer, "w") as archive:
+        archive.writestr("m/models/model.json", json.dumps(PROGRAM))
+        archive.writestr("m/data/weights/weight_0", bytes(12))
+        archive.writestr("m/data/weights/model_weights_config.json", json.dumps(weights))
+        archive.writestr("m/data/constants/model_constants_config.json", '{"config": {}}')
+        archive.writestr("m/byteorder", "little")
+    return buffer.getvalue()
 
 
 def tar(format, names):
@@ -51,6 +130,7 @@ def main():
             b"\0" + len(WEIGHTS).to_bytes(8, "little") + WEIGHTS + b"\1" * 9,
             b'\1{"metadata": {"total_size": 9}, "weight_map": {"a": "a.safetensors", "b": "a.safetensors"}}',
         ],
+        "plugin": [b"\0" + plugin(), b"\1" + json.dumps(PROGRAM).encode()],
         "shard_index": [bytes([2, 4, 6, 2]) + bytes(2000), bytes([0, 0, 0, 0]) + bytes(600)],
     }
     for target, inputs in seeds.items():

@@ -63,3 +63,10 @@ def test_what_is_no_encoder(tmp_path):
     refused = run("inspect", path)
     assert refused.returncode == 3
     assert "pickle" in refused.stderr and "torch.load" in refused.stderr
+
+
+def test_a_file_without_tensors_is_no_encoder(tmp_path):
+    path = save(tmp_path / "empty.safetensors", {})
+    shown = run("inspect", path)
+    assert shown.returncode == 0, shown.stderr
+    assert "no encoder that cskd knows" in shown.stdout

@@ -10,6 +10,7 @@
 //       rate and random numbers from 7 on: "pooled", "tokens", "gradient.*" of
 //       (pooled * INPUT's "pooled_weight").sum() + (tokens * "tokens_weight").sum(), and the buffers afterwards
 //
+// NAME may be a plug-in (*.pt2), whose own weights WEIGHTS can name. Without tokens, "tokens" is left out.
 // Computing is in the type of the images. The file's metadata holds the encoder's shape, and what the weight file was
 // recognised as.
 #include <cmath>
@@ -27,6 +28,7 @@
 
 #include "models/construction.h"
 #include "models/encoder.h"
+#include "models/plugin/plugin.h"
 #include "models/safetensors.h"
 #include "models/weights/encoder_weights.h"
 
@@ -50,10 +52,11 @@ NamedTensors initial_weights(const Encoder& encoder) {
 
 NamedTensors features(Encoder& encoder, const std::string& mode, const std::string& input_path) {
   const auto input = cskd::models::read_safetensors(input_path);
-  encoder.to(input.at("images").scalar_type());
+  if (input.at("images").scalar_type() != torch::kFloat) encoder.to(input.at("images").scalar_type());
   encoder.train(mode == "train");
   const torch::AutoGradMode gradients(mode == "train");
-  cskd::models::Request request{.tokens = true, .attention = {}};
+  const bool has_tokens = encoder.shape().token_width > 0;
+  cskd::models::Request request{.tokens = has_tokens, .attention = {}};
   if (mode == "train") {
     encoder.set_drop_path(input.at("drop_path").item<double>());
     torch::manual_seed(7);
@@ -62,7 +65,8 @@ NamedTensors features(Encoder& encoder, const std::string& mode, const std::stri
   if (layers > 0 && mode == "eval") request.attention = {layers - 1, 0};
   const cskd::models::Features found = encoder.forward(input.at("images"), request);
   const auto& [pooled, tokens] = std::tie(found.pooled, found.tokens);
-  NamedTensors tensors{{"pooled", pooled.detach()}, {"tokens", tokens.detach()}};
+  NamedTensors tensors{{"pooled", pooled.detach()}};
+  if (has_tokens) tensors.emplace_back("tokens", tokens.detach());
   for (std::size_t i = 0; i < request.attention.size(); ++i) {
     const auto& [queries, keys] = found.attention[i];
     const torch::Tensor scores = queries.matmul(keys.transpose(2, 3)) / std::sqrt(static_cast<double>(keys.size(3)));
@@ -71,13 +75,15 @@ NamedTensors features(Encoder& encoder, const std::string& mode, const std::stri
   if (mode == "eval") {
     encoder.fold_norms();
     const cskd::models::Features folded =
-        encoder.forward(input.at("images"), cskd::models::Request{.tokens = true, .attention = {}});
+        encoder.forward(input.at("images"), cskd::models::Request{.tokens = has_tokens, .attention = {}});
     tensors.emplace_back("folded.pooled", folded.pooled);
     tensors.emplace_back("alone.pooled", encoder.forward(input.at("images")).pooled);
-    tensors.emplace_back("folded.tokens", folded.tokens);
+    if (has_tokens) tensors.emplace_back("folded.tokens", folded.tokens);
   }
   if (mode == "train") {
-    ((pooled * input.at("pooled_weight")).sum() + (tokens * input.at("tokens_weight")).sum()).backward();
+    torch::Tensor loss = (pooled * input.at("pooled_weight")).sum();
+    if (has_tokens) loss = loss + (tokens * input.at("tokens_weight")).sum();
+    loss.backward();
     for (const auto& parameter : encoder.named_parameters()) {
       tensors.emplace_back("gradient." + parameter.key(), parameter.value().grad());
     }
@@ -106,7 +112,9 @@ void run(const std::vector<std::string>& arguments) {
     throw std::runtime_error("the arguments are described at the top of encoder_features.cpp");
   }
   torch::manual_seed(1);  // the same initial weights in every run
-  const auto encoder = cskd::models::make_encoder(arguments[0], std::stoi(arguments[1]));
+  const std::string name =
+      arguments[0].ends_with(cskd::models::kPluginEnding) ? cskd::models::register_plugin(arguments[0]) : arguments[0];
+  const auto encoder = cskd::models::make_encoder(name, std::stoi(arguments[1]));
   cskd::models::WeightReport report;
   if (!is_initial) report = cskd::models::load_encoder_weights(*encoder, arguments[3]);
   const cskd::models::EncoderShape& shape = encoder->shape();

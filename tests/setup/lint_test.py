@@ -154,6 +154,20 @@ def test_finding_is_shown_until_it_is_repaired(checkout):
     assert lint(checkout)[0] == 0
 
 
+def test_files_compiled_together_are_examined_one_by_one(checkout):
+    write(checkout, {"src/fine.cpp": GOOD, "src/wrong.cpp": REDUNDANT})
+    together = checkout / "build/release/Unity/unity_0_cxx.cxx"
+    together.parent.mkdir()
+    together.write_text("".join(f'#include "{path}"\n\n' for path in sorted((checkout / "src").glob("*.cpp"))))
+    database = checkout / "build/release/compile_commands.json"
+    entry = json.loads(database.read_text())[0]
+    database.write_text(
+        json.dumps([entry | {"file": str(together), "command": f"/usr/bin/c++ -std=c++20 -c {together}"}])
+    )
+    status, text = lint(checkout, "--every")
+    assert status == 1 and "src/wrong.cpp" in text and "in 3 files" in text, text
+
+
 def test_changed_header_is_examined_again(checkout):
     write(checkout, {"src/once.h": HEADER, "src/user.cpp": '#include "once.h"\n\n' + GOOD})
     assert "2 files (0 remembered)" in lint(checkout)[1]

@@ -150,6 +150,7 @@ std::string sentence(const WeightReport& report, const EncoderShape& shape) {
 
 WeightReport load_encoder_weights(Encoder& encoder, const std::filesystem::path& path) {
   const WeightFile file(path);
+  file.verify();
   const EncoderEntry& entry = encoder_entry(encoder.shape().name);
   const WeightMatch match = complete_match(encoder, file, entry);
 

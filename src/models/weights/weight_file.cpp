@@ -5,6 +5,7 @@
 #include <fmt/format.h>
 #include <nlohmann/json.hpp>
 
+#include "models/plugin/plugin_file.h"
 #include "models/safetensors_header.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
@@ -19,6 +20,8 @@ constexpr std::string_view kIndexEnding = ".safetensors.index.json";
 WeightFile::WeightFile(const std::filesystem::path& path) : path_(path) {
   if (path.native().ends_with(kIndexEnding)) {
     read_index();
+  } else if (path.extension() == kPluginEnding) {
+    read_plugin();
   } else {
     add(path);
   }
@@ -75,6 +78,19 @@ void WeightFile::read_index() {
   for (const auto& [tensor, info] : tensors_) {
     if (!file_of.contains(tensor)) throw fail(fmt::format("it does not name tensor {}", shown(tensor)));
   }
+}
+
+void WeightFile::read_plugin() {
+  const PluginFile file(path_);
+  parts_.push_back({std::make_unique<runtime::InputFile>(path_), 0});
+  for (auto& [name, info] : file.weights()) {
+    part_of_[name] = 0;
+    tensors_.emplace(name, info);
+  }
+}
+
+void WeightFile::verify() const {
+  if (path_.extension() == kPluginEnding) PluginFile(path_).verify();
 }
 
 void WeightFile::read(const std::string& tensor, std::uint64_t begin, std::span<std::byte> bytes) const {

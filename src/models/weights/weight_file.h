@@ -1,4 +1,4 @@
-// Weights as they were published: one safetensors file, or several with an index.
+// Weights as they were published: one safetensors file, several with an index, or those in a plug-in (.pt2).
 #pragma once
 
 #include <cstddef>
@@ -21,7 +21,7 @@ class WeightFile {
   // Opens a .safetensors file, or a "*.safetensors.index.json" as Hugging Face writes it:
   // {"weight_map": {"<tensor>": "<file beside the index>", ...}}. Throws as read_safetensors_header(); DataError for an
   // index that is no such JSON, names a file outside its folder or a tensor that the file lacks, or leaves out one that
-  // a file has.
+  // a file has; as PluginFile for a plug-in, of which parameters and statistics of batch normalisation are listed.
   explicit WeightFile(const std::filesystem::path& path);
 
   const std::filesystem::path& path() const { return path_; }
@@ -31,6 +31,9 @@ class WeightFile {
   std::vector<std::filesystem::path> files() const;
   // Adds the bytes of all of them.
   void add_contents(runtime::ContentHasher& hasher) const;
+
+  // Throws DataError where the file holds checksums, and one of them is wrong.
+  void verify() const;
 
   // Bytes [begin, begin + bytes.size()) of a tensor. REQUIRES: the tensor is there and has them
   void read(const std::string& tensor, std::uint64_t begin, std::span<std::byte> bytes) const;
@@ -42,6 +45,7 @@ class WeightFile {
   };
   void add(const std::filesystem::path& file);
   void read_index();
+  void read_plugin();
 
   std::filesystem::path path_;
   std::vector<Part> parts_;

@@ -294,8 +294,8 @@ WeightMatch match_weights(const WeightFile& file, const std::vector<WantedTensor
   std::optional<WeightMatch> best;
   for (const CompiledLayout& layout : compiled(entry)) {
     for (const Prefix& prefix : kPrefixes) {
-      if (std::ranges::none_of(file.tensors(), [&](const auto& item) { return item.first.starts_with(prefix.text); }))
-        continue;
+      const auto has_prefix = [&](const auto& item) { return item.first.starts_with(prefix.text); };
+      if (!prefix.text.empty() && std::ranges::none_of(file.tensors(), has_prefix)) continue;
       WeightMatch match = matcher.match(layout, prefix);
       // With the same number missing, the one that leaves less unexplained.
       const auto faults = [](const WeightMatch& m) { return std::pair(m.missing.size(), m.unexpected.size()); };

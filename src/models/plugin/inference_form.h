@@ -1,0 +1,17 @@
+// A program as inference computes it: with less, and nothing in place.
+#pragma once
+
+#include <vector>
+
+#include <ATen/core/Tensor.h>
+
+#include "models/plugin/prepared_program.h"
+
+namespace cskd::models {
+
+// Makes every batch normalisation behind a convolution part of it, with `inputs` (of program.inputs, in their order) as
+// they are now, whose folded weights become inputs of their own; and every operator in place one that returns a new
+// tensor, where the program allows. Results differ by rounding.
+void take_inference_form(PreparedProgram& program, std::vector<at::Tensor>& inputs);
+
+}  // namespace cskd::models
