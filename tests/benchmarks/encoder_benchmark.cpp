@@ -4,6 +4,7 @@
 //       Answers each line of stdin with the seconds of what it names, best of three: "inference" (folded norms,
 //       channels last where there are convolutions), "inference_bf16" (the same under autocast), "train" (forward and
 //       backward of the sum of pooled features, float32).
+//       NAME may be a plug-in (*.pt2).
 //   encoder_benchmark load NAME FILE
 //       Prints the seconds that making the encoder and loading the file took, and by how many bytes the process grew.
 #include <algorithm>
@@ -23,6 +24,7 @@
 #include "models/compute_settings.h"
 #include "models/construction.h"
 #include "models/encoder.h"
+#include "models/plugin/plugin.h"
 #include "models/weights/encoder_weights.h"
 #include "runtime/freed_memory.h"
 
@@ -54,9 +56,11 @@ void infer(Encoder& encoder, const torch::Tensor& images, cskd::models::Precisio
   encoder.forward(images);
 }
 
-void answer(const std::string& name, int image_size, int batch, int threads) {
+void answer(const std::string& given, int image_size, int batch, int threads) {
   cskd::runtime::keep_freed_memory();  // as cskd does
   torch::set_num_threads(threads);
+  const std::string name =
+      given.ends_with(cskd::models::kPluginEnding) ? cskd::models::register_plugin(given) : given;
   const auto trained = cskd::models::make_encoder(name, image_size);
   const auto frozen = cskd::models::make_encoder(name, image_size);
   for (Encoder* encoder : {trained.get(), frozen.get()}) use_channels_last(*encoder);

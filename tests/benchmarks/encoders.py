@@ -6,10 +6,11 @@ torch.inference_mode(), in the memory format that is faster for it. With --compi
 compares loading ViT-L-14 with reading its file.
 
   cmake --build build/release --target encoder_benchmark
-  .venv/bin/python tests/benchmarks/encoders.py [--rounds 3] [--only swin] [--compile] [--load]
+  .venv/bin/python tests/benchmarks/encoders.py [--rounds 3] [--only swin] [--compile] [--load] [--plugins]
 """
 
 import argparse
+import copy
 import os
 import pathlib
 import statistics
@@ -46,6 +47,17 @@ CASES = [
     ("mobileone_s0", None, 16),
     ("fastvit_t8", None, 8),
     ("fastvit_mci0", None, 8),
+]
+
+# Plug-ins, one of each kind.
+PLUGINS = [
+    ("vit_small_patch16_224", None, 8),
+    ("swin_tiny_patch4_window7_224", None, 8),
+    ("convnext_tiny", None, 8),
+    ("resnet50", None, 8),
+    ("mobilenetv4_conv_small", None, 16),
+    ("mobilevit_xxs", None, 16),
+    ("regnety_002", None, 16),
 ]
 
 # LibTorch 2.11 on AVX-512 writes beyond a gradient there, channels last (src/models/convolution.cpp avoids it).
@@ -91,11 +103,10 @@ class Ours:
         self.process.wait(timeout=60)
 
 
-def compare(name, size, batch, options):
-    variant = next(v for v in VARIANTS if v.name == name)
+def compare(name, side, batch, options, make, subject):
+    """`make()` gives PyTorch's model, `subject` is what our program calls it."""
     torch.set_num_threads(options.threads)
-    ours = Ours(name, size, batch, options.threads)
-    side = size or variant.own_image_size()
+    ours = Ours(subject, side, batch, options.threads)
     formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
     cases = [
         (mode, label)
@@ -104,7 +115,7 @@ def compare(name, size, batch, options):
         if (mode, label) != ("train", "channels_last") or not name.startswith(ONLY_CONTIGUOUS)
     ]
     models = {
-        (mode, label): variant.model(size).to(memory_format=formats[label]).train(mode == "train")
+        (mode, label): make().to(memory_format=formats[label]).train(mode == "train")
         for mode, label in cases
     }
     images = {label: torch.randn(batch, 3, side, side).to(memory_format=layout) for label, layout in formats.items()}
@@ -137,6 +148,45 @@ def compare(name, size, batch, options):
         if mode == "inference":
             cells.append(f"{theirs / median['inference_bf16']:.2f}")
     print("| " + " | ".join(cells) + " |", flush=True)
+
+
+def compare_native(name, size, batch, options):
+    variant = next(v for v in VARIANTS if v.name == name)
+    compare(name, size or variant.own_image_size(), batch, options, lambda: variant.model(size), name)
+
+
+class Additions(torch.nn.Module):
+    """As many nodes as `count` on next to no numbers."""
+
+    def __init__(self, count):
+        super().__init__()
+        self.count = count
+
+    def forward(self, images):
+        for number in range(self.count):
+            images = images + (number + 1) / 1024
+        return images.flatten(1)
+
+
+def compare_plugins(options):
+    os.environ.setdefault("CSKD_BUILD_DIR", str(PROGRAM.parent))
+    os.environ.setdefault("CSKD_SOURCE_DIR", str(ROOT))
+    from plugin_parity import EXPORTER, export_timm
+
+    with tempfile.TemporaryDirectory() as folder:
+        for name, size, batch in PLUGINS:
+            if options.only in name:
+                exported = export_timm(name, folder, size)
+                compare(
+                    f"plug-in {name}", exported.size, batch, options, lambda m=exported.model: copy.deepcopy(m),
+                    exported.path,
+                )  # fmt: skip
+        nodes, path = 1000, pathlib.Path(folder) / "additions.pt2"
+        EXPORTER.export(Additions(nodes), path, image_size=1, mean=(0, 0, 0), std=(1, 1, 1))
+        ours = Ours(path, 1, 1, options.threads)
+        seconds = min(ours.seconds("inference") for _ in range(10 * options.rounds))
+        ours.close()
+        print(f"\nA node that adds a number to three numbers takes {seconds / nodes * 1e6:.2f} us, the addition included.")
 
 
 def load(options):
@@ -174,6 +224,7 @@ def main():
     parser.add_argument("--only", default="")
     parser.add_argument("--compile", action="store_true")
     parser.add_argument("--load", action="store_true")
+    parser.add_argument("--plugins", action="store_true")
     options = parser.parse_args()
     if options.load:
         load(options)
@@ -186,10 +237,13 @@ def main():
         if mode == "inference":
             columns.append("with bf16")
     print("| " + " | ".join(columns) + " |\n|" + " -- |" * len(columns))
+    if options.plugins:
+        compare_plugins(options)
+        return
     known = {variant.name for variant in VARIANTS}
     for name, size, batch in CASES:
         if options.only in name and name in known:
-            compare(name, size, batch, options)
+            compare_native(name, size, batch, options)
 
 
 if __name__ == "__main__":

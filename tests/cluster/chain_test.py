@@ -17,6 +17,8 @@ import small_run
 import stage_runs
 from slurm_box import SOURCE, succeeded, wait_for
 
+pytestmark = pytest.mark.rotating(2)
+
 STEPS = 50
 long = pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes a minute: tests/run.sh --full")
 # The same bits on any number of ranks; a checkpoint now and then, since what follows ends trainings in their midst.

@@ -7,29 +7,35 @@ import time
 
 import cskd_program
 import packing_runs
+import small_plugin
 import small_run
 import stage_runs
 from cluster_run import CSKD, ELASTIC, ENDLESS, SRUN, Ended, Run, kill
 from slurm_box import wait_for
 
-HEIR_ELASTIC = stage_runs.settings("distill.heir", determinism="elastic")
+BOTH_ELASTIC = stage_runs.settings("distill.heir", determinism="elastic") + stage_runs.settings(
+    "finetune.plugged", determinism="elastic"
+)
 SMALL_SHARDS = ["--set", "packing.max_samples=4"]  # many, so that a stop comes between them
 
 
 def test_a_whole_run_on_two_hosts_equals_one_on_one_host(box, material, shared_path):
     there, here = Run(material, shared_path, "there"), Run(material, shared_path, "here")
+    plugin = small_plugin.small_plugin(shared_path / "small.pt2")
+    plugged = f'[encoders.plug]\nplugin = "{plugin}"\n\n[finetune.plugged]\nfrom = "encoders.plug"\n'
+    plugged += small_run.TRAINING.format(stage="finetune.plugged", steps=8)
     for run in (there, here):
-        run.path.write_text(run.path.read_text() + small_run.HEIR)
-    on_two = box.run(*SRUN, CSKD, "run", there.path, *ELASTIC, *HEIR_ELASTIC)
+        run.path.write_text(run.path.read_text() + small_run.HEIR + plugged)
+    on_two = box.run(*SRUN, CSKD, "run", there.path, *ELASTIC, *BOTH_ELASTIC)
     assert on_two.returncode == 0, on_two.stderr
-    on_one = cskd_program.mpirun(2, "run", here.path, *ELASTIC, *HEIR_ELASTIC)
+    on_one = cskd_program.mpirun(2, "run", here.path, *ELASTIC, *BOTH_ELASTIC)
     assert on_one.returncode == 0, on_one.stderr
     files = [
         str(path.relative_to(here.folder))
         for pattern in ("shards/*.h5", "cache/*/*.h5", "*/*/model.safetensors", "evaluate/predictions.csv")
         for path in sorted(here.folder.glob(pattern))
     ]
-    assert len(files) > 20 and sum(name.endswith("model.safetensors") for name in files) == 6
+    assert len(files) > 20 and sum(name.endswith("model.safetensors") for name in files) == 7
     assert [stage_runs.digest(there.folder / name) for name in files] == [
         stage_runs.digest(here.folder / name) for name in files
     ]

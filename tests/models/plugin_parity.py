@@ -1,23 +1,19 @@
 """Plug-ins beside the PyTorch models that they were exported from: what plugin_test.py bounds and plugin_table.py shows."""
 
-import importlib.util
 import os
 import pathlib
+import sys
 import types
 
 import safetensors.torch
 import torch
 from parity import run
 
+sys.path.insert(0, str(pathlib.Path(__file__).parents[1] / "support"))
+from small_plugin import exporter  # noqa: E402
+
 SOURCE = pathlib.Path(os.environ["CSKD_SOURCE_DIR"])
 BATCHES = (1, 2, 7)
-
-
-def exporter():
-    spec = importlib.util.spec_from_file_location("export_encoder", SOURCE / "launch/export_encoder.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 EXPORTER = exporter()
@@ -38,6 +34,7 @@ def export_timm(name, folder, image_size=None):
     """The path of a plug-in with random weights, and its model."""
     torch.manual_seed(1)
     model, size, facts = EXPORTER.timm_encoder(name, image_size, False, None)
+    without_randomness(model)
     draw_statistics(model)
     path = pathlib.Path(folder) / f"{name}.pt2"
     EXPORTER.export(model, path, image_size=size, name=name, **facts)
@@ -51,8 +48,10 @@ def tokens_of(output, skipped):
 
 
 def without_randomness(model):
-    """Drop path and dropout, which the file does not have or draws differently, off."""
+    """Drop path, which the file does not have, and dropout, which draws other numbers here and there, off."""
     for module in model.modules():
+        if isinstance(getattr(module, "drop_rate", None), float):
+            module.drop_rate = 0.0
         if "DropPath" in type(module).__name__:
             module.drop_prob = 0.0
         if isinstance(module, torch.nn.Dropout):
@@ -79,7 +78,6 @@ def differences(exported, folder):
             forward = max(forward, ((found[name] - tensor).abs().max() / scale).item())
 
     exported.model.train()
-    without_randomness(exported.model)
     images = torch.randn(4, 3, exported.size, exported.size, generator=generator)
     outputs = EXPORTER.tensors_of(exported.model(images))
     inputs = {"images": images, "drop_path": torch.tensor(0.0), "pooled_weight": torch.randn(outputs[0].shape)}

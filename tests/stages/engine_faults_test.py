@@ -7,6 +7,8 @@ import time
 import pytest
 from cskd_program import mpirun
 
+pytestmark = pytest.mark.rotating(2)
+
 STEP_TIMEOUT, START_TIMEOUT = 4, 10
 # Beyond the time-out: asking the others (3 s), telling them (3 s), ending the job, and starting it on a busy machine.
 GRACE = 25

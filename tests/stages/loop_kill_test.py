@@ -13,6 +13,8 @@ import pytest
 from cskd_program import CSKD, environment, mpirun
 from stage_runs import EVERY_STEP, command, copied, result, result_folder, whole_result
 
+pytestmark = pytest.mark.rotating(2)
+
 SOURCE = pathlib.Path(os.environ["CSKD_SOURCE_DIR"])
 FULL = bool(os.environ.get("CSKD_TEST_FULL"))
 KILLS = 50 if FULL else 8  # at random moments

@@ -11,6 +11,8 @@ import pytest
 from cskd_program import CSKD, environment, mpirun, run
 from stage_runs import EVERY_STEP, checkpoints, copied, result, whole_result
 
+pytestmark = pytest.mark.rotating(2)
+
 SHIM = pathlib.Path(os.environ["CSKD_BUILD_DIR"]) / "network_shim" / "libnetwork_shim.so"
 
 

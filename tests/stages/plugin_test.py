@@ -4,46 +4,24 @@ import json
 import pathlib
 import shutil
 import subprocess
-import sys
-import types
 
 import numpy
 import pandas
 import pytest
-import timm
 import torch
 from cskd_program import CSKD, mpirun, run
 from PIL import Image
 from safetensors import safe_open
 from safetensors.torch import load_file
+from small_plugin import SIDE, exporter, small_model, small_plugin
 from small_run import configuration
 from stage_runs import copied, result, result_folder, settings
 from torch_tower import transformer, batch_of, whole_pictures
 
-sys.path.insert(0, str(pathlib.Path(__file__).parents[2] / "launch"))
-from export_encoder import IMAGENET, export  # noqa: E402
-
-SIDE = 64
-
-
-def small_model():
-    """Features and a map of a residual network of three blocks, with batch normalisation and changes in place."""
-    torch.manual_seed(7)
-    model = timm.create_model("test_resnet", num_classes=0)
-
-    def forward(self, images):
-        features = self.forward_features(images)
-        return self.forward_head(features, pre_logits=True), features
-
-    model.forward = types.MethodType(forward, model)
-    return model
-
 
 @pytest.fixture(scope="module")
 def plugin(tmp_path_factory):
-    path = tmp_path_factory.mktemp("plugin") / "small.pt2"
-    export(small_model(), path, image_size=SIDE, name="small", **IMAGENET)
-    return path
+    return small_plugin(tmp_path_factory.mktemp("plugin") / "small.pt2")
 
 
 def with_plugin(text, plugin):
@@ -80,7 +58,7 @@ def test_fifty_steps_follow_pytorch(cached, corpus, weights, plugin, tmp_path):
     projector = torch.nn.Linear(*reversed(start["projector.weight"].shape))
     projector.load_state_dict({part: start[f"projector.{part}"] for part in ("weight", "bias")})
     tower = transformer(load_file(weights), 128)
-    mean, std = (torch.tensor(IMAGENET[name]).view(3, 1, 1) for name in ("mean", "std"))
+    mean, std = (torch.tensor(exporter().IMAGENET[name]).view(3, 1, 1) for name in ("mean", "std"))
     inputs, targets = [], []
     with torch.no_grad():
         for view in pictures:

@@ -72,11 +72,13 @@ class CallMaker {
  private:
   void fill_numbers(Call& call, const Node& node) const {
     call.name = node.target;
-    call.number = *number_operator(node.target);
+    const std::optional<Call::Number> number = number_operator(node.target);
+    if (!number) throw unusable_program(origin_, fmt::format("{} of whole numbers is not computed", shown(node.target)));
+    call.number = *number;
     Call::Sizes sizes{.sizes = {}, .is_list = true};
     for (const Argument& argument : node.arguments) {
-      if (const auto* const number = std::get_if<std::int64_t>(&argument.value)) {
-        sizes.sizes.emplace_back(*number);
+      if (const auto* const whole = std::get_if<std::int64_t>(&argument.value)) {
+        sizes.sizes.emplace_back(*whole);
       } else if (const auto* const symbol = std::get_if<Symbol>(&argument.value)) {
         sizes.sizes.emplace_back(*symbol);
       } else {

@@ -198,8 +198,10 @@ const Argument* find_argument(const Node& node, std::string_view name) {
 }
 
 std::optional<Value> first_tensor(const Node& node) {
-  if (node.arguments.empty()) return std::nullopt;
-  const auto* const tensor = std::get_if<TensorValue>(&node.arguments.front().value);
+  const Argument* argument = node.arguments.empty() ? nullptr : &node.arguments.front();
+  for (const char* const name : {"input", "self"})
+    if (const Argument* const named = find_argument(node, name)) argument = named;
+  const auto* const tensor = argument == nullptr ? nullptr : std::get_if<TensorValue>(&argument->value);
   if (tensor == nullptr) return std::nullopt;
   return tensor->value;
 }

@@ -187,6 +187,9 @@ std::string register_plugin(const std::filesystem::path& path, const PluginDescr
     const std::vector<std::byte> bytes = file.read(info);
     at::Tensor& tensor = constants[name] = at::empty(info.shape, info.type);
     if (!bytes.empty()) std::memcpy(tensor.mutable_data_ptr(), bytes.data(), bytes.size());
+    // A mask may hold infinities.
+    if (at::isFloatingType(info.type) && tensor.isnan().any().item<bool>())
+      throw runtime::DataError(fmt::format("{}: buffer {} holds NaN", origin, shown(name)));
   }
   return add(make_plugin(text, description, std::move(constants), origin));
 }

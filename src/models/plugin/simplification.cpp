@@ -64,8 +64,8 @@ class Simplification {
       if (operation.rule == nullptr) continue;
       const std::optional<Value> first = first_tensor(operation.node);
       if (operation.rule->kind == OperatorKind::kInPlace) {
-        if (!first)
-          throw unusable_program(origin_, fmt::format("{} has no tensor to work on", shown(operation.node.target)));
+        if (!first || made_values(operation.node).size() != 1)
+          throw unusable_program(origin_, fmt::format("{} changes no tensor", shown(operation.node.target)));
         const Value source = owner[static_cast<std::size_t>(*first)];
         if (inputs.contains(source))
           throw unusable_program(origin_,
