@@ -126,7 +126,7 @@ def timm_encoder(name: str, image_size: int | None, pretrained: bool, weights: s
     model.forward = types.MethodType(forward, model)
     skipped = getattr(model, "num_prefix_tokens", 0) if returns_tokens and features.dim() == 3 else None
     facts = {"mean": config["mean"], "std": config["std"], "skipped_tokens": skipped}
-    licence = (model.pretrained_cfg or {}).get("license") or ""
+    licence = ((model.pretrained_cfg or {}).get("license") or "") if pretrained else ""  # of published weights
     return model, size, {**facts, "licence": f"{licence}, as timm says" if licence else ""}
 
 

@@ -49,4 +49,4 @@ fuzz() { # TARGET
 }
 export -f fuzz
 export build seconds scratch
-printf '%s\n' tar labels manifest shard_index weights | xargs -P "$cores" -I{} bash -c 'fuzz {}'
+printf '%s\n' tar labels manifest shard_index weights plugin | xargs -P "$cores" -I{} bash -c 'fuzz {}'

@@ -8,7 +8,7 @@
 extern "C" int LLVMFuzzerTestOneInput(const std::uint8_t* data, std::size_t size) {
   using namespace cskd;
   if (size == 0) return 0;
-  const std::string text = fuzz::text_of(data + 1, size - 1);
+  const std::string text(fuzz::text_of(data + 1, size - 1));
   try {
     // The program by itself: a mutation inside an archive mostly ends at its checksum.
     if ((data[0] & 1U) != 0) {

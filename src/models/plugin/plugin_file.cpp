@@ -14,6 +14,24 @@ namespace {
 constexpr std::string_view kProgram = "models/model.json";
 constexpr std::uint64_t kLargestText = 64'000'000;
 
+// Of the types that JsonReader reads.
+std::uint64_t bytes_of(at::ScalarType type) {
+  switch (type) {
+    case at::kDouble:
+    case at::kLong:
+      return 8;
+    case at::kFloat:
+    case at::kInt:
+      return 4;
+    case at::kHalf:
+    case at::kBFloat16:
+    case at::kShort:
+      return 2;
+    default:
+      return 1;
+  }
+}
+
 }  // namespace
 
 PluginFile::PluginFile(const std::filesystem::path& path) : file_(path), members_(read_stored_zip(file_)) {
@@ -91,7 +109,7 @@ void PluginFile::add_tensors(const std::string& kind, bool are_weights,
       if (info.shape[i] > 1 && json.whole_of(strides[i]) != numbers)
         json.fail(fmt::format("{} is not contiguous; call contiguous() before the export", shown(name)));
     }
-    const std::uint64_t size = static_cast<std::uint64_t>(numbers) * c10::elementSize(info.type);
+    const std::uint64_t size = static_cast<std::uint64_t>(numbers) * bytes_of(info.type);
     if (json.whole_of(json.field(meta, "storage_offset")) != 0 || bytes->size != size) {
       json.fail(
           fmt::format("{} has {} bytes in {}, where {} are expected; a part of a larger tensor must be cloned "
