@@ -114,10 +114,7 @@ def compare(name, side, batch, options, make, subject):
         for label in formats
         if (mode, label) != ("train", "channels_last") or not name.startswith(ONLY_CONTIGUOUS)
     ]
-    models = {
-        (mode, label): make().to(memory_format=formats[label]).train(mode == "train")
-        for mode, label in cases
-    }
+    models = {(mode, label): make().to(memory_format=formats[label]).train(mode == "train") for mode, label in cases}
     images = {label: torch.randn(batch, 3, side, side).to(memory_format=layout) for label, layout in formats.items()}
     works = {}
     for mode, label in cases:
@@ -186,7 +183,9 @@ def compare_plugins(options):
         ours = Ours(path, 1, 1, options.threads)
         seconds = min(ours.seconds("inference") for _ in range(10 * options.rounds))
         ours.close()
-        print(f"\nA node that adds a number to three numbers takes {seconds / nodes * 1e6:.2f} us, the addition included.")
+        print(
+            f"\nA node that adds a number to three numbers takes {seconds / nodes * 1e6:.2f} us, the addition included."
+        )
 
 
 def load(options):

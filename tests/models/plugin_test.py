@@ -29,7 +29,7 @@ NAMES = [
 ]
 
 
-@pytest.mark.rotating(3)
+@pytest.mark.rotating(5)
 @pytest.mark.parametrize(("name", "size"), NAMES)
 def test_equals_python(name, size, tmp_path):
     exported = export_timm(name, tmp_path, size)
@@ -251,6 +251,24 @@ def test_refuses_damaged_archives(plain, tmp_path):
     path.write_bytes(changed)
     result = inspect(path, "--verify")
     assert result.returncode == 3 and "checksum" in result.stderr, result.stderr
+
+
+def test_refuses_numbers_that_are_not_finite(tmp_path):
+    class Constant(torch.nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.scale = torch.nn.Parameter(torch.tensor([1.0, float("nan"), 1.0]))
+            self.register_buffer("mask", torch.zeros(3))
+
+        def forward(self, images):
+            return images.mean((2, 3)) * self.scale + self.mask
+
+    model = Constant()
+    path = export_plainly(tmp_path / "weight.pt2", model, torch.zeros(3, 3, 16, 16), **ANY_BATCH)
+    result = inspect(path, "--verify")
+    assert result.returncode == 3 and "NaN or infinite in 1 tensors: scale" in result.stdout, result.stdout
+    model.mask[1] = float("nan")
+    refused(export_plainly(tmp_path / "mask.pt2", model, torch.zeros(3, 3, 16, 16), **ANY_BATCH), "mask", "NaN")
 
 
 def test_refuses_other_archives(tmp_path):

@@ -73,7 +73,8 @@ class CallMaker {
   void fill_numbers(Call& call, const Node& node) const {
     call.name = node.target;
     const std::optional<Call::Number> number = number_operator(node.target);
-    if (!number) throw unusable_program(origin_, fmt::format("{} of whole numbers is not computed", shown(node.target)));
+    if (!number)
+      throw unusable_program(origin_, fmt::format("{} of whole numbers is not computed", shown(node.target)));
     call.number = *number;
     Call::Sizes sizes{.sizes = {}, .is_list = true};
     for (const Argument& argument : node.arguments) {
