@@ -103,8 +103,13 @@ std::string to_text(const models::WeightFile& file, const std::string& holdings,
   for (const auto& [type, count] : contents.types) types.push_back(fmt::format("{} {}", count, type));
   text += fmt::format("  tensors        {} ({}), {} numbers\n", file.tensors().size(), fmt::join(types, ", "),
                       fmt::group_digits(contents.numbers));
-  for (const auto& [key, value] : file.metadata())
-    text += fmt::format("  metadata       {} = {}\n", runtime::printable(key), runtime::printable(value));
+  for (const auto& [key, value] : file.metadata()) {
+    // A plug-in's program is one of them.
+    constexpr std::size_t kMostShown = 400;
+    const std::string shown =
+        value.size() <= kMostShown ? runtime::printable(value) : fmt::format("({} characters)", value.size());
+    text += fmt::format("  metadata       {} = {}\n", runtime::printable(key), shown);
+  }
   if (!verify) return text + "  values         not read; --verify looks for NaN and infinity\n";
   if (contents.not_finite.empty()) return text + "  values         all are finite\n";
   return text + fmt::format("  values         NaN or infinite in {} tensors: {}\n", contents.not_finite.size(),

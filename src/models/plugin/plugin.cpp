@@ -176,7 +176,7 @@ std::string register_plugin(const std::filesystem::path& path, const PluginDescr
   PluginDescription description = merged(settings, read_description(file.description(), origin));
   if (!description.normalisation) {
     throw runtime::UsageError(fmt::format(
-        "{} does not say how pixels are normalised: set plugin_mean and plugin_stddev beside 'plugin', as they were in "
+        "{} does not say how pixels are normalised: set plugin_facts.mean and plugin_facts.stddev, as they were in "
         "the model's training",
         origin));
   }
