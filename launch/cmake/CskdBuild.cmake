@@ -40,7 +40,7 @@ function(cskd_library name)
   target_include_directories(cskd_${name} PUBLIC "${CMAKE_SOURCE_DIR}/src")
   list(TRANSFORM arg_DEPENDS PREPEND cskd_ OUTPUT_VARIABLE libraries)
   target_link_libraries(cskd_${name} PUBLIC ${libraries} ${arg_LINK} PRIVATE cskd_flags)
-  cskd_compile_together(cskd_${name})
+  cskd_compile_together(cskd_${name} 4)
   if(arg_TORCH)
     cskd_use_torch(cskd_${name})
     set_target_properties(cskd_${name} PROPERTIES CSKD_USES_TORCH TRUE)
@@ -54,10 +54,10 @@ function(cskd_library name)
     "  {\"library\": \"${name}\", \"folder\": \"${folder}\", \"depends\": [${depends}]},\n")
 endfunction()
 
-# cskd_compile_together(<target>): compiles its files four at a time. Half the time of a file goes into headers and into
-# templates that each file instantiates anew.
-function(cskd_compile_together target)
-  set_target_properties(${target} PROPERTIES UNITY_BUILD ${CSKD_UNITY} UNITY_BUILD_BATCH_SIZE 4)
+# cskd_compile_together(<target> <count>): compiles that many of its files at a time. Half the time of a file goes into
+# headers and into templates that each file instantiates anew.
+function(cskd_compile_together target count)
+  set_target_properties(${target} PROPERTIES UNITY_BUILD ${CSKD_UNITY} UNITY_BUILD_BATCH_SIZE ${count})
   # A type with a member of an anonymous namespace is no fault where it stands in a file of its own.
   target_compile_options(${target} PRIVATE $<$<BOOL:${CSKD_UNITY}>:-Wno-subobject-linkage>)
 endfunction()

@@ -4,17 +4,14 @@
 
 #include <gtest/gtest.h>
 #include <torch/types.h>
-#include <torch/utils.h>
 
 #include "runtime/check.h"
+#include "tests/analysis/random_tensor.h"
 
 namespace cskd::analysis {
 namespace {
 
-at::Tensor random(at::IntArrayRef shape, std::uint64_t seed = 1) {
-  torch::manual_seed(seed);
-  return torch::randn(shape);
-}
+using tests::random;
 
 at::Tensor random_maps(std::int64_t pictures, std::int64_t heads, int grid) {
   return torch::softmax(2 * random({pictures, heads, std::int64_t{grid} * grid, std::int64_t{grid} * grid}), 3);

@@ -4,15 +4,13 @@
 
 #include <gtest/gtest.h>
 #include <torch/types.h>
-#include <torch/utils.h>
+
+#include "tests/analysis/random_tensor.h"
 
 namespace cskd::analysis {
 namespace {
 
-at::Tensor random(at::IntArrayRef shape, std::uint64_t seed = 1) {
-  torch::manual_seed(seed);
-  return torch::randn(shape, at::kDouble);
-}
+using tests::random;
 
 double rank_of(const at::Tensor& features) {
   return rank_me(singular_values(feature_sums(features).products, features.size(0)));

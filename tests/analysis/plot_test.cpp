@@ -11,7 +11,7 @@ namespace {
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr double kNan = std::numeric_limits<double>::quiet_NaN();
+constexpr double kGap = std::numeric_limits<double>::quiet_NaN();
 
 std::vector<std::string> texts(const Axis& axis) {
   std::vector<std::string> all;
@@ -29,13 +29,13 @@ TEST(AxisFromZero, HasRoundTicks) {
     EXPECT_LE(axis.ticks.size(), 6U) << most;
     EXPECT_GE(axis.ticks.size(), 2U) << most;
   }
-  for (const double odd : {0.0, -1.0, kNan}) EXPECT_EQ(axis_from_zero(odd, "").high, 1);
+  for (const double odd : {0.0, -1.0, kGap}) EXPECT_EQ(axis_from_zero(odd, "").high, 1);
 }
 
 TEST(Plot, LeavesOutWhatIsNotFinite) {
   Plot plot(layer_axis(3), axis_from_zero(1, "y"));
-  plot.line({{1, 0.5}, {2, kNan}, {3, 0.5}}, 0, "");
-  plot.dot({kNan, 1}, 0, "nothing");
+  plot.line({{1, 0.5}, {2, kGap}, {3, 0.5}}, 0, "");
+  plot.dot({kGap, 1}, 0, "nothing");
   const std::string svg = plot.svg("");
   EXPECT_THAT(svg, Not(HasSubstr("nan")));
   EXPECT_THAT(svg, Not(HasSubstr("nothing")));
@@ -55,7 +55,7 @@ TEST(Plot, EscapesTexts) {
 TEST(IntervalPlot, HasARowForEachAndStaysInside) {
   const std::string svg =
       interval_plot({{.label = "<a>", .series = 0, .values = {{.value = 0.5, .low = -3, .high = 9, .title = "first"}}},
-                     {.label = "b", .series = 1, .values = {{.value = kNan, .title = "second"}}}},
+                     {.label = "b", .series = 1, .values = {{.value = kGap, .title = "second"}}}},
                     axis_from_zero(1, "SRCC"), "all");
   EXPECT_THAT(svg, HasSubstr("&lt;a&gt;"));
   EXPECT_THAT(svg, HasSubstr("x1=\"128.0\" x2=\"344.0\""));

@@ -23,7 +23,7 @@ path = "photos"
 
 Config with(const std::vector<std::string>& overrides) { return parse_config(kDocument, "a.toml", "/base", overrides); }
 
-std::string error_of(const std::vector<std::string>& overrides) {
+std::string override_error(const std::vector<std::string>& overrides) {
   try {
     with(overrides);
   } catch (const runtime::UsageError& error) {
@@ -61,7 +61,7 @@ TEST(Override, PathsMayStartAtHomeAndHoldNoVariables) {
   EXPECT_EQ(parse_config("[run]\nfolder = \"~/a\"\n", "a.toml", "/base", {}).run().folder(), std::string(home) + "/a");
   EXPECT_EQ(with({"run.folder=/data/a~b$5"}).run().folder(), "/data/a~b$5");
   for (const char* path : {"$HOME/runs", "/data/${USER}/x", "~nobody/x"})
-    EXPECT_THAT(error_of({std::string("run.folder=") + path}), testing::HasSubstr("or ~/ for your home")) << path;
+    EXPECT_THAT(override_error({std::string("run.folder=") + path}), testing::HasSubstr("or ~/ for your home")) << path;
 }
 
 TEST(Override, ReachesElementsOfListsAndAddsOne) {
@@ -73,29 +73,30 @@ TEST(Override, ReachesElementsOfListsAndAddsOne) {
 }
 
 TEST(Override, ErrorsNameTheOverride) {
-  EXPECT_EQ(error_of({"run.sed=1"}),
+  EXPECT_EQ(override_error({"run.sed=1"}),
             "--set run.sed=1: run.sed is not a key of the configuration, did you mean run.seed?");
-  EXPECT_EQ(error_of({"run.seed=-1"}), "--set run.seed=-1: run.seed is -1, expected a whole number from 0");
-  EXPECT_EQ(error_of({"run.seed=x"}), "--set run.seed=x: x is not a TOML value, expected a whole number from 0");
-  EXPECT_EQ(error_of({"run.seed"}),
+  EXPECT_EQ(override_error({"run.seed=-1"}), "--set run.seed=-1: run.seed is -1, expected a whole number from 0");
+  EXPECT_EQ(override_error({"run.seed=x"}), "--set run.seed=x: x is not a TOML value, expected a whole number from 0");
+  EXPECT_EQ(override_error({"run.seed"}),
             "--set run.seed: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
-  EXPECT_EQ(error_of({"=1"}), "--set =1: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
-  EXPECT_EQ(error_of({"run..seed=1"}),
+  EXPECT_EQ(override_error({"=1"}), "--set =1: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
+  EXPECT_EQ(override_error({"run..seed=1"}),
             "--set run..seed=1: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
-  EXPECT_EQ(error_of({"sources[x].path=1"}),
+  EXPECT_EQ(override_error({"sources[x].path=1"}),
             "--set sources[x].path=1: expected KEY=VALUE, for instance run.seed=7 or sources[0].path=/photos");
   for (const std::string path : {"sources[", "sources[]", "sources[0", "sources[0]x", "[0]"}) {
-    EXPECT_EQ(error_of({path + "=1"}), "--set " + path +
-                                           "=1: expected KEY=VALUE, for instance run.seed=7 or "
-                                           "sources[0].path=/photos");
+    EXPECT_EQ(override_error({path + "=1"}), "--set " + path +
+                                                 "=1: expected KEY=VALUE, for instance run.seed=7 or "
+                                                 "sources[0].path=/photos");
   }
-  EXPECT_EQ(error_of({"sources[3].path=/p"}), "--set sources[3].path=/p: sources has 1 element, [3] is past its end");
-  EXPECT_EQ(error_of({"sources[0]=1"}), "--set sources[0]=1: sources[0] is a table; name one of its keys");
-  EXPECT_EQ(error_of({"run.seed.x=1"}), "--set run.seed.x=1: run.seed is 3, not a table");
-  EXPECT_EQ(error_of({"run[0].seed=1"}), "--set run[0].seed=1: run is a table, not a list");
-  EXPECT_EQ(error_of({"run.folder="}),
+  EXPECT_EQ(override_error({"sources[3].path=/p"}),
+            "--set sources[3].path=/p: sources has 1 element, [3] is past its end");
+  EXPECT_EQ(override_error({"sources[0]=1"}), "--set sources[0]=1: sources[0] is a table; name one of its keys");
+  EXPECT_EQ(override_error({"run.seed.x=1"}), "--set run.seed.x=1: run.seed is 3, not a table");
+  EXPECT_EQ(override_error({"run[0].seed=1"}), "--set run[0].seed=1: run is a table, not a list");
+  EXPECT_EQ(override_error({"run.folder="}),
             "--set run.folder=: run.folder is \"\", expected a path in quotes, of 1 to 4096 bytes");
-  EXPECT_EQ(error_of({"run=3"}), "--set run=3: run is 3, expected a table: [run]");
+  EXPECT_EQ(override_error({"run=3"}), "--set run=3: run is 3, expected a table: [run]");
 }
 
 }  // namespace

@@ -38,7 +38,7 @@ class CorpusTest : public testing::Test {
     shards::write_manifest(folder_.path(), manifest_);
     return Corpus(folder_.path());
   }
-  tests::TemporaryFolder folder_;
+  cskd::tests::TemporaryFolder folder_;
   Manifest manifest_;
 };
 

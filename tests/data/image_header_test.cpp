@@ -25,7 +25,7 @@ std::string small_jpeg() { return tests::jpeg(scene(40, 30), {}); }
 
 int orientation_of(const std::string& encoded) { return read_image_header(bytes_of(encoded)).orientation; }
 
-void expect_refused(const std::string& bytes, const std::string& reason) {
+void expect_no_header(const std::string& bytes, const std::string& reason) {
   EXPECT_THAT([&] { read_image_header(bytes_of(bytes)); }, testing::ThrowsMessage<DataError>(reason));
 }
 
@@ -115,32 +115,32 @@ TEST(DamagedExif, TheFirstUsableOneCounts) {
   EXPECT_EQ(orientation_of(with_exif(first, exif_with_orientation(9, true))), 3);
 }
 
-TEST(DamagedHeader, Empty) { expect_refused("", "empty file"); }
+TEST(DamagedHeader, Empty) { expect_no_header("", "empty file"); }
 
 TEST(DamagedHeader, Garbage) {
   for (const std::string& bytes : {std::string(1, '\0'), std::string("\xFF\xD8"), std::string("RIFF1234WEBX"),
                                    std::string("RIFF"), std::string("GIF89a"), std::string(5000, 'x')}) {
-    expect_refused(bytes, "not JPEG, PNG or WebP");
+    expect_no_header(bytes, "not JPEG, PNG or WebP");
   }
 }
 
 TEST(DamagedHeader, JpegCutBeforeItsFirstScan) {
   const std::string encoded = small_jpeg();
   const std::size_t scan = encoded.find("\xFF\xDA");
-  for (std::size_t size = 3; size < scan + 2; ++size) expect_refused(encoded.substr(0, size), "truncated header");
+  for (std::size_t size = 3; size < scan + 2; ++size) expect_no_header(encoded.substr(0, size), "truncated header");
   EXPECT_EQ(read_image_header(bytes_of(encoded.substr(0, scan + 2))).stored_width, 40);
 }
 
 TEST(DamagedHeader, JpegWithoutFrame) {
-  expect_refused(std::string("\xFF\xD8\xFF\xDA", 4), "JPEG without a frame header");
-  expect_refused(std::string("\xFF\xD8\xFF\xD9", 4), "damaged JPEG header");
+  expect_no_header(std::string("\xFF\xD8\xFF\xDA", 4), "JPEG without a frame header");
+  expect_no_header(std::string("\xFF\xD8\xFF\xD9", 4), "damaged JPEG header");
 }
 
 TEST(DamagedHeader, JpegWithTwoFrames) {
   std::string encoded = small_jpeg();
   const std::size_t frame = frame_header_of(encoded);
   encoded.insert(frame, encoded.substr(frame, 19));
-  expect_refused(encoded, "damaged JPEG header");
+  expect_no_header(encoded, "damaged JPEG header");
 }
 
 std::string number_text(std::size_t number, bool little_endian) {
@@ -194,54 +194,54 @@ TEST(DamagedMetadata, IsNoReasonToReadElsewhere) {
 
 TEST(DamagedHeader, JpegWithAWrongSegmentLength) {
   const std::string encoded = small_jpeg();
-  expect_refused(with_number(encoded, 4, 0, 2), "damaged JPEG header");
-  expect_refused(with_number(encoded, 4, 1, 2), "damaged JPEG header");
+  expect_no_header(with_number(encoded, 4, 0, 2), "damaged JPEG header");
+  expect_no_header(with_number(encoded, 4, 1, 2), "damaged JPEG header");
   // Looks like a stray byte: the decoder finds what is lost with it.
   EXPECT_EQ(orientation_of(with_number(encoded, 4, 17, 2)), 1);
-  expect_refused(with_number(encoded, 4, 0xFFFF, 2), "truncated header");
-  expect_refused(with_number(encoded, frame_header_of(encoded) + 2, 7, 2), "damaged JPEG header");
+  expect_no_header(with_number(encoded, 4, 0xFFFF, 2), "truncated header");
+  expect_no_header(with_number(encoded, frame_header_of(encoded) + 2, 7, 2), "damaged JPEG header");
 }
 
 TEST(DamagedHeader, PngCutOrWithoutItsFirstChunk) {
   const std::string encoded = tests::png(scene(40, 30));
-  for (std::size_t size = 8; size < 33; ++size) expect_refused(encoded.substr(0, size), "truncated header");
-  expect_refused(with_number(encoded, 11, 12, 1), "damaged PNG header");
-  expect_refused(with_number(encoded, 12, 'J', 1), "damaged PNG header");
+  for (std::size_t size = 8; size < 33; ++size) expect_no_header(encoded.substr(0, size), "truncated header");
+  expect_no_header(with_number(encoded, 11, 12, 1), "damaged PNG header");
+  expect_no_header(with_number(encoded, 12, 'J', 1), "damaged PNG header");
 }
 
 TEST(DamagedHeader, WebpCutOrBroken) {
   for (const bool lossless : {false, true}) {
     const std::string encoded = tests::webp(scene(40, 30), lossless);
-    for (std::size_t size = 12; size < 25; ++size) expect_refused(encoded.substr(0, size), "truncated header");
-    expect_refused(with_number(encoded, lossless ? 20 : 23, 0, 1), "damaged WebP header");
+    for (std::size_t size = 12; size < 25; ++size) expect_no_header(encoded.substr(0, size), "truncated header");
+    expect_no_header(with_number(encoded, lossless ? 20 : 23, 0, 1), "damaged WebP header");
   }
 }
 
 TEST(DamagedHeader, AnimatedWebp) {
   const std::string extended = std::string("RIFF\x16\0\0\0WEBPVP8X\x0A\0\0\0\x02\0\0\0\x27\0\0\x1D\0\0", 30);
-  expect_refused(extended, "animated WebP");
+  expect_no_header(extended, "animated WebP");
 }
 
 TEST(HugeHeader, IsRefusedWithItsSize) {
   const std::string jpeg = with_number(with_number(small_jpeg(), frame_header_of(small_jpeg()) + 5, 60000, 2),
                                        frame_header_of(small_jpeg()) + 7, 60001, 2);
-  expect_refused(jpeg, "60001 x 60000 pixels, at most 100 million are decoded");
+  expect_no_header(jpeg, "60001 x 60000 pixels, at most 100 million are decoded");
   const std::string png = tests::png(scene(40, 30));
-  expect_refused(with_number(with_number(png, 16, 0xFFFFFFFF, 4), 20, 0xFFFFFFFF, 4),
-                 "4294967295 x 4294967295 pixels, at most 100 million are decoded");
-  expect_refused(with_number(with_number(png, 16, 100'000'001, 4), 20, 1, 4),
-                 "100000001 x 1 pixels, at most 100 million are decoded");
+  expect_no_header(with_number(with_number(png, 16, 0xFFFFFFFF, 4), 20, 0xFFFFFFFF, 4),
+                   "4294967295 x 4294967295 pixels, at most 100 million are decoded");
+  expect_no_header(with_number(with_number(png, 16, 100'000'001, 4), 20, 1, 4),
+                   "100000001 x 1 pixels, at most 100 million are decoded");
   EXPECT_EQ(read_image_header(bytes_of(with_number(with_number(png, 16, 100'000'000, 4), 20, 1, 4))).stored_width,
             100'000'000);
   // 16384 x 16384 as a lossless WebP writes it: 14 bits of width - 1, 14 of height - 1.
   const std::string webp = tests::webp(scene(40, 30), true);
-  expect_refused(with_number(webp, 21, 0xFFFFFF0F, 4), "16384 x 16384 pixels, at most 100 million are decoded");
+  expect_no_header(with_number(webp, 21, 0xFFFFFF0F, 4), "16384 x 16384 pixels, at most 100 million are decoded");
 }
 
 TEST(HugeHeader, NoPixelsAreRefused) {
   const std::string jpeg = small_jpeg();
-  expect_refused(with_number(jpeg, frame_header_of(jpeg) + 5, 0, 2), "40 x 0 pixels");
-  expect_refused(with_number(tests::png(scene(40, 30)), 16, 0, 4), "0 x 30 pixels");
+  expect_no_header(with_number(jpeg, frame_header_of(jpeg) + 5, 0, 2), "40 x 0 pixels");
+  expect_no_header(with_number(tests::png(scene(40, 30)), 16, 0, 4), "0 x 30 pixels");
 }
 
 }  // namespace

@@ -25,12 +25,11 @@ namespace {
 
 using testing::AllOf;
 using testing::HasSubstr;
+using tests::bytes_of;
 
 constexpr std::uint64_t kRows = 12;  // of a shard
 constexpr std::uint64_t kShards = 4;
 constexpr double kAll = 1;
-
-std::span<const std::byte> bytes_of(const std::string& text) { return std::as_bytes(std::span(text)); }
 
 std::string as_text(std::span<const std::byte> bytes) {
   return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
@@ -306,8 +305,8 @@ TEST_F(DamagedCorpus, BatchesAreTheSameOnAnyNumberOfThreads) {
   flip_picture(3, 11);
   std::filesystem::remove(path(1));
   static constexpr std::uint64_t kBatch = 5;
-  constexpr int kSide = 16;
-  constexpr std::size_t kPicture = std::size_t{3} * kSide * kSide;
+  constexpr int kPictureSide = 16;
+  constexpr std::size_t kPicture = std::size_t{3} * kPictureSide * kPictureSide;
   using Pixels = std::vector<std::uint8_t>;
   const auto batches = [&](int threads) {
     const Opened opened(folder_.path());
@@ -325,7 +324,7 @@ TEST_F(DamagedCorpus, BatchesAreTheSameOnAnyNumberOfThreads) {
                const SampleUse use = order.at(pixels.back() * kBatch + item, 1).front();
                opened.source.with_sample(opened.set, use.sample, [&](const SampleSource::Sample& sample) {
                  const View view = whole_view(sample.shard.width(sample.ref.row), 20, use.round % 2 == 1);
-                 render_view(sample.bytes, view, kSide, ResizeMode::kFast,
+                 render_view(sample.bytes, view, kPictureSide, ResizeMode::kFast,
                              std::span(pixels).subspan(kPicture * item, kPicture));
                });
              },

@@ -65,8 +65,8 @@ class StagingTest : public testing::Test {
     return bytes;
   }
 
-  tests::TemporaryFolder shared_;
-  tests::TemporaryFolder local_;
+  cskd::tests::TemporaryFolder shared_;
+  cskd::tests::TemporaryFolder local_;
 };
 
 TEST_F(StagingTest, ASharedFileIsReadUntilThereIsACopy) {
@@ -81,7 +81,7 @@ TEST_F(StagingTest, ASharedFileIsReadUntilThereIsACopy) {
   const Staging::Place second = staging.place_of(file, [&] { ++called; });
   EXPECT_NE(second.path, file.path);
   EXPECT_NE(second.lease, nullptr);
-  EXPECT_EQ(tests::read_file(second.path), tests::read_file(file.path));
+  EXPECT_EQ(cskd::tests::read_file(second.path), cskd::tests::read_file(file.path));
   EXPECT_EQ(called, 1);
   EXPECT_EQ(staging.counts().copied, 1U);
   EXPECT_EQ(staging.counts().copied_bytes, 1000U);
@@ -109,7 +109,7 @@ TEST_F(StagingTest, AFileWithoutAKnownHashIsCopiedAnewWhenItChanges) {
   EXPECT_FALSE(is_staged(staging, file));
   staging.settle();
   const Staging::Place place = staging.place_of(file, [] {});
-  EXPECT_EQ(tests::read_file(place.path), std::string(1000, 'y'));
+  EXPECT_EQ(cskd::tests::read_file(place.path), std::string(1000, 'y'));
 }
 
 TEST_F(StagingTest, ADamagedCopyIsMadeAgain) {
@@ -124,7 +124,7 @@ TEST_F(StagingTest, ADamagedCopyIsMadeAgain) {
   staging.settle();
   const Staging::Place place = staging.place_of(file, [] {});
   ASSERT_NE(place.lease, nullptr);
-  EXPECT_EQ(tests::read_file(place.path), tests::read_file(file.path));
+  EXPECT_EQ(cskd::tests::read_file(place.path), cskd::tests::read_file(file.path));
   EXPECT_EQ(staging.counts().damaged, 1U);
 }
 
@@ -147,7 +147,7 @@ TEST_F(StagingTest, ACopyOfAnEarlierBootIsHashedAndKept) {
     Staging staging = this->staging();
     stage(staging, file);
   }
-  std::string text = tests::read_file(files(".ok").at(0));
+  std::string text = cskd::tests::read_file(files(".ok").at(0));
   text.replace(text.rfind(' ') + 1, std::string::npos, "an-earlier-boot\n");
   std::ofstream(files(".ok").at(0)) << text;
   Staging staging = this->staging();
@@ -232,7 +232,7 @@ TEST_F(StagingTest, WhatIsReadStays) {
     Staging other = this->staging(2500);
     stage(other, all[2]);
     EXPECT_EQ(other.counts().removed, 0U);
-    EXPECT_EQ(tests::read_file(a.path), tests::read_file(all[0].path));
+    EXPECT_EQ(cskd::tests::read_file(a.path), cskd::tests::read_file(all[0].path));
   }
   a.lease = nullptr;
   std::this_thread::sleep_for(std::chrono::milliseconds(1100));  // until room is looked for again
@@ -328,7 +328,8 @@ TEST_F(StagingTest, RanksOfAHostMakeOneCopyOfEachFile) {
           place = staging.place_of(file, [] {});
           if (place.lease == nullptr) std::this_thread::sleep_for(std::chrono::milliseconds(5));
         }
-        is_right = is_right && place.lease != nullptr && tests::read_file(place.path) == tests::read_file(file.path);
+        is_right = is_right && place.lease != nullptr &&
+                   cskd::tests::read_file(place.path) == cskd::tests::read_file(file.path);
       }
       std::ofstream(shared_ / ("copied-" + std::to_string(rank))) << staging.counts().copied;
       ::_exit(is_right ? 0 : 1);
@@ -342,7 +343,7 @@ TEST_F(StagingTest, RanksOfAHostMakeOneCopyOfEachFile) {
   }
   int copied = 0;
   for (int rank = 0; rank < 4; ++rank)
-    copied += std::stoi(tests::read_file(shared_ / ("copied-" + std::to_string(rank))));
+    copied += std::stoi(cskd::tests::read_file(shared_ / ("copied-" + std::to_string(rank))));
   EXPECT_EQ(copied, 20);
   EXPECT_EQ(files(".copy").size(), 20U);
 }
@@ -359,7 +360,7 @@ TEST_F(StagingTest, ManyReadersAndATightBoundReadTheRightBytes) {
         const Staging::File& file = all[(i * (thread + 1)) % all.size()];
         const Staging::Place place = staging.place_of(file, [] {});
         try {
-          if (tests::read_file(place.path) != tests::read_file(file.path)) ++wrong;
+          if (cskd::tests::read_file(place.path) != cskd::tests::read_file(file.path)) ++wrong;
         } catch (const std::runtime_error&) {
           if (place.lease == nullptr) ++wrong;  // a copy may be given up by another thread before it is opened
         }

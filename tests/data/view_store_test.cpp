@@ -10,8 +10,8 @@
 namespace cskd::data {
 namespace {
 
-constexpr int kSide = 4;
-constexpr std::size_t kBytes = 3 * kSide * kSide;
+constexpr int kStoredSide = 4;
+constexpr std::size_t kBytes = 3 * kStoredSide * kStoredSide;
 
 std::vector<std::uint8_t> pixels_of(const SampleRef& sample, std::uint64_t number) {
   std::vector<std::uint8_t> pixels(kBytes);
@@ -21,7 +21,7 @@ std::vector<std::uint8_t> pixels_of(const SampleRef& sample, std::uint64_t numbe
 }
 
 TEST(ViewStore, GivesBackWhatItKeeps) {
-  ViewStore store(1 << 20, kSide);
+  ViewStore store(1 << 20, kStoredSide);
   std::vector<std::uint8_t> found(kBytes);
   EXPECT_FALSE(store.find({1, 2}, 3, found));
   store.keep({1, 2}, 3, pixels_of({1, 2}, 3));
@@ -34,20 +34,20 @@ TEST(ViewStore, GivesBackWhatItKeeps) {
 
 TEST(ViewStore, StaysWithinItsBytesAndKeepsWhatCameFirst) {
   constexpr std::uint64_t kCapacity = 100'000;
-  ViewStore store(kCapacity, kSide);
+  ViewStore store(kCapacity, kStoredSide);
   for (std::uint32_t row = 0; row < 10'000; ++row) store.keep({0, row}, 0, pixels_of({0, row}, 0));
   EXPECT_LE(store.kept() * kBytes, kCapacity);
   EXPECT_GT(store.kept() * kBytes, kCapacity / 4);
   std::vector<std::uint8_t> found(kBytes);
   EXPECT_TRUE(store.find({0, 0}, 0, found));
   EXPECT_FALSE(store.find({0, 9999}, 0, found));
-  ViewStore none(0, kSide);
+  ViewStore none(0, kStoredSide);
   none.keep({0, 0}, 0, pixels_of({0, 0}, 0));
   EXPECT_EQ(none.kept(), 0U);
 }
 
 TEST(ViewStore, ServesManyThreads) {
-  ViewStore store(1 << 22, kSide);
+  ViewStore store(1 << 22, kStoredSide);
   std::vector<std::thread> threads;
   std::vector<int> wrong(4);
   for (std::size_t thread = 0; thread < wrong.size(); ++thread) {

@@ -36,7 +36,7 @@ using tests::FullDisk;
 using tests::read_file;
 using tests::TemporaryFolder;
 
-constexpr const char* kTime = R"([0-9]{10}\.?[0-9]{0,3})";
+constexpr const char* kTimePattern = R"([0-9]{10}\.?[0-9]{0,3})";
 
 TEST(MetricLog, ALineHoldsStepTimeAndTheValuesInTheirOrder) {
   const TemporaryFolder folder;
@@ -46,17 +46,17 @@ TEST(MetricLog, ALineHoldsStepTimeAndTheValuesInTheirOrder) {
   EXPECT_THAT(read_file(folder / "run/metrics.jsonl"),
               MatchesRegex(fmt::format("\\{{\"step\": 12, \"time\": {}, \"train/loss\": 0.25, "
                                        "\"perf/images_per_second\": 1000000, \"a\": -3\\}}\n",
-                                       kTime)));
+                                       kTimePattern)));
 }
 
 TEST(MetricLog, NumbersAreTheShortestThatReadBackTheSame) {
-  using Limits = std::numeric_limits<double>;
+  using DoubleLimits = std::numeric_limits<double>;
   const TemporaryFolder folder;
   MetricLog log(folder.path(), 0);
   log.write(std::numeric_limits<std::int64_t>::max(), {{"tenth", 0.1},
                                                        {"third", 1.0 / 3},
-                                                       {"largest", Limits::max()},
-                                                       {"smallest", Limits::denorm_min()},
+                                                       {"largest", DoubleLimits::max()},
+                                                       {"smallest", DoubleLimits::denorm_min()},
                                                        {"zero", -0.0}});
   log.flush();
   EXPECT_THAT(read_file(folder / "metrics.jsonl"),
@@ -66,10 +66,10 @@ TEST(MetricLog, NumbersAreTheShortestThatReadBackTheSame) {
 }
 
 TEST(MetricLog, WhatIsNoNumberIsNull) {
-  using Limits = std::numeric_limits<double>;
+  using DoubleLimits = std::numeric_limits<double>;
   const TemporaryFolder folder;
   MetricLog log(folder.path(), 0);
-  log.write(1, {{"a", Limits::quiet_NaN()}, {"b", Limits::infinity()}, {"c", -Limits::infinity()}});
+  log.write(1, {{"a", DoubleLimits::quiet_NaN()}, {"b", DoubleLimits::infinity()}, {"c", -DoubleLimits::infinity()}});
   log.flush();
   EXPECT_THAT(read_file(folder / "metrics.jsonl"), testing::EndsWith(", \"a\": null, \"b\": null, \"c\": null}\n"));
 }
@@ -149,7 +149,7 @@ TEST(MetricLog, ADiskThatTakesAPartOfALineLeavesWholeLines) {
   EXPECT_THAT(read_file(folder / "metrics.jsonl").substr(before.size()),
               MatchesRegex(fmt::format("\\{{\"step\": 2, \"time\": {0}, \"a+\": 2\\}}\n"
                                        "\\{{\"step\": 3, \"time\": {0}, \"b\": 3\\}}\n",
-                                       kTime)));
+                                       kTimePattern)));
 }
 
 // Each file gets everything once, whichever of them fails and however often.

@@ -23,9 +23,9 @@ using testing::Field;
 using testing::HasSubstr;
 using testing::Not;
 
-constexpr double kNow = 1'764'000'000;
+constexpr double kShownAt = 1'764'000'000;
 
-Status running() {
+Status running_status() {
   return {.stage = "align",
           .step = 1204,
           .steps = 7500,
@@ -33,15 +33,15 @@ Status running() {
           .seconds_left = 3720,
           .loss = 0.25134,
           .validation = Status::Validation{1000, {{"validation/emd", 0.0712}, {"validation/srcc", 0.68123}}},
-          .checkpoint = Status::Checkpoint{1000, kNow - 194},
+          .checkpoint = Status::Checkpoint{1000, kShownAt - 194},
           .skipped_steps = 1,
           .damaged_pictures = 14,
           .ranks = 8,
           .host = "node17",
           .pid = 4242,
-          .started = kNow - 8042,
-          .updated = kNow - 2,
-          .last_step_time = kNow - 6};
+          .started = kShownAt - 8042,
+          .updated = kShownAt - 2,
+          .last_step_time = kShownAt - 6};
 }
 
 const std::vector<CompleteStage> kComplete{{"shard", 723.4, 10}, {"cache", 251, 10}};
@@ -60,7 +60,7 @@ int width(const std::string& line) {
 }
 
 TEST(StatusText, ShowsEverything) {
-  EXPECT_EQ(status_text("runs/demo", running(), kHealthy, kComplete, {.now = kNow}),
+  EXPECT_EQ(status_text("runs/demo", running_status(), kHealthy, kComplete, {.now = kShownAt}),
             "runs/demo   align   running\n"
             "  1,204 of 7,500 steps   16 %\n"
             "\n"
@@ -76,8 +76,8 @@ TEST(StatusText, ShowsEverything) {
 }
 
 TEST(StatusText, ShowsLittleWhereLittleIsKnown) {
-  const Status status{.stage = "evaluate", .host = "a", .pid = 7, .started = kNow, .updated = kNow};
-  EXPECT_EQ(status_text("r", status, kHealthy, {}, {.now = kNow}),
+  const Status status{.stage = "evaluate", .host = "a", .pid = 7, .started = kShownAt, .updated = kShownAt};
+  EXPECT_EQ(status_text("r", status, kHealthy, {}, {.now = kShownAt}),
             "r   evaluate   running\n"
             "  0 steps\n"
             "\n"
@@ -86,15 +86,15 @@ TEST(StatusText, ShowsLittleWhereLittleIsKnown) {
 }
 
 TEST(StatusText, HasABarWhereThereIsRoom) {
-  EXPECT_THAT(status_text("r", running(), kHealthy, {}, {.columns = 80, .now = kNow}),
+  EXPECT_THAT(status_text("r", running_status(), kHealthy, {}, {.columns = 80, .now = kShownAt}),
               HasSubstr("\n  █████░░░░░░░░░░░░░░░░░░░░░░░░░   1,204 of 7,500 steps   16 %\n"));
-  EXPECT_THAT(status_text("r", running(), kHealthy, {}, {.columns = 45, .now = kNow}),
+  EXPECT_THAT(status_text("r", running_status(), kHealthy, {}, {.columns = 45, .now = kShownAt}),
               HasSubstr("\n  ██░░░░░░░░░░░   1,204 of 7,500 steps   16 %\n"));
-  EXPECT_THAT(status_text("r", running(), kHealthy, {}, {.columns = 40, .now = kNow}), Not(HasSubstr("░")));
+  EXPECT_THAT(status_text("r", running_status(), kHealthy, {}, {.columns = 40, .now = kShownAt}), Not(HasSubstr("░")));
 }
 
 TEST(StatusText, FitsEveryTerminal) {
-  Status status = running();
+  Status status = running_status();
   status.stage = std::string(60, 'a') + "\u00e9\u00e9\u00e9";
   for (int columns = 1; columns < 130; ++columns) {
     for (const std::string& line : lines(status_text("runs/demo", status, kHealthy, kComplete, {.columns = columns})))
@@ -104,7 +104,7 @@ TEST(StatusText, FitsEveryTerminal) {
 
 TEST(StatusText, ColoursHealthOnly) {
   const auto text = [](const Health& health, bool has_colours) {
-    return status_text("r", running(), health, {}, {.has_colours = has_colours, .now = kNow});
+    return status_text("r", running_status(), health, {}, {.has_colours = has_colours, .now = kShownAt});
   };
   EXPECT_THAT(text(kHealthy, true), HasSubstr("\n  health      \x1b[32mhealthy, last step 4 s ago\x1b[0m\n"));
   EXPECT_THAT(text({Verdict::kStalled, "s"}, true), HasSubstr("\x1b[33ms\x1b[0m"));
@@ -113,10 +113,10 @@ TEST(StatusText, ColoursHealthOnly) {
 }
 
 TEST(StatusText, OfARunThatIsOverTellsWhenItWas) {
-  Status status = running();
+  Status status = running_status();
   status.state = RunState::kFailed;
   const std::string text =
-      status_text("r", status, {Verdict::kFailed, "cskd: error: a\ncskd:   because: b"}, {}, {.now = kNow + 7200});
+      status_text("r", status, {Verdict::kFailed, "cskd: error: a\ncskd:   because: b"}, {}, {.now = kShownAt + 7200});
   EXPECT_THAT(text, AllOf(HasSubstr("r   align   failed\n"), HasSubstr("  speed       1,412 images/s\n"),
                           HasSubstr("  health      cskd: error: a; cskd:   because: b\n"),
                           HasSubstr("  checkpoint  step 1,000, 2 h 03 min ago\n"),
@@ -124,22 +124,22 @@ TEST(StatusText, OfARunThatIsOverTellsWhenItWas) {
 }
 
 TEST(StatusText, TakesTimesFromTheClockOfTheRunWhileItLives) {
-  for (const double reader : {kNow - 5000, kNow + 5000})
-    EXPECT_EQ(status_text("r", running(), kHealthy, {}, {.now = reader}),
-              status_text("r", running(), kHealthy, {}, {.now = kNow}));
+  for (const double reader : {kShownAt - 5000, kShownAt + 5000})
+    EXPECT_EQ(status_text("r", running_status(), kHealthy, {}, {.now = reader}),
+              status_text("r", running_status(), kHealthy, {}, {.now = kShownAt}));
 }
 
 TEST(StatusText, NoNumberIsNonsense) {
-  Status status = running();
+  Status status = running_status();
   status.step = 9'000'000'000'000'000'000;
   status.steps = 1;
   status.images_per_second = std::nan("");
   status.loss = std::nan("");
   status.seconds_left = 1e11;
-  status.checkpoint->time = kNow + 1e6;
-  status.started = kNow + 1e6;
-  status.last_step_time = kNow + 1e6;
-  const std::string text = status_text("r", status, kHealthy, {{"s", -1e300, 0}}, {.columns = 100, .now = kNow});
+  status.checkpoint->time = kShownAt + 1e6;
+  status.started = kShownAt + 1e6;
+  status.last_step_time = kShownAt + 1e6;
+  const std::string text = status_text("r", status, kHealthy, {{"s", -1e300, 0}}, {.columns = 100, .now = kShownAt});
   EXPECT_THAT(text,
               AllOf(HasSubstr("   100 %\n"), HasSubstr("  speed       - images/s, 1157407 d 09 h left\n"),
                     HasSubstr("  loss        nan\n"), HasSubstr("  checkpoint  step 1,000, 0 s ago\n"),
@@ -148,12 +148,12 @@ TEST(StatusText, NoNumberIsNonsense) {
 
 TEST(StatusText, AHostileStatusDoesNotSteerTheTerminal) {
   const std::string evil = "a\x1b[2Jb\x07\r\nc\u009b2Jd\x7f" + std::string(5000, 'e');
-  Status status = running();
+  Status status = running_status();
   status.stage = status.unit = status.host = evil;
   status.validation->figures = {{evil, 1}};
   for (int i = 0; i < 50; ++i) status.validation->figures[std::to_string(i)] = i;
   const Health health{Verdict::kFailed, evil};
-  const std::string text = status_text("r" + evil, status, health, {{evil, 1, 1}}, {.now = kNow});
+  const std::string text = status_text("r" + evil, status, health, {{evil, 1, 1}}, {.now = kShownAt});
   const std::string line = status_line(status, health);
   for (const std::string& shown : {text, line}) {
     EXPECT_THAT(shown, Not(testing::AnyOf(HasSubstr("\x1b"), HasSubstr("\u009b"), HasSubstr("\r"), HasSubstr("\x07"),
@@ -166,11 +166,11 @@ TEST(StatusText, AHostileStatusDoesNotSteerTheTerminal) {
 }
 
 TEST(StatusLine, StaysTheSameUntilSomethingHappens) {
-  EXPECT_EQ(status_line(running(), kHealthy),
+  EXPECT_EQ(status_line(running_status(), kHealthy),
             "align   1,204 of 7,500 steps   16 %   1,412 images/s   loss 0.2513   emd 0.0712, srcc 0.6812   healthy");
-  Status later = running();
+  Status later = running_status();
   later.updated += 5;
-  EXPECT_EQ(status_line(later, kHealthy), status_line(running(), kHealthy));
+  EXPECT_EQ(status_line(later, kHealthy), status_line(running_status(), kHealthy));
   EXPECT_EQ(status_line(later, {Verdict::kSilent, "for 3 min"}), status_line(later, {Verdict::kSilent, "for 4 min"}));
   EXPECT_THAT(status_line(later, {Verdict::kFailed, "the disk is full"}),
               testing::EndsWith("failed: the disk is full"));
@@ -208,8 +208,8 @@ TEST_F(CompleteStages, AreListedAsTheyEnded) {
   write("cache/ViT", R"({"stage": "cache", "seconds": 2, "images": 50})", 2);
   write("shards", R"({"stage": "shard", "seconds": 1, "images": 60})", 1);
   std::filesystem::create_directories(run_ / "distill");
-  const auto is = [](const char* stage, double seconds, std::uint64_t images) {
-    return AllOf(Field(&CompleteStage::stage, stage), Field(&CompleteStage::seconds, seconds),
+  const auto is = [](const char* stage, double taken, std::uint64_t images) {
+    return AllOf(Field(&CompleteStage::stage, stage), Field(&CompleteStage::seconds, taken),
                  Field(&CompleteStage::images, images));
   };
   EXPECT_THAT(complete_stages(run_.path()),

@@ -40,13 +40,13 @@ void draw_weights(const Tensor& weight, const Tensor& bias) {
   torch::nn::init::zeros_(bias);
 }
 
-torch::nn::Conv2d convolution(const torch::nn::Conv2dOptions& options) {
+torch::nn::Conv2d convnext_convolution(const torch::nn::Conv2dOptions& options) {
   torch::nn::Conv2d layer(options);
   draw_weights(layer->weight, layer->bias);
   return layer;
 }
 
-torch::nn::LayerNorm layer_norm(int width) {
+torch::nn::LayerNorm convnext_layer_norm(int width) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(1e-6));
 }
 
@@ -89,12 +89,12 @@ class ResponseNorm final : public torch::nn::Module {
   Tensor bias_;
 };
 
-class Block final : public torch::nn::Module {
+class ConvNextBlock final : public torch::nn::Module {
  public:
-  Block(int width, const ConvNextSize& size) {
-    depthwise_ =
-        register_module("conv_dw", convolution(torch::nn::Conv2dOptions(width, width, 7).padding(3).groups(width)));
-    norm_ = register_module("norm", layer_norm(width));
+  ConvNextBlock(int width, const ConvNextSize& size) {
+    depthwise_ = register_module(
+        "conv_dw", convnext_convolution(torch::nn::Conv2dOptions(width, width, 7).padding(3).groups(width)));
+    norm_ = register_module("norm", convnext_layer_norm(width));
     const auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>("Mlp"));
     fc1_ = mlp->register_module("fc1", std::make_shared<PlacewiseLinear>(width, 4 * width, size.mlp));
     if (size.is_v2) response_norm_ = mlp->register_module("grn", std::make_shared<ResponseNorm>(4 * width));
@@ -125,8 +125,8 @@ class Block final : public torch::nn::Module {
 class Halving final : public torch::nn::Module {
  public:
   Halving(int in, int out) {
-    norm_ = register_module("0", layer_norm(in));
-    convolution_ = register_module("1", convolution(torch::nn::Conv2dOptions(in, out, 2).stride(2)));
+    norm_ = register_module("0", convnext_layer_norm(in));
+    convolution_ = register_module("1", convnext_convolution(torch::nn::Conv2dOptions(in, out, 2).stride(2)));
   }
 
   Tensor forward(const Tensor& map) { return convolve(convolution_, norm_->forward(map)); }
@@ -142,8 +142,9 @@ class ConvNext final : public Encoder {
     CSKD_CHECK(shape.grid * 32 == shape.image_size, "{}: a grid of {} for an image of {}", shape.name, shape.grid,
                shape.image_size);
     const auto stem = register_module("stem", std::make_shared<torch::nn::Module>("Stem"));
-    patches_ = stem->register_module("0", convolution(torch::nn::Conv2dOptions(3, size.widths[0], 4).stride(4)));
-    first_norm_ = stem->register_module("1", layer_norm(size.widths[0]));
+    patches_ =
+        stem->register_module("0", convnext_convolution(torch::nn::Conv2dOptions(3, size.widths[0], 4).stride(4)));
+    first_norm_ = stem->register_module("1", convnext_layer_norm(size.widths[0]));
     torch::nn::ModuleList stages = register_module("stages", torch::nn::ModuleList());
     for (std::size_t i = 0; i < size.widths.size(); ++i) {
       const auto stage = std::make_shared<torch::nn::Module>("Stage");
@@ -154,13 +155,13 @@ class ConvNext final : public Encoder {
       }
       torch::nn::ModuleList blocks = stage->register_module("blocks", torch::nn::ModuleList());
       for (int block = 0; block < size.blocks[i]; ++block) {
-        blocks_.push_back(std::make_shared<Block>(size.widths[i], size));
+        blocks_.push_back(std::make_shared<ConvNextBlock>(size.widths[i], size));
         blocks->push_back(blocks_.back());
       }
       stage_ends_[i] = blocks_.size();
     }
     last_norm_ = register_module("head", std::make_shared<torch::nn::Module>("Head"))
-                     ->register_module("norm", layer_norm(size.widths.back()));
+                     ->register_module("norm", convnext_layer_norm(size.widths.back()));
   }
 
   Features forward(const Tensor& images, const Request& request) override {
@@ -182,8 +183,8 @@ class ConvNext final : public Encoder {
  private:
   torch::nn::Conv2d patches_{nullptr};
   torch::nn::LayerNorm first_norm_{nullptr};
-  std::vector<std::shared_ptr<Halving>> halvings_;  // before each stage but the first
-  std::vector<std::shared_ptr<Block>> blocks_;      // of all stages
+  std::vector<std::shared_ptr<Halving>> halvings_;      // before each stage but the first
+  std::vector<std::shared_ptr<ConvNextBlock>> blocks_;  // of all stages
   std::array<std::size_t, 4> stage_ends_{};
   torch::nn::LayerNorm last_norm_{nullptr};
 };
@@ -203,7 +204,7 @@ WeightLayout meta_layout() {
 }
 
 // torchvision numbers the stem, the stages and the convolutions between them alike: features.0 to features.7.
-WeightLayout torchvision_layout() {
+WeightLayout convnext_torchvision_layout() {
   WeightLayout layout{
       .name = "torchvision",
       .rules = {{R"(features\.0\.([01])\.(.*))", "stem.$1.$2"}, {R"(classifier\.0\.(.*))", "head.norm.$1"}},
@@ -224,7 +225,7 @@ WeightLayout torchvision_layout() {
   return layout;
 }
 
-EncoderEntry entry(const std::string& name, const ConvNextSize& size, const char* licence) {
+EncoderEntry convnext_entry(const std::string& name, const ConvNextSize& size, const char* licence) {
   EncoderEntry made{.name = name,
                     .image_size = 224,
                     .normalisation = kImageNetNormalisation,
@@ -240,13 +241,13 @@ EncoderEntry entry(const std::string& name, const ConvNextSize& size, const char
                     .left_out = {{R"(visual\.head\.(proj|mlp)\..*)", "projection"}},
                     .licence = licence,
                     .make = [=](const EncoderShape& shape) { return std::make_shared<ConvNext>(shape, size); }};
-  if (!size.is_v2) made.layouts.push_back(torchvision_layout());
+  if (!size.is_v2) made.layouts.push_back(convnext_torchvision_layout());
   return made;
 }
 
 // An image tower of open_clip: one of the sizes, trained on pictures that were normalised in CLIP's way.
 EncoderEntry clip(const char* name, int image_size, const ConvNextSize& size) {
-  EncoderEntry made = entry(name, size, "MIT");
+  EncoderEntry made = convnext_entry(name, size, "MIT");
   made.image_size = image_size;
   made.normalisation = kClipNormalisation;
   return made;
@@ -276,10 +277,10 @@ std::vector<EncoderEntry> convnext_entries() {
   };
   std::vector<EncoderEntry> entries;
   for (const auto& [name, size] : sizes) {
-    entries.push_back(entry(std::string("convnext_") + name, size, "Apache-2.0"));
+    entries.push_back(convnext_entry(std::string("convnext_") + name, size, "Apache-2.0"));
     ConvNextSize v2 = size;
     v2.is_v2 = true;
-    entries.push_back(entry(std::string("convnextv2_") + name, v2, "CC-BY-NC-4.0"));
+    entries.push_back(convnext_entry(std::string("convnextv2_") + name, v2, "CC-BY-NC-4.0"));
   }
   entries.push_back(clip("convnext_base_w", 256, base));
   entries.push_back(clip("convnext_base_w_320", 320, base));

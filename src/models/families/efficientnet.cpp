@@ -11,7 +11,7 @@ namespace {
 constexpr int kStem = 32;
 constexpr int kHeadWidth = 1280;
 
-struct Size {
+struct EfficientNetSize {
   double width = 1;
   double depth = 1;
   int image_size = 224;
@@ -28,7 +28,7 @@ BlockTable table(bool squeezes) {
           {{kInverted, 1, 3, 1, 6, 320, squeezes}}};
 }
 
-EncoderEntry entry_of(const std::string& name, MobilePlan plan, const Size& size, const MobileScale& scale,
+EncoderEntry entry_of(const std::string& name, MobilePlan plan, const EfficientNetSize& size, const MobileScale& scale,
                       Origin origin, const Normalisation& normalisation) {
   if (origin == Origin::kTensorFlow) {
     plan.padding = Padding::kSame;
@@ -44,7 +44,7 @@ EncoderEntry entry_of(const std::string& name, MobilePlan plan, const Size& size
   return entry;
 }
 
-EncoderEntry efficientnet(const std::string& name, const Size& size, Origin origin,
+EncoderEntry efficientnet(const std::string& name, const EfficientNetSize& size, Origin origin,
                           const Normalisation& normalisation = kImageNetNormalisation) {
   return entry_of(name,
                   {.stem = kStem,
@@ -54,7 +54,8 @@ EncoderEntry efficientnet(const std::string& name, const Size& size, Origin orig
                   size, {.width = size.width, .depth = size.depth}, origin, normalisation);
 }
 
-EncoderEntry lite(const std::string& name, const Size& size, Origin origin, const Normalisation& normalisation) {
+EncoderEntry lite(const std::string& name, const EfficientNetSize& size, Origin origin,
+                  const Normalisation& normalisation) {
   return entry_of(name, {.stem = kStem, .pooled_width = kHeadWidth, .activation = Activation::kRelu6}, size,
                   {.width = size.width, .depth = size.depth, .keeps_stem = true, .keeps_end_depths = true}, origin,
                   normalisation);

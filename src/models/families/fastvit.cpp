@@ -25,7 +25,7 @@ using reparameterised::MixingBlock;
 using reparameterised::MobileOneBlock;
 using torch::Tensor;
 
-struct Size {
+struct FastVitSize {
   std::vector<int> blocks;  // of each stage
   int width = 0;            // of the first stage; every further one has twice its predecessor's
   int mlp_ratio = 0;
@@ -44,7 +44,7 @@ struct Size {
 
 class Stage final : public torch::nn::Module {
  public:
-  Stage(const Size& size, int stage) {
+  Stage(const FastVitSize& size, int stage) {
     const int width = size.width << stage;
     if (stage > 0) {
       downsample_ = register_module(
@@ -77,7 +77,7 @@ class Stage final : public torch::nn::Module {
 
 class FastViT final : public Encoder {
  public:
-  FastViT(const EncoderShape& shape, const Size& size)
+  FastViT(const EncoderShape& shape, const FastVitSize& size)
       : Encoder(shape), blocks_(std::accumulate(size.blocks.begin(), size.blocks.end(), std::size_t{0})) {
     CSKD_CHECK(shape.grid * size.stride() == shape.image_size, "{}: a grid of {} for an image of {}", shape.name,
                shape.grid, shape.image_size);
@@ -143,7 +143,7 @@ class FastViT final : public Encoder {
 };
 
 // Apple keeps stages, the downsampling between them and positions in one list, `network`.
-WeightLayout apple_layout(const Size& size) {
+WeightLayout apple_layout(const FastVitSize& size) {
   WeightLayout layout{.name = "Apple FastViT", .rules = {}, .left_out = {}};
   const auto rule = [&](const std::string& theirs, const std::string& ours) { layout.rules.push_back({theirs, ours}); };
   const auto block = [&](const std::string& theirs, const std::string& ours, int groups) {
@@ -166,7 +166,8 @@ WeightLayout apple_layout(const Size& size) {
   return layout;
 }
 
-EncoderEntry entry(const char* name, const Normalisation& normalisation, const char* licence, const Size& size) {
+EncoderEntry fastvit_entry(const char* name, const Normalisation& normalisation, const char* licence,
+                           const FastVitSize& size) {
   return {.name = name,
           .image_size = 256,
           .normalisation = normalisation,
@@ -190,26 +191,26 @@ EncoderEntry entry(const char* name, const Normalisation& normalisation, const c
 }  // namespace
 
 std::vector<EncoderEntry> fastvit_entries() {
-  const auto fastvit = [](const char* name, const Size& size) {
-    return entry(name, kImageNetNormalisation, "FastViT licence (Apple)", size);
+  const auto fastvit = [](const char* name, const FastVitSize& size) {
+    return fastvit_entry(name, kImageNetNormalisation, "FastViT licence (Apple)", size);
   };
-  const auto clip = [](const char* name, const Normalisation& normalisation, const Size& size) {
-    EncoderEntry made = entry(name, normalisation, "Apple ML Research", size);
+  const auto clip = [](const char* name, const Normalisation& normalisation, const FastVitSize& size) {
+    EncoderEntry made = fastvit_entry(name, normalisation, "Apple ML Research", size);
     made.left_out = {{R"(head\.(fc\..*|proj))", "projection"}};
     return made;
   };
   const auto with_attention = [](std::vector<int> blocks, int width, int mlp_ratio) {
-    return Size{.blocks = std::move(blocks), .width = width, .mlp_ratio = mlp_ratio, .attention_stages = 1};
+    return FastVitSize{.blocks = std::move(blocks), .width = width, .mlp_ratio = mlp_ratio, .attention_stages = 1};
   };
   // MobileCLIP's towers, and the larger ones of MobileCLIP2.
   const auto mobile_clip = [&](std::vector<int> blocks, int width) {
-    Size size = with_attention(std::move(blocks), width, 3);
+    FastVitSize size = with_attention(std::move(blocks), width, 3);
     size.squeezing_stages = 2;
     size.activates = true;
     return size;
   };
   const auto five_stages = [&](std::vector<int> blocks, int width) {
-    Size size = with_attention(std::move(blocks), width, 4);
+    FastVitSize size = with_attention(std::move(blocks), width, 4);
     size.attention_stages = 2;
     size.activates = true;
     size.norm = AttentionNorm::kLayer;

@@ -51,9 +51,9 @@ class SqueezeExcite final : public torch::nn::Module {
   torch::nn::Conv2d expand_{nullptr};
 };
 
-class Block final : public torch::nn::Module {
+class MobileBlock final : public torch::nn::Module {
  public:
-  Block(const BlockPlan& block, const MobilePlan& network)
+  MobileBlock(const BlockPlan& block, const MobilePlan& network)
       : activation_(block.activation), has_shortcut_(block.has_shortcut()) {
     const std::vector<BlockPart> parts = parts_of(block, network.padding);
     for (std::size_t i = 0; i < parts.size(); ++i) {
@@ -102,7 +102,7 @@ class MobileNetwork final : public Encoder {
     for (const std::vector<BlockPlan>& stage : plan.stages) {
       torch::nn::ModuleList blocks;
       for (const BlockPlan& block : stage) {
-        blocks_.push_back(std::make_shared<Block>(block, plan));
+        blocks_.push_back(std::make_shared<MobileBlock>(block, plan));
         blocks->push_back(blocks_.back());
       }
       stages->push_back(blocks);
@@ -133,7 +133,7 @@ class MobileNetwork final : public Encoder {
   MobileHead head_;
   Activation activation_;
   std::shared_ptr<NormedConvolution> stem_;
-  std::vector<std::shared_ptr<Block>> blocks_;
+  std::vector<std::shared_ptr<MobileBlock>> blocks_;
   std::shared_ptr<NormedConvolution> normed_head_;
   torch::nn::Conv2d plain_head_{nullptr};
 };

@@ -24,10 +24,10 @@ using reparameterised::BlockActivation;
 using reparameterised::MobileOneBlock;
 using torch::Tensor;
 
-constexpr int kStride = 32;
+constexpr int kMobileOneStride = 32;
 constexpr std::array<int, 4> kPairs{2, 8, 10, 1};  // of a depthwise and a pointwise block, in each stage
 
-struct Size {
+struct MobileOneSize {
   int stem = 0;
   std::array<int, 4> widths{};  // of each stage
   int convolutions = 1;         // branches of the whole kernel, in all blocks but the stem
@@ -39,9 +39,9 @@ int squeezed_width(int width) { return std::max(8, (width / 16 + 4) / 8 * 8); }
 
 class MobileOne final : public Encoder {
  public:
-  MobileOne(const EncoderShape& shape, const Size& size) : Encoder(shape) {
-    CSKD_CHECK(shape.grid * kStride == shape.image_size, "{}: a grid of {} for an image of {}", shape.name, shape.grid,
-               shape.image_size);
+  MobileOne(const EncoderShape& shape, const MobileOneSize& size) : Encoder(shape) {
+    CSKD_CHECK(shape.grid * kMobileOneStride == shape.image_size, "{}: a grid of {} for an image of {}", shape.name,
+               shape.grid, shape.image_size);
     stem_ = register_module("stem", std::make_shared<MobileOneBlock>(reparameterised::MobileOneSize{
                                         .in = 3, .out = size.stem, .kernel = 3, .stride = 2, .activation = kRelu}));
     torch::nn::ModuleList stages = register_module("stages", torch::nn::ModuleList());
@@ -115,12 +115,12 @@ WeightLayout apple_layout() {
   return layout;
 }
 
-EncoderEntry entry(const char* name, const Size& size) {
+EncoderEntry mobileone_entry(const char* name, const MobileOneSize& size) {
   return {
       .name = name,
       .image_size = 224,
       .normalisation = kImageNetNormalisation,
-      .stride = kStride,
+      .stride = kMobileOneStride,
       .pooled_width = size.widths.back(),
       .token_width = size.widths.back(),
       .parameters = {.stem = R"(stem\..*)", .block = R"(stages\.(\d+)\.(\d+)\..*)", .last_norm = "", .embeddings = {}},
@@ -135,11 +135,11 @@ EncoderEntry entry(const char* name, const Size& size) {
 }  // namespace
 
 std::vector<EncoderEntry> mobileone_entries() {
-  return {entry("mobileone_s0", {.stem = 48, .widths = {48, 128, 256, 1024}, .convolutions = 4}),
-          entry("mobileone_s1", {.stem = 64, .widths = {96, 192, 512, 1280}}),
-          entry("mobileone_s2", {.stem = 64, .widths = {96, 256, 640, 2048}}),
-          entry("mobileone_s3", {.stem = 64, .widths = {128, 320, 768, 2048}}),
-          entry("mobileone_s4", {.stem = 64, .widths = {192, 448, 896, 2048}, .gated = {0, 0, 5, 1}})};
+  return {mobileone_entry("mobileone_s0", {.stem = 48, .widths = {48, 128, 256, 1024}, .convolutions = 4}),
+          mobileone_entry("mobileone_s1", {.stem = 64, .widths = {96, 192, 512, 1280}}),
+          mobileone_entry("mobileone_s2", {.stem = 64, .widths = {96, 256, 640, 2048}}),
+          mobileone_entry("mobileone_s3", {.stem = 64, .widths = {128, 320, 768, 2048}}),
+          mobileone_entry("mobileone_s4", {.stem = 64, .widths = {192, 448, 896, 2048}, .gated = {0, 0, 5, 1}})};
 }
 
 }  // namespace cskd::models

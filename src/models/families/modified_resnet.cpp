@@ -20,7 +20,7 @@ namespace {
 
 using torch::Tensor;
 
-struct Size {
+struct ModifiedResNetSize {
   std::array<int, 4> blocks{};  // of each stage
   int width = 0;                // of the first stage's 3 x 3 convolutions
   int feature_width = 0;        // of the pooled features
@@ -29,7 +29,7 @@ struct Size {
   int heads() const { return map_width() / 64; }
 };
 
-constexpr int kStride = 32;
+constexpr int kModifiedResNetStride = 32;
 
 // With PyTorch's own initial weights, as open_clip leaves them.
 std::shared_ptr<NormedConvolution> convolve(torch::nn::Module& parent, const std::string& name, const std::string& norm,
@@ -39,9 +39,9 @@ std::shared_ptr<NormedConvolution> convolve(torch::nn::Module& parent, const std
   return layer;
 }
 
-class Block final : public torch::nn::Module {
+class ModifiedResNetBlock final : public torch::nn::Module {
  public:
-  Block(int in, int width, int stride) : stride_(stride) {
+  ModifiedResNetBlock(int in, int width, int stride) : stride_(stride) {
     const int out = 4 * width;
     convolution1_ = convolve(*this, "conv1", "bn1", {.in = in, .out = width});
     convolution2_ = convolve(*this, "conv2", "bn2", {.in = width, .out = width, .kernel = 3});
@@ -74,7 +74,7 @@ class Block final : public torch::nn::Module {
 
 class AttentionPool final : public torch::nn::Module {
  public:
-  AttentionPool(const Size& size, int grid) : heads_(size.heads()) {
+  AttentionPool(const ModifiedResNetSize& size, int grid) : heads_(size.heads()) {
     const int width = size.map_width();
     const double scale = 1 / std::sqrt(width);
     positions_ = register_parameter("positional_embedding", scale * torch::randn({grid * grid + 1, width}));
@@ -113,9 +113,9 @@ class AttentionPool final : public torch::nn::Module {
 
 class ModifiedResNet final : public Encoder {
  public:
-  ModifiedResNet(const EncoderShape& shape, const Size& size) : Encoder(shape) {
-    CSKD_CHECK(shape.grid * kStride == shape.image_size, "{}: a grid of {} for an image of {}", shape.name, shape.grid,
-               shape.image_size);
+  ModifiedResNet(const EncoderShape& shape, const ModifiedResNetSize& size) : Encoder(shape) {
+    CSKD_CHECK(shape.grid * kModifiedResNetStride == shape.image_size, "{}: a grid of {} for an image of {}",
+               shape.name, shape.grid, shape.image_size);
     const int half = size.width / 2;
     stem_.push_back(convolve(*this, "conv1", "bn1", {.in = 3, .out = half, .kernel = 3, .stride = 2}));
     stem_.push_back(convolve(*this, "conv2", "bn2", {.in = half, .out = half, .kernel = 3}));
@@ -125,7 +125,7 @@ class ModifiedResNet final : public Encoder {
       const int width = size.width << stage;
       torch::nn::ModuleList blocks = register_module("layer" + std::to_string(stage + 1), torch::nn::ModuleList());
       for (int i = 0; i < size.blocks[stage]; ++i) {
-        blocks_.push_back(std::make_shared<Block>(in, width, i == 0 && stage > 0 ? 2 : 1));
+        blocks_.push_back(std::make_shared<ModifiedResNetBlock>(in, width, i == 0 && stage > 0 ? 2 : 1));
         blocks->push_back(blocks_.back());
         in = 4 * width;
       }
@@ -149,15 +149,15 @@ class ModifiedResNet final : public Encoder {
 
  private:
   std::vector<std::shared_ptr<NormedConvolution>> stem_;
-  std::vector<std::shared_ptr<Block>> blocks_;
+  std::vector<std::shared_ptr<ModifiedResNetBlock>> blocks_;
   std::shared_ptr<AttentionPool> pool_;
 };
 
-EncoderEntry entry(const char* name, int image_size, const Size& size) {
+EncoderEntry modified_resnet_entry(const char* name, int image_size, const ModifiedResNetSize& size) {
   return {.name = name,
           .image_size = image_size,
           .normalisation = kClipNormalisation,
-          .stride = kStride,
+          .stride = kModifiedResNetStride,
           .pooled_width = size.feature_width,
           .token_width = size.map_width(),
           // Its positions lie in the pooling, behind all blocks, and decay in open_clip.
@@ -178,9 +178,11 @@ EncoderEntry entry(const char* name, int image_size, const Size& size) {
 }  // namespace
 
 std::vector<EncoderEntry> modified_resnet_entries() {
-  return {entry("RN50", 224, {{3, 4, 6, 3}, 64, 1024}), entry("RN101", 224, {{3, 4, 23, 3}, 64, 512}),
-          entry("RN50x4", 288, {{4, 6, 10, 6}, 80, 640}), entry("RN50x16", 384, {{6, 8, 18, 8}, 96, 768}),
-          entry("RN50x64", 448, {{3, 15, 36, 10}, 128, 1024})};
+  return {modified_resnet_entry("RN50", 224, {{3, 4, 6, 3}, 64, 1024}),
+          modified_resnet_entry("RN101", 224, {{3, 4, 23, 3}, 64, 512}),
+          modified_resnet_entry("RN50x4", 288, {{4, 6, 10, 6}, 80, 640}),
+          modified_resnet_entry("RN50x16", 384, {{6, 8, 18, 8}, 96, 768}),
+          modified_resnet_entry("RN50x64", 448, {{3, 15, 36, 10}, 128, 1024})};
 }
 
 }  // namespace cskd::models

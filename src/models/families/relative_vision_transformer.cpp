@@ -20,10 +20,10 @@ namespace {
 using torch::Tensor;
 
 constexpr auto kForm = transformer::Form::kTimm;
-constexpr int kPatch = 16;
+constexpr int kRelativePatch = 16;
 constexpr int kLayers = 12;
 constexpr int kHidden = 128;  // units of the function of a block's own biases
-constexpr double kLayerScale = 1e-6;
+constexpr double kRelativeLayerScale = 1e-6;
 
 struct Structure {
   int width = 0;
@@ -67,9 +67,11 @@ class RelativeVisionTransformer final : public Encoder {
  public:
   RelativeVisionTransformer(const EncoderShape& shape, const Structure& structure) : Encoder(shape) {
     const double epsilon = transformer::names_of(kForm).norm_epsilon;
-    patches_ = register_module("patch_embed", std::make_shared<torch::nn::Module>("PatchEmbed"))
-                   ->register_module(
-                       "proj", torch::nn::Conv2d(torch::nn::Conv2dOptions(3, structure.width, kPatch).stride(kPatch)));
+    patches_ =
+        register_module("patch_embed", std::make_shared<torch::nn::Module>("PatchEmbed"))
+            ->register_module(
+                "proj",
+                torch::nn::Conv2d(torch::nn::Conv2dOptions(3, structure.width, kRelativePatch).stride(kRelativePatch)));
     if (structure.is_shared) {
       shared_ = register_module("shared_rel_pos",
                                 std::make_shared<RelativePositions>(shape.grid, structure.heads, structure.width));
@@ -79,7 +81,7 @@ class RelativeVisionTransformer final : public Encoder {
       blocks_.push_back(std::make_shared<transformer::Block>(transformer::BlockSize{.width = structure.width,
                                                                                     .heads = structure.heads,
                                                                                     .mlp_width = 4 * structure.width,
-                                                                                    .layer_scale = kLayerScale,
+                                                                                    .layer_scale = kRelativeLayerScale,
                                                                                     .has_qkv_bias = false},
                                                              kForm, transformer::Gelu::kErf));
       list->push_back(blocks_.back());
@@ -120,12 +122,12 @@ class RelativeVisionTransformer final : public Encoder {
   torch::nn::LayerNorm pooled_norm_{nullptr};  // or
 };
 
-EncoderEntry entry(const std::string& name, const Structure& structure) {
+EncoderEntry relative_entry(const std::string& name, const Structure& structure) {
   return {
       .name = name,
       .image_size = 224,
       .normalisation = kHalfNormalisation,
-      .stride = kPatch,
+      .stride = kRelativePatch,
       .pooled_width = structure.width,
       .token_width = structure.width,
       .attention_layers = 0,
@@ -142,11 +144,11 @@ EncoderEntry entry(const std::string& name, const Structure& structure) {
 
 std::vector<EncoderEntry> relative_vision_transformer_entries() {
   return {
-      entry("vit_srelpos_small_patch16_224", {.width = 384, .heads = 6, .is_shared = true}),
-      entry("vit_srelpos_medium_patch16_224", {.width = 512, .heads = 8, .is_shared = true}),
-      entry("vit_relpos_small_patch16_224", {.width = 384, .heads = 6, .has_norm_behind_pool = true}),
-      entry("vit_relpos_medium_patch16_224", {.width = 512, .heads = 8, .has_norm_behind_pool = true}),
-      entry("vit_relpos_base_patch16_224", {.width = 768, .heads = 12, .has_norm_behind_pool = true}),
+      relative_entry("vit_srelpos_small_patch16_224", {.width = 384, .heads = 6, .is_shared = true}),
+      relative_entry("vit_srelpos_medium_patch16_224", {.width = 512, .heads = 8, .is_shared = true}),
+      relative_entry("vit_relpos_small_patch16_224", {.width = 384, .heads = 6, .has_norm_behind_pool = true}),
+      relative_entry("vit_relpos_medium_patch16_224", {.width = 512, .heads = 8, .has_norm_behind_pool = true}),
+      relative_entry("vit_relpos_base_patch16_224", {.width = 768, .heads = 12, .has_norm_behind_pool = true}),
   };
 }
 

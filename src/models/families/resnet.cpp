@@ -27,9 +27,9 @@ constexpr int kStemWidth = 64;
 
 // timm's BasicBlock and Bottleneck: convolutions with norms, ReLU between them and after the sum. The last norm begins
 // at zero, so that a block begins as its shortcut.
-class Block final : public torch::nn::Module {
+class ResNetBlock final : public torch::nn::Module {
  public:
-  Block(int in, int width, int stride, bool has_bottleneck) {
+  ResNetBlock(int in, int width, int stride, bool has_bottleneck) {
     const int out = has_bottleneck ? 4 * width : width;
     if (has_bottleneck) {
       add({.in = in, .out = width});
@@ -75,7 +75,7 @@ class ResNet final : public Encoder {
       const int width = kStemWidth << stage;
       torch::nn::ModuleList blocks = register_module("layer" + std::to_string(stage + 1), torch::nn::ModuleList());
       for (int i = 0; i < size.blocks[stage]; ++i) {
-        blocks_.push_back(std::make_shared<Block>(in, width, i == 0 && stage > 0 ? 2 : 1, size.has_bottleneck));
+        blocks_.push_back(std::make_shared<ResNetBlock>(in, width, i == 0 && stage > 0 ? 2 : 1, size.has_bottleneck));
         blocks->push_back(blocks_.back());
         in = size.has_bottleneck ? 4 * width : width;
       }
@@ -93,7 +93,7 @@ class ResNet final : public Encoder {
 
  private:
   std::shared_ptr<NormedConvolution> stem_;
-  std::vector<std::shared_ptr<Block>> blocks_;
+  std::vector<std::shared_ptr<ResNetBlock>> blocks_;
 };
 
 // Hugging Face's ResNetModel, and ResNetForImageClassification, whose names begin with "resnet.".
@@ -118,7 +118,7 @@ WeightLayout hugging_face_layout() {
   return layout;
 }
 
-EncoderEntry entry(const char* name, const ResNetSize& size) {
+EncoderEntry resnet_entry(const char* name, const ResNetSize& size) {
   const int width = size.has_bottleneck ? 2048 : 512;
   return {.name = name,
           .image_size = 224,
@@ -140,9 +140,9 @@ EncoderEntry entry(const char* name, const ResNetSize& size) {
 }  // namespace
 
 std::vector<EncoderEntry> resnet_entries() {
-  return {entry("resnet18", {{2, 2, 2, 2}, false}), entry("resnet34", {{3, 4, 6, 3}, false}),
-          entry("resnet50", {{3, 4, 6, 3}, true}), entry("resnet101", {{3, 4, 23, 3}, true}),
-          entry("resnet152", {{3, 8, 36, 3}, true})};
+  return {resnet_entry("resnet18", {{2, 2, 2, 2}, false}), resnet_entry("resnet34", {{3, 4, 6, 3}, false}),
+          resnet_entry("resnet50", {{3, 4, 6, 3}, true}), resnet_entry("resnet101", {{3, 4, 23, 3}, true}),
+          resnet_entry("resnet152", {{3, 8, 36, 3}, true})};
 }
 
 }  // namespace cskd::models

@@ -26,11 +26,11 @@ using transformer::add_branch;
 using transformer::attend;
 using transformer::normal;
 
-constexpr int kPatch = 16;
+constexpr int kRotaryPatch = 16;
 constexpr int kRegisters = 4;
 constexpr int kPrefix = 1 + kRegisters;
 constexpr double kNormEpsilon = 1e-5;
-constexpr double kLayerScale = 1e-5;
+constexpr double kRotaryLayerScale = 1e-5;
 constexpr double kTemperature = 100;
 
 struct RotarySize {
@@ -63,7 +63,7 @@ Rotation rotation(int grid, int head_width, const torch::Device& device) {
   return {torch::cat({cosines, cosines}, 1), torch::cat({-sines, sines}, 1)};
 }
 
-torch::nn::LayerNorm layer_norm(int width) { return transformer::layer_norm(width, kNormEpsilon); }
+torch::nn::LayerNorm rotary_layer_norm(int width) { return transformer::layer_norm(width, kNormEpsilon); }
 
 // Weights normal, as in Note [Initial weights of the two forms]; biases zero.
 torch::nn::Linear linear(int in, int out, double stddev = 0.02) {
@@ -118,11 +118,11 @@ class RotaryBlock final : public torch::nn::Module {
   // `number`: from 0. timm starts the weights that end a branch the smaller, the later its block.
   RotaryBlock(const RotarySize& size, bool has_bias, int number) {
     const double out_stddev = 0.02 / std::sqrt(2.0 * (number + 1));
-    scale1_ = register_parameter("gamma_1", torch::full({size.width}, kLayerScale));
-    scale2_ = register_parameter("gamma_2", torch::full({size.width}, kLayerScale));
-    norm1_ = register_module("norm1", layer_norm(size.width));
+    scale1_ = register_parameter("gamma_1", torch::full({size.width}, kRotaryLayerScale));
+    scale2_ = register_parameter("gamma_2", torch::full({size.width}, kRotaryLayerScale));
+    norm1_ = register_module("norm1", rotary_layer_norm(size.width));
     attention_ = register_module("attn", std::make_shared<RotaryAttention>(size, has_bias, out_stddev));
-    norm2_ = register_module("norm2", layer_norm(size.width));
+    norm2_ = register_module("norm2", rotary_layer_norm(size.width));
     const auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>("Mlp"));
     if (size.has_gate) gate_ = mlp->register_module("fc1_g", linear(size.width, size.mlp_width));
     fc1_ = mlp->register_module(size.has_gate ? "fc1_x" : "fc1", linear(size.width, size.mlp_width));
@@ -153,21 +153,22 @@ class RotaryVisionTransformer final : public Encoder {
  public:
   RotaryVisionTransformer(const EncoderShape& shape, const RotarySize& size, bool has_bias)
       : Encoder(shape), head_width_(size.width / size.heads) {
-    CSKD_CHECK(shape.grid * kPatch == shape.image_size, "{}: {} patches of {} pixels, image of {}", shape.name,
-               shape.grid, kPatch, shape.image_size);
+    CSKD_CHECK(shape.grid * kRotaryPatch == shape.image_size, "{}: {} patches of {} pixels, image of {}", shape.name,
+               shape.grid, kRotaryPatch, shape.image_size);
     CSKD_CHECK(size.width % size.heads == 0 && head_width_ % 4 == 0, "{}: {} heads of width {}", shape.name, size.heads,
                size.width);
     class_token_ = register_parameter("cls_token", normal({1, 1, size.width}, 0.02));
     registers_ = register_parameter("reg_token", normal({1, kRegisters, size.width}, 0.02));
-    patches_ = register_module("patch_embed", std::make_shared<torch::nn::Module>("PatchEmbed"))
-                   ->register_module("proj",
-                                     torch::nn::Conv2d(torch::nn::Conv2dOptions(3, size.width, kPatch).stride(kPatch)));
+    patches_ =
+        register_module("patch_embed", std::make_shared<torch::nn::Module>("PatchEmbed"))
+            ->register_module(
+                "proj", torch::nn::Conv2d(torch::nn::Conv2dOptions(3, size.width, kRotaryPatch).stride(kRotaryPatch)));
     const auto list = register_module("blocks", torch::nn::ModuleList());
     for (int layer = 0; layer < size.layers; ++layer) {
       blocks_.push_back(std::make_shared<RotaryBlock>(size, has_bias, layer));
       list->push_back(blocks_.back());
     }
-    last_norm_ = register_module("norm", layer_norm(size.width));
+    last_norm_ = register_module("norm", rotary_layer_norm(size.width));
   }
 
   Features forward(const Tensor& images, const Request& request) override {
@@ -200,7 +201,7 @@ class RotaryVisionTransformer final : public Encoder {
   torch::nn::LayerNorm last_norm_{nullptr};
 };
 
-const LeftOut kMaskToken{R"((embeddings\.)?mask_token)", "mask token"};
+const LeftOut kRotaryMaskToken{R"((embeddings\.)?mask_token)", "mask token"};
 
 WeightLayout hugging_face_layout(const RotarySize& size) {
   const std::string layer = R"((?:model\.)?layer\.(\d+)\.)";
@@ -218,7 +219,7 @@ WeightLayout hugging_face_layout(const RotarySize& size) {
                 {layer + R"(mlp\.gate_proj\.(.*))", "blocks.$1.mlp.fc1_g.$2"},
                 {layer + R"(mlp\.up_proj\.(.*))", size.has_gate ? "blocks.$1.mlp.fc1_x.$2" : "blocks.$1.mlp.fc1.$2"},
                 {layer + R"(mlp\.down_proj\.(.*))", "blocks.$1.mlp.fc2.$2"}},
-      .left_out = {kMaskToken}};
+      .left_out = {kRotaryMaskToken}};
   int part = 0;
   for (const char* const name : {"q", "k", "v"}) {
     layout.rules.push_back({.pattern = fmt::format(R"({}attention\.{}_proj\.weight)", layer, name),
@@ -247,17 +248,17 @@ WeightLayout facebook_layout() {
                 {block + R"(mlp\.w1\.(.*))", "blocks.$1.mlp.fc1_g.$2"},
                 {block + R"(mlp\.w2\.(.*))", "blocks.$1.mlp.fc1_x.$2"},
                 {block + R"(mlp\.w3\.(.*))", "blocks.$1.mlp.fc2.$2"}},
-      .left_out = {kMaskToken,
+      .left_out = {kRotaryMaskToken,
                    {R"(rope_embed\.periods)", "periods"},
                    {R"(.*\.bias_mask)", "masks of biases"},
                    {R"(local_cls_norm\..*)", "norm of crops"}}};
 }
 
-EncoderEntry entry(const std::string& name, const RotarySize& size, bool has_bias) {
+EncoderEntry rotary_entry(const std::string& name, const RotarySize& size, bool has_bias) {
   return {.name = name,
           .image_size = 256,
           .normalisation = kImageNetNormalisation,
-          .stride = kPatch,
+          .stride = kRotaryPatch,
           .pooled_width = size.width,
           .token_width = size.width,
           .attention_layers = size.layers,
@@ -285,7 +286,8 @@ std::vector<EncoderEntry> rotary_vision_transformer_entries() {
   std::vector<EncoderEntry> entries;
   for (const auto& [name, size] : sizes) {
     for (const bool has_bias : {false, true})
-      entries.push_back(entry(fmt::format("vit_{}_patch16_dinov3{}", name, has_bias ? "_qkvb" : ""), size, has_bias));
+      entries.push_back(
+          rotary_entry(fmt::format("vit_{}_patch16_dinov3{}", name, has_bias ? "_qkvb" : ""), size, has_bias));
   }
   return entries;
 }

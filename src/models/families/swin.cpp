@@ -47,7 +47,7 @@ class BiasedAttention final : public WindowAttention {
   torch::nn::Linear out_{nullptr};
 };
 
-EncoderEntry entry(const std::string& name, int image_size, const SwinSize& size) {
+EncoderEntry swin_v1_entry(const std::string& name, int image_size, const SwinSize& size) {
   EncoderEntry made = swin_entry(name, image_size, size);
   made.parameters.embeddings = in_every_attention(size, {kTable});
   made.resample = [](const std::string& tensor, const Tensor& stored, at::IntArrayRef shape) {
@@ -73,12 +73,12 @@ std::vector<EncoderEntry> swin_entries() {
     return size;
   };
   return {
-      entry("swin_tiny_patch4_window7_224", 224, {96, kShallow, {3, 6, 12, 24}, 7}),
-      entry("swin_small_patch4_window7_224", 224, {96, kDeep, {3, 6, 12, 24}, 7}),
-      entry("swin_base_patch4_window7_224", 224, base),
-      entry("swin_base_patch4_window12_384", 384, with_window_12(base)),
-      entry("swin_large_patch4_window7_224", 224, large),
-      entry("swin_large_patch4_window12_384", 384, with_window_12(large)),
+      swin_v1_entry("swin_tiny_patch4_window7_224", 224, {96, kShallow, {3, 6, 12, 24}, 7}),
+      swin_v1_entry("swin_small_patch4_window7_224", 224, {96, kDeep, {3, 6, 12, 24}, 7}),
+      swin_v1_entry("swin_base_patch4_window7_224", 224, base),
+      swin_v1_entry("swin_base_patch4_window12_384", 384, with_window_12(base)),
+      swin_v1_entry("swin_large_patch4_window7_224", 224, large),
+      swin_v1_entry("swin_large_patch4_window12_384", 384, with_window_12(large)),
   };
 }
 

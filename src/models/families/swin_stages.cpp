@@ -15,18 +15,18 @@ namespace {
 
 using torch::Tensor;
 
-torch::nn::LayerNorm layer_norm(int width) {
+torch::nn::LayerNorm swin_layer_norm(int width) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(1e-5));
 }
 
-class Block final : public torch::nn::Module {
+class SwinBlock final : public torch::nn::Module {
  public:
-  Block(const AttentionPlace& place, const SwinVersion& version)
+  SwinBlock(const AttentionPlace& place, const SwinVersion& version)
       : has_norms_behind_(version.has_norms_behind), windows_(place.windows) {
     const int width = place.width;
-    norm1_ = register_module("norm1", layer_norm(width));
+    norm1_ = register_module("norm1", swin_layer_norm(width));
     attention_ = register_module("attn", version.attention(place));
-    norm2_ = register_module("norm2", layer_norm(width));
+    norm2_ = register_module("norm2", swin_layer_norm(width));
     const auto mlp = register_module("mlp", std::make_shared<torch::nn::Module>("Mlp"));
     fc1_ = mlp->register_module("fc1", swin_linear(width, 4 * width));
     fc2_ = mlp->register_module("fc2", swin_linear(4 * width, width));
@@ -63,7 +63,7 @@ class Block final : public torch::nn::Module {
 class Merging final : public torch::nn::Module {
  public:
   Merging(int in, bool has_norm_behind) : has_norm_behind_(has_norm_behind) {
-    norm_ = register_module("norm", layer_norm(has_norm_behind ? 2 * in : 4 * in));
+    norm_ = register_module("norm", swin_layer_norm(has_norm_behind ? 2 * in : 4 * in));
     reduction_ = register_module("reduction", swin_linear(4 * in, 2 * in, /*has_bias=*/false));
   }
 
@@ -87,7 +87,7 @@ class Swin final : public Encoder {
     const auto patch_embedding = register_module("patch_embed", std::make_shared<torch::nn::Module>("PatchEmbed"));
     patches_ = patch_embedding->register_module(
         "proj", torch::nn::Conv2d(torch::nn::Conv2dOptions(3, size.width, 4).stride(4)));
-    first_norm_ = patch_embedding->register_module("norm", layer_norm(size.width));
+    first_norm_ = patch_embedding->register_module("norm", swin_layer_norm(size.width));
     torch::nn::ModuleList stages = register_module("layers", torch::nn::ModuleList());
     int width = size.width;
     int grid = 8 * shape.grid;
@@ -106,12 +106,12 @@ class Swin final : public Encoder {
       for (int block = 0; block < size.blocks[i]; ++block) {
         const AttentionPlace place{
             .width = width, .heads = size.heads[i], .stage = i, .windows = windows[block % 2 == 0 ? 0 : 1]};
-        blocks_.push_back(std::make_shared<Block>(place, version));
+        blocks_.push_back(std::make_shared<SwinBlock>(place, version));
         blocks->push_back(blocks_.back());
       }
       stage_ends_[i] = blocks_.size();
     }
-    last_norm_ = register_module("norm", layer_norm(width));
+    last_norm_ = register_module("norm", swin_layer_norm(width));
   }
 
   Features forward(const Tensor& images, const Request& request) override {
@@ -133,7 +133,7 @@ class Swin final : public Encoder {
   torch::nn::Conv2d patches_{nullptr};
   torch::nn::LayerNorm first_norm_{nullptr};
   std::vector<std::shared_ptr<Merging>> mergings_;  // before each stage but the first
-  std::vector<std::shared_ptr<Block>> blocks_;      // of all stages
+  std::vector<std::shared_ptr<SwinBlock>> blocks_;  // of all stages
   std::array<std::size_t, 4> stage_ends_{};
   torch::nn::LayerNorm last_norm_{nullptr};
 };
@@ -151,7 +151,7 @@ WeightLayout microsoft_layout() {
 }
 
 // torchvision numbers patches, stages and mergings alike: features.0 to features.7.
-WeightLayout torchvision_layout() {
+WeightLayout swin_torchvision_layout() {
   WeightLayout layout{.name = "torchvision",
                       .rules = {{R"(features\.0\.0\.(.*))", "patch_embed.proj.$1"},
                                 {R"(features\.0\.2\.(.*))", "patch_embed.norm.$1"},
@@ -200,7 +200,7 @@ EncoderEntry swin_entry(const std::string& name, int image_size, const SwinSize&
                          .last_norm = R"(norm\..*)",
                          .embeddings = {}},
           .home = "timm",
-          .layouts = {microsoft_layout(), torchvision_layout()},
+          .layouts = {microsoft_layout(), swin_torchvision_layout()},
           .left_out = {{R"(.*\.(relative_position_index|relative_coords_table|attn_mask))", "index tables"}},
           .licence = "MIT",
           .make = nullptr};

@@ -95,7 +95,8 @@ class CosineAttention final : public WindowAttention {
 // Windows in which a stage's weights were learned; 0: in those that it has.
 using LearnedWindows = std::array<int, 4>;
 
-EncoderEntry entry(const std::string& name, int image_size, const SwinSize& size, const LearnedWindows& learned = {}) {
+EncoderEntry swin_v2_entry(const std::string& name, int image_size, const SwinSize& size,
+                           const LearnedWindows& learned = {}) {
   EncoderEntry made = swin_entry(name, image_size, size);
   made.parameters.embeddings =
       in_every_attention(size, {"logit_scale", "cpb_mlp.0.weight", "cpb_mlp.0.bias", "cpb_mlp.2.weight"});
@@ -118,18 +119,18 @@ std::vector<EncoderEntry> swin_v2_entries() {
   const auto large = [](int window) { return SwinSize{192, kDeep, {6, 12, 24, 48}, window}; };
   constexpr LearnedWindows kAt192{12, 12, 12, 6};
   return {
-      entry("swinv2_tiny_window8_256", 256, tiny(8)),
-      entry("swinv2_tiny_window16_256", 256, tiny(16)),
-      entry("swinv2_small_window8_256", 256, small(8)),
-      entry("swinv2_small_window16_256", 256, small(16)),
-      entry("swinv2_base_window8_256", 256, base(8)),
-      entry("swinv2_base_window16_256", 256, base(16)),
-      entry("swinv2_base_window12_192", 192, base(12)),
-      entry("swinv2_base_window12to16_192to256", 256, base(16), kAt192),
-      entry("swinv2_base_window12to24_192to384", 384, base(24), kAt192),
-      entry("swinv2_large_window12_192", 192, large(12)),
-      entry("swinv2_large_window12to16_192to256", 256, large(16), kAt192),
-      entry("swinv2_large_window12to24_192to384", 384, large(24), kAt192),
+      swin_v2_entry("swinv2_tiny_window8_256", 256, tiny(8)),
+      swin_v2_entry("swinv2_tiny_window16_256", 256, tiny(16)),
+      swin_v2_entry("swinv2_small_window8_256", 256, small(8)),
+      swin_v2_entry("swinv2_small_window16_256", 256, small(16)),
+      swin_v2_entry("swinv2_base_window8_256", 256, base(8)),
+      swin_v2_entry("swinv2_base_window16_256", 256, base(16)),
+      swin_v2_entry("swinv2_base_window12_192", 192, base(12)),
+      swin_v2_entry("swinv2_base_window12to16_192to256", 256, base(16), kAt192),
+      swin_v2_entry("swinv2_base_window12to24_192to384", 384, base(24), kAt192),
+      swin_v2_entry("swinv2_large_window12_192", 192, large(12)),
+      swin_v2_entry("swinv2_large_window12to16_192to256", 256, large(16), kAt192),
+      swin_v2_entry("swinv2_large_window12to24_192to384", 384, large(24), kAt192),
   };
 }
 

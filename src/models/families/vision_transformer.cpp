@@ -29,8 +29,8 @@ ParameterNames timm_parameters() {
           .embeddings = {"cls_token", "reg_token", "pos_embed"}};
 }
 
-EncoderEntry entry(const std::string& name, int image_size, const Normalisation& normalisation, std::string licence,
-                   const VisionTransformerStructure& structure) {
+EncoderEntry vision_transformer_entry(const std::string& name, int image_size, const Normalisation& normalisation,
+                                      std::string licence, const VisionTransformerStructure& structure) {
   const bool open_clip = structure.form == Form::kOpenClip;
   const std::string positions = open_clip ? "positional_embedding" : "pos_embed";
   return {.name = name,
@@ -75,9 +75,9 @@ void add_clip(std::vector<EncoderEntry>& entries) {
                        const char* erf_licence, const char* quick_licence) {
     const std::string quick_name = name + "-quickgelu";
     for (const bool is_quick : {false, true}) {
-      EncoderEntry made =
-          entry(is_quick ? quick_name : name, image_size, kClipNormalisation, is_quick ? quick_licence : erf_licence,
-                {.size = size, .form = Form::kOpenClip, .gelu = is_quick ? Gelu::kQuick : Gelu::kErf});
+      EncoderEntry made = vision_transformer_entry(
+          is_quick ? quick_name : name, image_size, kClipNormalisation, is_quick ? quick_licence : erf_licence,
+          {.size = size, .form = Form::kOpenClip, .gelu = is_quick ? Gelu::kQuick : Gelu::kErf});
       made.gelu = GeluForm{.is_quick = is_quick, .other = is_quick ? name : quick_name};
       entries.push_back(std::move(made));
     }
@@ -90,15 +90,15 @@ void add_clip(std::vector<EncoderEntry>& entries) {
   add("ViT-H-14-378", 378, kHuge14, "", "Apple ML Research");
   add("ViT-bigG-14", 224, kBigG14, "MIT", "CC-BY-NC-4.0");
   // No home: small enough to be trained where the demo runs.
-  entries.push_back(
-      entry("ViT-demo-16", 128, kClipNormalisation, "", {.size = {16, 192, 6, 3, 768}, .form = Form::kOpenClip}));
+  entries.push_back(vision_transformer_entry("ViT-demo-16", 128, kClipNormalisation, "",
+                                             {.size = {16, 192, 6, 3, 768}, .form = Form::kOpenClip}));
 }
 
 void add_vit(std::vector<EncoderEntry>& entries) {
   // `torchvision`: the encoder with torchvision's name, "" if there is none.
   const auto add = [&](const char* name, const VisionTransformerSize& size, const std::string& torchvision = "",
                        const char* torchvision_licence = "") {
-    EncoderEntry made = entry(name, 224, kHalfNormalisation, "Apache-2.0", {.size = size});
+    EncoderEntry made = vision_transformer_entry(name, 224, kHalfNormalisation, "Apache-2.0", {.size = size});
     if (torchvision.empty()) {
       entries.push_back(std::move(made));
       return;
@@ -125,7 +125,7 @@ void add_vit(std::vector<EncoderEntry>& entries) {
 
 void add_deit(std::vector<EncoderEntry>& entries) {
   const auto add = [&](const char* name, const VisionTransformerStructure& structure) -> EncoderEntry& {
-    return entries.emplace_back(entry(name, 224, kImageNetNormalisation, "Apache-2.0", structure));
+    return entries.emplace_back(vision_transformer_entry(name, 224, kImageNetNormalisation, "Apache-2.0", structure));
   };
   for (const auto& [name, size] : {std::pair{"deit_tiny_patch16_224", kTiny16},
                                    {"deit_small_patch16_224", kSmall16},
@@ -139,8 +139,8 @@ void add_deit(std::vector<EncoderEntry>& entries) {
 
 void add_siglip(std::vector<EncoderEntry>& entries) {
   const auto add = [&](const char* name, int image_size, const VisionTransformerSize& size, Gelu gelu = Gelu::kErf) {
-    entries.push_back(entry(name, image_size, kHalfNormalisation, "Apache-2.0",
-                            {.size = size, .gelu = gelu, .has_class_token = false}));
+    entries.push_back(vision_transformer_entry(name, image_size, kHalfNormalisation, "Apache-2.0",
+                                               {.size = size, .gelu = gelu, .has_class_token = false}));
   };
   add("vit_base_patch32_siglip_256", 256, kBase32, Gelu::kTanh);
   add("vit_base_patch16_siglip_224", 224, kBase16);
@@ -162,12 +162,13 @@ void add_siglip(std::vector<EncoderEntry>& entries) {
 void add_dinov2(std::vector<EncoderEntry>& entries) {
   for (const auto& [name, size] : {std::pair{"small", kSmall14}, {"base", kBase14}, {"large", kLarge14}}) {
     for (const bool has_registers : {false, true}) {
-      EncoderEntry made = entry(fmt::format("vit_{}_patch14_{}dinov2", name, has_registers ? "reg4_" : ""), 518,
-                                kImageNetNormalisation, "Apache-2.0",
-                                {.size = size,
-                                 .registers = has_registers ? 4 : 0,
-                                 .has_prefix_positions = !has_registers,
-                                 .layer_scale = 1e-5});
+      EncoderEntry made =
+          vision_transformer_entry(fmt::format("vit_{}_patch14_{}dinov2", name, has_registers ? "reg4_" : ""), 518,
+                                   kImageNetNormalisation, "Apache-2.0",
+                                   {.size = size,
+                                    .registers = has_registers ? 4 : 0,
+                                    .has_prefix_positions = !has_registers,
+                                    .layer_scale = 1e-5});
       made.left_out = {{"mask_token", "mask token"}};
       entries.push_back(std::move(made));
     }
