@@ -10,8 +10,8 @@
 #include <fmt/format.h>
 #include <spdlog/spdlog.h>
 
+#include "data/png_encoder.h"
 #include "report/histogram.h"
-#include "report/png.h"
 #include "runtime/error.h"
 #include "runtime/launch_check.h"
 #include "runtime/unix_time.h"
@@ -180,7 +180,7 @@ void Display::tensors(std::uint64_t step, const training::NamedTensors& weights,
 void Display::pictures(std::uint64_t step, const at::Tensor& pictures) {
   const data::Image row = in_a_row(pictures);
   metrics_->write_image(static_cast<std::int64_t>(step), "train/pictures", row.width, row.height,
-                        report::encode_png(row));
+                        data::encode_png(row));
 }
 
 void Display::flush() { metrics_->flush(); }

@@ -45,6 +45,7 @@ int main(int argc, char** argv) {
   cskd::launch::add_sweep(program);
   cskd::launch::add_plan(program);
   cskd::launch::add_replay(program);
+  cskd::launch::add_report(program);
   cskd::launch::add_stages(program);
   cskd::launch::add_analyze(program);
   cskd::launch::add_score(program);

@@ -9,8 +9,9 @@ case ${1:-} in
 usage: launch/quickstart.sh
 
 Sets cskd up (launch/setup.sh), writes the demo corpus to runs/demo/corpus, examines this machine with two processes, and
-runs every stage of configs/demo.toml in them: from photos to a distilled student, with a summary at the end
-(runs/demo/summary.json). Run it again at any time: what is already there is left as it is, and what was interrupted goes on.
+runs every stage of configs/demo.toml in them: from photos to a distilled and exported student, with a summary at the end
+(runs/demo/summary.json), a report (runs/demo/report.html) and a gallery of scored photos (runs/demo/gallery.html). Run it
+again at any time: what is already there is left as it is, and what was interrupted goes on.
 END
     exit 0
     ;;
@@ -52,3 +53,14 @@ fi
 step 600 "$cskd" demo runs/demo/corpus
 step 120 "${mpirun[@]}" "$cskd" doctor configs/demo.toml
 step 3000 "${mpirun[@]}" "$cskd" run configs/demo.toml
+step 300 "$cskd" score runs/demo/export/student runs/demo/corpus/rated --gallery runs/demo/gallery.html --output runs/demo/scores.csv
+step 300 "$cskd" report configs/demo.toml
+
+cat <<'END'
+
+What came out of it:
+  runs/demo/report.html         results, curves, costs: open it in a browser
+  runs/demo/gallery.html        the rated photos, sorted by the student's scores
+  runs/demo/export/student      the student as ONNX and safetensors, with a model card
+To score your own photos: build/release/cskd score runs/demo/export/student ~/Pictures
+END

@@ -14,6 +14,7 @@ void add_doctor(Program& program);
 void add_inspect(Program& program);
 void add_plan(Program& program);
 void add_replay(Program& program);
+void add_report(Program& program);
 void add_run(Program& program);
 void add_score(Program& program);
 void add_stages(Program& program);

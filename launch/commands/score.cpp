@@ -4,6 +4,7 @@
 #include <filesystem>
 #include <fstream>
 #include <iostream>
+#include <iterator>
 #include <map>
 #include <memory>
 #include <optional>
@@ -16,12 +17,14 @@
 #include <fmt/ranges.h>
 #include <spdlog/spdlog.h>
 
+#include "data/colour.h"
 #include "launch/commands/commands.h"
 #include "launch/run_arguments.h"
 #include "runtime/cores.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
 #include "runtime/terminal.h"
+#include "scoring/bursts.h"
 #include "scoring/gallery.h"
 #include "scoring/photos.h"
 #include "scoring/scorer.h"
@@ -47,6 +50,8 @@ struct ScoreArguments {
   std::filesystem::path copy_to;
   std::filesystem::path gallery;
   bool exact = false;
+  std::string alpha;
+  bool finds_bursts = false;
   int threads = 0;
   bool writes_ratings = false;
   bool previews_ratings = false;
@@ -68,7 +73,7 @@ TableFormat format_of(const ScoreArguments& arguments) {
 // Where lines go: standard output, or a file that grows, so that what was scored is not lost with the process.
 class Sink {
  public:
-  Sink(const ScoreArguments& arguments, TableFormat format) : format_(format) {
+  Sink(const ScoreArguments& arguments, TableFormat format) : format_(format), has_bursts_(arguments.finds_bursts) {
     if (arguments.output.empty()) return;
     std::size_t whole = 0;
     const bool goes_on = arguments.resume && std::filesystem::exists(arguments.output);
@@ -88,8 +93,8 @@ class Sink {
 
   // False: nobody reads any more.
   bool take(const ScoredPhoto& photo) {
-    if (!std::exchange(has_header_, true) && !put(scoring::header_text(format_))) return false;
-    return put(scoring::row_text(format_, photo, runtime::terminal_columns(runtime::Stream::kOutput)));
+    if (!std::exchange(has_header_, true) && !put(scoring::header_text(format_, has_bursts_))) return false;
+    return put(scoring::row_text(format_, photo, runtime::terminal_columns(runtime::Stream::kOutput), has_bursts_));
   }
 
  private:
@@ -105,6 +110,7 @@ class Sink {
   }
 
   TableFormat format_;
+  bool has_bursts_;
   std::filesystem::path path_;
   std::ofstream file_;
   std::set<std::string> known_;
@@ -171,73 +177,143 @@ std::uint64_t rate(const std::vector<ScoredPhoto>& scored, const std::map<std::s
   return failed;
 }
 
-runtime::ExitCode run_score(const ScoreArguments& arguments) {
-  runtime::outlive_pipes();
+// What was scored, and what is done with it.
+class Harvest {
+ public:
+  Harvest(const ScoreArguments& arguments, const scoring::Scorer& scorer, Sink& sink)
+      : arguments_(arguments), sink_(sink), scale_(scorer.bin_centres().back() - scorer.bin_centres().front()) {
+    if (!arguments.gallery.empty()) gallery_.emplace(arguments.gallery, scorer.name(), scorer.bin_centres());
+  }
+
+  bool has_gallery() const { return gallery_.has_value(); }
+  std::uint64_t scored() const { return scored_; }
+  std::uint64_t failed() const { return failed_; }
+
+  // False: nobody reads any more.
+  bool take(ScoredPhoto&& photo) {
+    const bool has_score = photo.error.empty();
+    ++(has_score ? scored_ : failed_);
+    if (gallery_) gallery_->add(photo);
+    photo.thumbnail = {};
+    // The best, bursts and stars are known last.
+    const bool is_kept = has_score && (arguments_.finds_bursts || arguments_.top > 0 || rates());
+    const bool waits = arguments_.finds_bursts || arguments_.top > 0 || arguments_.previews_ratings;
+    if (waits && !has_score) spdlog::warn("{}: {}", runtime::printable(photo.name), photo.error);
+    if (waits && !has_score && !arguments_.finds_bursts) return true;
+    const bool goes_on = waits || sink_.take(photo);
+    if (is_kept || (waits && !has_score)) kept_.push_back(std::move(photo));
+    return goes_on;
+  }
+
+  // Writes what waited. Returns how many ratings could not be written.
+  std::uint64_t finish(const std::vector<scoring::Photo>& photos, int threads) {
+    if (arguments_.finds_bursts) find_bursts(threads);
+    if (gallery_ && scored_ > 0) {
+      gallery_->finish(places_);
+      spdlog::info("{} shows {} photos", arguments_.gallery.native(), scored_);
+    }
+    if (arguments_.top > 0) {
+      const std::vector<ScoredPhoto> best = the_best();
+      write(best);
+      if (!arguments_.copy_to.empty()) copy_best(best, photos, arguments_.copy_to);
+    } else if (arguments_.finds_bursts && !arguments_.previews_ratings) {
+      write(kept_);
+    }
+    if (!rates()) return 0;
+    std::map<std::string, const scoring::Photo*> by_name;
+    for (const scoring::Photo& photo : photos) by_name[photo.name] = &photo;
+    std::erase_if(kept_, [](const ScoredPhoto& photo) { return !photo.error.empty(); });
+    return rate(kept_, by_name, arguments_);
+  }
+
+ private:
+  bool rates() const { return arguments_.writes_ratings || arguments_.previews_ratings; }
+
+  void find_bursts(int threads) {
+    std::vector<scoring::Shot> shots;
+    for (const ScoredPhoto& photo : kept_) {
+      if (photo.error.empty())
+        shots.push_back({.appearance = photo.appearance, .sharpness = photo.sharpness, .score = photo.score});
+    }
+    places_ = scoring::find_bursts(shots, scale_, threads);
+    auto place = places_.begin();
+    std::uint32_t bursts = 0;
+    std::uint32_t lesser = 0;
+    for (ScoredPhoto& photo : kept_) {
+      if (!photo.error.empty()) continue;
+      photo.place = *place++;
+      bursts = std::max(bursts, photo.place.burst);
+      lesser += photo.place.is_best ? 0 : 1;
+    }
+    spdlog::info("{} bursts: {} photos are not the best of theirs", bursts, lesser);
+  }
+
+  // The best of each burst alone.
+  std::vector<ScoredPhoto> the_best() const {
+    std::vector<ScoredPhoto> best;
+    std::ranges::copy_if(kept_, std::back_inserter(best),
+                         [](const ScoredPhoto& photo) { return photo.error.empty() && photo.place.is_best; });
+    std::ranges::stable_sort(best, std::ranges::greater(), &ScoredPhoto::score);
+    if (best.size() > arguments_.top) best.resize(arguments_.top);
+    return best;
+  }
+
+  void write(const std::vector<ScoredPhoto>& photos) {
+    // A table is for looking through: of each burst it has the best.
+    const bool has_best_only = format_of(arguments_) == TableFormat::kTable;
+    for (const ScoredPhoto& photo : photos) {
+      if (has_best_only && !photo.place.is_best) continue;
+      if (!sink_.take(photo)) return;
+    }
+  }
+
+  const ScoreArguments& arguments_;
+  Sink& sink_;
+  double scale_;
+  std::uint64_t scored_ = 0;
+  std::uint64_t failed_ = 0;
+  std::optional<scoring::Gallery> gallery_;
+  std::vector<ScoredPhoto> kept_;
+  std::vector<scoring::BurstPlace> places_;  // of the photos that were scored
+};
+
+void require_sense(const ScoreArguments& arguments) {
   if (arguments.resume && arguments.output.empty())
     throw runtime::UsageError("--resume needs --output: what was scored before has to stand somewhere");
   if (!arguments.copy_to.empty() && arguments.top == 0)
     throw runtime::UsageError("--copy-best needs --top: how many are the best?");
-  const TableFormat format = format_of(arguments);
-  if (format == TableFormat::kTable && !arguments.output.empty())
+  if (format_of(arguments) == TableFormat::kTable && !arguments.output.empty())
     throw runtime::UsageError("a table is for terminals: choose --format csv or jsonl for --output");
   const bool rates = arguments.writes_ratings || arguments.previews_ratings;
-  if ((rates || !arguments.gallery.empty()) && arguments.resume)
-    throw runtime::UsageError("--resume scores only what is left: --xmp and --gallery need all photos");
+  if ((rates || !arguments.gallery.empty() || arguments.finds_bursts) && arguments.resume)
+    throw runtime::UsageError("--resume scores only what is left: --xmp, --gallery and --bursts need all photos");
   scoring::parse_cuts(arguments.stars, 4);
   if (!arguments.reject.empty()) scoring::parse_cuts(arguments.reject, 1);
+}
+
+runtime::ExitCode run_score(const ScoreArguments& arguments) {
+  runtime::outlive_pipes();
+  require_sense(arguments);
   scoring::Scorer scorer(arguments.model);
   std::vector<scoring::Photo> photos = scoring::find_photos(arguments.photos, std::cin);
   if (photos.empty()) throw runtime::DataError("there are no photos below what was given: nothing was scored");
   const std::uint64_t all = photos.size();
-  // The best are known last: lines come in their order then.
-  const bool waits = arguments.top > 0;
-  Sink sink(arguments, format);
+  Sink sink(arguments, format_of(arguments));
   std::erase_if(photos, [&](const scoring::Photo& photo) { return sink.known().contains(photo.name); });
   if (photos.size() < all)
     spdlog::info("{} of {} photos stand in {} already", all - photos.size(), all, arguments.output.native());
   const int threads = arguments.threads > 0 ? arguments.threads : static_cast<int>(runtime::usable_cores().size());
-  std::uint64_t scored = 0;
-  std::uint64_t failed = 0;
-  std::vector<ScoredPhoto> best;
-  std::vector<ScoredPhoto> rated;
-  std::optional<scoring::Gallery> gallery;
-  if (!arguments.gallery.empty()) gallery.emplace(arguments.gallery, scorer.name(), scorer.bin_centres());
-  const scoring::ScoringOptions options{.threads = threads,
-                                        .mode = arguments.exact ? data::ResizeMode::kExact : data::ResizeMode::kFast,
-                                        .thumbnail_side = gallery ? kThumbnailSide : 0};
-  scorer.score(photos, options, [&](ScoredPhoto&& photo) {
-    ++(photo.error.empty() ? scored : failed);
-    if (gallery) gallery->add(photo);
-    photo.thumbnail.clear();
-    if (rates && photo.error.empty())
-      rated.push_back({.name = photo.name, .score = photo.score, .distribution = {}, .error = {}, .thumbnail = {}});
-    if (arguments.previews_ratings) return true;
-    if (!waits) return sink.take(photo);
-    if (!photo.error.empty()) {
-      spdlog::warn("{}: {}", runtime::printable(photo.name), photo.error);
-      return true;
-    }
-    const auto place = std::ranges::upper_bound(best, photo.score, std::ranges::greater(), &ScoredPhoto::score);
-    best.insert(place, std::move(photo));
-    if (best.size() > arguments.top) best.pop_back();
-    return true;
-  });
-  for (const ScoredPhoto& photo : best) {
-    if (!sink.take(photo)) break;
-  }
-  if (gallery && scored > 0) {
-    gallery->finish();
-    spdlog::info("{} shows {} photos", arguments.gallery.native(), scored);
-  }
-  if (!arguments.copy_to.empty()) copy_best(best, photos, arguments.copy_to);
-  std::uint64_t unrated = 0;
-  if (rates) {
-    std::map<std::string, const scoring::Photo*> by_name;
-    for (const scoring::Photo& photo : photos) by_name[photo.name] = &photo;
-    unrated = rate(rated, by_name, arguments);
-  }
-  if (failed > 0) spdlog::warn("{} of {} photos could not be read", failed, photos.size());
-  if (scored == 0 && !photos.empty()) throw runtime::DataError("not one photo could be scored");
+  Harvest harvest(arguments, scorer, sink);
+  scorer.score(photos,
+               {.threads = threads,
+                .mode = arguments.exact ? data::ResizeMode::kExact : data::ResizeMode::kFast,
+                .alpha = data::parse_colour(arguments.alpha),
+                .thumbnail_side = harvest.has_gallery() ? kThumbnailSide : 0,
+                .finds_bursts = arguments.finds_bursts},
+               [&](ScoredPhoto&& photo) { return harvest.take(std::move(photo)); });
+  const std::uint64_t unrated = harvest.finish(photos, threads);
+  if (harvest.failed() > 0) spdlog::warn("{} of {} photos could not be read", harvest.failed(), photos.size());
+  if (harvest.scored() == 0 && !photos.empty()) throw runtime::DataError("not one photo could be scored");
   return unrated > 0 ? runtime::ExitCode::kFailure : runtime::ExitCode::kDone;
 }
 
@@ -249,6 +325,7 @@ void add_score(Program& program) {
       "  cskd score runs/demo/export/student ~/Pictures\n"
       "  cskd score runs/demo/export/student ~/Pictures --top 20 --copy-best best/\n"
       "  cskd score runs/demo/export/student ~/Pictures --gallery photos.html\n"
+      "  cskd score runs/demo/export/student ~/Pictures --bursts --top 20    # of each burst only the best shot\n"
       "  cskd score runs/demo/export/student ~/Pictures --xmp-preview\n"
       "  cskd score runs/demo/export/student photos.tar a.jpg --format jsonl > scores.jsonl\n"
       "  find / -name '*.jpg' | cskd score runs/demo/export/student - --output scores.csv --resume");
@@ -267,6 +344,14 @@ void add_score(Program& program) {
                      "HTML page with all photos, to look through; one file, no network");
   command.add_flag("--exact", arguments->exact,
                    "Resize as in training, to the last bit, instead of decoding large JPEGs at a lower resolution");
+  command.add_flag("--bursts", arguments->finds_bursts,
+                   "Group shots of the same moment; tables, --top and --copy-best have the best of each group");
+  command
+      .add_option("--alpha", arguments->alpha,
+                  "Colour that transparent pictures are laid over, #rrggbb; without it transparency is dropped")
+      ->check([](const std::string& text) {
+        return data::parse_colour(text) ? "" : fmt::format("'{}' is no colour like #ffffff", text);
+      });
   CLI::Option* xmp = command.add_flag("--xmp", arguments->writes_ratings, "Write 1 to 5 stars into XMP sidecars");
   CLI::Option* preview =
       command.add_flag("--xmp-preview", arguments->previews_ratings, "Show what --xmp would write, and write nothing");

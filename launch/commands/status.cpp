@@ -174,7 +174,7 @@ runtime::ExitCode watch(const StatusArguments& arguments) {
   return runtime::ExitCode::kDone;
 }
 
-runtime::ExitCode show(const StatusArguments& arguments) {
+runtime::ExitCode show_status(const StatusArguments& arguments) {
   if (arguments.watch) return watch(arguments);
   Watcher watcher(arguments.run);
   const Observation look = careful_observation(watcher);
@@ -206,7 +206,7 @@ void add_status(Program& program) {
       ->excludes(watch_flag);
   program.run_alone(command, [arguments] {
     arguments->run = run_folder_of(arguments->run);
-    return show(*arguments);
+    return show_status(*arguments);
   });
 }
 

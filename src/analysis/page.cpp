@@ -9,25 +9,14 @@
 #include <fmt/format.h>
 
 #include "analysis/page_charts.h"
-#include "analysis/page_style.h"
-#include "analysis/plot.h"
 #include "data/image.h"
+#include "data/png_encoder.h"
+#include "report/html_page.h"
 #include "report/html_text.h"
-#include "report/png.h"
+#include "report/plot.h"
 
 namespace cskd::analysis {
 namespace {
-
-std::string number(double value, int digits) {
-  return std::isfinite(value) ? fmt::format("{:.{}f}", value, digits) : "\u2013";
-}
-
-std::string section(const std::string& heading, const std::string& text, const std::string& content) {
-  return fmt::format("<section><h2>{}</h2><p class=\"note\">{}</p>{}</section>\n", report::html_escaped(heading),
-                     report::html_escaped(text), content);
-}
-
-std::string cards(const std::string& content) { return fmt::format("<div class=\"cards\">{}</div>", content); }
 
 std::string percent(double fraction) { return fmt::format("{:.4g} %", 100 * fraction); }
 
@@ -46,8 +35,8 @@ std::string probe_cell(const ModelFindings& model, double fraction) {
   const auto probe = std::ranges::find(model.probes, fraction, &ProbeFigures::fraction);
   if (probe == model.probes.end()) return "<td>\u2013</td>";
   if (!probe->reason.empty()) return fmt::format("<td title=\"{}\">\u2013</td>", report::html_escaped(probe->reason));
-  return fmt::format("<td>{}<small>{}\u2026{}</small></td>", number(probe->linear_srcc.value, 3),
-                     number(probe->linear_srcc.low, 2), number(probe->linear_srcc.high, 2));
+  return fmt::format("<td>{}<small>{}\u2026{}</small></td>", report::figure_text(probe->linear_srcc.value, 3),
+                     report::figure_text(probe->linear_srcc.low, 2), report::figure_text(probe->linear_srcc.high, 2));
 }
 
 // Why figures are missing, each reason once, with all models that it holds for.
@@ -70,13 +59,6 @@ class Reasons {
   std::map<std::string, std::string> models_;
 };
 
-// A name that may be cut behind its dot, where columns are narrow.
-std::string breakable(const std::string& name) {
-  std::string text = report::html_escaped(name);
-  if (const std::size_t dot = text.find('.'); dot != std::string::npos) text.insert(dot + 1, "<wbr>");
-  return text;
-}
-
 std::string summary_row(const Findings& findings, std::size_t place) {
   const ModelFindings& model = findings.models[place];
   const CollapseFigures& collapse = model.collapse;
@@ -86,11 +68,12 @@ std::string summary_row(const Findings& findings, std::size_t place) {
       "<tr><th scope=\"row\"><span class=\"swatch s{}\"></span>{}<small>{}, {} px{}</small></th>"
       "<td>{}<small>of {}</small><span class=\"bar s{}\"><i "
       "style=\"width:{:.0f}%\"></i></span></td><td>{}</td><td>{}</td>",
-      place % kSeriesColours, breakable(model.name), report::html_escaped(model.encoder), model.image_size,
-      model.is_trained ? "" : ", random weights", number(collapse.rank_me, 1), limit, place % kSeriesColours,
-      100 * share, number(collapse.direction_std * std::sqrt(static_cast<double>(model.width)), 3),
-      number(collapse.uniformity, 3));
-  for (const auto& [tower, value] : collapse.cka) row += fmt::format("<td>{}</td>", number(value, 3));
+      place % report::kSeriesColours, report::breakable(model.name), report::html_escaped(model.encoder),
+      model.image_size, model.is_trained ? "" : ", random weights", report::figure_text(collapse.rank_me, 1), limit,
+      place % report::kSeriesColours, 100 * share,
+      report::figure_text(collapse.direction_std * std::sqrt(static_cast<double>(model.width)), 3),
+      report::figure_text(collapse.uniformity, 3));
+  for (const auto& [tower, value] : collapse.cka) row += fmt::format("<td>{}</td>", report::figure_text(value, 3));
   for (const double fraction : fractions_of(findings)) row += probe_cell(model, fraction);
   return row + "</tr>";
 }
@@ -115,8 +98,9 @@ std::string layer_table(const ModelFindings& model) {
     for (std::size_t head = 0; head < layer.heads.size(); ++head) {
       const HeadFigures& figures = layer.heads[head];
       rows += fmt::format("<tr><th scope=\"row\">{}.{}</th><td>{}</td><td>{}</td><td>{}</td><td>{}</td></tr>",
-                          layer.layer + 1, head + 1, number(figures.distance, 3), number(figures.distance_pixels, 1),
-                          number(figures.entropy, 3), number(figures.entropy_share, 3));
+                          layer.layer + 1, head + 1, report::figure_text(figures.distance, 3),
+                          report::figure_text(figures.distance_pixels, 1), report::figure_text(figures.entropy, 3),
+                          report::figure_text(figures.entropy_share, 3));
     }
   }
   return fmt::format(
@@ -129,7 +113,7 @@ std::string layer_table(const ModelFindings& model) {
 std::string attention_section(const Findings& findings) {
   const std::string charts = distance_charts(findings);
   if (charts.empty()) {
-    return section("Attention", "None of these models has attention maps to measure.", "");
+    return report::section("Attention", "None of these models has attention maps to measure.", "");
   }
   std::string tables;
   Reasons without;
@@ -137,28 +121,31 @@ std::string attention_section(const Findings& findings) {
     if (!model.layers.empty()) tables += layer_table(model);
     without.add(model.name, model.no_attention);
   }
-  return section("Attention distance",
-                 "How far a patch looks, on average, in units of the picture's diagonal. A dot is a head, the line is "
-                 "the mean of heads. All charts have the same scale.",
-                 cards(charts) + without.html()) +
-         section("Attention over depth",
-                 "From the first layer to the last, whatever the number of layers. Encoders without attention are "
-                 "compared below.",
-                 attention_legend(findings) + cards(entropy_chart(findings) + similarity_chart(findings)) + tables);
+  return report::section(
+             "Attention distance",
+             "How far a patch looks, on average, in units of the picture's diagonal. A dot is a head, the line is "
+             "the mean of heads. All charts have the same scale.",
+             report::cards(charts) + without.html()) +
+         report::section(
+             "Attention over depth",
+             "From the first layer to the last, whatever the number of layers. Encoders without attention are "
+             "compared below.",
+             attention_legend(findings) + report::cards(entropy_chart(findings) + similarity_chart(findings)) + tables);
 }
 
 std::string affinity_section(const Findings& findings) {
   Reasons without;
   for (const ModelFindings& model : findings.models) without.add(model.name, model.no_affinity);
-  return section("Affinity of spatial tokens",
-                 "The same two figures for encoders of any kind: which other tokens a token of the last layer is like. "
-                 "It is no attention, and is not to be compared with it.",
-                 cards(affinity_charts(findings)) + without.html());
+  return report::section(
+      "Affinity of spatial tokens",
+      "The same two figures for encoders of any kind: which other tokens a token of the last layer is like. "
+      "It is no attention, and is not to be compared with it.",
+      report::cards(affinity_charts(findings)) + without.html());
 }
 
 std::string probe_section(const Findings& findings) {
   if (!findings.no_probes.empty())
-    return section("Probes of frozen features", "There are none: " + findings.no_probes + ".", "");
+    return report::section("Probes of frozen features", "There are none: " + findings.no_probes + ".", "");
   Reasons without;
   for (const ModelFindings& model : findings.models) {
     for (const ProbeFigures& probe : model.probes) {
@@ -166,11 +153,11 @@ std::string probe_section(const Findings& findings) {
         without.add(model.name, fmt::format("{}, with {}", probe.reason, percent(probe.fraction)));
     }
   }
-  return section("Probes of frozen features",
-                 fmt::format("How well ratings follow from features that are not trained any more: Spearman's "
-                             "correlation on {} pictures of the {} split, with 95 % intervals.",
-                             findings.probe_pictures, findings.probe_split),
-                 cards(probe_charts(findings)) + without.html());
+  return report::section("Probes of frozen features",
+                         fmt::format("How well ratings follow from features that are not trained any more: Spearman's "
+                                     "correlation on {} pictures of the {} split, with 95 % intervals.",
+                                     findings.probe_pictures, findings.probe_split),
+                         report::cards(probe_charts(findings)) + without.html());
 }
 
 // Brighter where more attention is received: twice the mean, or the most, is white.
@@ -182,7 +169,7 @@ std::string heat_picture(const std::vector<float>& values, int grid) {
     const double light = kDarkest + (1 - kDarkest) * std::sqrt(std::clamp(value / most, 0.0F, 1.0F));
     image.rgb.insert(image.rgb.end(), 3, static_cast<std::uint8_t>(std::lround(255 * light)));
   }
-  return report::data_uri("image/png", report::encode_png(image));
+  return report::data_uri("image/png", data::encode_png(image));
 }
 
 // Each shown picture once in the page: cells show it by its class.
@@ -220,13 +207,13 @@ std::string map_section(const Findings& findings) {
   std::string keys;
   for (const ShownPicture& picture : findings.shown)
     keys += fmt::format("<li><bdi>{}</bdi></li>", report::html_escaped(picture.key));
-  return section(
+  return report::section(
       "Where attention goes",
       "What each patch receives, mean over heads and over the patches that look: bright is much, dark is little. "
       "Encoders "
       "without attention show the affinity of their tokens instead. Pictures are squeezed into a square, as "
       "models see them.",
-      cards(content) + fmt::format("<ol class=\"keys\">{}</ol>", keys));
+      report::cards(content) + fmt::format("<ol class=\"keys\">{}</ol>", keys));
 }
 
 constexpr const char* kDefinitions =
@@ -256,22 +243,16 @@ std::string to_page(const Findings& findings) {
   if (findings.found < findings.wanted)
     lead += fmt::format(" {} were wanted, the split has {}.", findings.wanted, findings.found);
   if (findings.unreadable > 0) lead += fmt::format(" {} could not be read.", findings.unreadable);
-  return fmt::format(
-      "<!DOCTYPE html>\n<html lang=\"en\"><head><meta charset=\"utf-8\">"
-      "<meta http-equiv=\"Content-Security-Policy\" content=\"default-src 'none'; img-src data:; style-src "
-      "'unsafe-inline'\"><meta name=\"viewport\" content=\"width=device-width, initial-scale=1\">"
-      "<title>cskd analysis</title><style>{}{}</style></head><body><main>\n"
-      "<header><h1>Attention and features</h1><p class=\"lead\">{}</p></header>\n"
-      "{}{}{}{}{}{}{}\n</main></body></html>\n",
-      kPageStyle, picture_styles(findings), report::html_escaped(lead),
-      section("At a glance",
-              "Whether features fill their space, how near they are to the tower's, and what they say of "
-              "ratings.",
-              summary_table(findings)),
-      section("Singular spectra", "Of the pooled features of all pictures.",
-              legend(findings) + cards(spectrum_chart(findings))),
-      attention_section(findings), affinity_section(findings), probe_section(findings), map_section(findings),
-      kDefinitions);
+  return report::page(
+      "cskd analysis", picture_styles(findings), "Attention and features", lead,
+      report::section(
+          "At a glance",
+          "Whether features fill their space, how near they are to the tower's, and what they say of ratings.",
+          summary_table(findings)) +
+          report::section("Singular spectra", "Of the pooled features of all pictures.",
+                          legend(findings) + report::cards(spectrum_chart(findings))) +
+          attention_section(findings) + affinity_section(findings) + probe_section(findings) + map_section(findings) +
+          kDefinitions);
 }
 
 }  // namespace cskd::analysis

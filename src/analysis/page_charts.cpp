@@ -8,20 +8,14 @@
 
 #include <fmt/format.h>
 
-#include "analysis/plot.h"
-#include "report/html_text.h"
+#include "report/html_page.h"
+#include "report/plot.h"
 
 namespace cskd::analysis {
 namespace {
 
 constexpr std::size_t kMostSpectrumPoints = 160;
 constexpr double kLeastShown = 1e-6;  // of singular values, of the first
-
-std::string card(const std::string& heading, const std::string& note, const std::string& chart) {
-  return fmt::format("<figure class=\"card\"><figcaption><h3>{}</h3>{}</figcaption>{}</figure>",
-                     report::html_escaped(heading),
-                     note.empty() ? "" : fmt::format("<p>{}</p>", report::html_escaped(note)), chart);
-}
 
 double mean_of_heads(const LayerFigures& layer, double HeadFigures::*figure) {
   double sum = 0;
@@ -36,19 +30,14 @@ void for_each_with_attention(const Findings& findings, const std::function<void(
   }
 }
 
-std::string legend_entry(const ModelFindings& model, int series) {
-  return fmt::format("<li><span class=\"swatch s{}\"></span>{}</li>", series % kSeriesColours,
-                     report::html_escaped(model.name));
-}
-
-Axis share_axis(std::string label) {
+report::Axis share_axis(std::string label) {
   return {.low = 0,
           .high = 1,
           .ticks = {{0, "0"}, {0.25, "0.25"}, {0.5, "0.5"}, {0.75, "0.75"}, {1, "1"}},
           .label = std::move(label)};
 }
 
-Axis depth_axis() {
+report::Axis depth_axis() {
   return {.low = 0, .high = 1, .ticks = {{0, "first"}, {0.5, "middle"}, {1, "last"}}, .label = "layer"};
 }
 
@@ -58,13 +47,13 @@ double depth_of(const ModelFindings& model, std::size_t layer) {
 }
 
 // A line over depth for each model with attention, with the range of heads where there is one.
-std::string depth_chart(const Findings& findings, Axis y, const std::string& description,
+std::string depth_chart(const Findings& findings, report::Axis y, const std::string& description,
                         const std::function<std::vector<double>(const LayerFigures&)>& values_of) {
-  Plot plot(depth_axis(), std::move(y));
+  report::Plot plot(depth_axis(), std::move(y));
   for_each_with_attention(findings, [&](const ModelFindings& model, int series) {
-    std::vector<Point> mean;
-    std::vector<Point> low;
-    std::vector<Point> high;
+    std::vector<report::Point> mean;
+    std::vector<report::Point> low;
+    std::vector<report::Point> high;
     for (std::size_t i = 0; i < model.layers.size(); ++i) {
       const std::vector<double> values = values_of(model.layers[i]);
       const auto [least, most] = std::ranges::minmax(values);
@@ -95,8 +84,9 @@ std::string distance_charts(const Findings& findings) {
   });
   std::string html;
   for_each_with_attention(findings, [&](const ModelFindings& model, int series) {
-    Plot plot(layer_axis(static_cast<int>(model.layers.size())), axis_from_zero(most, "distance / diagonal"));
-    std::vector<Point> means;
+    report::Plot plot(report::layer_axis(static_cast<int>(model.layers.size())),
+                      report::axis_from_zero(most, "distance / diagonal"));
+    std::vector<report::Point> means;
     for (std::size_t i = 0; i < model.layers.size(); ++i) {
       const LayerFigures& layer = model.layers[i];
       const double x = static_cast<double>(i) + 1;
@@ -109,7 +99,7 @@ std::string distance_charts(const Findings& findings) {
       means.push_back({x, mean_of_heads(layer, &HeadFigures::distance)});
     }
     plot.line(means, series, "mean of heads");
-    html += card(
+    html += report::card(
         model.name,
         fmt::format("{}, {} layers, {} heads", model.encoder, model.layers.size(), model.layers.back().heads.size()),
         plot.svg(fmt::format("Attention distance of {} over layers, a dot for each head", model.name)));
@@ -118,35 +108,36 @@ std::string distance_charts(const Findings& findings) {
 }
 
 std::string entropy_chart(const Findings& findings) {
-  return card("Attention entropy", "Mean of heads; the band spans all heads. 1: all patches get the same.",
-              depth_chart(findings, share_axis("entropy / log N"), "Attention entropy of models over depth",
-                          [](const LayerFigures& layer) {
-                            std::vector<double> values;
-                            for (const HeadFigures& head : layer.heads) values.push_back(head.entropy_share);
-                            return values;
-                          }));
+  return report::card("Attention entropy", "Mean of heads; the band spans all heads. 1: all patches get the same.",
+                      depth_chart(findings, share_axis("entropy / log N"), "Attention entropy of models over depth",
+                                  [](const LayerFigures& layer) {
+                                    std::vector<double> values;
+                                    for (const HeadFigures& head : layer.heads) values.push_back(head.entropy_share);
+                                    return values;
+                                  }));
 }
 
 std::string similarity_chart(const Findings& findings) {
-  return card("Likeness of heads", "Mean cosine of the maps of two heads. Lower: heads differ more.",
-              depth_chart(findings, share_axis("cosine of heads"), "Cosine of the maps of heads, of models over depth",
-                          [](const LayerFigures& layer) { return std::vector<double>{layer.head_similarity}; }));
+  return report::card(
+      "Likeness of heads", "Mean cosine of the maps of two heads. Lower: heads differ more.",
+      depth_chart(findings, share_axis("cosine of heads"), "Cosine of the maps of heads, of models over depth",
+                  [](const LayerFigures& layer) { return std::vector<double>{layer.head_similarity}; }));
 }
 
 std::string spectrum_chart(const Findings& findings) {
   std::size_t most = 1;
   for (const ModelFindings& model : findings.models) most = std::max(most, model.collapse.singular_values.size());
-  Axis x = axis_from_zero(static_cast<double>(most), "singular value");
+  report::Axis x = report::axis_from_zero(static_cast<double>(most), "singular value");
   x.high = static_cast<double>(most);
   std::erase_if(x.ticks, [&](const auto& tick) { return tick.first > x.high; });
-  Axis y{.low = std::log10(kLeastShown), .high = 0, .ticks = {}, .label = "of the first, log scale"};
+  report::Axis y{.low = std::log10(kLeastShown), .high = 0, .ticks = {}, .label = "of the first, log scale"};
   for (int power = -6; power <= 0; power += 2)
     y.ticks.emplace_back(power, power == 0 ? "1" : fmt::format("1e{}", power));
-  Plot plot(x, y);
+  report::Plot plot(x, y);
   for (std::size_t i = 0; i < findings.models.size(); ++i) {
     const std::vector<double>& values = findings.models[i].collapse.singular_values;
     const std::size_t step = std::max<std::size_t>(1, values.size() / kMostSpectrumPoints);
-    std::vector<Point> points;
+    std::vector<report::Point> points;
     for (std::size_t k = 0; k < values.size(); k += step) {
       const double share = values[k] / values.front();
       points.push_back({static_cast<double>(k) + 1,
@@ -154,13 +145,14 @@ std::string spectrum_chart(const Findings& findings) {
     }
     plot.line(points, static_cast<int>(i), findings.models[i].name);
   }
-  return card("Singular spectrum", "A line that falls early: few directions hold most of the features.",
-              plot.svg("Singular values of the features of models, divided by the first, on a logarithmic scale"));
+  return report::card(
+      "Singular spectrum", "A line that falls early: few directions hold most of the features.",
+      plot.svg("Singular values of the features of models, divided by the first, on a logarithmic scale"));
 }
 
 std::string affinity_charts(const Findings& findings) {
-  std::vector<IntervalRow> distances;
-  std::vector<IntervalRow> entropies;
+  std::vector<report::IntervalRow> distances;
+  std::vector<report::IntervalRow> entropies;
   double most = 0;
   for (std::size_t i = 0; i < findings.models.size(); ++i) {
     const ModelFindings& model = findings.models[i];
@@ -168,24 +160,26 @@ std::string affinity_charts(const Findings& findings) {
     const HeadFigures& figures = model.affinity->figures;
     most = std::max(most, figures.distance + figures.distance_std);
     const auto row = [&](double value, double deviation, const char* what) {
-      return IntervalRow{.label = model.name,
-                         .series = static_cast<int>(i),
-                         .values = {{.value = value,
-                                     .low = value - deviation,
-                                     .high = value + deviation,
-                                     .title = fmt::format("{}: {} {:.3f} on a grid of {} x {}", model.name, what, value,
-                                                          model.affinity->grid, model.affinity->grid)}}};
+      return report::IntervalRow{
+          .label = model.name,
+          .series = static_cast<int>(i),
+          .values = {{.value = value,
+                      .low = value - deviation,
+                      .high = value + deviation,
+                      .title = fmt::format("{}: {} {:.3f} on a grid of {} x {}", model.name, what, value,
+                                           model.affinity->grid, model.affinity->grid)}}};
     };
     const double scale = figures.entropy > 0 ? figures.entropy_share / figures.entropy : 0;
     distances.push_back(row(figures.distance, figures.distance_std, "distance"));
     entropies.push_back(row(figures.entropy_share, figures.entropy_std * scale, "entropy"));
   }
   if (distances.empty()) return "";
-  return card(
-             "Affinity distance", "Whiskers: standard deviation between pictures.",
-             interval_plot(distances, axis_from_zero(most, "distance / diagonal"), "Affinity distance of the models")) +
-         card("Affinity entropy", "1: a token is equally near to all others.",
-              interval_plot(entropies, share_axis("entropy / log (N - 1)"), "Affinity entropy of the models"));
+  return report::card("Affinity distance", "Whiskers: standard deviation between pictures.",
+                      report::interval_plot(distances, report::axis_from_zero(most, "distance / diagonal"),
+                                            "Affinity distance of the models")) +
+         report::card(
+             "Affinity entropy", "1: a token is equally near to all others.",
+             report::interval_plot(entropies, share_axis("entropy / log (N - 1)"), "Affinity entropy of the models"));
 }
 
 std::string probe_charts(const Findings& findings) {
@@ -202,31 +196,22 @@ std::string probe_charts(const Findings& findings) {
       }
     }
   }
-  Axis axis = axis_from_zero(most, "SRCC");
-  const double step = axis.ticks[1].first;
-  while (axis.low > least + 1e-9) {
-    axis.low -= step;
-    axis.ticks.emplace_back(axis.low, fmt::format("{:.6g}", axis.low));
-  }
-  // So many texts fit side by side; zero stays.
-  constexpr std::size_t kMostTicks = 7;
-  if (axis.ticks.size() > kMostTicks)
-    std::erase_if(axis.ticks, [&](const auto& tick) { return std::llround(tick.first / step) % 2 != 0; });
+  const report::Axis axis = report::axis_between(least, most, "SRCC");
   std::string html;
   for (const double fraction : fractions) {
-    std::vector<IntervalRow> rows;
+    std::vector<report::IntervalRow> rows;
     std::uint64_t labels = 0;
     for (std::size_t i = 0; i < findings.models.size(); ++i) {
       for (const ProbeFigures& probe : findings.models[i].probes) {
         if (probe.fraction != fraction || !probe.reason.empty()) continue;
         labels = probe.labels;
         const auto interval = [&](const metrics::Estimate& figure, bool is_hollow, const char* what) {
-          return Interval{.value = figure.value,
-                          .low = figure.low,
-                          .high = figure.high,
-                          .is_hollow = is_hollow,
-                          .title = fmt::format("{}, {}: {:.3f} [{:.3f}, {:.3f}]", findings.models[i].name, what,
-                                               figure.value, figure.low, figure.high)};
+          return report::Interval{.value = figure.value,
+                                  .low = figure.low,
+                                  .high = figure.high,
+                                  .is_hollow = is_hollow,
+                                  .title = fmt::format("{}, {}: {:.3f} [{:.3f}, {:.3f}]", findings.models[i].name, what,
+                                                       figure.value, figure.low, figure.high)};
         };
         rows.push_back({.label = findings.models[i].name,
                         .series = static_cast<int>(i),
@@ -234,25 +219,26 @@ std::string probe_charts(const Findings& findings) {
                                    interval(probe.neighbour_srcc, true, "nearest neighbours")}});
       }
     }
-    html += card(fmt::format("{:.4g} % of the labels", 100 * fraction),
-                 fmt::format("{} labels. Filled: linear probe. Hollow: nearest neighbours.", labels),
-                 interval_plot(rows, axis, fmt::format("SRCC of the models with {} labels", labels)));
+    html += report::card(fmt::format("{:.4g} % of the labels", 100 * fraction),
+                         fmt::format("{} labels. Filled: linear probe. Hollow: nearest neighbours.", labels),
+                         report::interval_plot(rows, axis, fmt::format("SRCC of the models with {} labels", labels)));
   }
   return html;
 }
 
 std::string legend(const Findings& findings) {
-  std::string entries;
+  std::vector<report::LegendEntry> entries;
   for (std::size_t i = 0; i < findings.models.size(); ++i)
-    entries += legend_entry(findings.models[i], static_cast<int>(i));
-  return fmt::format("<ul class=\"legend\">{}</ul>", entries);
+    entries.push_back({findings.models[i].name, static_cast<int>(i)});
+  return report::legend(entries);
 }
 
 std::string attention_legend(const Findings& findings) {
-  std::string entries;
-  for_each_with_attention(findings,
-                          [&](const ModelFindings& model, int series) { entries += legend_entry(model, series); });
-  return fmt::format("<ul class=\"legend\">{}</ul>", entries);
+  std::vector<report::LegendEntry> entries;
+  for_each_with_attention(findings, [&](const ModelFindings& model, int series) {
+    entries.push_back({model.name, series});
+  });
+  return report::legend(entries);
 }
 
 }  // namespace cskd::analysis

@@ -51,35 +51,6 @@ Rectangle upright_rectangle(const Rectangle& stored, double width, double height
   return upright;
 }
 
-Image turn_upright(Image stored, int orientation) {
-  const Turn turn = turn_of(orientation);
-  if (orientation == 1) return stored;
-  const int width = turn.transposed ? stored.height : stored.width;
-  const int height = turn.transposed ? stored.width : stored.height;
-  Image upright{width, height, std::vector<std::uint8_t>(stored.rgb.size())};
-  const std::ptrdiff_t stored_row = std::ptrdiff_t{3} * stored.width;
-  const std::ptrdiff_t along_x = (turn.transposed ? stored_row : 3) * (turn.from_right ? -1 : 1);
-  const std::ptrdiff_t along_y = (turn.transposed ? 3 : stored_row) * (turn.from_below ? -1 : 1);
-  const std::uint8_t* origin = stored.rgb.data() + (turn.from_right ? -along_x * (width - 1) : 0) +
-                               (turn.from_below ? -along_y * (height - 1) : 0);
-  // In squares, because a transposed row visits one cache line for each of its pixels.
-  constexpr int kSide = 32;
-  for (int top = 0; top < height; top += kSide) {
-    for (int left = 0; left < width; left += kSide) {
-      for (int y = top; y < std::min(top + kSide, height); ++y) {
-        std::uint8_t* to = upright.row(y) + std::ptrdiff_t{3} * left;
-        const std::uint8_t* from = origin + along_y * y + along_x * left;
-        for (int x = left; x < std::min(left + kSide, width); ++x, to += 3, from += along_x) {
-          to[0] = from[0];
-          to[1] = from[1];
-          to[2] = from[2];
-        }
-      }
-    }
-  }
-  return upright;
-}
-
 Image cut(Image whole, const Box& box) {
   if (box == Box{0, 0, whole.width, whole.height}) return whole;
   const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(box.width);
@@ -114,6 +85,35 @@ void check_inside(const Box& box, const ImageHeader& header) {
 }
 
 }  // namespace
+
+Image turn_upright(Image stored, int orientation) {
+  const Turn turn = turn_of(orientation);
+  if (orientation == 1) return stored;
+  const int width = turn.transposed ? stored.height : stored.width;
+  const int height = turn.transposed ? stored.width : stored.height;
+  Image upright{width, height, std::vector<std::uint8_t>(stored.rgb.size())};
+  const std::ptrdiff_t stored_row = std::ptrdiff_t{3} * stored.width;
+  const std::ptrdiff_t along_x = (turn.transposed ? stored_row : 3) * (turn.from_right ? -1 : 1);
+  const std::ptrdiff_t along_y = (turn.transposed ? 3 : stored_row) * (turn.from_below ? -1 : 1);
+  const std::uint8_t* origin = stored.rgb.data() + (turn.from_right ? -along_x * (width - 1) : 0) +
+                               (turn.from_below ? -along_y * (height - 1) : 0);
+  // In squares, because a transposed row visits one cache line for each of its pixels.
+  constexpr int kSide = 32;
+  for (int top = 0; top < height; top += kSide) {
+    for (int left = 0; left < width; left += kSide) {
+      for (int y = top; y < std::min(top + kSide, height); ++y) {
+        std::uint8_t* to = upright.row(y) + std::ptrdiff_t{3} * left;
+        const std::uint8_t* from = origin + along_y * y + along_x * left;
+        for (int x = left; x < std::min(left + kSide, width); ++x, to += 3, from += along_x) {
+          to[0] = from[0];
+          to[1] = from[1];
+          to[2] = from[2];
+        }
+      }
+    }
+  }
+  return upright;
+}
 
 Image decode(std::span<const std::byte> bytes) {
   const ImageHeader header = read_image_header(bytes);

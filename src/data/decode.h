@@ -39,4 +39,7 @@ ReducedBox reduced_box(const ImageHeader& header, const Box& box, int side);
 Image decode_reduced(std::span<const std::byte> bytes, const ImageHeader& header, const ReducedBox& box,
                      Rectangle& inside);
 
+// A stored picture as it is to be seen: Note [Orientation].
+Image turn_upright(Image stored, int orientation);
+
 }  // namespace cskd::data

@@ -17,7 +17,6 @@ namespace {
 using runtime::DataError;
 using Bytes = std::span<const std::byte>;
 
-constexpr std::string_view kExifName("Exif\0\0", 6);
 constexpr std::string_view kXmpName("http://ns.adobe.com/xap/1.0/\0", 29);
 
 [[noreturn]] void refuse_truncated() { throw DataError("truncated header"); }

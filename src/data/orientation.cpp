@@ -15,7 +15,6 @@ constexpr std::uint32_t kOrientationTag = 0x0112;
 constexpr std::uint32_t kShort = 3;  // types of TIFF 6.0, section 2
 constexpr std::uint32_t kLong = 4;
 
-constexpr std::string_view kExifName("Exif\0\0", 6);
 // A picture's metadata is looked at, at most this much of it: a chunk of a few bytes can hold gigabytes of text.
 constexpr std::size_t kMostText = std::size_t{1} << 20U;
 

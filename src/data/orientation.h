@@ -13,6 +13,9 @@
 
 namespace cskd::data {
 
+// Of the segment of a JPEG that holds EXIF.
+inline constexpr std::string_view kExifName("Exif\0\0", 6);
+
 // Value of tag 0x0112 in the first directory of a TIFF structure (EXIF 2.3, section 4.6.4), 1..8; 0 where there is none
 // or the structure is damaged: a camera's bad metadata is no reason to refuse its picture. Reads no byte outside
 // `tiff`.

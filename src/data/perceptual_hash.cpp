@@ -117,10 +117,10 @@ void RowAppearance::add(const std::uint8_t* rows, int count) {
   rows_ += (count + factor_ - 1) / factor_;
 }
 
-bool are_alike(const shards::Thumbnail& a, const shards::Thumbnail& b) {
+bool are_alike(const shards::Thumbnail& a, const shards::Thumbnail& b, int most_difference) {
   int difference = 0;
   for (std::size_t i = 0; i < a.size(); ++i) difference += std::abs(int{a[i]} - int{b[i]});
-  return difference <= kMostThumbnailDifference * static_cast<int>(a.size());
+  return difference <= most_difference * static_cast<int>(a.size());
 }
 
 }  // namespace cskd::data

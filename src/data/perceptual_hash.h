@@ -50,7 +50,7 @@ class RowAppearance {
 // 10.6 and more, within 12 bits by 6.2 and more.
 constexpr int kMostThumbnailDifference = 4;  // levels of 255, mean over pixels and channels
 
-// Whether the thumbnails of two pictures agree.
-bool are_alike(const shards::Thumbnail& a, const shards::Thumbnail& b);
+// Whether the thumbnails of two pictures agree, to so many levels.
+bool are_alike(const shards::Thumbnail& a, const shards::Thumbnail& b, int most_difference = kMostThumbnailDifference);
 
 }  // namespace cskd::data

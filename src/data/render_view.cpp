@@ -30,9 +30,8 @@ ReducedBox box_of(const ImageHeader& header, const View& view, int side, ResizeM
   return reduced_box(header, view.box, mode == ResizeMode::kExact ? kNeverReduced : side);
 }
 
-void resize_box(std::span<const std::byte> bytes, const View& view, int side, ResizeMode mode,
-                std::span<std::uint8_t> target) {
-  const ImageHeader header = read_image_header(bytes);
+void resize_box(std::span<const std::byte> bytes, const ImageHeader& header, const View& view, int side,
+                ResizeMode mode, std::span<std::uint8_t> target) {
   const ReducedBox box = box_of(header, view, side, mode);
   ResizePlan plan{.width = box.pixels.width,
                   .height = box.pixels.height,
@@ -61,7 +60,12 @@ void resize_box(std::span<const std::byte> bytes, const View& view, int side, Re
 
 void render_view(std::span<const std::byte> bytes, const View& view, int side, ResizeMode mode,
                  std::span<std::uint8_t> target) {
-  resize_box(bytes, view, side, mode, target);
+  render_view(bytes, read_image_header(bytes), view, side, mode, target);
+}
+
+void render_view(std::span<const std::byte> bytes, const ImageHeader& header, const View& view, int side,
+                 ResizeMode mode, std::span<std::uint8_t> target) {
+  resize_box(bytes, header, view, side, mode, target);
   if (view.jpeg_quality == 0 && view.erase_width == 0) return;
   Image image{side, side, {target.begin(), target.end()}};
   if (view.jpeg_quality > 0) recompress(image, view.jpeg_quality);

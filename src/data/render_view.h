@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <span>
 
+#include "data/image_header.h"
 #include "data/resize.h"
 #include "data/view.h"
 
@@ -19,5 +20,8 @@ constexpr Filter kViewFilter = Filter::kBicubic;
 // cannot be decoded. REQUIRES: the view's box lies inside the picture
 void render_view(std::span<const std::byte> bytes, const View& view, int side, ResizeMode mode,
                  std::span<std::uint8_t> target);
+// The same with a header that was read already, whose orientation may be another one.
+void render_view(std::span<const std::byte> bytes, const ImageHeader& header, const View& view, int side,
+                 ResizeMode mode, std::span<std::uint8_t> target);
 
 }  // namespace cskd::data

@@ -25,26 +25,36 @@ const char* reason(VP8StatusCode status) {
   }
 }
 
-}  // namespace
-
-Image decode_webp(std::span<const std::byte> bytes, const ImageHeader& header) {
-  Image image{header.stored_width, header.stored_height, {}};
-  image.rgb.resize(std::size_t{3} * static_cast<std::size_t>(image.width) * static_cast<std::size_t>(image.height));
+std::vector<std::uint8_t> decode_pixels(std::span<const std::byte> bytes, const ImageHeader& header, WEBP_CSP_MODE mode,
+                                        int channels) {
+  std::vector<std::uint8_t> pixels(static_cast<std::size_t>(channels) * static_cast<std::size_t>(header.stored_width) *
+                                   static_cast<std::size_t>(header.stored_height));
   WebPDecoderConfig config;
   CSKD_CHECK(WebPInitDecoderConfig(&config) != 0, "libwebp is older than its header");
-  config.output.colorspace = MODE_RGB;
+  config.output.colorspace = mode;
   config.output.is_external_memory = 1;
-  config.output.u.RGBA = {image.rgb.data(), 3 * image.width, image.rgb.size()};
+  config.output.u.RGBA = {pixels.data(), channels * header.stored_width, pixels.size()};
   const auto* data = reinterpret_cast<const std::uint8_t*>(bytes.data());
   VP8StatusCode status = WebPGetFeatures(data, bytes.size(), &config.input);
-  if (status == VP8_STATUS_OK && (config.input.width != image.width || config.input.height != image.height)) {
+  if (status == VP8_STATUS_OK &&
+      (config.input.width != header.stored_width || config.input.height != header.stored_height)) {
     throw runtime::DataError("damaged WebP: another size than its header says");
   }
   if (status == VP8_STATUS_OK) status = WebPDecode(data, bytes.size(), &config);
   WebPFreeDecBuffer(&config.output);
   if (status == VP8_STATUS_OUT_OF_MEMORY) throw std::bad_alloc();
   if (status != VP8_STATUS_OK) throw runtime::DataError(fmt::format("damaged WebP: {}", reason(status)));
-  return image;
+  return pixels;
+}
+
+}  // namespace
+
+Image decode_webp(std::span<const std::byte> bytes, const ImageHeader& header) {
+  return {header.stored_width, header.stored_height, decode_pixels(bytes, header, MODE_RGB, 3)};
+}
+
+std::vector<std::uint8_t> decode_webp_rgba(std::span<const std::byte> bytes, const ImageHeader& header) {
+  return decode_pixels(bytes, header, MODE_RGBA, 4);
 }
 
 }  // namespace cskd::data

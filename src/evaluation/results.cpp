@@ -57,14 +57,6 @@ Json scores_json(const metrics::Scores& scores) {
   return entry;
 }
 
-double value_of(const Json& number) {
-  return number.is_null() ? std::numeric_limits<double>::quiet_NaN() : number.get<double>();
-}
-
-metrics::Estimate estimate_of(const Json& parts) {
-  return {value_of(parts.at("value")), value_of(parts.at("low")), value_of(parts.at("high"))};
-}
-
 metrics::Scores scores_of(const Json& entry) {
   metrics::Scores scores;
   scores.n = entry.at("n").get<std::int64_t>();

@@ -263,4 +263,27 @@ std::string to_json(const SweepTable& table) {
   return Json{{"seeds", table.seeds}, {"rows", rows}, {"differences", differences}}.dump(2) + "\n";
 }
 
+SweepTable parse_sweep_table(const std::string& text, const std::string& name) {
+  try {
+    const Json document = Json::parse(text);
+    SweepTable table{.seeds = document.at("seeds").get<std::vector<std::string>>(), .rows = {}, .differences = {}};
+    for (const Json& row : document.at("rows")) {
+      SweepRow& made = table.rows.emplace_back(SweepRow{.point = row.at("point").get<std::string>(),
+                                                        .model = row.at("model").get<std::string>(),
+                                                        .srcc_by_seed = {},
+                                                        .srcc = estimate_of(row.at("srcc")),
+                                                        .plcc = estimate_of(row.at("plcc"))});
+      for (const Json& value : row.at("srcc_by_seed")) made.srcc_by_seed.push_back(value_of(value));
+    }
+    for (const Json& each : document.at("differences")) {
+      table.differences.push_back({.first = each.at("first").get<std::string>(),
+                                   .second = each.at("second").get<std::string>(),
+                                   .srcc = estimate_of(each.at("srcc"))});
+    }
+    return table;
+  } catch (const Json::exception& error) {
+    throw runtime::DataError(fmt::format("{} is damaged: {}", name, error.what()));
+  }
+}
+
 }  // namespace cskd::evaluation

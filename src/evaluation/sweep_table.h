@@ -52,5 +52,7 @@ SweepTable make_sweep_table(const std::vector<SweptMember>& members, int resampl
 std::string to_text(const SweepTable& table);
 std::string to_csv(const SweepTable& table);   // a row for each of rows[] and of differences[]
 std::string to_json(const SweepTable& table);  // {"seeds", "rows", "differences"}
+// What to_json() wrote, other keys passed over. `name`: of the file, for messages. Throws DataError when it is damaged.
+SweepTable parse_sweep_table(const std::string& text, const std::string& name);
 
 }  // namespace cskd::evaluation

@@ -11,8 +11,8 @@
 #include <fmt/format.h>
 
 #include "data/decode.h"
+#include "data/png_encoder.h"
 #include "data/resize.h"
-#include "report/png.h"
 #include "runtime/atomic_file.h"
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
@@ -159,7 +159,7 @@ ContactSheet write_contact_sheet(const std::filesystem::path& target, const std:
     sheet.rows.push_back({place.first, static_cast<shards::Split>(place.second), {}});
     painter.paint(sheet.rows.size() - 1, part);
   }
-  runtime::write_file_atomically(target, report::encode_png(image));
+  runtime::write_file_atomically(target, data::encode_png(image));
   return sheet;
 }
 

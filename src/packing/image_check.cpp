@@ -2,6 +2,7 @@
 
 #include <algorithm>
 #include <array>
+#include <cstring>
 #include <limits>
 #include <new>
 #include <span>
@@ -12,7 +13,9 @@
 #include "data/jpeg_decoder.h"
 #include "data/jpeg_encoder.h"
 #include "data/perceptual_hash.h"
+#include "data/png_encoder.h"
 #include "data/resize.h"
+#include "data/transparency.h"
 #include "runtime/content_hash.h"
 #include "runtime/error.h"
 #include "runtime/input_file.h"
@@ -46,6 +49,11 @@ class PixelFacts {
     const std::size_t bytes = std::size_t{3} * static_cast<std::size_t>(width_) * static_cast<std::size_t>(count);
     hasher_.add(std::as_bytes(std::span(rows, bytes)));
     appearance_.add(rows, count);
+    if (!is_begun_) std::copy_n(rows, first_.size(), first_.begin());
+    is_begun_ = true;
+    // Each pixel is the one before it.
+    is_blank_ = is_blank_ && std::equal(first_.begin(), first_.end(), rows) &&
+                std::memcmp(rows, rows + first_.size(), bytes - first_.size()) == 0;
   }
   void add(const data::Image& image) {
     for (int y = 0; y < image.height; y += strip()) add(image.row(y), std::min(strip(), image.height - y));
@@ -53,25 +61,52 @@ class PixelFacts {
 
   runtime::ContentHash hash() const { return hasher_.hash(); }
   data::Appearance appearance() const { return appearance_.appearance(); }
+  // All pixels have one colour: "#rrggbb".
+  std::optional<std::string> blank_colour() const {
+    if (!is_blank_) return std::nullopt;
+    return fmt::format("#{:02x}{:02x}{:02x}", first_[0], first_[1], first_[2]);
+  }
 
  private:
   runtime::ContentHasher hasher_;
   data::RowAppearance appearance_;
   int width_;
+  data::Colour first_{};  // pixel
+  bool is_begun_ = false;
+  bool is_blank_ = true;
 };
 
-std::vector<std::byte> compressed_smaller(const config::Packing& packing, const data::Image& image, int& width,
-                                          int& height) {
+// What is stored of a picture that is not stored as it came.
+struct Restored {
+  std::vector<std::byte> bytes;
+  int width = 0, height = 0;
+  data::ImageFormat format = data::ImageFormat::kJpeg;
+};
+
+Restored compressed_smaller(const config::Packing& packing, const data::Image& image) {
   const auto side = static_cast<std::int64_t>(packing.max_side());
   const std::int64_t longer = std::max(image.width, image.height);
   const auto scaled = [&](std::int64_t length) {
     return static_cast<int>(std::max<std::int64_t>(1, (2 * length * side + longer) / (2 * longer)));
   };
-  width = scaled(image.width);
-  height = scaled(image.height);
+  const int width = scaled(image.width);
+  const int height = scaled(image.height);
   const data::Image small =
       data::resize(image, {0, 0, image.width, image.height}, width, height, data::Filter::kBicubic);
-  return data::encode_jpeg(small, static_cast<int>(packing.quality()));
+  return {data::encode_jpeg(small, static_cast<int>(packing.quality())), width, height, data::ImageFormat::kJpeg};
+}
+
+Restored as_png(const data::Image& image) {
+  const std::string png = data::encode_png(image);
+  const auto bytes = std::as_bytes(std::span(png));
+  return {{bytes.begin(), bytes.end()}, image.width, image.height, data::ImageFormat::kPng};
+}
+
+// The picture over the colour that packing.alpha names; nothing where it is to be taken as it is.
+std::optional<data::Image> over_colour(const config::Packing& packing, std::span<const std::byte> bytes,
+                                       const data::ImageHeader& header) {
+  const std::optional<data::Colour> colour = alpha_colour(packing);
+  return colour ? data::laid_over(bytes, header, *colour) : std::nullopt;
 }
 
 std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk::Picture& picture,
@@ -90,35 +125,39 @@ std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk
   // Decoded, and once more while it is turned upright.
   const auto pixels =
       static_cast<std::uint64_t>(header.stored_width) * static_cast<std::uint64_t>(header.stored_height);
-  const DecodingMemory::Share share(memory, (header.orientation == 1 ? 3 : 6) * pixels);
+  const bool may_be_laid_over = header.format != data::ImageFormat::kJpeg && packing.alpha() != kDropAlpha;
+  const DecodingMemory::Share share(memory, (may_be_laid_over ? 10 : header.orientation == 1 ? 3 : 6) * pixels);
   PixelFacts facts(header);
   const bool too_large = is_too_large(packing, header);
+  bool is_laid_over = false;
   data::Image image;  // empty when its rows are upright and needed once
   if (header.format == data::ImageFormat::kJpeg && header.orientation == 1 && !too_large) {
     const data::Box whole{0, 0, header.width(), header.height()};
     data::decode_jpeg_rows(bytes, header, whole, 1, data::PixelLayout::kRgb, facts.strip(),
                            [&](int, int count, const std::uint8_t* rows, std::size_t) { facts.add(rows, count); });
   } else {
-    image = data::decode(bytes);
+    std::optional<data::Image> over = over_colour(packing, bytes, header);
+    is_laid_over = over.has_value();
+    image = over ? std::move(*over) : data::decode(bytes);
     facts.add(image);
   }
+  if (const auto colour = facts.blank_colour())
+    throw runtime::DataError(fmt::format("blank: all pixels are {}", *colour));
   const data::Appearance appearance = facts.appearance();
   picture.set_file_hash(as_text(file_hash.bytes));
   picture.set_pixel_hash(as_text(facts.hash().bytes));
   picture.set_phash(appearance.hash);
   picture.set_thumbnail(as_text(appearance.thumbnail));
-  if (too_large) {
-    int width = 0;
-    int height = 0;
-    std::vector<std::byte> smaller = compressed_smaller(packing, image, width, height);
+  if (too_large || is_laid_over) {
+    Restored restored = too_large ? compressed_smaller(packing, image) : as_png(image);
     picture.set_smaller(true);
-    picture.set_hash(as_text(runtime::content_hash(smaller).bytes));
-    picture.set_stored_size(smaller.size());
-    picture.set_width(static_cast<std::uint32_t>(width));
-    picture.set_height(static_cast<std::uint32_t>(height));
-    picture.set_format(static_cast<std::uint32_t>(data::ImageFormat::kJpeg));
+    picture.set_hash(as_text(runtime::content_hash(restored.bytes).bytes));
+    picture.set_stored_size(restored.bytes.size());
+    picture.set_width(static_cast<std::uint32_t>(restored.width));
+    picture.set_height(static_cast<std::uint32_t>(restored.height));
+    picture.set_format(static_cast<std::uint32_t>(restored.format));
     picture.set_orientation(1);
-    return smaller;
+    return restored.bytes;
   }
   picture.set_hash(picture.file_hash());
   picture.set_stored_size(picture.size());
@@ -130,6 +169,16 @@ std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk
 }
 
 }  // namespace
+
+std::optional<data::Colour> alpha_colour(const config::Packing& packing) {
+  if (packing.alpha() == kDropAlpha) return std::nullopt;
+  const std::optional<data::Colour> colour = data::parse_colour(packing.alpha());
+  if (!colour) {
+    throw runtime::UsageError(
+        fmt::format("packing.alpha is \"{}\", expected \"drop\" or a colour like \"#ffffff\"", packing.alpha()));
+  }
+  return colour;
+}
 
 DecodingMemory::Share::Share(DecodingMemory& memory, std::uint64_t bytes)
     : memory_(memory), bytes_(std::min(bytes, memory.limit_)) {
@@ -163,10 +212,13 @@ std::vector<std::byte> check_picture(const config::Packing& packing, shards::Sur
   return {};
 }
 
-std::vector<std::byte> make_smaller(const config::Packing& packing, const shards::SurveyChunk::Picture& picture) {
-  int width = 0;
-  int height = 0;
-  return compressed_smaller(packing, data::decode(read_picture(picture)), width, height);
+std::vector<std::byte> stored_bytes(const config::Packing& packing, const shards::SurveyChunk::Picture& picture) {
+  const std::vector<std::byte> bytes = read_picture(picture);
+  const data::ImageHeader header = data::read_image_header(bytes);
+  const std::optional<data::Image> over = over_colour(packing, bytes, header);
+  if (is_too_large(packing, header)) return compressed_smaller(packing, over ? *over : data::decode(bytes)).bytes;
+  if (!over) throw runtime::DataError(fmt::format("'{}' changed while the corpus was packed", picture.file()));
+  return as_png(*over).bytes;
 }
 
 }  // namespace cskd::packing

@@ -5,10 +5,12 @@
 #include <cstddef>
 #include <cstdint>
 #include <mutex>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "config/packing.pb.h"
+#include "data/colour.h"
 #include "shards/survey.pb.h"
 
 namespace cskd::packing {
@@ -38,16 +40,24 @@ class DecodingMemory {
   std::condition_variable freed_;
 };
 
+// packing.alpha where transparency is dropped.
+inline constexpr const char* kDropAlpha = "drop";
+
+// The colour that packing.alpha names, nothing where transparency is dropped. Throws UsageError for anything else.
+std::optional<data::Colour> alpha_colour(const config::Packing& packing);
+
 // Fills in what `picture`, as its source lists it, lacks. Never throws for a bad picture or an unreadable file: that is
-// its fault. Returns the picture's bytes made smaller where packing.max_side asks for it, nothing otherwise.
+// its fault, as it is when all of its pixels have one colour. Returns the bytes that are stored where they are others
+// than those that came: made smaller as packing.max_side asks for, laid over a colour as packing.alpha does; nothing
+// otherwise.
 std::vector<std::byte> check_picture(const config::Packing& packing, shards::SurveyChunk::Picture& picture,
                                      DecodingMemory& memory);
 
 // The bytes of a picture as it came. Throws Error or DataError.
 std::vector<std::byte> read_picture(const shards::SurveyChunk::Picture& picture);
 
-// The bytes of a picture made smaller, as check_picture() returned them. Throws as read_picture(), and DataError when
-// the picture does not decode any more.
-std::vector<std::byte> make_smaller(const config::Packing& packing, const shards::SurveyChunk::Picture& picture);
+// The bytes of a picture that is stored otherwise than it came, as check_picture() returned them. Throws as
+// read_picture(), and DataError when the picture does not decode any more.
+std::vector<std::byte> stored_bytes(const config::Packing& packing, const shards::SurveyChunk::Picture& picture);
 
 }  // namespace cskd::packing

@@ -11,6 +11,7 @@
 #include <fmt/format.h>
 
 #include "data/decode.h"
+#include "packing/image_check.h"
 #include "runtime/error.h"
 #include "runtime/failure_point.h"
 #include "runtime/input_file.h"
@@ -52,6 +53,7 @@ runtime::ContentHash digest_of(const std::string& list, const config::Packing& p
   hasher.add_field(packing.max_side());
   hasher.add_field(packing.quality());
   hasher.add_field(packing.max_megapixels());
+  if (packing.alpha() != kDropAlpha) hasher.add(packing.alpha());
   hasher.add(list);
   return hasher.hash();
 }

@@ -143,7 +143,7 @@ void Survey::read_stored(const Chunk& chunk, const shards::SurveyChunk::Picture&
   const fs::path file = path(chunk, ".pictures");
   // It is there unless the chunk was checked for an earlier packing.
   if (fs::exists(file)) return runtime::InputFile(file).read_at(picture.smaller_offset(), target);
-  const std::vector<std::byte> bytes = make_smaller(context_.config.packing(), picture);
+  const std::vector<std::byte> bytes = stored_bytes(context_.config.packing(), picture);
   if (bytes.size() != target.size())
     throw runtime::DataError(fmt::format("'{}' changed while the corpus was packed", picture.file()));
   std::copy(bytes.begin(), bytes.end(), target.begin());

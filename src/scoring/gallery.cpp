@@ -48,8 +48,10 @@ void Gallery::add(const ScoredPhoto& photo) {
   file_.write(fmt::format("<script type=\"application/json\" class=\"p\">{}</script>\n", inside_script(entry)));
 }
 
-void Gallery::finish() {
-  const Json page{{"model", page_.model}, {"bins", page_.bin_centres}, {"failed", failed_}};
+void Gallery::finish(const std::vector<BurstPlace>& places) {
+  Json page{{"model", page_.model}, {"bins", page_.bin_centres}, {"failed", failed_}};
+  // Photos of the burst where it is the best of one, 1 where it is alone, 0 for the others.
+  for (const BurstPlace& place : places) page["bursts"].push_back(place.is_best ? place.size : 0U);
   file_.write(fmt::format("<script type=\"application/json\" id=\"page\">{}</script>", inside_script(page)));
   file_.write(kGalleryTail);
   file_.commit();

@@ -20,7 +20,8 @@ class Gallery {
 
   // The photo has a thumbnail. Those with an error are only counted.
   void add(const ScoredPhoto& photo);
-  void finish();
+  // `places`: in bursts, of the photos that are shown, in their order; empty: bursts were not looked for.
+  void finish(const std::vector<BurstPlace>& places = {});
 
  private:
   struct Page {

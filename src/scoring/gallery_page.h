@@ -29,6 +29,7 @@ button.photo { all: unset; display: block; cursor: pointer; background: var(--ca
 button.photo:focus-visible { outline: 3px solid var(--mark); }
 .photo img { display: block; width: 100%; aspect-ratio: 4 / 3; object-fit: contain; background: var(--paper); }
 .photo span { display: flex; justify-content: space-between; gap: 8px; padding: 5px 8px; font-size: .85rem; }
+.photo em { color: var(--soft); font-style: normal; white-space: nowrap; }
 .photo b { font-variant-numeric: tabular-nums; }
 .photo bdi { color: var(--soft); overflow: hidden; text-overflow: ellipsis; white-space: nowrap; }
 dialog { border: 0; border-radius: 12px; padding: 18px; width: min(94vw, 560px); background: var(--card); color: var(--ink); }
@@ -48,6 +49,7 @@ dialog p { margin: 10px 0 0; overflow-wrap: anywhere; }
 <option value="unsure">widest spread first</option><option value="name">by name</option></select></label>
 <label>At least <input id="least" type="range"><output id="leastOut"></output></label>
 <label>Name <input id="name" type="search" placeholder="part of it"></label>
+<label id="burstsLabel" hidden><input id="bursts" type="checkbox" checked> one of each burst</label>
 <small id="model"></small>
 </header>
 <main id="photos"></main>
@@ -65,6 +67,7 @@ const all = Array.from(document.querySelectorAll("script.p"), element => {
   element.remove();
   return photo;
 });
+if (page.bursts) all.forEach((photo, i) => { photo.b = page.bursts[i]; });
 const id = name => document.getElementById(name);
 const make = (tag, text) => { const element = document.createElement(tag); if (text !== undefined) element.textContent = text; return element; };
 const low = Math.min(...all.map(photo => photo.s), page.bins[page.bins.length - 1]);
@@ -82,6 +85,7 @@ const bars = heights.map(height => {
 
 const least = id("least");
 least.min = low; least.max = high; least.step = (high - low) / 100 || 1; least.value = low;
+id("burstsLabel").hidden = !page.bursts;
 id("model").textContent = page.model + (page.failed ? `; ${page.failed} files could not be read` : "");
 
 const orders = { best: (a, b) => b.s - a.s, worst: (a, b) => a.s - b.s, unsure: (a, b) => b.d - a.d, name: (a, b) => a.n < b.n ? -1 : 1 };
@@ -97,6 +101,7 @@ function draw() {
     const line = make("span"), name = make("bdi", photo.n.slice(photo.n.lastIndexOf("/") + 1));
     name.title = photo.n;
     line.append(make("b", photo.s.toFixed(2)), name);
+    if (photo.b > 1) line.append(make("em", `1 of ${photo.b}`));
     card.append(image, line);
     card.setAttribute("aria-label", `${photo.n}, score ${photo.s.toFixed(2)}`);
     card.addEventListener("click", () => show(number));
@@ -106,7 +111,8 @@ function draw() {
 
 function choose() {
   const text = id("name").value.toLowerCase(), floor = Number(least.value) - 1e-9;
-  shown = all.filter(photo => photo.s >= floor && photo.n.toLowerCase().includes(text)).sort(orders[id("order").value]);
+  const bestOnly = page.bursts && id("bursts").checked;
+  shown = all.filter(photo => photo.s >= floor && !(bestOnly && photo.b === 0) && photo.n.toLowerCase().includes(text)).sort(orders[id("order").value]);
   id("photos").replaceChildren();
   drawn = 0;
   draw();
@@ -149,7 +155,7 @@ document.addEventListener("keydown", event => {
   cards[to].focus();
 });
 addEventListener("scroll", () => { if (innerHeight + scrollY > document.body.scrollHeight - 1200) draw(); }, { passive: true });
-for (const name of ["order", "least", "name"]) id(name).addEventListener("input", choose);
+for (const name of ["order", "least", "name", "bursts"]) id(name).addEventListener("input", choose);
 choose();
 </script>
 </body>

@@ -1,12 +1,14 @@
 #include "scoring/photos.h"
 
 #include <filesystem>
+#include <string_view>
 #include <system_error>
 
 #include <fmt/format.h>
 
 #include "runtime/error.h"
 #include "runtime/input_file.h"
+#include "scoring/foreign_formats.h"
 #include "shards/importers/folder_walk.h"
 #include "shards/importers/importer.h"
 #include "shards/importers/tar_index.h"
@@ -14,10 +16,15 @@
 namespace cskd::scoring {
 namespace {
 
+bool is_photo_name(std::string_view name) {
+  const std::filesystem::path path(name);
+  return shards::has_picture_extension(path) || has_foreign_extension(path);
+}
+
 void add_archive(const std::string& path, std::vector<Photo>& photos) {
   const runtime::InputFile archive(path);
   for (const shards::TarMember& member : shards::index_tar(archive)) {
-    if (!shards::has_picture_extension(member.name)) continue;
+    if (!is_photo_name(member.name)) continue;
     photos.push_back({.name = path + "/" + member.name,
                       .file = path,
                       .offset = member.offset,
@@ -28,7 +35,7 @@ void add_archive(const std::string& path, std::vector<Photo>& photos) {
 }
 
 void add_folder(const std::string& path, std::vector<Photo>& photos) {
-  const auto is_wanted = [](std::string_view name) { return shards::has_picture_extension(std::string(name)); };
+  const auto is_wanted = [](std::string_view name) { return is_photo_name(name); };
   shards::walk_folder(path, is_wanted, [&](shards::FoundFile&& found) {
     const bool has_slash = path.ends_with('/');
     photos.push_back({.name = path + (has_slash ? "" : "/") + found.name, .file = found.path, .size = 0, .fault = {}});

@@ -12,30 +12,28 @@
 #include <fmt/ranges.h>
 #include <torch/types.h>
 
-#include "data/decode.h"
-#include "data/image_header.h"
-#include "data/jpeg_encoder.h"
 #include "data/loader.h"
-#include "data/render_view.h"
-#include "data/view.h"
+#include "data/thumbnail.h"
 #include "export/recording.h"
 #include "models/construction.h"
 #include "models/model_file.h"
 #include "models/safetensors_header.h"
 #include "runtime/error.h"
-#include "runtime/input_file.h"
+#include "scoring/opened_photo.h"
 
 namespace cskd::scoring {
 namespace {
 
 constexpr std::uint64_t kAtOnce = 16;  // photos
 constexpr std::uint64_t kAhead = 3;    // batches
-constexpr std::uint64_t kLargestPhoto = std::uint64_t{1} << 29;
+constexpr int kThumbnailQuality = 72;
+constexpr int kLookSide = 640;  // of what bursts are found by
 
 struct Batch {
   std::uint64_t first = 0;                      // photo
   at::Tensor pixels;                            // [n, S, S, 3] uint8
   std::vector<std::string> errors, thumbnails;  // [n]
+  std::vector<Shot> shots;                      // [n]; without scores
 };
 
 std::vector<double> centres_of(const std::string& text, const std::string& file) {
@@ -54,52 +52,8 @@ std::vector<double> centres_of(const std::string& text, const std::string& file)
   return centres;
 }
 
-// The photo's bytes, and what their header says.
-struct Encoded {
-  std::vector<std::byte> bytes;
-  data::ImageHeader header;
-};
-
-Encoded read(const Photo& photo) {
-  if (!photo.fault.empty()) throw runtime::DataError(photo.fault);
-  const runtime::InputFile file(photo.file);
-  const std::uint64_t size = photo.is_whole_file ? file.size() : photo.size;
-  if (size > kLargestPhoto) throw runtime::DataError(fmt::format("{} bytes are more than a photo has", size));
-  Encoded encoded{.bytes = file.read_at(photo.offset, size)};
-  encoded.header = data::read_image_header(encoded.bytes);
-  return encoded;
-}
-
-// The whole of it, squeezed into [side, side, 3].
-void render(const Encoded& photo, int side, data::ResizeMode mode, std::span<std::uint8_t> target) {
-  data::render_view(photo.bytes, data::whole_view(photo.header.width(), photo.header.height(), false), side, mode,
-                    target);
-}
-
-// A JPEG of it, in its own shape.
-std::string thumbnail_of(const Encoded& photo, int side) {
-  constexpr int kQuality = 72;
-  const int width = photo.header.width();
-  const int height = photo.header.height();
-  const double scale = std::min(1.0, static_cast<double>(side) / std::max(width, height));
-  const auto scaled = [&](int size) { return std::max(1, static_cast<int>(std::lround(size * scale))); };
-  data::Rectangle inside;
-  const data::ReducedBox box =
-      data::reduced_box(photo.header, {0, 0, width, height}, std::min(scaled(width), scaled(height)));
-  const data::Image image = data::decode_reduced(photo.bytes, photo.header, box, inside);
-  data::Image small{.width = scaled(width), .height = scaled(height), .rgb = {}};
-  small.rgb.resize(std::size_t{3} * static_cast<std::size_t>(small.width) * static_cast<std::size_t>(small.height));
-  data::resize(image,
-               {.width = image.width,
-                .height = image.height,
-                .box = inside,
-                .target_width = small.width,
-                .target_height = small.height,
-                .mode = data::ResizeMode::kFast},
-               small.rgb);
-  const std::vector<std::byte> bytes = data::encode_jpeg(small, kQuality);
-  return {reinterpret_cast<const char*>(bytes.data()), bytes.size()};
-}
+// All pixels have one colour: nothing to score.
+bool is_blank(std::span<const std::uint8_t> rgb) { return std::equal(rgb.begin() + 3, rgb.end(), rgb.begin()); }
 
 }  // namespace
 
@@ -162,7 +116,8 @@ at::Tensor Scorer::distributions(const at::Tensor& pixels) {
 at::Tensor Scorer::pixels(const Photo& photo, data::ResizeMode mode) const {
   const int side = image_size();
   at::Tensor pixels = torch::zeros({1, side, side, 3}, torch::kByte);
-  render(read(photo), side, mode, {pixels.data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())});
+  OpenedPhoto(photo, std::nullopt)
+      .render(side, mode, {pixels.data_ptr<std::uint8_t>(), static_cast<std::size_t>(pixels.numel())});
   return pixels;
 }
 
@@ -181,15 +136,23 @@ void Scorer::score(const std::vector<Photo>& photos, const ScoringOptions& optio
              return Batch{.first = ticket * kAtOnce,
                           .pixels = torch::zeros({static_cast<std::int64_t>(n), side, side, 3}, torch::kByte),
                           .errors = std::vector<std::string>(n),
-                          .thumbnails = std::vector<std::string>(n)};
+                          .thumbnails = std::vector<std::string>(n),
+                          .shots = std::vector<Shot>(n)};
            },
        .fill =
            [&](Batch& batch, std::uint64_t item) {
              try {
-               const Encoded photo = read(photos[batch.first + item]);
-               render(photo, side, options.mode,
-                      {batch.pixels.data_ptr<std::uint8_t>() + item * bytes, static_cast<std::size_t>(bytes)});
-               if (options.thumbnail_side > 0) batch.thumbnails[item] = thumbnail_of(photo, options.thumbnail_side);
+               const OpenedPhoto photo(photos[batch.first + item], options.alpha);
+               const std::span<std::uint8_t> pixels(batch.pixels.data_ptr<std::uint8_t>() + item * bytes,
+                                                    static_cast<std::size_t>(bytes));
+               photo.render(side, options.mode, pixels);
+               if (is_blank(pixels)) throw runtime::DataError("blank: all of it has one colour");
+               if (options.thumbnail_side > 0)
+                 batch.thumbnails[item] = data::thumbnail(photo.shrunk(options.thumbnail_side), kThumbnailQuality);
+               if (options.finds_bursts) {
+                 const data::Image look = photo.shrunk(kLookSide);
+                 batch.shots[item] = {.appearance = data::appearance_of(look), .sharpness = sharpness_of(look)};
+               }
              } catch (const runtime::Error& error) {
                batch.errors[item] = fmt::format("{}", fmt::join(runtime::messages(error), ": "));
              }
@@ -209,7 +172,9 @@ void Scorer::score(const std::vector<Photo>& photos, const ScoringOptions& optio
       ScoredPhoto scored{.name = photos[taken].name,
                          .distribution = {},
                          .error = batch.errors[i],
-                         .thumbnail = std::move(batch.thumbnails[i])};
+                         .thumbnail = std::move(batch.thumbnails[i]),
+                         .appearance = batch.shots[i].appearance,
+                         .sharpness = batch.shots[i].sharpness};
       if (scored.error.empty()) {
         const at::Tensor values = shares[row].contiguous();
         scored.score = scores[row].item<double>();

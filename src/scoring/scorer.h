@@ -6,13 +6,16 @@
 #include <filesystem>
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include <ATen/core/Tensor.h>
 
+#include "data/colour.h"
 #include "data/resize.h"
 #include "models/headed_encoder.h"
+#include "scoring/bursts.h"
 #include "scoring/photos.h"
 
 namespace cskd::scoring {
@@ -25,13 +28,18 @@ struct ScoredPhoto {
   std::vector<double> distribution;  // over Scorer::bin_centres()
   std::string error;                 // why there is no score; "": there is one
   std::string thumbnail;             // JPEG, where it was asked for
+  data::Appearance appearance;       // where bursts are to be found
+  double sharpness = 0;              // likewise
+  BurstPlace place;                  // in a burst, once they were found
 };
 
 struct ScoringOptions {
   int threads = 1;  // that read, decode and resize, while as many compute
   // kExact: the pixels of training and evaluation; kFast: large JPEGs are decoded at a lower resolution.
   data::ResizeMode mode = data::ResizeMode::kFast;
-  int thumbnail_side = 0;  // the longer one; 0: none are made
+  std::optional<data::Colour> alpha;  // what transparent photos are laid over; nothing: transparency is dropped
+  int thumbnail_side = 0;             // the longer one; 0: none are made
+  bool finds_bursts = false;
 };
 
 class Scorer {

@@ -13,6 +13,7 @@ namespace cskd::scoring {
 namespace {
 
 constexpr const char* kCsvHeader = "photo,score,spread,error\n";
+constexpr const char* kCsvBurstHeader = "photo,score,spread,error,burst,burst_best\n";
 
 // The first field of each line, which csv_field() wrote: it may hold ends of lines.
 std::set<std::string> names_in_csv(const std::string& text, const std::string& file, std::size_t& whole) {
@@ -68,23 +69,33 @@ std::set<std::string> names_in_json(const std::string& text, const std::string& 
 
 }  // namespace
 
-std::string header_text(TableFormat format) {
-  if (format == TableFormat::kCsv) return kCsvHeader;
+std::string header_text(TableFormat format, bool has_bursts) {
+  if (format == TableFormat::kCsv) return has_bursts ? kCsvBurstHeader : kCsvHeader;
   return format == TableFormat::kTable ? fmt::format("  {:>7} {:>7}  photo\n", "score", "spread") : "";
 }
 
-std::string row_text(TableFormat format, const ScoredPhoto& photo, int columns) {
+std::string row_text(TableFormat format, const ScoredPhoto& photo, int columns, bool has_bursts) {
   const bool has_score = photo.error.empty();
+  const bool is_in_burst = photo.place.burst > 0;
   switch (format) {
-    case TableFormat::kCsv:
-      return has_score ? fmt::format("{},{:.6f},{:.6f},\n", runtime::csv_field(photo.name), photo.score, photo.spread)
-                       : fmt::format("{},,,{}\n", runtime::csv_field(photo.name), runtime::csv_field(photo.error));
+    case TableFormat::kCsv: {
+      std::string row =
+          has_score ? fmt::format("{},{:.6f},{:.6f},", runtime::csv_field(photo.name), photo.score, photo.spread)
+                    : fmt::format("{},,,{}", runtime::csv_field(photo.name), runtime::csv_field(photo.error));
+      if (has_bursts && is_in_burst) row += fmt::format(",{},{}", photo.place.burst, photo.place.is_best ? 1 : 0);
+      if (has_bursts && !is_in_burst) row += ",,";
+      return row + "\n";
+    }
     case TableFormat::kJsonLines: {
       nlohmann::ordered_json line{{"photo", photo.name}};
       if (has_score) {
         line["score"] = photo.score;
         line["spread"] = photo.spread;
         line["distribution"] = photo.distribution;
+        if (has_bursts && is_in_burst) {
+          line["burst"] = photo.place.burst;
+          line["burst_best"] = photo.place.is_best;
+        }
       } else {
         line["error"] = photo.error;
       }
@@ -98,6 +109,7 @@ std::string row_text(TableFormat format, const ScoredPhoto& photo, int columns) 
   std::string name = runtime::printable(photo.name);
   std::replace(name.begin(), name.end(), '\n', ' ');
   if (!has_score) return fmt::format("  {:>7} {:>7}  {}: {}\n", "-", "-", name, runtime::printable(photo.error));
+  if (has_bursts && is_in_burst) name += fmt::format(" (best of {})", photo.place.size);
   const auto room = static_cast<std::size_t>(std::max(columns - kBeforeName, 20));
   if (name.size() > room) name = "..." + name.substr(name.size() - room + 3);
   return fmt::format("  {:>7.3f} {:>7.3f}  {}\n", photo.score, photo.spread, name);

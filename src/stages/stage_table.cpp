@@ -8,6 +8,7 @@
 #include "evaluation/results.h"
 #include "features/cache.h"
 #include "packing/corpus_table.h"
+#include "packing/image_check.h"
 #include "packing/pack.h"
 #include "runtime/check.h"
 #include "stages/align.h"
@@ -55,6 +56,8 @@ runtime::Inputs judged_from(const config::Config& config, const run::RunFolder& 
   return evaluation::evaluate_inputs(config, folder, models);
 }
 
+void require_alpha(const config::Config& config, const std::string&) { packing::alpha_colour(config.packing()); }
+
 std::string packed(const run::RunFolder&, const run::Completion& completion) {
   return packing::corpus_table(completion.facts);
 }
@@ -76,7 +79,8 @@ const std::vector<StageEntry>& stage_table() {
        .run = pack,
        .inputs = packed_from,
        .result = packed,
-       .makes_corpus = true},
+       .makes_corpus = true,
+       .require = require_alpha},
       {.kind = "cache",
        .description = "Store the features of frozen towers for views of every image",
        .list = "towers",

@@ -11,10 +11,13 @@
 namespace cskd::analysis {
 namespace {
 
-using tests::random;
+// Maps are float32.
+at::Tensor random_floats(at::IntArrayRef shape, std::uint64_t seed = 1) {
+  return tests::random(shape, seed).to(torch::kFloat);
+}
 
 at::Tensor random_maps(std::int64_t pictures, std::int64_t heads, int grid) {
-  return torch::softmax(2 * random({pictures, heads, std::int64_t{grid} * grid, std::int64_t{grid} * grid}), 3);
+  return torch::softmax(2 * random_floats({pictures, heads, std::int64_t{grid} * grid, std::int64_t{grid} * grid}), 3);
 }
 
 double place_distance(int grid, int q, int k) {
@@ -33,7 +36,8 @@ TEST(PatchPlaces, FindsOtherTokensAndFinerGrids) {
 }
 
 TEST(PatchAttention, IsTheWholeSoftmaxWithoutOtherTokensRenormalised) {
-  const models::Attention attention{.queries = random({2, 3, 10, 4}, 1), .keys = random({2, 3, 10, 4}, 2)};
+  const models::Attention attention{.queries = random_floats({2, 3, 10, 4}, 1),
+                                    .keys = random_floats({2, 3, 10, 4}, 2)};
   const at::Tensor whole = torch::softmax(torch::matmul(attention.queries, attention.keys.transpose(2, 3)) / 2, 3);
   const at::Tensor part = whole.slice(2, 1).slice(3, 1);
   const at::Tensor found = patch_attention(attention, {.prefix = 1, .grid = 3});
@@ -105,14 +109,14 @@ TEST(DistanceHistogram, CountsAttentionByDistance) {
 }
 
 TEST(TokenAffinity, LeavesTheTokenItselfOut) {
-  const at::Tensor maps = token_affinity(random({2, 16, 5}), 4, 4);
+  const at::Tensor maps = token_affinity(random_floats({2, 16, 5}), 4, 4);
   EXPECT_EQ(maps.sizes(), (std::vector<std::int64_t>{2, 1, 16, 16}));
   EXPECT_EQ(maps.diagonal(0, 2, 3).abs().max().item<double>(), 0);
   EXPECT_TRUE(torch::allclose(maps.sum(3), torch::ones({2, 1, 16})));
 }
 
 TEST(TokenAffinity, IsTheSoftmaxOfCosinesOverATenth) {
-  const at::Tensor tokens = random({1, 4, 3});
+  const at::Tensor tokens = random_floats({1, 4, 3});
   const at::Tensor maps = token_affinity(tokens, 2, 2);
   const auto cosine = [&](int a, int b) {
     return (torch::dot(tokens[0][a], tokens[0][b]) / (tokens[0][a].norm() * tokens[0][b].norm())).item<double>();
@@ -123,7 +127,7 @@ TEST(TokenAffinity, IsTheSoftmaxOfCosinesOverATenth) {
 }
 
 TEST(TokenAffinity, PoolsToASmallerGrid) {
-  const at::Tensor tokens = random({1, 16, 3});
+  const at::Tensor tokens = random_floats({1, 16, 3});
   // The mean of each quarter.
   const at::Tensor map = tokens.reshape({1, 2, 2, 2, 2, 3}).mean(at::IntArrayRef{2, 4}).reshape({1, 4, 3});
   EXPECT_TRUE(torch::allclose(token_affinity(tokens, 4, 2), token_affinity(map, 2, 2), 1e-4, 1e-6));

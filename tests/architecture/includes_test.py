@@ -26,7 +26,7 @@ ORDER = [
     {"stages", "report", "demo", "doctor"},
     {"scoring"},
     {"bench"},
-    {"inspect", "analysis"},
+    {"inspect", "analysis", "run_report"},
     {"launch"},
 ]
 LEVEL = {folder: level for level, folders in enumerate(ORDER) for folder in folders}

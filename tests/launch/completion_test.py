@@ -38,6 +38,7 @@ def test_commands():
         "export",
         "score",
         "replay",
+        "report",
         "finetune",
         "distill",
         "evaluate",

@@ -82,4 +82,4 @@ def test_nothing_half_written(model, photos, tmp_path):
     process = run(
         "score", exported, photos, "--gallery", tmp_path / "a.html", "--output", tmp_path / "a.csv", "--resume"
     )
-    assert process.returncode == 2 and "--gallery need all photos" in process.stderr
+    assert process.returncode == 2 and "--gallery and --bursts need all photos" in process.stderr

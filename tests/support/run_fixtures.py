@@ -128,7 +128,13 @@ def opinionated(cached, corpus, weights, shared_runs):
 
 
 @pytest.fixture(scope="session")
-def whole(corpus, weights, shared_runs):
-    """What an undisturbed run of all stages on two ranks gives (EVERY_STEP)."""
-    folder = shared_runs("whole", lambda made: stages_run(made, corpus, weights, ("run",), stage_runs.EVERY_STEP))
-    return stage_runs.whole_result(folder / "run")
+def whole_run(corpus, weights, shared_runs):
+    """The folder of an undisturbed run of all stages on two ranks (EVERY_STEP); copy it before use."""
+    make = lambda folder: stages_run(folder, corpus, weights, ("run",), stage_runs.EVERY_STEP)  # noqa: E731
+    return shared_runs("whole", make) / "run"
+
+
+@pytest.fixture(scope="session")
+def whole(whole_run):
+    """What that run gives."""
+    return stage_runs.whole_result(whole_run)

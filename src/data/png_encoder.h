@@ -3,11 +3,11 @@
 
 #include <string>
 
-#include "data/decode.h"
+#include "data/image.h"
 
-namespace cskd::report {
+namespace cskd::data {
 
 // The bytes of a PNG file. Throws Error with libspng's text.
-std::string encode_png(const data::Image& image);
+std::string encode_png(const Image& image);
 
-}  // namespace cskd::report
+}  // namespace cskd::data

@@ -1,11 +1,11 @@
-#include "analysis/plot.h"
+#include "report/plot.h"
 
 #include <limits>
 
 #include <gmock/gmock.h>
 #include <gtest/gtest.h>
 
-namespace cskd::analysis {
+namespace cskd::report {
 namespace {
 
 using testing::HasSubstr;
@@ -64,4 +64,4 @@ TEST(IntervalPlot, HasARowForEachAndStaysInside) {
 }
 
 }  // namespace
-}  // namespace cskd::analysis
+}  // namespace cskd::report

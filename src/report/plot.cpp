@@ -1,4 +1,4 @@
-#include "analysis/plot.h"
+#include "report/plot.h"
 
 #include <algorithm>
 #include <cmath>
@@ -7,7 +7,7 @@
 
 #include "report/html_text.h"
 
-namespace cskd::analysis {
+namespace cskd::report {
 namespace {
 
 // In units of the view box; about one pixel each on a phone of 390 pixels.
@@ -23,14 +23,23 @@ constexpr double kValueGap = 7;  // between two values of a row
 std::string series_class(int series) { return fmt::format("s{}", series % kSeriesColours); }
 
 std::string title_of(const std::string& title) {
-  return title.empty() ? "" : fmt::format("<title>{}</title>", report::html_escaped(title));
+  return title.empty() ? "" : fmt::format("<title>{}</title>", html_escaped(title));
 }
 
 bool is_finite(const Point& point) { return std::isfinite(point.x) && std::isfinite(point.y); }
 
+// The least of 1, 2 and 5 times a power of ten of which five or fewer cover `range`. REQUIRES: range > 0
+double round_step(double range) {
+  const double power = std::pow(10.0, std::floor(std::log10(range / 5)));
+  for (const double factor : {1.0, 2.0, 5.0}) {
+    if (factor * power * 5 >= range * (1 - 1e-9)) return factor * power;
+  }
+  return 10 * power;
+}
+
 std::string opened(double height, const std::string& description) {
   return fmt::format("<svg viewBox=\"0 0 {:.0f} {:.0f}\" role=\"img\" aria-label=\"{}\">", kWidth, height,
-                     report::html_escaped(description));
+                     html_escaped(description));
 }
 
 }  // namespace
@@ -38,16 +47,27 @@ std::string opened(double height, const std::string& description) {
 Axis axis_from_zero(double most, std::string label) {
   Axis axis{.low = 0, .high = 1, .ticks = {}, .label = std::move(label)};
   const double wanted = std::isfinite(most) && most > 0 ? most : 1;
-  // The least of 1, 2 and 5 times a power of ten that needs five steps or fewer.
-  double step = std::pow(10.0, std::floor(std::log10(wanted / 5)));
-  for (const double factor : {1.0, 2.0, 5.0, 10.0}) {
-    if (factor * step * 5 < wanted * (1 - 1e-9)) continue;
-    step *= factor;
-    break;
-  }
+  const double step = round_step(wanted);
   const auto steps = static_cast<int>(std::ceil(wanted / step * (1 - 1e-9)));
   axis.high = steps * step;
   for (int i = 0; i <= steps; ++i) axis.ticks.emplace_back(i * step, fmt::format("{:.6g}", i * step));
+  return axis;
+}
+
+Axis axis_between(double low, double high, std::string label) {
+  if (!std::isfinite(low) || !std::isfinite(high)) return axis_from_zero(1, std::move(label));
+  // All values alike, or nearly: some room around them.
+  const double largest = std::max(std::abs(low), std::abs(high));
+  if (high - low <= 1e-6 * largest) {
+    const double room = largest > 0 ? 0.1 * largest : 1;
+    low -= room;
+    high += room;
+  }
+  const double step = round_step(high - low);
+  const double first = std::floor(low / step * (1 + 1e-12));
+  const double last = std::max(first + 1, std::ceil(high / step * (1 - 1e-12)));
+  Axis axis{.low = first * step, .high = last * step, .ticks = {}, .label = std::move(label)};
+  for (double i = first; i <= last; ++i) axis.ticks.emplace_back(i * step, fmt::format("{:.6g}", i * step));
   return axis;
 }
 
@@ -83,6 +103,17 @@ void Plot::dot(Point point, int series, const std::string& title) {
                         series_class(series), across(point.x), down(point.y), title_of(title));
 }
 
+void Plot::rule(Point from, Point to) {
+  marks_ += fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>",
+                        across(from.x), across(to.x), down(from.y), down(to.y));
+}
+
+void Plot::whisker(double x, double low, double high, int series) {
+  if (!std::isfinite(x) || !std::isfinite(low) || !std::isfinite(high)) return;
+  marks_ += fmt::format("<line class=\"whisker {0}\" x1=\"{1:.1f}\" x2=\"{1:.1f}\" y1=\"{2:.1f}\" y2=\"{3:.1f}\"/>",
+                        series_class(series), across(x), down(low), down(high));
+}
+
 void Plot::band(const std::vector<Point>& low, const std::vector<Point>& high, int series) {
   if (low.empty() || !std::ranges::all_of(low, is_finite) || !std::ranges::all_of(high, is_finite)) return;
   std::string path = "M";
@@ -98,19 +129,19 @@ std::string Plot::svg(const std::string& description) const {
     text += fmt::format(
         "<line class=\"grid\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>"
         "<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>",
-        kLeft, kWidth - kRight, down(place), down(place), kLeft - 6, down(place) + 4, report::html_escaped(label));
+        kLeft, kWidth - kRight, down(place), down(place), kLeft - 6, down(place) + 4, html_escaped(label));
   }
   text += fmt::format("<line class=\"axis\" x1=\"{:.1f}\" x2=\"{:.1f}\" y1=\"{:.1f}\" y2=\"{:.1f}\"/>", kLeft,
                       kWidth - kRight, kHeight - kBottom, kHeight - kBottom);
   for (const auto& [place, label] : x_.ticks) {
     text += fmt::format("<text class=\"tick\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
-                        across(place), kHeight - kBottom + 15, report::html_escaped(label));
+                        across(place), kHeight - kBottom + 15, html_escaped(label));
   }
   text += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
-                      (kLeft + kWidth - kRight) / 2, kHeight - 6, report::html_escaped(x_.label));
+                      (kLeft + kWidth - kRight) / 2, kHeight - 6, html_escaped(x_.label));
   text += fmt::format(
       "<text class=\"label\" transform=\"translate(11 {:.1f}) rotate(-90)\" text-anchor=\"middle\">{}</text>",
-      (kTop + kHeight - kBottom) / 2, report::html_escaped(y_.label));
+      (kTop + kHeight - kBottom) / 2, html_escaped(y_.label));
   return text + marks_ + "</svg>";
 }
 
@@ -126,15 +157,15 @@ std::string interval_plot(const std::vector<IntervalRow>& rows, const Axis& axis
     text += fmt::format(
         "<line class=\"grid\" x1=\"{0:.1f}\" x2=\"{0:.1f}\" y1=\"{1:.1f}\" y2=\"{2:.1f}\"/>"
         "<text class=\"tick\" x=\"{0:.1f}\" y=\"{3:.1f}\" text-anchor=\"middle\">{4}</text>",
-        across(place), kTop, bottom, bottom + 15, report::html_escaped(label));
+        across(place), kTop, bottom, bottom + 15, html_escaped(label));
   }
   text += fmt::format("<text class=\"label\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"middle\">{}</text>",
-                      (kLabels + kWidth - kRight) / 2, bottom + kBottom - 6, report::html_escaped(axis.label));
+                      (kLabels + kWidth - kRight) / 2, bottom + kBottom - 6, html_escaped(axis.label));
   for (std::size_t i = 0; i < rows.size(); ++i) {
     const IntervalRow& row = rows[i];
     const double middle = kTop + kRowHeight * (static_cast<double>(i) + 0.5);
     text += fmt::format("<text class=\"row\" x=\"{:.1f}\" y=\"{:.1f}\" text-anchor=\"end\">{}</text>", kLabels - 8,
-                        middle + 4, report::html_escaped(row.label));
+                        middle + 4, html_escaped(row.label));
     for (std::size_t k = 0; k < row.values.size(); ++k) {
       const Interval& value = row.values[k];
       if (!std::isfinite(value.value)) continue;
@@ -151,4 +182,4 @@ std::string interval_plot(const std::vector<IntervalRow>& rows, const Axis& axis
   return text + "</svg>";
 }
 
-}  // namespace cskd::analysis
+}  // namespace cskd::report

@@ -1,7 +1,7 @@
-// The style of an analysis's page: light or dark as the reader's system is, from 390 pixels on.
+// The style of pages: light or dark as the reader's system is, from 390 pixels on.
 #pragma once
 
-namespace cskd::analysis {
+namespace cskd::report {
 
 inline constexpr const char* kPageStyle = R"css(
 :root { color-scheme: light dark; --paper: #fbfbfa; --card: #fff; --ink: #1c1f23; --soft: #5d656f; --rule: #e3e5e8;
@@ -51,4 +51,4 @@ details { margin-top: 14px; } summary { cursor: pointer; }
 dt { font-weight: 600; margin-top: 10px; } dd { margin: 0; max-width: 76ch; }
 )css";
 
-}  // namespace cskd::analysis
+}  // namespace cskd::report

@@ -1,4 +1,4 @@
-#include "report/png.h"
+#include "data/png_encoder.h"
 
 #include <cstdlib>
 #include <memory>
@@ -9,7 +9,7 @@
 
 #include "runtime/error.h"
 
-namespace cskd::report {
+namespace cskd::data {
 namespace {
 
 struct FreeDeleter {
@@ -18,7 +18,7 @@ struct FreeDeleter {
 
 }  // namespace
 
-std::string encode_png(const data::Image& image) {
+std::string encode_png(const Image& image) {
   const std::unique_ptr<spng_ctx, void (*)(spng_ctx*)> context(spng_ctx_new(SPNG_CTX_ENCODER), spng_ctx_free);
   if (!context) throw std::bad_alloc();
   spng_set_option(context.get(), SPNG_ENCODE_TO_BUFFER, 1);
@@ -35,4 +35,4 @@ std::string encode_png(const data::Image& image) {
   return {bytes.get(), size};
 }
 
-}  // namespace cskd::report
+}  // namespace cskd::data

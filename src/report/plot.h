@@ -1,4 +1,4 @@
-// Plots as inline SVG, which take their colours from the page's style (analysis/page_style.h): series s has the class
+// Plots as inline SVG, which take their colours from the page's style (report/page_style.h): series s has the class
 // "s<s % kSeriesColours>". Texts are escaped here.
 #pragma once
 
@@ -7,7 +7,7 @@
 #include <utility>
 #include <vector>
 
-namespace cskd::analysis {
+namespace cskd::report {
 
 inline constexpr int kSeriesColours = 8;
 
@@ -21,6 +21,8 @@ struct Axis {
 
 // From 0 to the first round number at or above `most`, with at most six ticks.
 Axis axis_from_zero(double most, std::string label);
+// From the last round number at or below `low` to the first at or above `high`, with at most eight ticks.
+Axis axis_between(double low, double high, std::string label);
 // Layers 1 to `layers`.
 Axis layer_axis(int layers);
 
@@ -36,6 +38,10 @@ class Plot {
   // Points that are not finite are left out, and break a line. `title`: shown where a pointer rests on it.
   void line(const std::vector<Point>& points, int series, const std::string& title);
   void dot(Point point, int series, const std::string& title);
+  // A thin line that is no series.
+  void rule(Point from, Point to);
+  // The interval of a value, upright.
+  void whisker(double x, double low, double high, int series);
   // From (x, low) to (x, high), of what lies between two lines.
   void band(const std::vector<Point>& low, const std::vector<Point>& high, int series);
 
@@ -68,4 +74,4 @@ struct IntervalRow {
 // Rows of values on one horizontal axis, as <svg>. Values that are not finite are left out.
 std::string interval_plot(const std::vector<IntervalRow>& rows, const Axis& axis, const std::string& description);
 
-}  // namespace cskd::analysis
+}  // namespace cskd::report
