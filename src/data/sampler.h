@@ -25,6 +25,8 @@ enum RandomStream : std::uint32_t {
   kStreamCacheAudit = 113,
   kStreamStandIns = 114,
   kStreamMixUp = 115,
+  kStreamMixedShares = 116,
+  kStreamMixedPartners = 117,
   kStreamModel = 120,
   kStreamSweepResamples = 130,
   kStreamAnalysedPictures = 140,

@@ -79,13 +79,13 @@ std::map<std::size_t, std::size_t> clips_of(const Recording& recording) {
 
 class Quantiser {
  public:
-  Quantiser(OnnxGraph& graph, const Recording& recording, const Ranges& ranges)
-      : graph_(graph), recording_(recording), ranges_(ranges) {}
+  Quantiser(OnnxGraph& graph, const Recording& recording, const Rounding& rounding)
+      : graph_(graph), recording_(recording), ranges_(rounding.ranges), exact_(rounding.exact) {}
 
   void run() {
-    for (const Operation& operation : recording_.operations) {
-      const auto product = product_of(recording_, operation);
-      if (product) take(operation, *product);
+    for (const std::size_t number : products(recording_)) {
+      const Operation& operation = recording_.operations[number];
+      if (!exact_.contains(number)) take(operation, *product_of(recording_, operation));
     }
     std::map<std::string, std::string> replaced;
     for (const auto& [value, range] : ranges_) {
@@ -197,17 +197,27 @@ class Quantiser {
   OnnxGraph& graph_;
   const Recording& recording_;
   const Ranges& ranges_;
+  const std::set<std::size_t>& exact_;
   std::set<std::string> done_;
 };
 
 }  // namespace
 
-std::set<std::size_t> rounded_values(const Recording& recording) {
+std::vector<std::size_t> products(const Recording& recording) {
+  std::vector<std::size_t> numbers;
+  for (std::size_t i = 0; i < recording.operations.size(); ++i) {
+    if (product_of(recording, recording.operations[i])) numbers.push_back(i);
+  }
+  return numbers;
+}
+
+std::set<std::size_t> rounded_values(const Recording& recording, const std::set<std::size_t>& exact) {
   std::set<std::size_t> values;
   const std::map<std::size_t, std::size_t> clips = clips_of(recording);
-  for (const Operation& operation : recording.operations) {
+  for (const std::size_t number : products(recording)) {
+    if (exact.contains(number)) continue;
+    const Operation& operation = recording.operations[number];
     const auto product = product_of(recording, operation);
-    if (!product) continue;
     if (recording.values[operation.value(product->input)].type == at::kFloat)
       values.insert(operation.value(product->input));
     const std::size_t output = operation.outputs.at(0);
@@ -248,23 +258,30 @@ Ranges RangeMeter::ranges(const at::Tensor& reach) const {
   return ranges;
 }
 
-at::Tensor rounded(const Recording& recording, const Ranges& ranges, std::size_t value, const at::Tensor& tensor) {
-  if (const auto range = ranges.find(value); range != ranges.end()) {
+Rounding rounding_of(const Recording& recording, const Ranges& ranges, std::set<std::size_t> exact) {
+  Rounding rounding{.ranges = {}, .exact = std::move(exact)};
+  for (const std::size_t value : rounded_values(recording, rounding.exact)) rounding.ranges[value] = ranges.at(value);
+  return rounding;
+}
+
+at::Tensor rounded(const Recording& recording, const Rounding& rounding, std::size_t value, const at::Tensor& tensor) {
+  if (const auto range = rounding.ranges.find(value); range != rounding.ranges.end()) {
     const Scale scale = scale_of(range->second);
     return at::fake_quantize_per_tensor_affine(tensor.contiguous(), scale.scale, scale.zero, 0, 255);
   }
   if (!recording.values[value].constant) return tensor;
-  for (const Operation& operation : recording.operations) {
+  for (const std::size_t number : products(recording)) {
+    const Operation& operation = recording.operations[number];
     const auto product = product_of(recording, operation);
-    if (!product || operation.value(product->weight) != value) continue;
+    if (rounding.exact.contains(number) || operation.value(product->weight) != value) continue;
     const at::Tensor scales = weight_scales(tensor, product->channels);
     return integers(tensor, scales, product->channels).to(at::kFloat) * along(scales, tensor.dim(), product->channels);
   }
   return tensor;
 }
 
-void quantise(OnnxGraph& graph, const Recording& recording, const Ranges& ranges) {
-  Quantiser(graph, recording, ranges).run();
+void quantise(OnnxGraph& graph, const Recording& recording, const Rounding& rounding) {
+  Quantiser(graph, recording, rounding).run();
 }
 
 }  // namespace cskd::exporting

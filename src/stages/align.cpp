@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <memory>
-#include <random>
 #include <span>
 #include <utility>
 #include <vector>
@@ -23,8 +22,8 @@
 #include "features/targets.h"
 #include "losses/alignment.h"
 #include "runtime/error.h"
-#include "runtime/philox.h"
 #include "stages/inputs.h"
+#include "stages/mix.h"
 #include "stages/stream_objective.h"
 #include "stages/train_stage.h"
 
@@ -207,14 +206,10 @@ class AlignLoss {
     }
   };
 
-  // Of MixUp, for the micro-batch that begins at `position` of its stream: Beta(a, a) from two Gamma(a) numbers.
+  // Of MixUp, for the micro-batch that begins at `position` of its stream.
   double share_of(std::uint64_t position) const {
     if (align_.mixup() == 0) return 1;
-    runtime::Philox random(context_.config.run().seed(), data::kStreamMixUp, position);
-    std::gamma_distribution<double> gamma(align_.mixup());
-    const double one = gamma(random);
-    const double two = gamma(random);
-    return one + two > 0 ? one / (one + two) : 0.5;
+    return mix_share(context_.config.run().seed(), data::kStreamMixUp, position, align_.mixup());
   }
 
   const run::Context& context_;

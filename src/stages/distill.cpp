@@ -17,6 +17,7 @@
 #include "stages/distill_terms.h"
 #include "stages/head_transfer.h"
 #include "stages/inputs.h"
+#include "stages/mix.h"
 #include "stages/model_source.h"
 #include "stages/score.h"
 #include "stages/stream_objective.h"
@@ -194,8 +195,8 @@ Projector on_device(const Projector& projector, const config::Distill& distill, 
 
 // The sum of Stage II's terms.
 BatchLoss distill_loss(HeadedPair& pair, const std::vector<DistillTerm>& terms, const DistillBatch& batch,
-                       const Answers& answers, const Projector& projector, std::uint64_t step, std::uint64_t steps,
-                       const at::Device& device) {
+                       const Answers& answers, const Projector& projector, const Mix& mix, std::uint64_t step,
+                       std::uint64_t steps, const at::Device& device) {
   const auto joined = [&](at::Tensor StreamBatch::*part) {
     return at::cat(
         {batches::to_device(batch.labelled.*part, device), batches::to_device(batch.unlabelled.*part, device)});
@@ -219,6 +220,8 @@ BatchLoss distill_loss(HeadedPair& pair, const std::vector<DistillTerm>& terms, 
             const torch::Tensor weak = models::normalise(joined(&StreamBatch::weak), pair.shape());
             return torch::softmax(pair.average_model().forward(weak), 1);
           },
+      .mix = mix,
+      .mixed = [&] { return torch::softmax(pair.model().forward(mix.of(strong)), 1); },
   };
   DistillLoss sum = add_up(terms, input, step, steps);
   return {.loss = std::move(sum.loss), .figures = std::move(sum.figures)};
@@ -260,7 +263,8 @@ TrainingSetup distill_training(const config::Config& config, const std::string& 
                        distill.training().global_batch()},
                       {PictureStream::Pictures::kLabelled, stage + ".labelled_batch", labelled_batch(distill)}},
           .passes = std::move(passes),
-          .forwards = distill.consistency_weight() > 0 ? 1.0 : 0.0,
+          // A pass backward takes as long as two forward.
+          .forwards = (distill.consistency_weight() > 0 ? 1.0 : 0.0) + (distill.mix().weight() > 0 ? 3.0 : 0.0),
           .towers = std::move(towers)};
 }
 
@@ -295,8 +299,11 @@ run::StageOutcome run_distill(const run::Context& context, const std::string& na
         context, setup, std::move(source),
         [&answering, pair = parts.model, projector = on_device(projector, distill, context),
          terms = distill_terms(distill, batches::bin_centres(corpus->corpus())), steps = distill.training().steps(),
-         device = context.communicator.device()](const DistillBatch& batch, std::uint64_t step) {
-          return distill_loss(*pair, terms, batch, answering.answers(batch), projector, step, steps, device);
+         device = context.communicator.device(), seed = context.config.run().seed(),
+         alpha = distill.mix().alpha()](const DistillBatch& batch, std::uint64_t step) {
+          const Mix mix = draw_mix(seed, batch.unlabelled.part.position,
+                                   batch.labelled.strong.size(0) + batch.unlabelled.strong.size(0), alpha);
+          return distill_loss(*pair, terms, batch, answering.answers(batch), projector, mix, step, steps, device);
         });
     parts.validation = score_validation(context, corpus, parts.model);
     return parts;

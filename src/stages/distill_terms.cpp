@@ -25,19 +25,33 @@ at::Tensor feature(const DistillInput& input) {
 
 at::Tensor consistency(const DistillInput& input) { return losses::squared_emd(input.student, input.average()).mean(); }
 
+at::Tensor mix(const DistillInput& input) {
+  const std::int64_t unlabelled = input.student.size(0) - input.labelled;
+  const at::Tensor wanted = at::cat({input.labels, input.teacher.narrow(0, input.labelled, unlabelled)});
+  const at::Tensor weights = at::cat({at::ones({input.labelled}, input.teacher_weight.options()),
+                                      input.teacher_weight.narrow(0, input.labelled, unlabelled)});
+  return (input.mix.of(weights) * losses::squared_emd(input.mixed(), input.mix.of(wanted))).mean();
+}
+
+// From 0 to `weight` over this share of the training.
+std::function<double(std::uint64_t, std::uint64_t)> rising(double weight, double share) {
+  return [weight, share](std::uint64_t step, std::uint64_t steps) {
+    const double ramp = share * static_cast<double>(steps);
+    return weight * (ramp > 0 ? std::min(1.0, static_cast<double>(step) / ramp) : 1.0);
+  };
+}
+
 }  // namespace
 
 std::vector<DistillTerm> distill_terms(const config::Distill& settings, const std::vector<double>& bin_centres) {
   const auto constant = [](double weight) { return [weight](std::uint64_t, std::uint64_t) { return weight; }; };
-  const auto rising = [weight = settings.consistency_weight(), share = settings.consistency_ramp()](
-                          std::uint64_t step, std::uint64_t steps) {
-    const double ramp = share * static_cast<double>(steps);
-    return weight * (ramp > 0 ? std::min(1.0, static_cast<double>(step) / ramp) : 1.0);
-  };
   std::vector<DistillTerm> terms{
       {.name = "supervised", .weight = constant(settings.supervised_weight()), .compute = supervised},
       {.name = "pseudo_label", .weight = constant(settings.pseudo_label_weight()), .compute = pseudo_label},
-      {.name = "consistency", .weight = rising, .compute = consistency, .is_costly = true}};
+      {.name = "consistency",
+       .weight = rising(settings.consistency_weight(), settings.consistency_ramp()),
+       .compute = consistency,
+       .is_costly = true}};
   if (settings.feature_weight() > 0)
     terms.push_back({.name = "feature", .weight = constant(settings.feature_weight()), .compute = feature});
   if (settings.rank().weight() > 0) {
@@ -48,6 +62,12 @@ std::vector<DistillTerm> distill_terms(const config::Distill& settings, const st
                                    losses::mean_score(input.teacher, on_device), input.teacher_weight > 0, margin);
     };
     terms.push_back({.name = "rank", .weight = constant(settings.rank().weight()), .compute = rank});
+  }
+  if (settings.mix().weight() > 0) {
+    terms.push_back({.name = "mix",
+                     .weight = rising(settings.mix().weight(), settings.mix().ramp()),
+                     .compute = mix,
+                     .is_costly = true});
   }
   return terms;
 }

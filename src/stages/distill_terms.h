@@ -10,6 +10,7 @@
 #include <ATen/core/Tensor.h>
 
 #include "config/config.pb.h"
+#include "stages/mix.h"
 
 namespace cskd::stages {
 
@@ -26,6 +27,10 @@ struct DistillInput {
   at::Tensor projected, features;
   // [N, K]: what the moving average of the student says of weak views. Costs a forward pass.
   std::function<at::Tensor()> average;
+  // How pictures are mixed, and [N, K], what the student says of the mixed strong views, with gradients. Only where the
+  // term "mix" is there. Costs a pass forward and backward.
+  Mix mix;
+  std::function<at::Tensor()> mixed;
 };
 
 struct DistillTerm {
@@ -41,7 +46,9 @@ struct DistillTerm {
 //   consistency   squared EMD to the moving average's answers to weak views; its weight rises with the training
 //   feature       smooth L1 and cosine distance of Stage I, of unlabelled pictures
 //   rank          pairwise logistic loss of the student's mean scores, of the pairs that teachers tell apart
-// The last two are there where their weights are not 0.
+//   mix           squared EMD of mixed pictures to labels and teacher's answers mixed alike, each by its mixed weight,
+//                 labels count in full; its weight rises with the training
+// The last three are there where their weights are not 0.
 std::vector<DistillTerm> distill_terms(const config::Distill& settings, const std::vector<double>& bin_centres);
 
 // The weighted sum of the terms, and each of them as "train/<name>", without gradients, 0 where it was not computed.

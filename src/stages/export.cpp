@@ -14,6 +14,7 @@
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 #include <nlohmann/json.hpp>
+#include <spdlog/spdlog.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
@@ -37,6 +38,7 @@
 #include "stages/inputs.h"
 #include "stages/model_card.h"
 #include "stages/model_source.h"
+#include "stages/rounding_choice.h"
 
 namespace cskd::stages {
 namespace {
@@ -46,6 +48,8 @@ using Json = nlohmann::ordered_json;
 const config::Export& table_of(const config::Config& config, const std::string& name) {
   return config::table_named(config.export_(), name);
 }
+
+constexpr std::uint64_t kSensitivityPictures = 64;
 
 struct Judgement {
   metrics::Scores model, exported;
@@ -69,7 +73,7 @@ class ExportStage {
   }
 
   Json run() {
-    if (export_.precision() == config::Export::int8) ranges_ = calibrated();
+    if (export_.precision() == config::Export::int8) choice_ = calibrated();
     const std::optional<Judgement> judgement = judged();
     if (context_.world.rank() != 0) return {};
     return write(judgement);
@@ -124,7 +128,7 @@ class ExportStage {
         .to(at::kDouble);
   }
 
-  exporting::Ranges calibrated() {
+  RoundingChoice calibrated() {
     const auto split = [&](shards::Split of) { return data::SampleSet::of_split(corpus_.corpus(), of); };
     data::SampleSet all = split(shards::Split::kUnlabelled);
     if (all.size() == 0) all = split(shards::Split::kTrain);
@@ -141,7 +145,43 @@ class ExportStage {
     });
     at::Tensor reach = meter.reach().to(context_.communicator.device());
     context_.communicator.all_reduce(reach, distributed::Reduction::kMax);
-    return meter.ranges(reach.to(at::kCPU));
+    const data::SampleSet few = chosen.slice(0, std::min(chosen.size(), kSensitivityPictures));
+    RoundingChoice choice = choose_rounding(
+        recording_, meter.ranges(reach.to(at::kCPU)), export_.int8_deviation(),
+        [&](const exporting::Rounding* rounding, bool of_few) { return scores(of_few ? few : chosen, rounding); });
+    if (context_.world.rank() == 0) {
+      spdlog::info(
+          "{}: {} of {} products stay in float32; scores of {} pictures then deviate by {:.3f} of their spread", stage_,
+          choice.rounding.exact.size(), exporting::products(recording_).size(), chosen.size(), choice.deviation);
+    }
+    return choice;
+  }
+
+  // With this rounding, or without one.
+  std::vector<double> scores(const data::SampleSet& pictures, const exporting::Rounding* rounding) {
+    Constants constants;
+    const at::Tensor shares =
+        predicted(pictures, "pictures were looked at for calibration", [&](const at::Tensor& pixels) {
+          return computed(pixels, changed(constants, [&](std::size_t value, const at::Tensor& tensor) {
+                            return rounding == nullptr ? tensor
+                                                       : exporting::rounded(recording_, *rounding, value, tensor);
+                          }));
+        });
+    const at::Tensor scores =
+        torch::mv(shares, torch::tensor(at::ArrayRef<double>(centres_), torch::kDouble)).contiguous();
+    return {scores.const_data_ptr<double>(), scores.const_data_ptr<double>() + scores.numel()};
+  }
+
+  using Constants = std::map<std::size_t, at::Tensor>;
+
+  // Constants once, not in each batch. `constants` must outlive it.
+  exporting::Recording::Change changed(Constants& constants, exporting::Recording::Change change) const {
+    return [this, &constants, change = std::move(change)](std::size_t value, const at::Tensor& tensor) {
+      if (!recording_.values[value].constant) return change(value, tensor);
+      const auto [changed, is_new] = constants.try_emplace(value);
+      if (is_new) changed->second = change(value, tensor);
+      return changed->second;
+    };
   }
 
   at::Tensor as_exported(std::size_t value, const at::Tensor& tensor) const {
@@ -149,7 +189,7 @@ class ExportStage {
       case config::Export::fp16:
         return tensor.is_floating_point() && !exact_.contains(value) ? tensor.to(at::kHalf).to(at::kFloat) : tensor;
       case config::Export::int8:
-        return exporting::rounded(recording_, ranges_, value, tensor);
+        return exporting::rounded(recording_, choice_.rounding, value, tensor);
       default:
         return tensor;
     }
@@ -163,13 +203,11 @@ class ExportStage {
     const at::Tensor model = predicted(test, doing, [&](const at::Tensor& pixels) {
       return torch::softmax(model_->forward(models::normalise(pixels, model_->shape())), 1);
     });
+    Constants constants;
     const at::Tensor exported = predicted(test, doing, [&](const at::Tensor& pixels) {
-      return computed(pixels, [&](std::size_t value, const at::Tensor& tensor) {
-        if (!recording_.values[value].constant) return as_exported(value, tensor);
-        const auto [weights, is_new] = rounded_constants_.try_emplace(value);  // once, not in each batch
-        if (is_new) weights->second = as_exported(value, tensor);
-        return weights->second;
-      });
+      return computed(pixels, changed(constants, [&](std::size_t value, const at::Tensor& tensor) {
+                        return as_exported(value, tensor);
+                      }));
     });
     std::vector<metrics::RatedPrediction> of_model;
     std::vector<metrics::RatedPrediction> of_exported;
@@ -223,7 +261,7 @@ class ExportStage {
     auto graph = exporting::translate(
         recording_, {"pixels", {"score", "spread", "distribution"}},
         export_.precision() == config::Export::fp16 ? exporting::FloatType::kFloat16 : exporting::FloatType::kFloat32);
-    if (export_.precision() == config::Export::int8) exporting::quantise(graph, recording_, ranges_);
+    if (export_.precision() == config::Export::int8) exporting::quantise(graph, recording_, choice_.rounding);
     const std::string bytes = exporting::onnx_file(std::move(graph), stage_, "Scores of how people like photos", facts);
     runtime::write_file_atomically(folder / "model.onnx", bytes);
 
@@ -240,6 +278,10 @@ class ExportStage {
                 {"onnx_bytes", bytes.size()},
                 {"operations", recording_.operations.size()},
                 {"parameters", parameters}};
+    if (export_.precision() == config::Export::int8) {
+      result["float32_products"] = choice_.rounding.exact.size();
+      result["deviation"] = std::isfinite(choice_.deviation) ? Json(choice_.deviation) : Json(nullptr);
+    }
     if (judgement) {
       const auto figures = [](const metrics::Scores& scores) {
         return Json{{"srcc", scores.srcc.value},
@@ -316,8 +358,7 @@ print(f"{{score[0]:.4f}}")
   const inference::Model model_;
   exporting::Recording recording_;
   std::set<std::size_t> exact_;  // values that are never rounded
-  exporting::Ranges ranges_;
-  std::map<std::size_t, at::Tensor> rounded_constants_;
+  RoundingChoice choice_;        // of int8
   std::uint64_t images_ = 0;
 };
 

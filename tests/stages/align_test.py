@@ -14,6 +14,8 @@ from small_run import configuration, random_tower
 from stage_runs import checkpoints, copied, digest, result_folder, settings
 from torch_tower import batch_of, transformer, whole_pictures
 
+pytestmark = pytest.mark.rotating(2)
+
 LONG = settings(log_every=1, checkpoint_every=1, determinism="elastic") + ["--set", "compute.threads=1"]
 
 

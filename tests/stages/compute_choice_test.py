@@ -8,6 +8,8 @@ import pytest
 from cskd_program import mpirun, run
 from stage_runs import TRAININGS, command, copied, digest, result, result_folder, settings
 
+pytestmark = pytest.mark.rotating(2)
+
 AUTO = ["--set", "compute.precision=auto", "--set", "compute.memory_format=auto"]
 
 

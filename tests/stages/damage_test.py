@@ -13,6 +13,8 @@ from cskd_program import CSKD, environment, mpirun, run
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
+pytestmark = pytest.mark.rotating(2)
+
 
 def damage(shards, names):
     """Turns a byte in the middle of the first picture of each shard; [(shard, row)]."""

@@ -2,6 +2,7 @@
 #include "stages/distill_terms.h"
 
 #include <cmath>
+#include <set>
 
 #include <ATen/ATen.h>
 #include <gtest/gtest.h>
@@ -100,6 +101,41 @@ TEST_F(DistillTerms, RankCountsPairsThatTeachersTellApart) {
   EXPECT_EQ(none.item<double>(), 0);
   none.backward();
   EXPECT_TRUE(at::isfinite(input_.student.grad()).all().item<bool>());
+}
+
+TEST_F(DistillTerms, MixedPicturesAreExpectedToBeMixedAlike) {
+  settings_.mutable_mix()->set_weight(1);
+  input_.mix = {.share = 0.75, .offset = 1};
+  input_.mixed = [] { return two_bins({0.5, 0.5, 0.5}); };
+  const std::vector<DistillTerm> terms = distill_terms(settings_, {0, 1});
+  ASSERT_EQ(terms.size(), 4U);
+  EXPECT_EQ(terms[3].name, "mix");
+  // Wanted 0.9 (a label), 0.7, 0.1 with weights 1, 0.5, 0.25; each mixed with the one before it.
+  const double first = (0.75 + 0.25 * 0.25) * std::pow(0.75 * 0.9 + 0.25 * 0.1 - 0.5, 2);
+  const double second = (0.75 * 0.5 + 0.25) * std::pow(0.75 * 0.7 + 0.25 * 0.9 - 0.5, 2);
+  const double third = (0.75 * 0.25 + 0.25 * 0.5) * std::pow(0.75 * 0.1 + 0.25 * 0.7 - 0.5, 2);
+  EXPECT_NEAR(terms[3].compute(input_).item<double>(), (first + second + third) / 2 / 3, 1e-7);
+}
+
+TEST(DrawMix, SharesAreAtLeastAHalfAndPartnersAreOthers) {
+  double sum = 0;
+  std::set<std::int64_t> offsets;
+  for (std::uint64_t position = 0; position < 2000; ++position) {
+    const Mix mix = draw_mix(1, position, 8, 0.75);
+    EXPECT_GE(mix.share, 0.5);
+    EXPECT_LE(mix.share, 1);
+    sum += mix.share;
+    offsets.insert(mix.offset);
+  }
+  EXPECT_EQ(offsets, (std::set<std::int64_t>{1, 2, 3, 4, 5, 6, 7}));
+  // The mean of max(x, 1 - x) with x from Beta(a, a) is 1/2 + 1 / (2 a B(a, 1/2)).
+  EXPECT_NEAR(sum / 2000, 0.5 + 0.5 / (0.75 * std::tgamma(0.75) * std::tgamma(0.5) / std::tgamma(1.25)), 0.01);
+}
+
+TEST(Mix, TakesTheRowSoManyPlacesBefore) {
+  const at::Tensor rows = at::tensor({1.0F, 2.0F, 3.0F, 4.0F});
+  EXPECT_TRUE(at::equal((Mix{.share = 0.5, .offset = 1}).of(rows), at::tensor({2.5F, 1.5F, 2.5F, 3.5F})));
+  EXPECT_TRUE(at::equal((Mix{.share = 1, .offset = 3}).of(rows), rows));
 }
 
 }  // namespace

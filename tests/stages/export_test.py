@@ -30,10 +30,17 @@ input = "pixels"
 from = "finetune.supervised"
 precision = "int8"
 calibration_pictures = 32
+int8_deviation = 1000
+
+[export.careful]
+from = "finetune.supervised"
+precision = "int8"
+calibration_pictures = 32
+int8_deviation = 0.02
 """
 # The last digits of what is measured depend on the number of threads.
 ONE_THREAD = [*OPINIONATED, "--set", "compute.threads=1"]
-NAMES = ("plain", "half", "small")
+NAMES = ("plain", "half", "small", "careful")
 
 
 @pytest.fixture(scope="module")
@@ -114,6 +121,27 @@ def test_what_rounding_costs_is_told(exported, corpus):
     assert {"QuantizeLinear", "DequantizeLinear", "Conv"} < operators and "BatchNormalization" not in operators
 
 
+def test_what_costs_most_stays_in_float32(exported, corpus):
+    _, folder = exported
+    _, pixels, scores = test_pictures(corpus, folder)
+    found, integers, facts = {}, {}, {}
+    for name in ("small", "careful"):
+        facts[name] = json.loads((folder / "export" / name / "complete.json").read_text())["facts"]
+        model = session(folder, name)
+        given = normalised(pixels, model.get_modelmeta().custom_metadata_map)
+        found[name] = numpy.sqrt(((model.run(None, {"pixels": given})[0] - scores) ** 2).mean())
+        graph = onnx.load(folder / "export" / name / "model.onnx").graph
+        from_int8 = {node.output[0] for node in graph.node if node.op_type == "DequantizeLinear"}
+        products = [node for node in graph.node if node.op_type in ("Conv", "Gemm", "MatMul")]
+        integers[name] = sum(node.input[1] in from_int8 for node in products), len(products)
+    assert facts["small"]["float32_products"] == 0 and integers["small"][0] == integers["small"][1]
+    left = facts["careful"]["float32_products"]
+    assert integers["careful"] == (integers["small"][1] - left, integers["small"][1])
+    assert facts["careful"]["deviation"] <= 0.02 or left == integers["small"][1] // 2
+    assert 0 < left and facts["careful"]["deviation"] < facts["small"]["deviation"]
+    assert found["careful"] < found["small"]
+
+
 def test_the_cards_python_runs(exported, corpus):
     _, folder = exported
     files, _, scores = test_pictures(corpus, folder)
@@ -150,7 +178,7 @@ def test_the_same_bytes_on_any_ranks_and_after_a_kill(exported):
         for file in ("model.onnx", "model.safetensors", "model_card.md")
     ]
     before = [digest(file) for file in files]
-    assert run("export", path, *ONE_THREAD).stderr.count("complete already") == 3
+    assert run("export", path, *ONE_THREAD).stderr.count("complete already") == len(NAMES)
     for file in files:
         file.unlink()
     process = run("export", path, "small", *ONE_THREAD, env={"CSKD_FAIL_AT": "stage.model:kill"})

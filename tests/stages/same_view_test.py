@@ -9,7 +9,7 @@ import pytest
 import torch
 from cskd_program import mpirun, run
 from safetensors.torch import load_file
-from small_run import HEIR, configuration
+from small_run import HEIR, TRAINING, configuration
 from stage_runs import copied, result, result_folder, settings
 from torch_tower import batch_of, transformer, whole_pictures
 
@@ -109,6 +109,32 @@ def test_answers_give_the_same_bits_on_any_ranks_and_after_a_kill(heir, teachers
         results.append(result(folder, "distill.heir"))
     assert all(each == results[0] for each in results)
     assert results[0].steps == [2, 4, 6, 8]
+
+
+SECOND = """
+[distill.second]
+from = "align.student"
+teachers = ["distill.heir"]
+consistency_weight = 0
+""" + TRAINING.format(stage="distill.second", steps=8)
+
+
+def test_a_second_round_learns_from_the_first_student(heir):
+    path, folder = heir("rounds")
+    path.write_text(path.read_text() + SECOND)
+    for words in (["align"], ["ridge"], ["distill", "heir", "second"]):
+        process = mpirun(2, words[0], path, *words[1:])
+        assert process.returncode == 0, process.stderr
+    stages = {stage["stage"]: stage for stage in json.loads(run("plan", path, "--json", "--quick").stdout)["stages"]}
+    assert "distill.heir" in stages["distill.second"]["needs"]
+    inputs = json.loads((folder / "distill/second/complete.json").read_text())["inputs"]
+    first = json.loads((folder / "distill/heir/complete.json").read_text())["products"]["model.safetensors"]
+    assert first in inputs.values()
+    process = run("evaluate", path, "--set", 'evaluate.models=["distill.second", "distill.heir"]')
+    assert process.returncode == 0, process.stderr
+    results = json.loads((folder / "evaluate/results.json").read_text())["results"]
+    fidelity = {each["model"]: each.get("fidelity") for each in results}
+    assert fidelity["distill.second"]["teachers"] == ["distill.heir"] and fidelity["distill.heir"] is None
 
 
 def test_its_caches_are_made_and_planned_for(heir):

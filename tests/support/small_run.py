@@ -61,6 +61,8 @@ answers = "same_view"
 consistency_weight = 0
 labelled_batch = 4
 rank.weight = 0.5
+mix.weight = 0.5
+mix.ramp = 0.5
 supervised_weight = 0.25
 feature_weight = 2
 """
