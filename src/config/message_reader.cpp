@@ -294,7 +294,9 @@ void MessageReader::check_required(const TomlTable& table, Place place, const st
     if (rules_of(field).required()) {
       const std::string& alternative = rules_of(field).alternative();
       if (!alternative.empty() && is_set(table, alternative)) continue;
-      report(place, fmt::format("{} is missing, expected {}", below(path, field.name()), expectation(field)));
+      const std::string instead = alternative.empty() ? "" : fmt::format(", or {}", alternative);
+      report(place,
+             fmt::format("{} is missing, expected {}{}", below(path, field.name()), expectation(field), instead));
     } else if (field.message_type() != nullptr && !field.is_repeated()) {
       // A table that is not given may have required keys of its own.
       check_required({}, place, below(path, field.name()), reflection(message).GetMessage(message, &field));

@@ -35,6 +35,8 @@ void collect(const Message& message, const std::string& path, const std::string&
       if (field.message_type() == nullptr) {
         const std::vector<std::string> lists = referred_lists(field);
         if (lists.empty()) break;
+        // A name that need not be given.
+        if (!field.is_repeated() && !rules_of(field).required() && access.GetString(message, &field).empty()) break;
         values.push_back({.table = table,
                           .key = field.is_repeated() ? fmt::format("{}[{}]", inner, k) : inner,
                           .text = field.is_repeated() ? access.GetRepeatedString(message, &field, k)

@@ -77,6 +77,8 @@ void write_table(const Message& message, const std::string& path, std::string& t
     if (rules_of(field).table_name()) continue;
     if (field.message_type() != nullptr) {
       tables.push_back(&field);
+    } else if (field.is_repeated() && rules_of(field).most() > 0 && access.FieldSize(message, &field) == 0) {
+      // It was not given, and could not be given so.
     } else {
       text += fmt::format("{} = {}\n", field.name(), value_of(message, field));
     }

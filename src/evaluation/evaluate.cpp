@@ -88,11 +88,11 @@ const config::Distill* student_of(const config::Config& config, const std::strin
                                       : nullptr;
 }
 
-// Nothing for other models than students, and where a teacher was not evaluated.
+// Nothing for other models than students, without teachers, and where a teacher was not evaluated.
 std::optional<Fidelity> fidelity_of(const TestPredictions& student, const std::vector<TestPredictions>& all,
                                     const config::Config& config) {
   const config::Distill* distill = student_of(config, student.model);
-  if (distill == nullptr) return std::nullopt;
+  if (distill == nullptr || distill->teachers().empty()) return std::nullopt;
   Distributions answers(student.predicted.size(), std::vector<double>(student.bin_centres.size(), 0));
   for (const std::string& name : distill->teachers()) {
     const auto teacher = std::ranges::find(all, name, &TestPredictions::model);

@@ -17,6 +17,7 @@
 #include "stages/distill_terms.h"
 #include "stages/head_transfer.h"
 #include "stages/inputs.h"
+#include "stages/learners.h"
 #include "stages/mix.h"
 #include "stages/model_source.h"
 #include "stages/score.h"
@@ -131,6 +132,7 @@ class DistillSource final : public BatchSource<DistillBatch> {
   // Views of labelled pictures keep their labels, and are not those that teachers answer to (same_view).
   std::unique_ptr<TeacherAnswers> answers_to(const Teachers& teachers, const data::SampleSet& pictures,
                                              bool labelled) const {
+    if (teachers.empty()) return nullptr;
     if (settings_.answers() == config::Distill::whole)
       return answers_to_whole_pictures(context_, settings_, teachers, *corpus_, pictures);
     return labelled ? nullptr : answers_to_same_views(context_, settings_, teachers, *corpus_);
@@ -193,38 +195,89 @@ Projector on_device(const Projector& projector, const config::Distill& distill, 
   return {.weight = moved(projector.weight), .bias = moved(projector.bias)};
 }
 
-// The sum of Stage II's terms.
-BatchLoss distill_loss(HeadedPair& pair, const std::vector<DistillTerm>& terms, const DistillBatch& batch,
-                       const Answers& answers, const Projector& projector, const Mix& mix, std::uint64_t step,
-                       std::uint64_t steps, const at::Device& device) {
-  const auto joined = [&](at::Tensor StreamBatch::*part) {
-    return at::cat(
-        {batches::to_device(batch.labelled.*part, device), batches::to_device(batch.unlabelled.*part, device)});
-  };
-  const torch::Tensor strong = models::normalise(joined(&StreamBatch::strong), pair.shape());
+// A model that starts from `from`, and its average.
+std::shared_ptr<HeadedPair> learner(const run::Context& context, const TrainingSetup& setup, const ModelSource& source,
+                                    const std::string& from, std::int64_t bins, const std::string& purpose) {
+  inference::Model model = make_scorer(context, source, bins, purpose);
+  inference::Model average = make_scorer(context, source, bins, purpose);
+  start_weights(*model, from, context);
+  return std::make_shared<HeadedPair>(setup.stage, *setup.training, std::move(model), std::move(average), bins);
+}
+
+// What a loss is made of beside the batch.
+struct LossParts {
+  std::vector<DistillTerm> terms;
+  Projector projector;
+  std::uint64_t seed = 0;
+  double mix_alpha = 1;
+  std::uint64_t steps = 0;
+  at::Device device;
+};
+
+at::Tensor joined(const DistillBatch& batch, at::Tensor StreamBatch::*part, const at::Device& device) {
+  return at::cat(
+      {batches::to_device(batch.labelled.*part, device), batches::to_device(batch.unlabelled.*part, device)});
+}
+
+// What a model makes of a batch.
+struct Seen {
+  torch::Tensor strong;  // as it sees them
+  models::HeadedEncoder::WithFeatures features;
+  at::Tensor student;  // [N, K]
+};
+
+Seen seen_by(HeadedPair& pair, const DistillBatch& batch, const at::Device& device) {
+  Seen seen{.strong = models::normalise(joined(batch, &StreamBatch::strong, device), pair.shape())};
+  seen.features = pair.model().forward_with_features(seen.strong);
+  seen.student = torch::softmax(seen.features.outputs, 1);
+  return seen;
+}
+
+// The sum of Stage II's terms. `partner`: what the other model makes of the same batch, if there is one.
+DistillLoss distill_loss(HeadedPair& pair, const Seen& seen, const DistillBatch& batch, const Answers& answers,
+                         const LossParts& parts, const Seen* partner, std::uint64_t step) {
   const std::int64_t labelled = batch.labelled.strong.size(0);
-  const models::HeadedEncoder::WithFeatures seen = pair.model().forward_with_features(strong);
-  const bool is_projected = answers.features.defined() && projector.weight.defined();
+  const bool is_projected = answers.features.defined() && parts.projector.weight.defined();
+  const Mix mix = draw_mix(parts.seed, batch.unlabelled.part.position, seen.student.size(0), parts.mix_alpha);
   const DistillInput input{
-      .student = torch::softmax(seen.outputs, 1),
+      .student = seen.student,
       .labelled = labelled,
-      .labels = batch.labelled.labels.to(device),
+      .labels = batch.labelled.labels.to(parts.device),
       .teacher = answers.distributions,
       .teacher_weight = answers.weights,
-      .projected =
-          is_projected ? torch::linear(seen.pooled.slice(0, labelled), projector.weight, projector.bias) : at::Tensor(),
+      .projected = is_projected ? torch::linear(seen.features.pooled.slice(0, labelled), parts.projector.weight,
+                                                parts.projector.bias)
+                                : at::Tensor(),
       .features = answers.features,
       .average =
           [&] {
             const torch::NoGradGuard no_gradients;
-            const torch::Tensor weak = models::normalise(joined(&StreamBatch::weak), pair.shape());
+            const torch::Tensor weak = models::normalise(joined(batch, &StreamBatch::weak, parts.device), pair.shape());
             return torch::softmax(pair.average_model().forward(weak), 1);
           },
+      .partner = partner == nullptr ? at::Tensor() : partner->student.slice(0, labelled).detach(),
       .mix = mix,
-      .mixed = [&] { return torch::softmax(pair.model().forward(mix.of(strong)), 1); },
+      .mixed = [&] { return torch::softmax(pair.model().forward(mix.of(seen.strong)), 1); },
   };
-  DistillLoss sum = add_up(terms, input, step, steps);
+  return add_up(parts.terms, input, step, parts.steps);
+}
+
+BatchLoss loss_alone(HeadedPair& pair, const DistillBatch& batch, const Answers& answers, const LossParts& parts,
+                     std::uint64_t step) {
+  DistillLoss sum = distill_loss(pair, seen_by(pair, batch, parts.device), batch, answers, parts, nullptr, step);
   return {.loss = std::move(sum.loss), .figures = std::move(sum.figures)};
+}
+
+// Of two models that learn from each other.
+BatchLoss loss_together(HeadedPair& pair, HeadedPair& partner, const DistillBatch& batch, const Answers& answers,
+                        const LossParts& parts, std::uint64_t step) {
+  const Seen first = seen_by(pair, batch, parts.device);
+  const Seen second = seen_by(partner, batch, parts.device);
+  DistillLoss own = distill_loss(pair, first, batch, answers, parts, &second, step);
+  DistillLoss other = distill_loss(partner, second, batch, answers, parts, &first, step);
+  BatchLoss sum{.loss = own.loss + other.loss, .figures = std::move(own.figures)};
+  for (auto& [name, figure] : other.figures) sum.figures.emplace_back(partners_name(name), std::move(figure));
+  return sum;
 }
 
 }  // namespace
@@ -259,6 +312,7 @@ TrainingSetup distill_training(const config::Config& config, const std::string& 
   return {.stage = stage,
           .training = &distill.training(),
           .source = model_source(config, distill.from()),
+          .partner = distill.partner().empty() ? std::nullopt : std::optional(model_source(config, distill.partner())),
           .streams = {{PictureStream::Pictures::kUnlabelled, stage + ".training.global_batch",
                        distill.training().global_batch()},
                       {PictureStream::Pictures::kLabelled, stage + ".labelled_batch", labelled_batch(distill)}},
@@ -278,34 +332,35 @@ run::StageOutcome run_distill(const run::Context& context, const std::string& na
     Teachers teachers;
     for (const std::string& teacher : distill.teachers())
       teachers.push_back(inference::load_stage_model(context, teacher, models::kScoreHead));
-    const auto make = [&] { return make_scorer(context, setup.source, bins, "distill"); };
-    inference::Model model = make();
-    inference::Model average = make();
-    start_weights(*model, distill.from(), context);
+    std::shared_ptr<HeadedPair> first = learner(context, setup, setup.source, distill.from(), bins, "distill");
     Projector projector;
     if (distill.head() == config::Distill::teacher) {
       projector = projector_of(context, distill);
-      take_over_head(*model, *teachers.front(), projector);
+      take_over_head(first->model(), *teachers.front(), projector);
     }
-    TaskParts parts{.corpus = corpus,
-                    .model = std::make_shared<HeadedPair>(setup.stage, distill.training(), std::move(model),
-                                                          std::move(average), bins),
-                    .objective = nullptr,
-                    .validation = {}};
+    TaskParts parts{.corpus = corpus, .model = first, .objective = nullptr, .validation = {}};
+    if (setup.partner) {
+      parts.partner = learner(context, setup, *setup.partner, distill.partner(), bins, "distill, partner");
+      if (distill.product() == config::Distill::second) std::swap(parts.model, parts.partner);
+      parts.trained = std::make_shared<Learners>(parts.model, parts.partner);
+    }
     auto source = std::make_unique<DistillSource>(context, distill, setup, corpus, teachers, bins,
                                                   parts.model->shape().image_size);
     const DistillSource& answering = *source;
     parts.objective = std::make_unique<StreamObjective<DistillBatch>>(
         context, setup, std::move(source),
-        [&answering, pair = parts.model, projector = on_device(projector, distill, context),
-         terms = distill_terms(distill, batches::bin_centres(corpus->corpus())), steps = distill.training().steps(),
-         device = context.communicator.device(), seed = context.config.run().seed(),
-         alpha = distill.mix().alpha()](const DistillBatch& batch, std::uint64_t step) {
-          const Mix mix = draw_mix(seed, batch.unlabelled.part.position,
-                                   batch.labelled.strong.size(0) + batch.unlabelled.strong.size(0), alpha);
-          return distill_loss(*pair, terms, batch, answering.answers(batch), projector, mix, step, steps, device);
+        [&answering, pair = parts.model, partner = parts.partner,
+         loss = LossParts{.terms = distill_terms(distill, batches::bin_centres(corpus->corpus())),
+                          .projector = on_device(projector, distill, context),
+                          .seed = context.config.run().seed(),
+                          .mix_alpha = distill.mix().alpha(),
+                          .steps = distill.training().steps(),
+                          .device = context.communicator.device()}](const DistillBatch& batch, std::uint64_t step) {
+          const Answers answers = answering.answers(batch);
+          return partner ? loss_together(*pair, *partner, batch, answers, loss, step)
+                         : loss_alone(*pair, batch, answers, loss, step);
         });
-    parts.validation = score_validation(context, corpus, parts.model);
+    parts.validation = score_validation(context, corpus, parts.model, parts.partner);
     return parts;
   });
 }

@@ -25,6 +25,11 @@ at::Tensor feature(const DistillInput& input) {
 
 at::Tensor consistency(const DistillInput& input) { return losses::squared_emd(input.student, input.average()).mean(); }
 
+at::Tensor partner(const DistillInput& input) {
+  const std::int64_t unlabelled = input.student.size(0) - input.labelled;
+  return losses::squared_emd(input.student.narrow(0, input.labelled, unlabelled), input.partner).mean();
+}
+
 at::Tensor mix(const DistillInput& input) {
   const std::int64_t unlabelled = input.student.size(0) - input.labelled;
   const at::Tensor wanted = at::cat({input.labels, input.teacher.narrow(0, input.labelled, unlabelled)});
@@ -69,6 +74,8 @@ std::vector<DistillTerm> distill_terms(const config::Distill& settings, const st
                      .compute = mix,
                      .is_costly = true});
   }
+  if (!settings.partner().empty())
+    terms.push_back({.name = "partner", .weight = constant(settings.partner_weight()), .compute = partner});
   return terms;
 }
 

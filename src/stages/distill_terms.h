@@ -27,6 +27,9 @@ struct DistillInput {
   at::Tensor projected, features;
   // [N, K]: what the moving average of the student says of weak views. Costs a forward pass.
   std::function<at::Tensor()> average;
+  // [N - labelled, K]: what the other model says of the unlabelled pictures, without gradients. Only where there is
+  // one.
+  at::Tensor partner;
   // How pictures are mixed, and [N, K], what the student says of the mixed strong views, with gradients. Only where the
   // term "mix" is there. Costs a pass forward and backward.
   Mix mix;
@@ -48,7 +51,8 @@ struct DistillTerm {
 //   rank          pairwise logistic loss of the student's mean scores, of the pairs that teachers tell apart
 //   mix           squared EMD of mixed pictures to labels and teacher's answers mixed alike, each by its mixed weight,
 //                 labels count in full; its weight rises with the training
-// The last three are there where their weights are not 0.
+//   partner       squared EMD to the other model's answers, of unlabelled pictures, in collaborative training
+// Those behind consistency are there where their weights are not 0.
 std::vector<DistillTerm> distill_terms(const config::Distill& settings, const std::vector<double>& bin_centres);
 
 // The weighted sum of the terms, and each of them as "train/<name>", without gradients, 0 where it was not computed.

@@ -87,17 +87,11 @@ void check_table(const config::Config& config, const std::string& table, Finding
                  [&] { models::examine_encoder_weights(source.architecture, source.image_size, weights); });
 }
 
-void check_training(const TrainingSetup& setup, int ranks, Findings& findings) {
+// Whether a model of this structure can be trained so.
+void check_structure(const TrainingSetup& setup, const ModelSource& source, Findings& findings) {
   const config::Training& training = *setup.training;
   const std::string table = setup.stage + ".training";
-  findings.check("", [&] { training::require_layout(table, training, 0, ranks); });
-  findings.check("", [&] { training::require_judge(table, training); });
-  for (const PictureStream& stream : setup.streams) {
-    if (stream.batch != training.global_batch())
-      findings.check("", [&] { require_shares(stream, training.micro_batches()); });
-  }
   bool normalises = false;
-  const ModelSource& source = setup.source;
   findings.check(source.key, [&] { normalises = models::normalises_batches(source.architecture); });
   findings.check(source.key, [&] { models::encoder_shape(source.architecture, source.image_size); });
   bool has_drop_path = true;
@@ -113,6 +107,19 @@ void check_training(const TrainingSetup& setup, int ranks, Findings& findings) {
                     "micro-batch and needs two of them: lower {0}.micro_batches",
                     table, training.global_batch(), source.architecture));
   }
+}
+
+void check_training(const TrainingSetup& setup, int ranks, Findings& findings) {
+  const config::Training& training = *setup.training;
+  const std::string table = setup.stage + ".training";
+  findings.check("", [&] { training::require_layout(table, training, 0, ranks); });
+  findings.check("", [&] { training::require_judge(table, training); });
+  for (const PictureStream& stream : setup.streams) {
+    if (stream.batch != training.global_batch())
+      findings.check("", [&] { require_shares(stream, training.micro_batches()); });
+  }
+  check_structure(setup, setup.source, findings);
+  if (setup.partner) check_structure(setup, *setup.partner, findings);
 }
 
 // What the sources are known to lack before anything of them is read.

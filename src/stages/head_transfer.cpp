@@ -16,6 +16,7 @@
 #include "models/encoder.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
+#include "stages/model_source.h"
 #include "stages/teacher_answers.h"
 
 namespace cskd::stages {
@@ -71,6 +72,26 @@ void require_answers(const config::Config& config, const std::string& name, cons
   }
 }
 
+void require_partner(const config::Config& config, const std::string& name, const config::Distill& distill) {
+  if (distill.partner().empty()) return;
+  if (distill.head() != config::Distill::own || distill.answers() != config::Distill::whole) {
+    throw runtime::UsageError(fmt::format(
+        "distill.{0}.partner is given: two models that learn from each other take distill.{0}.head = \"own\" and "
+        "distill.{0}.answers = \"whole\"",
+        name));
+  }
+  const auto side = [&](const std::string& from) {
+    const ModelSource source = model_source(config, from);
+    return models::encoder_shape(source.architecture, source.image_size).image_size;
+  };
+  if (side(distill.from()) != side(distill.partner())) {
+    throw runtime::UsageError(
+        fmt::format("distill.{0} trains two models on the same pixels, but distill.{0}.from sees images of {1} and "
+                    "distill.{0}.partner of {2} pixels a side: give their encoders the same image_size",
+                    name, side(distill.from()), side(distill.partner())));
+  }
+}
+
 }  // namespace
 
 void require_distill(const config::Config& config, const std::string& name) {
@@ -80,6 +101,7 @@ void require_distill(const config::Config& config, const std::string& name) {
     if (!teachers.insert(teacher).second)
       throw runtime::UsageError(fmt::format("distill.{}.teachers names {} twice", name, teacher));
   }
+  require_partner(config, name, distill);
   require_answers(config, name, distill);
   if (distill.feature_weight() > 0 &&
       (distill.answers() != config::Distill::same_view || distill.head() != config::Distill::teacher)) {

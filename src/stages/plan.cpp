@@ -169,6 +169,16 @@ class Planner {
     }
   }
 
+  // Of a model with a score head or a projector.
+  std::optional<training::ModelCost> cost_of(const ModelSource& source, std::int64_t micro_batch,
+                                             bool trains_encoder) const {
+    return options_.cost_of({.encoder = source.architecture,
+                             .image_size = source.image_size,
+                             .outputs = pictures_ ? pictures_->bins : kUsualBins,
+                             .batch = micro_batch,
+                             .trains_encoder = trains_encoder});
+  }
+
   void estimate_training(PlannedStage& planned, const TrainingSetup& setup) {
     const config::Training& training = *setup.training;
     const std::uint64_t done = steps_done_[setup.stage];
@@ -178,12 +188,16 @@ class Planner {
     planned.images = steps * batch;
     const std::int64_t micro_batch = std::max<std::int64_t>(1, micro_batch_images(setup));
     const bool trains_encoder = training.encoder_rate() > 0;
-    const auto cost = options_.cost_of({.encoder = setup.source.architecture,
-                                        .image_size = setup.source.image_size,
-                                        .outputs = pictures_ ? pictures_->bins : kUsualBins,
-                                        .batch = micro_batch,
-                                        .trains_encoder = trains_encoder});
+    auto cost = cost_of(setup.source, micro_batch, trains_encoder);
     if (!cost) return;
+    if (setup.partner) {
+      const auto partner = cost_of(*setup.partner, micro_batch, trains_encoder);
+      if (!partner) return;
+      cost->training_seconds += partner->training_seconds;
+      cost->forward_seconds += partner->forward_seconds;
+      cost->parameters += partner->parameters;
+      cost->activation_bytes += partner->activation_bytes;
+    }
     const double micro_batches = std::ceil(static_cast<double>(training.micro_batches()) / options_.devices);
     double seconds =
         static_cast<double>(steps) * micro_batches * (cost->training_seconds + setup.forwards * cost->forward_seconds);

@@ -25,12 +25,23 @@ void require_shares(const PictureStream& stream, std::uint64_t micro_batches) {
       fmt::format("{} is {}, which the {} micro-batches do not divide", stream.key, stream.batch, micro_batches));
 }
 
+std::string partners_name(const std::string& figure) {
+  const std::size_t behind = figure.rfind('/') + 1;
+  return figure.substr(0, behind) + "partner_" + figure.substr(behind);
+}
+
 training::Validation score_validation(const run::Context& context,
                                       const std::shared_ptr<batches::CheckedCorpus>& corpus,
-                                      const std::shared_ptr<HeadedPair>& model) {
+                                      const std::shared_ptr<HeadedPair>& model,
+                                      const std::shared_ptr<HeadedPair>& partner) {
   return {.run =
-              [corpus, model, validation = std::make_shared<evaluation::ScoreValidation>(*corpus, context)] {
-                return (*validation)(model->average_model());
+              [corpus, model, partner, validation = std::make_shared<evaluation::ScoreValidation>(*corpus, context)] {
+                auto figures = (*validation)(model->average_model());
+                if (partner) {
+                  for (const auto& [name, value] : (*validation)(partner->average_model()))
+                    figures.emplace_back(partners_name(name), value);
+                }
+                return figures;
               },
           .main_figure = "validation/srcc"};
 }
@@ -64,16 +75,25 @@ training::TrainerOptions trainer_options(const run::Context& context, const Trai
           .configuration = config::to_toml(context.config), .results = context.folder.elsewhere, .settings = settings}};
 }
 
+constexpr const char* kPartnerFile = "partner.safetensors";
+
+void write_average(HeadedPair& model, const std::filesystem::path& file) {
+  const auto metadata = model.metadata();
+  for (const auto& [name, tensor] : model.average()) models::require_finite(tensor, name, file.native());
+  models::write_model(file, model.average(), {metadata.begin(), metadata.end()});
+}
+
 training::Task task_of(const std::string& name, const TaskParts& parts) {
-  return {.name = name, .model = *parts.model, .objective = *parts.objective, .validation = parts.validation};
+  training::TrainedModel& model = parts.trained ? *parts.trained : *parts.model;
+  return {.name = name, .model = model, .objective = *parts.objective, .validation = parts.validation};
 }
 
 run::StageOutcome replay_step(const run::Context& context, const TrainingSetup& setup, const runtime::Inputs& inputs,
                               const TaskParts& parts) {
   training::ReplayJob& job = *context.replay;
-  parts.model->use(job.capsule.origin.settings);
-  job.report = training::replay(task_of(setup.stage, parts),
-                                trainer_options(context, setup, inputs, job.capsule.origin.settings), job,
+  const training::Task task = task_of(setup.stage, parts);
+  task.model.use(job.capsule.origin.settings);
+  job.report = training::replay(task, trainer_options(context, setup, inputs, job.capsule.origin.settings), job,
                                 context.world, context.communicator);
   return {.completion = {.stage = setup.stage, .inputs = inputs}, .finished = false};
 }
@@ -105,7 +125,7 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
                                                            .outputs = model.outputs(),
                                                            .batch = micro_batch_images(setup),
                                                            .trains_encoder = training.encoder_rate() > 0});
-  model.use(settings);
+  task.model.use(settings);
   const training::TrainerOptions options = trainer_options(context, setup, inputs, settings);
   const training::TrainingOutcome trained =
       train(task, options, context.world, context.communicator, *context.observer);
@@ -117,13 +137,12 @@ run::StageOutcome train_stage(const run::Context& context, const TrainingSetup& 
                                                     {"memory_format", models::name_of(settings.memory_format)}}
                                  .dump();
   outcome.completion.products = {"model.safetensors"};
+  if (parts.partner) outcome.completion.products.emplace_back(kPartnerFile);
   outcome.finished = trained.finished;
   if (outcome.finished && context.world.rank() == 0) {
     runtime::failure_point("stage.model", name);
-    const auto metadata = model.metadata();
-    for (const auto& [tensor_name, tensor] : model.average())
-      models::require_finite(tensor, tensor_name, context.folder.model(name).native());
-    models::write_model(context.folder.model(name), model.average(), {metadata.begin(), metadata.end()});
+    if (parts.partner) write_average(*parts.partner, folder / kPartnerFile);
+    write_average(model, context.folder.model(name));
     std::int64_t parameters = 0;
     for (const auto& [tensor_name, tensor] : model.average()) parameters += tensor.numel();
     runtime::write_file_atomically(folder / "model_card.md",

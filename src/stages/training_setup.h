@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -45,6 +46,7 @@ struct TrainingSetup {
   std::string stage;  // "align.student"
   const config::Training* training = nullptr;
   ModelSource source;
+  std::optional<ModelSource> partner;  // that is trained beside it
   std::vector<PictureStream> streams;
   std::uint64_t validation_pictures = 2;  // that a validation needs
   bool learns_scores = true;

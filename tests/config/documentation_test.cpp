@@ -51,7 +51,7 @@ TEST(Documentation, EveryNumberWithAUnitNamesIt) {
                                   ends("_decay") || ends("_norm") || ends("_ramp") || ends("_penalty") ||
                                   ends("_dropout") || ends("drop_path") || ends(".momentum") || ends(".beta2") ||
                                   ends("_share") || ends("_damaged") || ends("views.whole") || ends(".mixup") ||
-                                  ends(".temperature");
+                                  ends(".temperature") || ends(".alpha") || ends(".ramp") || ends("_deviation");
     EXPECT_EQ(page.unit.empty(), is_dimensionless) << page.path;
   }
 }

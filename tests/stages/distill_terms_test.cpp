@@ -117,6 +117,20 @@ TEST_F(DistillTerms, MixedPicturesAreExpectedToBeMixedAlike) {
   EXPECT_NEAR(terms[3].compute(input_).item<double>(), (first + second + third) / 2 / 3, 1e-7);
 }
 
+TEST_F(DistillTerms, ThePartnersAnswersCountOnUnlabelledPictures) {
+  settings_.set_partner("align.other");
+  settings_.set_partner_weight(4);
+  input_.partner = two_bins({0.9, 0.2});
+  const std::vector<DistillTerm> terms = distill_terms(settings_, {0, 1});
+  ASSERT_EQ(terms.size(), 4U);
+  EXPECT_EQ(terms[3].name, "partner");
+  EXPECT_EQ(terms[3].weight(0, 100), 4);
+  const at::Tensor value = terms[3].compute(input_);
+  EXPECT_NEAR(value.item<double>(), (0.16 + 0.09) / 2 / 2, 1e-7);
+  value.backward();
+  EXPECT_EQ(input_.student.grad()[0].abs().sum().item<double>(), 0);
+}
+
 TEST(DrawMix, SharesAreAtLeastAHalfAndPartnersAreOthers) {
   double sum = 0;
   std::set<std::int64_t> offsets;

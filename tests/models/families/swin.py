@@ -20,7 +20,7 @@ VARIANTS = [
     Variant("swin_base_patch4_window7_224", image_size=64, large=True, published=published(87.77, 1024)),
     Variant("swin_base_patch4_window12_384", image_size=192, large=True, published=published(87.90, 1024)),
     Variant("swin_large_patch4_window7_224", image_size=64, large=True, published=published(196.53, 1536)),
-    Variant("swin_large_patch4_window12_384", image_size=64, large=True, published=published(196.74, 1536)),
+    Variant("swin_large_patch4_window12_384", image_size=128, large=True, published=published(196.74, 1536)),
     Variant("swinv2_tiny_window8_256", image_size=96, trains=True, published=published(28.35, 768)),
     Variant("swinv2_tiny_window16_256", large=True, published=published(28.35, 768)),
     Variant("swinv2_small_window8_256", image_size=64, large=True, published=published(49.73, 768)),
