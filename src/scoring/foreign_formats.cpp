@@ -54,6 +54,8 @@ void check(const heif_error& error) {
 }  // namespace
 
 std::optional<ForeignFormat> foreign_format(std::span<const std::byte> bytes, const std::filesystem::path& name) {
+  // Whatever it is called.
+  if (has_at(bytes, 0, "\xFF\xD8\xFF") || has_at(bytes, 0, "\x89PNG") || has_at(bytes, 0, "RIFF")) return std::nullopt;
   constexpr std::array<std::string_view, 10> kHeifBrands{"heic", "heix", "heim", "heis", "hevc",
                                                          "mif1", "msf1", "avif", "avis", "miaf"};
   if (has_at(bytes, 4, "ftyp")) {
@@ -149,6 +151,8 @@ data::Image decode_jpeg_xl(std::span<const std::byte> bytes, const std::optional
 
 RawPreview raw_preview(std::span<const std::byte> bytes) {
   const auto raw = std::make_unique<LibRaw>();  // half a megabyte
+  // Damage is told by what it returns, not on standard error.
+  raw->set_dataerror_handler([](void*, const char*, auto) {}, nullptr);
   // It reads and never writes; its interface came before const.
   int status = raw->open_buffer(const_cast<std::byte*>(bytes.data()), bytes.size());
   if (status == LIBRAW_SUCCESS) status = raw->unpack_thumb();

@@ -32,7 +32,7 @@ def test_every_encoder_is_compared():
 
 
 # The QuickGELU form of a tower has the same weights.
-@pytest.mark.rotating(4)
+@pytest.mark.rotating(6)
 @pytest.mark.parametrize("variant", with_marks(v for v in VARIANTS if "quickgelu" not in v.name))
 def test_names_shapes_and_initial_weights(variant, files):
     torch.manual_seed(0)
@@ -85,7 +85,7 @@ def test_names_and_shapes(variant):
     assert {name: [int(size) for size in sizes] for name, *sizes in lines} == expected
 
 
-@pytest.mark.rotating(4)
+@pytest.mark.rotating(6)
 @pytest.mark.parametrize("variant", with_marks(VARIANTS))
 def test_features(variant, files):
     errors, _ = differences(variant, files)
@@ -108,7 +108,7 @@ TRAINED = [pytest.param(variant, 0, id=variant.name) for variant in VARIANTS if 
 DROPPED = [pytest.param(variant, 0.25, id=f"{variant.name}-drop_path") for variant in VARIANTS if variant.drops]
 
 
-@pytest.mark.rotating(4)
+@pytest.mark.rotating(6)
 @pytest.mark.parametrize("variant,drop_path", TRAINED + DROPPED)
 def test_training_mode_features_gradients_and_statistics(variant, drop_path, files):
     torch.manual_seed(2)

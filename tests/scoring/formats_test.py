@@ -65,9 +65,11 @@ def test_raw_previews_are_turned_as_the_camera_was(model, picture, tmp_path, tur
         ).mean()
         < 4
     )
+    # What a file is, its first bytes tell.
+    (tmp_path / "named.cr2").write_bytes((tmp_path / "shot.jpg").read_bytes())
     process, rows = scores(model, tmp_path)
     assert process.returncode == 0, process.stderr
-    assert rows["shot.dng"]["score"] == rows["shot.jpg"]["score"] != ""
+    assert rows["shot.dng"]["score"] == rows["shot.jpg"]["score"] == rows["named.cr2"]["score"] != ""
 
 
 def damaged(path, target):
@@ -91,6 +93,7 @@ def test_damaged_files_are_rows_with_an_error(model, picture, tmp_path):
     (tmp_path / "empty.orf").touch()
     process, rows = scores(model, tmp_path)
     assert process.returncode == 0, process.stderr
+    assert "corrupted" not in process.stderr
     for name, row in rows.items():
         assert bool(row["error"]) == (name not in {"whole.png", "a.jxl", "b.heic", "c.dng"}), (name, row)
 

@@ -11,6 +11,8 @@ from safetensors.torch import load_file
 from small_run import TRAINING
 from stage_runs import copied, digest, result, result_folder, settings
 
+pytestmark = pytest.mark.rotating(2)
+
 PAIR = """
 [encoders.vit]
 architecture = "ViT-demo-16"

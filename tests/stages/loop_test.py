@@ -91,7 +91,7 @@ def test_the_newest_the_best_and_every_nth_checkpoint_stay(judged, config):
     assert checkpoints(folder) == sorted({5, 10, 12, int(judged.idxmin())})
 
 
-@pytest.mark.rotating(2)
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("ranks", [1, 2])
 def test_scores_are_validated_alike_on_any_number_of_ranks(judged, config, ranks):
     path, folder = copied(judged, config, f"scores{ranks}")
@@ -235,7 +235,7 @@ def test_a_complete_training_goes_on_with_more_steps(cached, config):
     assert "is complete, but has more steps now" in process.stderr
 
 
-@pytest.mark.rotating(2)
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("number", [signal.SIGHUP, signal.SIGUSR1])
 def test_a_signal_that_comes_twice_stops_at_a_checkpoint(cached, config, number):
     path, folder = copied(cached, config, f"signal-{number}")
@@ -274,7 +274,7 @@ def test_output_that_nobody_reads_ends_no_training(cached, config):
 OPTIMIZERS = {"sgd": 0.1, "lamb": 0.005, "lars": 1.0}
 
 
-@pytest.mark.rotating(2)
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("name", OPTIMIZERS)
 def test_every_optimizer_is_resumed_bitwise(cached, config, name):
     words = settings(

@@ -111,7 +111,7 @@ def test_the_same_bits_on_any_number_of_ranks_and_after_stops(cached, config, pl
     assert result(folder, step=20) == found[1]
 
 
-@pytest.mark.rotating(2)
+@pytest.mark.rotating(3)
 def test_a_whole_run_and_its_file_need_no_plugin_afterwards(cached, config, plugin, corpus, tmp_path):
     """As student from start to score; then the .pt2 file is gone, and the exported model still scores."""
     path, folder = copied(cached, config, "run")
@@ -148,7 +148,7 @@ def test_a_whole_run_and_its_file_need_no_plugin_afterwards(cached, config, plug
     assert "already" in process.stderr or "complete" in process.stderr, process.stderr
 
 
-@pytest.mark.rotating(2)
+@pytest.mark.rotating(3)
 def test_as_tower_and_teacher(cached, config, plugin, tmp_path):
     path, folder = config("towers")
     shutil.copytree(cached / "shards", folder / "shards")

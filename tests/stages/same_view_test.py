@@ -13,6 +13,8 @@ from small_run import HEIR, TRAINING, configuration
 from stage_runs import copied, result, result_folder, settings
 from torch_tower import batch_of, transformer, whole_pictures
 
+pytestmark = pytest.mark.rotating(2)
+
 CENTRES = numpy.arange(1, 11)
 ELASTIC = ["--set", "compute.threads=1"] + [
     word
