@@ -95,7 +95,7 @@ double mean_of(const std::vector<double>& values) {
   return sum / static_cast<double>(kept.size());
 }
 
-double median_of(std::vector<double> values) {
+double median_of(const std::vector<double>& values) {
   std::vector<double> kept = finite(values);
   if (kept.empty()) return kNotFinite;
   const auto middle = kept.begin() + static_cast<std::ptrdiff_t>(kept.size() / 2);

@@ -34,6 +34,6 @@ Curve thinned(const Curve& curve, std::size_t count);
 
 // Mean and median of what is finite; NaN without any.
 double mean_of(const std::vector<double>& values);
-double median_of(std::vector<double> values);
+double median_of(const std::vector<double>& values);
 
 }  // namespace cskd::run_report

@@ -58,6 +58,7 @@ std::vector<BurstPlace> find_bursts(std::span<const Shot> shots, double scale, i
   std::map<std::uint64_t, std::vector<std::uint32_t>> by_hash;
   for (std::uint32_t i = 0; i < shots.size(); ++i) by_hash[shots[i].appearance.hash].push_back(i);
   std::vector<std::uint64_t> hashes;
+  hashes.reserve(by_hash.size());
   for (const auto& [hash, same] : by_hash) hashes.push_back(hash);
   const auto join_alike = [&](std::uint32_t a, std::uint32_t b) {
     if (data::are_alike(shots[a].appearance.thumbnail, shots[b].appearance.thumbnail, kBurstDifference))
