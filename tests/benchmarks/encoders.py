@@ -19,6 +19,7 @@ import sys
 import tempfile
 import time
 
+import timm
 import torch
 
 ROOT = pathlib.Path(__file__).parents[2]
@@ -73,6 +74,11 @@ def best_of_three(work):
     return min(times)
 
 
+def merged(model):
+    """For inference with the branches of training merged, as timm documents it for MobileOne, FastViT and RepViT."""
+    return model if model.training else timm.utils.reparameterize_model(model)
+
+
 def infer(model, images):
     with torch.inference_mode():
         model(images)
@@ -103,8 +109,8 @@ class Ours:
         self.process.wait(timeout=60)
 
 
-def compare(name, side, batch, options, make, subject):
-    """`make()` gives PyTorch's model, `subject` is what our program calls it."""
+def compare(name, side, batch, options, make, subject, as_used=lambda model: model):
+    """`make()` gives PyTorch's model, `subject` is what our program calls it; PyTorch runs `as_used(model)`."""
     torch.set_num_threads(options.threads)
     ours = Ours(subject, side, batch, options.threads)
     formats = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
@@ -114,7 +120,9 @@ def compare(name, side, batch, options, make, subject):
         for label in formats
         if (mode, label) != ("train", "channels_last") or not name.startswith(ONLY_CONTIGUOUS)
     ]
-    models = {(mode, label): make().to(memory_format=formats[label]).train(mode == "train") for mode, label in cases}
+    models = {
+        (mode, label): as_used(make().train(mode == "train")).to(memory_format=formats[label]) for mode, label in cases
+    }
     images = {label: torch.randn(batch, 3, side, side).to(memory_format=layout) for label, layout in formats.items()}
     works = {}
     for mode, label in cases:
@@ -149,7 +157,7 @@ def compare(name, side, batch, options, make, subject):
 
 def compare_native(name, size, batch, options):
     variant = next(v for v in VARIANTS if v.name == name)
-    compare(name, size or variant.own_image_size(), batch, options, lambda: variant.model(size), name)
+    compare(name, size or variant.own_image_size(), batch, options, lambda: variant.model(size), name, merged)
 
 
 class Additions(torch.nn.Module):
