@@ -5,7 +5,7 @@ by the home; milliseconds are for one image on all cores, float32, norms folded.
 home's model, without classifier.
 
   cmake --build build/release --target encoder_features encoder_benchmark
-  CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py
+  CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py --write docs/encoders.md
 """
 
 import argparse
@@ -31,7 +31,7 @@ def milliseconds(name):
 
 
 def cost(variant, image_size):
-    model = variant.model().eval()
+    model = variant.model().eval().requires_grad_(False)
     counter = FlopCounterMode(display=False)
     with torch.no_grad(), counter:
         model(torch.zeros(1, 3, image_size, image_size))
@@ -52,7 +52,7 @@ def rows(most, first):
             time = milliseconds(variant.name) if parameters < most else None
             yield (
                 variant.name,
-                "open_clip" if variant.build else "timm",
+                type(variant.model()).__module__.split(".")[0],
                 own,
                 f"{parameters:.1f}",
                 f"{gmac:.2f}",
@@ -69,32 +69,54 @@ def foreign_rows():
         yield foreign.layout, foreign.encoder, report["left_out"], f"{max(errors.values()):.1e}"
 
 
-def print_table(heads, lines):
-    """Row by row: the whole takes a quarter of an hour."""
-    for line in (heads, ["--"] * len(heads)):
-        print("| " + " | ".join(line) + " |", flush=True)
-    for line in lines:
-        print("| " + " | ".join(map(str, line)) + " |", flush=True)
+MARK = "<!-- tests/models/encoder_table.py --write docs/encoders.md writes what follows. -->"
+
+
+class Page:
+    """Prints line by line, since the whole takes a quarter of an hour, and keeps what was printed."""
+
+    def __init__(self):
+        self.lines = []
+
+    def line(self, text=""):
+        print(text, flush=True)
+        self.lines.append(text)
+
+    def table(self, heads, rows):
+        for row in (heads, ["--"] * len(heads)):
+            self.line("| " + " | ".join(row) + " |")
+        for row in rows:
+            self.line("| " + " | ".join(map(str, row)) + " |")
+
+    def write(self, file):
+        """Behind the line that says so, to the end of the page."""
+        before, _ = file.read_text().split(MARK + "\n")
+        file.write_text(before + MARK + "\n\n" + "\n".join(self.lines) + "\n")
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--most", type=float, default=700, help="millions of parameters of the largest that is timed")
     parser.add_argument("--first", help="name to begin with, to go on with a table")
+    parser.add_argument("--write", type=pathlib.Path, help="page to write the tables into: docs/encoders.md")
     options = parser.parse_args()
+    page = Page()
     processor = next(
         (line.split(":")[1].strip() for line in open("/proc/cpuinfo") if line.startswith("model name")),
         platform.processor(),
     )
-    print(
+    page.line(
         "Measured by `CSKD_BUILD_DIR=build/release .venv/bin/python tests/models/encoder_table.py`, "
-        f"{datetime.date.today():%d %B %Y}, {processor}, {os.cpu_count()} cores; ms are for one image.\n",
-        flush=True,
+        f"{datetime.date.today():%d %B %Y}, {processor}, {os.cpu_count()} cores; ms are for one image."
     )
+    page.line()
     heads = ("encoder", "home", "pixels", "parameters, M", "GMAC", "pooled width", "ms", "greatest difference")
-    print_table(heads, rows(options.most, options.first))
-    print("\nFiles of other libraries for the same structures:\n", flush=True)
-    print_table(("layout", "encoder", "left out", "greatest difference"), foreign_rows())
+    page.table(heads, rows(options.most, options.first))
+    for text in ("", "Files of other libraries for the same structures:", ""):
+        page.line(text)
+    page.table(("layout", "encoder", "left out", "greatest difference"), foreign_rows())
+    if options.write:
+        page.write(options.write)
 
 
 if __name__ == "__main__":

@@ -47,7 +47,8 @@ class Variant:
 
     def own_image_size(self):
         if self.build:
-            return int(self.build(None).image_size[0])
+            model = self.build(None)
+            return int(model.image_size[0] if hasattr(model, "image_size") else model.patch_embed.img_size[0])
         return timm.models.get_pretrained_cfg(self.name).input_size[1]
 
     def outputs(self, model, images):
