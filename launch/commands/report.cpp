@@ -8,6 +8,7 @@
 
 #include "doctor/versions.h"
 #include "launch/commands/commands.h"
+#include "launch/config_arguments.h"
 #include "launch/run_arguments.h"
 #include "run_report/page.h"
 #include "runtime/atomic_file.h"
@@ -25,7 +26,9 @@ struct ReportArguments {
 
 runtime::ExitCode write_report(const ReportArguments& arguments) {
   at::set_num_threads(static_cast<int>(runtime::usable_cores().size()));
-  run_report::Records records = run_report::read_records({arguments.paths.begin(), arguments.paths.end()});
+  std::vector<std::filesystem::path> folders;
+  for (const std::string& path : arguments.paths) folders.emplace_back(run_folder_of(path));
+  run_report::Records records = run_report::read_records(folders);
   const std::filesystem::path file = arguments.output.empty() ? records.runs.front().folder.root / "report.html"
                                                               : std::filesystem::path(arguments.output);
   const std::string page = run_report::to_page(

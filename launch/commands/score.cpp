@@ -59,6 +59,8 @@ struct ScoreArguments {
   std::string stars = "10%,35%,65%,90%";
   std::string reject;
   scoring::SidecarName sidecar_name = scoring::SidecarName::kWhole;
+
+  bool rates() const { return writes_ratings || previews_ratings; }
 };
 
 TableFormat format_of(const ScoreArguments& arguments) {
@@ -196,12 +198,13 @@ class Harvest {
     if (gallery_) gallery_->add(photo);
     photo.thumbnail = {};
     // The best, bursts and stars are known last.
-    const bool is_kept = has_score && (arguments_.finds_bursts || arguments_.top > 0 || rates());
+    const bool is_kept = has_score && (arguments_.finds_bursts || arguments_.top > 0 || arguments_.rates());
     const bool waits = arguments_.finds_bursts || arguments_.top > 0 || arguments_.previews_ratings;
     if (waits && !has_score) spdlog::warn("{}: {}", runtime::printable(photo.name), photo.error);
     if (waits && !has_score && !arguments_.finds_bursts) return true;
     const bool goes_on = waits || sink_.take(photo);
     if (is_kept || (waits && !has_score)) kept_.push_back(std::move(photo));
+    forget_the_rest();
     return goes_on;
   }
 
@@ -219,7 +222,7 @@ class Harvest {
     } else if (arguments_.finds_bursts && !arguments_.previews_ratings) {
       write(kept_);
     }
-    if (!rates()) return 0;
+    if (!arguments_.rates()) return 0;
     std::map<std::string, const scoring::Photo*> by_name;
     for (const scoring::Photo& photo : photos) by_name[photo.name] = &photo;
     std::erase_if(kept_, [](const ScoredPhoto& photo) { return !photo.error.empty(); });
@@ -227,8 +230,6 @@ class Harvest {
   }
 
  private:
-  bool rates() const { return arguments_.writes_ratings || arguments_.previews_ratings; }
-
   void find_bursts(int threads) {
     std::vector<scoring::Shot> shots;
     for (const ScoredPhoto& photo : kept_) {
@@ -246,6 +247,13 @@ class Harvest {
       lesser += photo.place.is_best ? 0 : 1;
     }
     spdlog::info("{} bursts: {} photos are not the best of theirs", bursts, lesser);
+  }
+
+  // Where only the best are asked for, memory does not grow with the number of photos.
+  void forget_the_rest() {
+    constexpr std::size_t kAtOnce = 1024;
+    if (arguments_.top == 0 || arguments_.finds_bursts || arguments_.rates()) return;
+    if (kept_.size() >= arguments_.top + kAtOnce) kept_ = the_best();
   }
 
   // The best of each burst alone.
@@ -284,8 +292,7 @@ void require_sense(const ScoreArguments& arguments) {
     throw runtime::UsageError("--copy-best needs --top: how many are the best?");
   if (format_of(arguments) == TableFormat::kTable && !arguments.output.empty())
     throw runtime::UsageError("a table is for terminals: choose --format csv or jsonl for --output");
-  const bool rates = arguments.writes_ratings || arguments.previews_ratings;
-  if ((rates || !arguments.gallery.empty() || arguments.finds_bursts) && arguments.resume)
+  if ((arguments.rates() || !arguments.gallery.empty() || arguments.finds_bursts) && arguments.resume)
     throw runtime::UsageError("--resume scores only what is left: --xmp, --gallery and --bursts need all photos");
   scoring::parse_cuts(arguments.stars, 4);
   if (!arguments.reject.empty()) scoring::parse_cuts(arguments.reject, 1);

@@ -57,11 +57,8 @@ std::string stage_row(const StageRecord& stage) {
 
 std::string cost_section(const RunRecord& run) {
   std::string rows;
-  double seconds = 0;
-  for (const StageRecord& stage : run.stages) {
-    rows += stage_row(stage);
-    if (stage.completion) seconds += stage.completion->seconds;
-  }
+  for (const StageRecord& stage : run.stages) rows += stage_row(stage);
+  const double seconds = run.seconds();
   std::string note = fmt::format("{} in all", report::duration_text(seconds));
   if (run.status) {
     note += fmt::format("; the last start had {} rank{} on {}: {:.2f} rank-hours at that number", run.status->ranks,
@@ -86,14 +83,16 @@ std::vector<ModelLatency> measure_latencies(std::vector<RunRecord>& runs) {
       if (stage == nullptr) continue;
       try {
         const models::StoredModel stored = models::read_model(stage->folder / "model.safetensors");
-        const auto [cost, is_new] = costs.try_emplace({stored.encoder, stored.image_size, stored.outputs});
-        if (is_new) {
-          cost->second = training::measure_cost({.encoder = stored.encoder,
-                                                 .image_size = stored.image_size,
-                                                 .outputs = stored.outputs,
-                                                 .batch = 1,
-                                                 .trains_encoder = false},
-                                                models::ComputeSettings{}, at::Device(at::kCPU));
+        const std::tuple structure(stored.encoder, stored.image_size, stored.outputs);
+        auto cost = costs.find(structure);
+        if (cost == costs.end()) {
+          const auto measured = training::measure_cost({.encoder = stored.encoder,
+                                                        .image_size = stored.image_size,
+                                                        .outputs = stored.outputs,
+                                                        .batch = 1,
+                                                        .trains_encoder = false},
+                                                       models::ComputeSettings{}, at::Device(at::kCPU));
+          cost = costs.emplace(structure, measured).first;
         }
         models.push_back({.run = run.name,
                           .model = result.model,

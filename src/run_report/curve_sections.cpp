@@ -120,7 +120,7 @@ std::string training_charts(const std::vector<RunRecord>& runs, const std::strin
   }
   if (found == 0) return "";
   const bool is_single = found == 1 && runs.size() == 1;
-  std::string first = chart("Loss", is_single ? "And its terms, as they are weighted." : "Of each run.",
+  std::string first = chart("Loss", is_single ? "And its terms, without their weights." : "Of each run.",
                             is_single ? of_terms(*only) : of_runs(runs, stage, "train/loss"), "loss", true);
   for (const auto& [figure, heading] : kValidations) {
     if (names.contains(figure)) first += chart(heading, "", of_runs(runs, stage, figure), "", false);

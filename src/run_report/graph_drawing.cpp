@@ -51,14 +51,18 @@ std::map<std::string, Place> places_of(const RunRecord& run) {
   return places;
 }
 
-// Whether `to` reads `from` also by way of another stage that it reads: such an arrow would say nothing new.
-bool is_indirect(const RunRecord& run, const std::string& from, const stages::Stage& to) {
-  for (const std::string& between : inputs_of(to)) {
-    const StageRecord* stage = run.find(between);
-    if (between == from || stage == nullptr) continue;
-    if (inputs_of(stage->stage).contains(from) || is_indirect(run, from, stage->stage)) return true;
+// All that each stage reads, directly or by way of others.
+std::map<std::string, std::set<std::string>> ancestors_of(const RunRecord& run) {
+  std::map<std::string, std::set<std::string>> ancestors;
+  for (const StageRecord& stage : run.stages) {
+    std::set<std::string>& own = ancestors[stage.id()];
+    for (const std::string& input : inputs_of(stage.stage)) {
+      own.insert(input);
+      if (const auto found = ancestors.find(input); found != ancestors.end())
+        own.insert(found->second.begin(), found->second.end());
+    }
   }
-  return false;
+  return ancestors;
 }
 
 std::string arrow(const Place& from, const Place& to) {
@@ -86,6 +90,7 @@ std::string box(const StageRecord& stage, const Place& place) {
 
 std::string graph_drawing(const RunRecord& run) {
   const std::map<std::string, Place> places = places_of(run);
+  const std::map<std::string, std::set<std::string>> ancestors = ancestors_of(run);
   int columns = 1;
   int rows = 1;
   for (const auto& [id, place] : places) {
@@ -96,9 +101,15 @@ std::string graph_drawing(const RunRecord& run) {
   std::string boxes;
   for (const StageRecord& stage : run.stages) {
     const Place& place = places.at(stage.id());
-    for (const std::string& input : inputs_of(stage.stage)) {
-      if (const auto from = places.find(input); from != places.end() && !is_indirect(run, input, stage.stage))
-        arrows += arrow(from->second, place);
+    const std::set<std::string> inputs = inputs_of(stage.stage);
+    for (const std::string& input : inputs) {
+      const auto from = places.find(input);
+      // Also read by way of another input: such an arrow would say nothing new.
+      const bool is_indirect = std::ranges::any_of(inputs, [&](const std::string& between) {
+        const auto found = ancestors.find(between);
+        return found != ancestors.end() && found->second.contains(input);
+      });
+      if (from != places.end() && !is_indirect) arrows += arrow(from->second, place);
     }
     boxes += box(stage, place);
   }

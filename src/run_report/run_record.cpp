@@ -97,14 +97,11 @@ void read_sweep(const std::filesystem::path& folder, const std::string& name, Re
   }
 }
 
-void read_path(const std::filesystem::path& path, Records& records) {
+void read_folder(const std::filesystem::path& folder, Records& records) {
   std::error_code failure;
-  const bool is_configuration = path.extension() == ".toml" && is_file(path);
-  const std::filesystem::path folder =
-      is_configuration ? std::filesystem::path(read_config(path).run().folder()) : path;
   if (!std::filesystem::is_directory(folder, failure)) {
-    throw runtime::UsageError(fmt::format("{} is no run folder{}: expected a run, a sweep, or a configuration",
-                                          folder.native(), is_configuration ? ", nothing has been run" : ""));
+    throw runtime::UsageError(fmt::format(
+        "{} is no run folder: expected a run, a sweep, or the configuration of one that was started", folder.native()));
   }
   const std::string name = std::filesystem::weakly_canonical(folder).filename().native();
   const bool is_sweep = is_file(folder / "sweep.json");
@@ -125,9 +122,15 @@ const StageRecord* RunRecord::find(const std::string& id) const {
   return found == stages.end() ? nullptr : &*found;
 }
 
-Records read_records(const std::vector<std::filesystem::path>& paths) {
+double RunRecord::seconds() const {
+  double seconds = 0;
+  for (const StageRecord& stage : stages) seconds += stage.completion ? stage.completion->seconds : 0;
+  return seconds;
+}
+
+Records read_records(const std::vector<std::filesystem::path>& folders) {
   Records records;
-  for (const std::filesystem::path& path : paths) read_path(path, records);
+  for (const std::filesystem::path& folder : folders) read_folder(folder, records);
   std::map<std::string, int> uses;
   for (const RunRecord& run : records.runs) ++uses[run.name];
   for (RunRecord& run : records.runs) {

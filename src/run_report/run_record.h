@@ -40,6 +40,7 @@ struct RunRecord {
 
   // Null where the graph has no such stage.
   const StageRecord* find(const std::string& id) const;
+  double seconds() const;  // of all complete stages
 };
 
 struct SweepRecord {
@@ -52,9 +53,9 @@ struct Records {
   std::vector<SweepRecord> sweeps;  // whose members are among the runs
 };
 
-// `paths`: folders of runs or sweeps, or configurations of them. A damaged file of a run is told in `troubles`, and the
+// `folders`: of runs or sweeps. A damaged file of a run is told in `troubles`, and the
 // rest is read; so is what a run has not done yet. Names are told apart by their paths where they are the same. Throws
-// UsageError for a path that is none of these.
-Records read_records(const std::vector<std::filesystem::path>& paths);
+// UsageError for one that is neither.
+Records read_records(const std::vector<std::filesystem::path>& folders);
 
 }  // namespace cskd::run_report

@@ -164,12 +164,10 @@ std::string glance(const RunRecord& run) {
   const Json facts = corpus_facts(run);
   tiles += tile("Images packed", report::with_commas(count_in(facts, "packed")),
                 fmt::format("{:.4g} % of the labels used", 100 * model.label_fraction));
-  double seconds = 0;
-  for (const StageRecord& stage : run.stages) seconds += stage.completion ? stage.completion->seconds : 0;
   const std::string ranks =
       run.status ? fmt::format("{} rank{} at the last start", run.status->ranks, run.status->ranks == 1 ? "" : "s")
                  : "";
-  tiles += tile("Time of all stages", report::duration_text(seconds), ranks);
+  tiles += tile("Time of all stages", report::duration_text(run.seconds()), ranks);
   return fmt::format("<div class=\"tiles\">{}</div>", tiles);
 }
 

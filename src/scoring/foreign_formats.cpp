@@ -2,7 +2,6 @@
 
 #include <algorithm>
 #include <array>
-#include <cctype>
 #include <cstring>
 #include <memory>
 #include <string_view>
@@ -16,6 +15,7 @@
 #include "data/image_header.h"
 #include "data/transparency.h"
 #include "runtime/error.h"
+#include "shards/importers/importer.h"
 
 namespace cskd::scoring {
 namespace {
@@ -24,14 +24,8 @@ constexpr std::array<std::string_view, 5> kDecodedExtensions{".avif", ".heic", "
 constexpr std::array<std::string_view, 10> kRawExtensions{".arw", ".cr2", ".cr3", ".dng", ".nef",
                                                           ".orf", ".pef", ".raf", ".rw2", ".srw"};
 
-std::string lower_extension(const std::filesystem::path& name) {
-  std::string extension = name.extension().native();
-  for (char& c : extension) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
-  return extension;
-}
-
 bool is_raw_name(const std::filesystem::path& name) {
-  return std::ranges::find(kRawExtensions, lower_extension(name)) != kRawExtensions.end();
+  return std::ranges::find(kRawExtensions, shards::kind_of_file(name)) != kRawExtensions.end();
 }
 
 bool has_at(std::span<const std::byte> bytes, std::size_t offset, std::string_view text) {
@@ -71,7 +65,8 @@ std::optional<ForeignFormat> foreign_format(std::span<const std::byte> bytes, co
 }
 
 bool has_foreign_extension(const std::filesystem::path& name) {
-  return is_raw_name(name) || std::ranges::find(kDecodedExtensions, lower_extension(name)) != kDecodedExtensions.end();
+  return is_raw_name(name) ||
+         std::ranges::find(kDecodedExtensions, shards::kind_of_file(name)) != kDecodedExtensions.end();
 }
 
 data::Image decode_heif(std::span<const std::byte> bytes, const std::optional<data::Colour>& alpha) {

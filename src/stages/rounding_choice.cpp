@@ -14,7 +14,7 @@ double deviation_of(const std::vector<double>& exact, const std::vector<double>&
   double squares = 0;
   double differences = 0;
   double count = 0;
-  for (std::size_t i = 0; i < exact.size(); ++i) {
+  for (std::size_t i = 0; i < rounded.size(); ++i) {
     if (!std::isfinite(exact[i])) continue;
     sum += exact[i];
     squares += exact[i] * exact[i];
@@ -37,13 +37,12 @@ RoundingChoice choose_rounding(const exporting::Recording& recording, const expo
   RoundingChoice best = with({});
   if (!(best.deviation > most_deviation)) return best;
   const std::vector<std::size_t> products = exporting::products(recording);
-  const std::vector<double> few = scores(nullptr, true);
   std::vector<std::pair<double, std::size_t>> costs;
   for (const std::size_t product : products) {
     std::set<std::size_t> others(products.begin(), products.end());
     others.erase(product);
     const exporting::Rounding alone = exporting::rounding_of(recording, ranges, std::move(others));
-    costs.emplace_back(-deviation_of(few, scores(&alone, true)), product);
+    costs.emplace_back(-deviation_of(exact, scores(&alone, true)), product);
   }
   std::ranges::sort(costs);
   const auto left_out = [&](std::size_t count) {

@@ -22,15 +22,16 @@ struct RoundingChoice {
   double deviation = 0;
 };
 
-// Scores of the calibration pictures, or of a few of them, as the network computes them with this rounding; with null
-// in float32. The same on every rank; NaN for pictures that cannot be read.
+// Scores of the calibration pictures, or of the first few of them, as the network computes them with this rounding;
+// with null in float32. The same on every rank; NaN for pictures that cannot be read.
 using RoundedScores = std::function<std::vector<double>(const exporting::Rounding* rounding, bool few)>;
 
 // `ranges`: of all exporting::rounded_values().
 RoundingChoice choose_rounding(const exporting::Recording& recording, const exporting::Ranges& ranges,
                                double most_deviation, const RoundedScores& scores);
 
-// NaN without two pictures whose scores are finite; infinite where scores do not vary and differ. Here for tests.
+// Of the first pictures, as many as were rounded. NaN without two whose scores are finite; infinite where scores do not
+// vary and differ. Here for tests.
 double deviation_of(const std::vector<double>& exact, const std::vector<double>& rounded);
 
 }  // namespace cskd::stages
