@@ -143,7 +143,7 @@ std::shared_ptr<models::Encoder> load_subject(const run::Context& context, const
   stages::start_weights(*model, subject, context);
   model->eval();
   for (const torch::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);
-  model->encoder().fold_norms();
+  model->encoder().fold_for_inference();
   return {model, &model->encoder()};
 }
 

@@ -47,7 +47,7 @@ std::shared_ptr<models::Encoder> load_tower(const run::Context& context, const c
   encoder->to(context.communicator.device());
   encoder->eval();
   for (const torch::Tensor& parameter : encoder->parameters()) parameter.requires_grad_(false);
-  encoder->fold_norms();
+  encoder->fold_for_inference();
   return encoder;
 }
 

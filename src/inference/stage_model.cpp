@@ -40,7 +40,7 @@ Model load_stage_model(const run::Context& context, const std::string& stage, co
   model->whiten_features(stored.whitens);
   model->eval();
   for (const torch::Tensor& parameter : model->parameters()) parameter.requires_grad_(false);
-  model->encoder().fold_norms();
+  model->encoder().fold_for_inference();
   return model;
 }
 

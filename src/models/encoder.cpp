@@ -82,7 +82,7 @@ double Encoder::drop_path_of(std::size_t block, std::size_t blocks) const {
   return blocks > 1 ? drop_path_ * static_cast<double>(block) / static_cast<double>(blocks - 1) : drop_path_;
 }
 
-void Encoder::fold_norms() { fold(*this); }
+void Encoder::fold_for_inference() { fold(*this); }
 
 torch::Tensor drop_path(const torch::Tensor& branch, double probability, bool is_training) {
   if (probability == 0 || !is_training) return branch;

@@ -62,9 +62,10 @@ class Encoder : public torch::nn::Module {
   // REQUIRES: from 0 to below 1
   void set_drop_path(double rate);
 
-  // For inference only: every batch normalisation behind a convolution becomes part of it, and parallel branches become
-  // one convolution. To be called when the weights, the device and evaluation mode are set.
-  void fold_norms();
+  // For inference only: every batch normalisation behind a convolution becomes part of it, parallel branches become one
+  // convolution, and linear layers are packed, which takes the memory of their weights again (Note [Packed products]).
+  // To be called when the weights, the device and evaluation mode are set.
+  void fold_for_inference();
 
  protected:
   explicit Encoder(EncoderShape shape) : shape_(std::move(shape)) {}

@@ -90,7 +90,7 @@ Scorer::Scorer(const std::filesystem::path& model) {
   model_->whiten_features(stored.whitens);
   model_->eval();
   for (const at::Tensor& parameter : model_->parameters()) parameter.requires_grad_(false);
-  model_->encoder().fold_norms();
+  model_->encoder().fold_for_inference();
 }
 
 std::int64_t Scorer::parameters() const {

@@ -75,7 +75,7 @@ class RidgeStage {
     // Before norms are folded: what is stored is the encoder itself.
     std::vector<std::pair<std::string, at::Tensor>> state;
     for (const auto& [name, tensor] : model->state()) state.emplace_back(name, tensor.to(at::kCPU).clone());
-    model->encoder().fold_norms();
+    model->encoder().fold_for_inference();
     const KnownPictures known = look_at_pictures(model->encoder());
     nlohmann::ordered_json facts;
     if (context_.world.rank() == 0) {

@@ -66,7 +66,7 @@ void answer(const std::string& given, int image_size, int batch, int threads) {
   trained->train();
   frozen->eval();
   for (const torch::Tensor& parameter : frozen->parameters()) parameter.requires_grad_(false);
-  frozen->fold_norms();
+  frozen->fold_for_inference();
   const int side = trained->shape().image_size;
   const torch::Tensor images = torch::randn({batch, 3, side, side}).contiguous(torch::MemoryFormat::ChannelsLast);
   for (std::string line; std::getline(std::cin, line);) {

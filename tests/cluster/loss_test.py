@@ -65,6 +65,7 @@ def test_a_killed_rank_ends_the_job_under_mpirun(box, run, shared_path):
     goes_on(box, run)
 
 
+@pytest.mark.rotating(2)
 def test_a_network_that_is_cut_for_a_while_is_no_loss(make_box, run):
     box = make_box("--hosts", 2, "--cpus", 2, "--node-timeout", 60)  # Slurm itself has to be as patient
 
@@ -80,6 +81,7 @@ def test_a_network_that_is_cut_for_a_while_is_no_loss(make_box, run):
     assert ended.code == 75, ended.errors
 
 
+@pytest.mark.rotating(2)
 def test_a_network_that_stays_cut_ends_both_sides(box, run):
     try:
         with_silence = [*SRUN, CSKD, "align", run.path, *ENDLESS, *SOON]
@@ -92,6 +94,7 @@ def test_a_network_that_stays_cut_ends_both_sides(box, run):
         box.fault("restore", "n2")
 
 
+@pytest.mark.rotating(2)
 def test_a_process_that_stays_stopped_is_named(box, run):
     ended = Ended(
         box, [*SRUN, CSKD, "align", run.path, *ENDLESS, *SOON], run.is_training, lambda: kill(box, 1, signal.SIGSTOP)
@@ -100,6 +103,7 @@ def test_a_process_that_stays_stopped_is_named(box, run):
     assert "rank 1 on n2 gave no sign of life for 5 s" in ended.errors
 
 
+@pytest.mark.rotating(2)
 def test_a_slow_link_is_named_and_training_goes_on(box, run):
     def slow_down() -> None:
         box.fault("slow", "n2", "60ms")

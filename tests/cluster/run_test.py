@@ -7,6 +7,7 @@ import time
 
 import cskd_program
 import packing_runs
+import pytest
 import small_plugin
 import small_run
 import stage_runs
@@ -54,6 +55,7 @@ def test_a_source_that_changed_is_packed_again_on_two_hosts(box, shared_path):
     }
 
 
+@pytest.mark.rotating(2)
 def test_a_signal_to_one_rank_stops_packing_and_caching_everywhere(box, material, shared_path):
     run = Run(material, shared_path)
     assert box.run(*SRUN, CSKD, "shard", run.path, *SMALL_SHARDS).returncode == 0
@@ -130,6 +132,7 @@ def test_hosts_with_different_configurations_are_refused(box, material, shared_p
     assert "run.seed" in process.stderr and "rank 1" in process.stderr
 
 
+@pytest.mark.rotating(2)
 def test_a_stopped_process_is_no_loss_within_the_limit(box, cached, material, shared_path):
     run = Run(material, shared_path)
     shutil.copytree(cached, run.folder)

@@ -145,7 +145,7 @@ TEST(Encoder, FoldedNormsKeepFeaturesAndRefuseTraining) {
     const Tensor images = torch::randn({2, 3, 64, 64});
     const Request tokens{.tokens = true, .attention = {}};
     const Features before = encoder->forward(images, tokens);
-    encoder->fold_norms();
+    encoder->fold_for_inference();
     const Features after = encoder->forward(images, tokens);
     EXPECT_LT(greatest_difference(before.pooled, after.pooled), 2e-5 * before.pooled.abs().max().item<double>())
         << name;

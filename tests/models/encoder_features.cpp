@@ -73,7 +73,7 @@ NamedTensors features(Encoder& encoder, const std::string& mode, const std::stri
     tensors.emplace_back(fmt::format("attention.{}", request.attention[i]), torch::softmax(scores, 3).contiguous());
   }
   if (mode == "eval") {
-    encoder.fold_norms();
+    encoder.fold_for_inference();
     const cskd::models::Features folded =
         encoder.forward(input.at("images"), cskd::models::Request{.tokens = has_tokens, .attention = {}});
     tensors.emplace_back("folded.pooled", folded.pooled);

@@ -94,6 +94,7 @@ def test_features(variant, files):
     print(f"{variant.name}: {max(errors.values()):.2g}")
 
 
+@pytest.mark.rotating(3)
 @pytest.mark.parametrize("foreign", FOREIGN, ids=str)
 def test_foreign_layouts(foreign, files):
     errors, report = foreign_differences(foreign, files)

@@ -35,7 +35,7 @@ int main(int argc, char** argv) {
   }
   encoder->eval();
   for (const at::Tensor& parameter : encoder->parameters()) parameter.requires_grad_(false);
-  encoder->fold_norms();
+  encoder->fold_for_inference();
   const std::int64_t side = encoder->shape().image_size;
   const auto network = [&](const at::Tensor& images) {
     return std::vector<at::Tensor>{encoder->forward(images).pooled};

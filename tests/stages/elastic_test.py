@@ -53,6 +53,7 @@ def test_a_whole_run_has_the_same_bits_on_any_number_of_ranks(config, whole):
         assert whole_result(folder) == whole
 
 
+@pytest.mark.rotating(2)
 def test_it_goes_on_with_any_number_of_ranks(cached, config):
     plain_path, plain = copied(cached, config, "plain")
     assert mpirun(1, "align", plain_path, *arguments("mobilenetv3_small_100")).returncode == 0
@@ -64,6 +65,7 @@ def test_it_goes_on_with_any_number_of_ranks(cached, config):
     assert result(folder, step=STEPS) == result(plain, step=STEPS)
 
 
+@pytest.mark.rotating(2)
 def test_statistics_of_batchnorm_are_updated_once_a_step(cached, config):
     """By the mean over all micro-batches, whatever the number of ranks: as many updates as steps."""
     path, folder = copied(cached, config, "statistics")
@@ -95,6 +97,7 @@ def test_a_number_of_ranks_without_a_tree_is_refused(cached, config):
     assert not (folder / "align/student" / "model.safetensors").exists()
 
 
+@pytest.mark.rotating(2)
 def test_compressed_gradients_train_almost_alike(cached, config):
     losses = []
     for compress in ("false", "true"):

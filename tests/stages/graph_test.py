@@ -244,6 +244,7 @@ def predictions(folder):
     return found
 
 
+@pytest.mark.rotating(2)
 def test_a_sweep_shares_what_does_not_differ_and_is_killed_and_resumed(graph):
     path, folder = graph("swept")
     for ranks, env, code in (

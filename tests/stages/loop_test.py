@@ -17,6 +17,7 @@ from safetensors.torch import load_file
 from stage_runs import EVERY_STEP, checkpoints, copied, result, settings
 
 
+@pytest.mark.rotating(2)
 def test_what_does_not_matter_may_change_and_what_matters_is_named(cached, config):
     path, folder = copied(cached, config, "changed")
     assert run("align", path, env={"CSKD_FAIL_AT": "trainer.step:7:term"}).returncode == 75
@@ -34,6 +35,7 @@ def test_what_does_not_matter_may_change_and_what_matters_is_named(cached, confi
     assert process.returncode == 0, process.stderr
 
 
+@pytest.mark.rotating(2)
 def test_a_change_that_is_allowed_is_gone_on_with(cached, config):
     path, folder = copied(cached, config, "allowed")
     assert run("align", path, env={"CSKD_FAIL_AT": "trainer.step:5:term"}).returncode == 75
@@ -75,6 +77,7 @@ def judged(corpus, weights, tmp_path_factory):
     return folder / "run"
 
 
+@pytest.mark.rotating(2)
 def test_the_newest_the_best_and_every_nth_checkpoint_stay(judged, config):
     path, folder = copied(judged, config, "kept")
     with_validation(path)
@@ -158,6 +161,7 @@ def test_a_deadline_stops_at_a_checkpoint_before_it(cached, config):
     assert start < record["time"] < start + 35
 
 
+@pytest.mark.rotating(2)
 def test_checkpoints_may_come_by_the_clock(cached, config):
     path, folder = copied(cached, config, "clock")
     process = run(
@@ -202,6 +206,7 @@ def test_two_jobs_in_one_run_folder(cached, config):
     assert "ended without a word: taken over" in process.stderr
 
 
+@pytest.mark.rotating(2)
 def test_a_damaged_newest_checkpoint_costs_no_whole_one(cached, config):
     path, folder = copied(cached, config, "aside")
     run("align", path, *settings(steps=12, checkpoint_every=4), env={"CSKD_FAIL_AT": "trainer.step:10:kill"})
@@ -219,6 +224,7 @@ def test_a_damaged_newest_checkpoint_costs_no_whole_one(cached, config):
     assert checkpoints(folder) == [12]
 
 
+@pytest.mark.rotating(2)
 def test_a_complete_training_goes_on_with_more_steps(cached, config):
     constant = ["--set", 'align.student.training.schedule="constant"']
     results = {}
@@ -256,6 +262,7 @@ def test_a_signal_that_comes_twice_stops_at_a_checkpoint(cached, config, number)
     assert checkpoints(folder)
 
 
+@pytest.mark.rotating(2)
 def test_output_that_nobody_reads_ends_no_training(cached, config):
     path, folder = copied(cached, config, "dead pipe")
     process = subprocess.Popen(
@@ -342,6 +349,7 @@ def test_status_tells_what_became_of_a_run(cached, config):
     assert (status["state"], status["step"], status["checkpoint"]["step"]) == ("finished", 8, 8)
 
 
+@pytest.mark.rotating(2)
 def test_inspect_shows_checkpoints_and_their_damage(cached, config):
     path, folder = copied(cached, config, "inspected")
     assert run("align", path, *settings(keep_checkpoints=3)).returncode == 0

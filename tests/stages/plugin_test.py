@@ -93,6 +93,7 @@ def plug(path, plugin):
     path.write_text(with_plugin(path.read_text(), plugin))
 
 
+@pytest.mark.rotating(2)
 def test_the_same_bits_on_any_number_of_ranks_and_after_stops(cached, config, plugin):
     found = {}
     for ranks in (1, 2, 4):

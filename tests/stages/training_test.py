@@ -60,6 +60,7 @@ def test_cached_features_are_those_of_open_clip(cached, weights):
     assert checked >= 10
 
 
+@pytest.mark.rotating(2)
 def test_caches_are_the_same_on_any_number_of_ranks_and_after_a_kill(cached, config):
     expected = {path.name: digest(path) for path in (cached / "cache" / "clip").glob("*.h5")}
     for name, first in [("one", None), ("killed", {"CSKD_FAIL_AT": "cache.next:3:kill"})]:
@@ -77,6 +78,7 @@ def test_caches_are_the_same_on_any_number_of_ranks_and_after_a_kill(cached, con
             assert file.name in expected
 
 
+@pytest.mark.rotating(2)
 def test_views_are_added_to_those_that_are_there(cached, config):
     path, folder = copied(cached, config, "added")
     caches = folder / "cache" / "clip"
@@ -322,6 +324,7 @@ def test_half_a_cache_is_named_at_the_start(cached, config):
     )
 
 
+@pytest.mark.rotating(2)
 def test_a_checkpoint_cut_in_half_is_passed_over(cached, config):
     plain_path, plain = copied(cached, config, "plain")
     path, folder = copied(cached, config, "cut")

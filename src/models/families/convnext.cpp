@@ -10,6 +10,8 @@
 #include <torch/nn/modules/normalization.h>
 #include <torch/types.h>
 
+#include "models/foldable.h"
+#include "models/packable_linear.h"
 #include "runtime/check.h"
 
 namespace cskd::models {
@@ -51,7 +53,7 @@ torch::nn::LayerNorm convnext_layer_norm(int width) {
 }
 
 // A linear layer at every place of a map.
-class PlacewiseLinear final : public torch::nn::Module {
+class PlacewiseLinear final : public torch::nn::Module, public Foldable {
  public:
   PlacewiseLinear(int in, int out, MlpLayers layers) {
     std::vector<std::int64_t> shape{out, in};
@@ -61,11 +63,23 @@ class PlacewiseLinear final : public torch::nn::Module {
     draw_weights(weight_, bias_);
   }
 
-  Tensor forward(const Tensor& map) { return torch::linear(map, weight_.flatten(1), bias_); }
+  Tensor forward(const Tensor& map) const {
+    return product_.serves(map, is_training()) ? product_.apply(map, bias_)
+                                               : torch::linear(map, weight_.flatten(1), bias_);
+  }
+
+  Tensor forward_gelu(const Tensor& map) const {
+    if (product_.serves(map, is_training())) return product_.apply_gelu(map, bias_, Gelu::kErf);
+    Tensor x = torch::linear(map, weight_.flatten(1), bias_);
+    return x.requires_grad() ? at::gelu(x) : at::gelu_(x);
+  }
+
+  void fold() override { product_ = PackedProduct(weight_.flatten(1)); }
 
  private:
   Tensor weight_;
   Tensor bias_;
+  PackedProduct product_;
 };
 
 // timm's GlobalResponseNorm: each channel of an image is scaled by how strong it is among all of them. It begins as the
@@ -103,8 +117,7 @@ class ConvNextBlock final : public torch::nn::Module {
   }
 
   Tensor forward(const Tensor& map, double drop_probability) {
-    Tensor x = fc1_->forward(norm_->forward(convolve(depthwise_, map)));
-    x = x.requires_grad() ? at::gelu(x) : at::gelu_(x);
+    Tensor x = fc1_->forward_gelu(norm_->forward(convolve(depthwise_, map)));
     if (response_norm_) x = response_norm_->forward(x);
     x = fc2_->forward(x);
     if (!scale_.defined()) return map + drop_path(x, drop_probability, is_training());

@@ -8,11 +8,11 @@
 
 #include <torch/nn/init.h>
 #include <torch/nn/modules/container/modulelist.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
 #include "models/convolution.h"
 #include "models/families/transformer/position_embedding.h"
+#include "models/packable_linear.h"
 #include "runtime/check.h"
 
 namespace cskd::models {
@@ -79,7 +79,7 @@ class AttentionPool final : public torch::nn::Module {
     const double scale = 1 / std::sqrt(width);
     positions_ = register_parameter("positional_embedding", scale * torch::randn({grid * grid + 1, width}));
     const auto add = [&](const char* name, int out) {
-      const auto layer = register_module(name, torch::nn::Linear(width, out));
+      const auto layer = register_module(name, std::make_shared<PackableLinear>(width, out));
       torch::nn::init::normal_(layer->weight, 0.0, scale);
       return layer;
     };
@@ -105,10 +105,10 @@ class AttentionPool final : public torch::nn::Module {
 
   int heads_;
   Tensor positions_;
-  torch::nn::Linear keys_{nullptr};
-  torch::nn::Linear queries_{nullptr};
-  torch::nn::Linear values_{nullptr};
-  torch::nn::Linear out_{nullptr};
+  std::shared_ptr<PackableLinear> keys_;
+  std::shared_ptr<PackableLinear> queries_;
+  std::shared_ptr<PackableLinear> values_;
+  std::shared_ptr<PackableLinear> out_;
 };
 
 class ModifiedResNet final : public Encoder {

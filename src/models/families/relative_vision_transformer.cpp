@@ -5,7 +5,6 @@
 
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 #include <torch/types.h>
 
@@ -59,8 +58,8 @@ class RelativePositions final : public torch::nn::Module {
  private:
   ShiftedWindows places_;  // one window of the whole grid
   Constant distances_;
-  mutable torch::nn::Linear fc1_{nullptr};
-  mutable torch::nn::Linear fc2_{nullptr};
+  std::shared_ptr<PackableLinear> fc1_;
+  std::shared_ptr<PackableLinear> fc2_;
 };
 
 class RelativeVisionTransformer final : public Encoder {
@@ -83,7 +82,7 @@ class RelativeVisionTransformer final : public Encoder {
                                                                                     .mlp_width = 4 * structure.width,
                                                                                     .layer_scale = kRelativeLayerScale,
                                                                                     .has_qkv_bias = false},
-                                                             kForm, transformer::Gelu::kErf));
+                                                             kForm, Gelu::kErf));
       list->push_back(blocks_.back());
       if (structure.is_shared) continue;
       own_.push_back(std::make_shared<RelativePositions>(shape.grid, structure.heads, kHidden));
@@ -94,7 +93,7 @@ class RelativeVisionTransformer final : public Encoder {
         structure.has_norm_behind_pool ? "fc_norm" : "norm", transformer::layer_norm(structure.width, epsilon));
     // timm leaves these models, unlike its others, to the defaults of PyTorch's modules.
     for (const auto& module : modules(/*include_self=*/false)) {
-      if (auto* layer = module->as<torch::nn::Linear>()) layer->reset_parameters();
+      if (auto* layer = module->as<PackableLinear>()) layer->reset_parameters();
     }
   }
 

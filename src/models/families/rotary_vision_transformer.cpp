@@ -11,7 +11,6 @@
 #include <torch/nn/init.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 #include <torch/types.h>
 
@@ -66,8 +65,8 @@ Rotation rotation(int grid, int head_width, const torch::Device& device) {
 torch::nn::LayerNorm rotary_layer_norm(int width) { return transformer::layer_norm(width, kNormEpsilon); }
 
 // Weights normal, as in Note [Initial weights of the two forms]; biases zero.
-torch::nn::Linear linear(int in, int out, double stddev = 0.02) {
-  torch::nn::Linear layer(in, out);
+std::shared_ptr<PackableLinear> linear(int in, int out, double stddev = 0.02) {
+  auto layer = std::make_shared<PackableLinear>(in, out);
   torch::nn::init::normal_(layer->weight, 0.0, stddev);
   torch::nn::init::zeros_(layer->bias);
   return layer;
@@ -76,7 +75,8 @@ torch::nn::Linear linear(int in, int out, double stddev = 0.02) {
 class RotaryAttention final : public torch::nn::Module {
  public:
   RotaryAttention(const RotarySize& size, bool has_bias, double out_stddev) : heads_(size.heads) {
-    in_ = register_module("qkv", torch::nn::Linear(torch::nn::LinearOptions(size.width, 3 * size.width).bias(false)));
+    in_ = register_module(
+        "qkv", std::make_shared<PackableLinear>(torch::nn::LinearOptions(size.width, 3 * size.width).bias(false)));
     torch::nn::init::normal_(in_->weight, 0.0, 0.02);
     if (has_bias) {
       query_bias_ = register_parameter("q_bias", torch::zeros({size.width}));
@@ -89,8 +89,7 @@ class RotaryAttention final : public torch::nn::Module {
     const int64_t width = x.size(2);
     const Tensor bias =
         query_bias_.defined() ? torch::cat({query_bias_, torch::zeros_like(query_bias_), value_bias_}) : Tensor();
-    const Tensor qkv = torch::linear(x, in_->weight, bias)
-                           .view({x.size(0), x.size(1), 3, heads_, width / heads_});  // [N, L, 3, heads, d]
+    const Tensor qkv = in_->forward(x, bias).view({x.size(0), x.size(1), 3, heads_, width / heads_});
     const std::vector<Tensor> queries_keys =
         turn(qkv.slice(2, 0, 2), rotation).to(qkv.scalar_type()).permute({2, 0, 3, 1, 4}).unbind(0);
     if (captured != nullptr) *captured = {queries_keys[0], queries_keys[1]};
@@ -107,10 +106,10 @@ class RotaryAttention final : public torch::nn::Module {
   }
 
   int heads_;
-  torch::nn::Linear in_{nullptr};
+  std::shared_ptr<PackableLinear> in_;
   Tensor query_bias_;
   Tensor value_bias_;
-  torch::nn::Linear out_{nullptr};
+  std::shared_ptr<PackableLinear> out_;
 };
 
 class RotaryBlock final : public torch::nn::Module {
@@ -134,7 +133,7 @@ class RotaryBlock final : public torch::nn::Module {
                                        drop_probability, is_training());
     const Tensor normed = norm2_->forward(attended);
     const Tensor hidden =
-        gate_ ? at::silu(gate_->forward(normed)) * fc1_->forward(normed) : at::gelu(fc1_->forward(normed));
+        gate_ ? at::silu(gate_->forward(normed)) * fc1_->forward(normed) : fc1_->forward_gelu(normed, Gelu::kErf);
     return add_branch(attended, fc2_->forward(hidden), scale2_, drop_probability, is_training());
   }
 
@@ -144,9 +143,9 @@ class RotaryBlock final : public torch::nn::Module {
   torch::nn::LayerNorm norm1_{nullptr};
   std::shared_ptr<RotaryAttention> attention_;
   torch::nn::LayerNorm norm2_{nullptr};
-  torch::nn::Linear gate_{nullptr};
-  torch::nn::Linear fc1_{nullptr};
-  torch::nn::Linear fc2_{nullptr};
+  std::shared_ptr<PackableLinear> gate_;
+  std::shared_ptr<PackableLinear> fc1_;
+  std::shared_ptr<PackableLinear> fc2_;
 };
 
 class RotaryVisionTransformer final : public Encoder {

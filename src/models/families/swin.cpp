@@ -7,7 +7,6 @@
 #include <vector>
 
 #include <torch/nn/init.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
 #include "models/families/position_table.h"
@@ -43,8 +42,8 @@ class BiasedAttention final : public WindowAttention {
   std::shared_ptr<const ShiftedWindows> windows_;
   std::int64_t heads_;
   Tensor table_;
-  torch::nn::Linear qkv_{nullptr};
-  torch::nn::Linear out_{nullptr};
+  std::shared_ptr<PackableLinear> qkv_;
+  std::shared_ptr<PackableLinear> out_;
 };
 
 EncoderEntry swin_v1_entry(const std::string& name, int image_size, const SwinSize& size) {

@@ -4,7 +4,6 @@
 #include <torch/nn/init.h>
 #include <torch/nn/modules/container/modulelist.h>
 #include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 #include <torch/types.h>
 
@@ -43,10 +42,7 @@ class SwinBlock final : public torch::nn::Module {
     };
     const Tensor attended = branch(
         norm1_, map, [&](const Tensor& x) { return windows_->merge(attention_->forward(windows_->partition(x))); });
-    return branch(norm2_, attended, [&](const Tensor& x) {
-      Tensor hidden = fc1_->forward(x);
-      return fc2_->forward(hidden.requires_grad() ? at::gelu(hidden) : at::gelu_(hidden));
-    });
+    return branch(norm2_, attended, [&](const Tensor& x) { return fc2_->forward(fc1_->forward_gelu(x, Gelu::kErf)); });
   }
 
  private:
@@ -55,8 +51,8 @@ class SwinBlock final : public torch::nn::Module {
   torch::nn::LayerNorm norm1_{nullptr};
   std::shared_ptr<WindowAttention> attention_;
   torch::nn::LayerNorm norm2_{nullptr};
-  torch::nn::Linear fc1_{nullptr};
-  torch::nn::Linear fc2_{nullptr};
+  std::shared_ptr<PackableLinear> fc1_;
+  std::shared_ptr<PackableLinear> fc2_;
 };
 
 // Makes a token of each 2 x 2.
@@ -76,7 +72,7 @@ class Merging final : public torch::nn::Module {
  private:
   bool has_norm_behind_;
   torch::nn::LayerNorm norm_{nullptr};
-  torch::nn::Linear reduction_{nullptr};
+  std::shared_ptr<PackableLinear> reduction_;
 };
 
 class Swin final : public Encoder {
@@ -176,8 +172,8 @@ WeightLayout swin_torchvision_layout() {
 
 }  // namespace
 
-torch::nn::Linear swin_linear(int in, int out, bool has_bias) {
-  torch::nn::Linear layer(torch::nn::LinearOptions(in, out).bias(has_bias));
+std::shared_ptr<PackableLinear> swin_linear(int in, int out, bool has_bias) {
+  auto layer = std::make_shared<PackableLinear>(torch::nn::LinearOptions(in, out).bias(has_bias));
   // timm truncates at +-2, 100 standard deviations away.
   torch::nn::init::normal_(layer->weight, 0.0, 0.02);
   if (has_bias) torch::nn::init::zeros_(layer->bias);

@@ -7,10 +7,9 @@
 #include <string>
 #include <vector>
 
-#include <torch/nn/modules/linear.h>
-
 #include "models/encoder_entry.h"
 #include "models/families/shifted_windows.h"
+#include "models/packable_linear.h"
 
 namespace cskd::models {
 
@@ -44,7 +43,7 @@ struct SwinVersion {
 };
 
 // A linear layer as timm initialises it.
-torch::nn::Linear swin_linear(int in, int out, bool has_bias = true);
+std::shared_ptr<PackableLinear> swin_linear(int in, int out, bool has_bias = true);
 
 std::shared_ptr<Encoder> make_swin(const EncoderShape& shape, const SwinSize& size, const SwinVersion& version);
 

@@ -7,7 +7,6 @@
 #include <string>
 #include <vector>
 
-#include <torch/nn/modules/linear.h>
 #include <torch/types.h>
 
 #include "models/families/constant.h"
@@ -62,7 +61,7 @@ class CosineAttention final : public WindowAttention {
 
   Tensor forward(const Tensor& windows) override {
     const Tensor bias = torch::cat({query_bias_, torch::zeros_like(query_bias_), value_bias_});
-    const Tensor qkv = torch::linear(windows, qkv_->weight, bias).unflatten(2, {3, heads_, -1});
+    const Tensor qkv = qkv_->forward(windows, bias).unflatten(2, {3, heads_, -1});
     // A scale for each head, 100 at most, goes with the queries.
     const Tensor queries_keys = qkv.slice(2, 0, 2);
     const Tensor lengths = at::linalg_vector_norm(queries_keys, 2, -1, /*keepdim=*/true).clamp_min(1e-12);
@@ -84,12 +83,12 @@ class CosineAttention final : public WindowAttention {
   std::int64_t heads_;
   Constant coordinates_;
   Tensor log_scale_;
-  torch::nn::Linear hidden_biases_{nullptr};
-  torch::nn::Linear biases_{nullptr};
-  torch::nn::Linear qkv_{nullptr};
+  std::shared_ptr<PackableLinear> hidden_biases_;
+  std::shared_ptr<PackableLinear> biases_;
+  std::shared_ptr<PackableLinear> qkv_;
   Tensor query_bias_;
   Tensor value_bias_;
-  torch::nn::Linear out_{nullptr};
+  std::shared_ptr<PackableLinear> out_;
 };
 
 // Windows in which a stage's weights were learned; 0: in those that it has.

@@ -13,7 +13,6 @@ namespace cskd::models {
 namespace {
 
 using transformer::Form;
-using transformer::Gelu;
 
 ParameterNames open_clip_parameters() {
   return {.stem = R"((conv1|ln_pre)\..*)",

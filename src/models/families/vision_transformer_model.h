@@ -20,7 +20,7 @@ struct VisionTransformerSize {
 struct VisionTransformerStructure {
   VisionTransformerSize size;
   transformer::Form form = transformer::Form::kTimm;
-  transformer::Gelu gelu = transformer::Gelu::kErf;
+  Gelu gelu = Gelu::kErf;
   bool has_class_token = true;       // which is the pooled feature; without it an attention pool makes that
   int registers = 0;                 // learned tokens behind the class token (https://arxiv.org/abs/2309.16588)
   bool has_prefix_positions = true;  // embeddings of positions cover class token and registers, too

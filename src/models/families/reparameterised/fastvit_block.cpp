@@ -6,11 +6,11 @@
 #include <torch/nn/init.h>
 #include <torch/nn/modules/batchnorm.h>
 #include <torch/nn/modules/conv.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include "models/packable_linear.h"
 #include "runtime/check.h"
 
 namespace cskd::models::reparameterised {
@@ -93,9 +93,10 @@ class SelfAttention final : public torch::nn::Module {
  public:
   explicit SelfAttention(int width) : heads_(width / kHeadWidth) {
     CSKD_CHECK(width % kHeadWidth == 0, "{} channels are no whole heads of {}", width, kHeadWidth);
-    in_ = register_module("qkv", torch::nn::Linear(torch::nn::LinearOptions(width, 3 * width).bias(false)));
-    out_ = register_module("proj", torch::nn::Linear(width, width));
-    for (const torch::nn::Linear& layer : {in_, out_}) torch::nn::init::normal_(layer->weight, 0.0, 0.02);
+    in_ = register_module("qkv",
+                          std::make_shared<PackableLinear>(torch::nn::LinearOptions(width, 3 * width).bias(false)));
+    out_ = register_module("proj", std::make_shared<PackableLinear>(width, width));
+    for (const std::shared_ptr<PackableLinear>& layer : {in_, out_}) torch::nn::init::normal_(layer->weight, 0.0, 0.02);
     torch::nn::init::zeros_(out_->bias);
   }
 
@@ -110,8 +111,8 @@ class SelfAttention final : public torch::nn::Module {
 
  private:
   int heads_;
-  torch::nn::Linear in_{nullptr};
-  torch::nn::Linear out_{nullptr};
+  std::shared_ptr<PackableLinear> in_;
+  std::shared_ptr<PackableLinear> out_;
 };
 
 class ConvolutionBlock final : public MixingBlock {

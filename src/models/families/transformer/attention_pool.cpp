@@ -35,7 +35,7 @@ Tensor AttentionPool::forward(const Tensor& x) {
   const Tensor query = split_heads(in_query_->forward(query_), 1, heads_)[0].expand({x.size(0), -1, -1, -1});
   const std::vector<Tensor> keys_values = split_heads(in_keys_values_->forward(x), 2, heads_);
   const Tensor pooled = out_->forward(attend(query, keys_values[0], keys_values[1]).squeeze(1));
-  return pooled + fc2_->forward(gelu(fc1_->forward(norm_->forward(pooled)), gelu_));
+  return pooled + fc2_->forward(fc1_->forward_gelu(norm_->forward(pooled), gelu_));
 }
 
 }  // namespace cskd::models::transformer

@@ -1,7 +1,8 @@
 // Pooling by attention, as SigLIP's towers do it: what a learned query sees of all tokens ("map" in timm).
 #pragma once
 
-#include <torch/nn/modules/linear.h>
+#include <memory>
+
 #include <torch/nn/modules/normalization.h>
 
 #include "models/families/transformer/block.h"
@@ -20,12 +21,12 @@ class AttentionPool final : public torch::nn::Module {
   int heads_;
   Gelu gelu_;
   torch::Tensor query_;
-  torch::nn::Linear in_query_{nullptr};
-  torch::nn::Linear in_keys_values_{nullptr};
-  torch::nn::Linear out_{nullptr};
+  std::shared_ptr<PackableLinear> in_query_;
+  std::shared_ptr<PackableLinear> in_keys_values_;
+  std::shared_ptr<PackableLinear> out_;
   torch::nn::LayerNorm norm_{nullptr};
-  torch::nn::Linear fc1_{nullptr};
-  torch::nn::Linear fc2_{nullptr};
+  std::shared_ptr<PackableLinear> fc1_;
+  std::shared_ptr<PackableLinear> fc2_;
 };
 
 }  // namespace cskd::models::transformer

@@ -4,7 +4,6 @@
 #include <vector>
 
 #include <torch/nn/init.h>
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 #include <torch/types.h>
 
@@ -21,25 +20,12 @@ constexpr Names kTimmNames{"norm1", "proj", "norm2", "fc1", "fc2", "norm", 1e-6}
 
 const Names& names_of(Form form) { return form == Form::kOpenClip ? kOpenClipNames : kTimmNames; }
 
-Tensor gelu(const Tensor& x, Gelu form) {
-  switch (form) {
-    case Gelu::kErf:
-      return at::gelu(x);
-    case Gelu::kTanh:
-      return at::gelu(x, "tanh");
-    case Gelu::kQuick:
-      break;
-  }
-  if (!torch::GradMode::is_enabled()) return (1.702 * x).sigmoid_().mul_(x);  // the same, with less memory to walk
-  return x * torch::sigmoid(1.702 * x);
-}
-
 torch::nn::LayerNorm layer_norm(int width, double epsilon) {
   return torch::nn::LayerNorm(torch::nn::LayerNormOptions({width}).eps(epsilon));
 }
 
-torch::nn::Linear linear(int in, int out, Form form, bool has_bias) {
-  torch::nn::Linear layer(torch::nn::LinearOptions(in, out).bias(has_bias));
+std::shared_ptr<PackableLinear> linear(int in, int out, Form form, bool has_bias) {
+  auto layer = std::make_shared<PackableLinear>(torch::nn::LinearOptions(in, out).bias(has_bias));
   if (form == Form::kTimm) {
     torch::nn::init::normal_(layer->weight, 0.0, 0.02);
     if (has_bias) torch::nn::init::zeros_(layer->bias);
@@ -82,7 +68,9 @@ SelfAttention::SelfAttention(int width, int heads, Form form, bool has_bias) : h
 }
 
 Tensor SelfAttention::forward(const Tensor& x, Attention* captured, const Tensor& bias) {
-  const std::vector<Tensor> qkv = split_heads(torch::linear(x, in_weight_, in_bias_), 3, heads_);
+  const Tensor all =
+      in_product_.serves(x, is_training()) ? in_product_.apply(x, in_bias_) : torch::linear(x, in_weight_, in_bias_);
+  const std::vector<Tensor> qkv = split_heads(all, 3, heads_);
   if (captured != nullptr) *captured = {qkv[0], qkv[1]};
   return out_->forward(attend(qkv[0], qkv[1], qkv[2], bias));
 }
@@ -93,6 +81,11 @@ Tensor SelfAttention::forward_first(const Tensor& x) {
   const std::vector<Tensor> kv =
       split_heads(torch::linear(x, in_weight_.slice(0, width), in_bias_.slice(0, width)), 2, heads_);
   return out_->forward(attend(split_heads(first, 1, heads_)[0], kv[0], kv[1]));
+}
+
+void SelfAttention::fold() {
+  in_product_ = PackedProduct(in_weight_);
+  out_->fold();
 }
 
 Block::Block(const BlockSize& size, Form form, Gelu gelu) : gelu_(gelu) {
@@ -127,7 +120,7 @@ Tensor Block::forward_first(const Tensor& x) {
 }
 
 Tensor Block::add_mlp(const Tensor& attended, double drop_probability) {
-  const Tensor hidden = gelu(fc1_->forward(norm2_->forward(attended)), gelu_);
+  const Tensor hidden = fc1_->forward_gelu(norm2_->forward(attended), gelu_);
   return add_branch(attended, fc2_->forward(hidden), scale2_, drop_probability, is_training());
 }
 

@@ -3,23 +3,17 @@
 
 #include <memory>
 
-#include <torch/nn/modules/linear.h>
 #include <torch/nn/modules/normalization.h>
 
 #include "models/encoder.h"
+#include "models/foldable.h"
+#include "models/packable_linear.h"
 
 namespace cskd::models::transformer {
 
 // The forms differ in the names of their parameters, in how these start, in the epsilon of LayerNorm (1e-5, 1e-6), and
 // in that open_clip's has a LayerNorm before the blocks and no bias in the patch embedding.
 enum class Form { kOpenClip, kTimm };
-
-enum class Gelu {
-  kErf,
-  kTanh,  // the approximation by tanh
-  kQuick  // x sigmoid(1.702 x): OpenAI's checkpoints and some others. The wrong choice fails silently.
-};
-torch::Tensor gelu(const torch::Tensor& x, Gelu form);
 
 struct BlockSize {
   int width = 0;
@@ -47,7 +41,7 @@ torch::nn::LayerNorm layer_norm(int width, double epsilon);
 // open_clip leaves its image towers to the defaults of PyTorch's modules; its attn_std, proj_std and fc_std serve the
 // text tower only. timm draws linear layers and positions from a normal distribution that it truncates at +-2, 100
 // standard deviations away: a plain one here. The patch embedding is PyTorch's default in both.
-torch::nn::Linear linear(int in, int out, Form form, bool has_bias = true);
+std::shared_ptr<PackableLinear> linear(int in, int out, Form form, bool has_bias = true);
 
 // A new tensor of independent normal values. Unlike torch::randn it draws none under a ConstructionGuard.
 torch::Tensor normal(at::IntArrayRef shape, double stddev);
@@ -64,7 +58,7 @@ torch::Tensor attend(const torch::Tensor& queries, const torch::Tensor& keys, co
 torch::Tensor add_branch(const torch::Tensor& x, const torch::Tensor& branch, const torch::Tensor& scale,
                          double drop_probability, bool is_training);
 
-class SelfAttention final : public torch::nn::Module {
+class SelfAttention final : public torch::nn::Module, public Foldable {
  public:
   SelfAttention(int width, int heads, Form form, bool has_bias);
 
@@ -74,12 +68,15 @@ class SelfAttention final : public torch::nn::Module {
   // have a bias
   torch::Tensor forward_first(const torch::Tensor& x);
 
+  void fold() override;
+
  private:
   int heads_;
   // Queries, keys and values one after the other. The registered parameters: moving a module changes them in place.
   torch::Tensor in_weight_;
   torch::Tensor in_bias_;  // may be undefined
-  torch::nn::Linear out_{nullptr};
+  PackedProduct in_product_;
+  std::shared_ptr<PackableLinear> out_;
 };
 
 class Block final : public torch::nn::Module {
@@ -103,8 +100,8 @@ class Block final : public torch::nn::Module {
   std::shared_ptr<SelfAttention> attention_;
   torch::Tensor scale1_;
   torch::nn::LayerNorm norm2_{nullptr};
-  torch::nn::Linear fc1_{nullptr};
-  torch::nn::Linear fc2_{nullptr};
+  std::shared_ptr<PackableLinear> fc1_;
+  std::shared_ptr<PackableLinear> fc2_;
   torch::Tensor scale2_;
 };
 

@@ -1,0 +1,60 @@
+// Linear layers whose weights are packed for inference.
+#pragma once
+
+#include <torch/nn/modules/linear.h>
+
+#include "models/foldable.h"
+
+namespace cskd::models {
+
+enum class Gelu {
+  kErf,
+  kTanh,  // the approximation by tanh
+  kQuick  // x sigmoid(1.702 x): OpenAI's checkpoints and some others. The wrong choice fails silently.
+};
+// The activation of Hendrycks and Gimpel (arXiv 1606.08415), of any shape.
+torch::Tensor gelu(const torch::Tensor& x, Gelu form);
+
+// Note [Packed products]
+// Frozen weights are laid out once as oneDNN's kernels read them, where at::linear() hands them to a product that lays
+// them out at each call, and a GELU behind the product is computed while its input is in the cache: a fifth of a vision
+// transformer's time on a CPU with AVX-512 (docs/benchmarks.md). The packed weights lie beside the layer's own, which
+// serve whatever this does not: other devices, autocast, gradients, and the recording of an export.
+
+// x W^T with packed weights.
+class PackedProduct {
+ public:
+  PackedProduct() = default;  // serves nothing
+
+  // weight: [out, in]. Serves nothing where it is not float32 in the memory of a CPU, or oneDNN is missing.
+  explicit PackedProduct(const torch::Tensor& weight);
+
+  // Whether it may stand for at::linear(x, ...) here and now. Throws CheckFailure for a packed one in training mode.
+  bool serves(const torch::Tensor& x, bool is_training) const;
+
+  // [..., in] to [..., out], equal to at::linear() but for rounding; bias [out] or undefined. REQUIRES: serves(x)
+  torch::Tensor apply(const torch::Tensor& x, const torch::Tensor& bias) const;
+  torch::Tensor apply_gelu(const torch::Tensor& x, const torch::Tensor& bias, Gelu form) const;
+
+ private:
+  torch::Tensor packed_;
+};
+
+class PackableLinear final : public torch::nn::LinearImpl, public Foldable {
+ public:
+  using torch::nn::LinearImpl::LinearImpl;
+
+  // [..., in] to [..., out]
+  torch::Tensor forward(const torch::Tensor& x) const { return forward(x, bias); }
+  // With another bias than its own: [out], or undefined.
+  torch::Tensor forward(const torch::Tensor& x, const torch::Tensor& other_bias) const;
+  // gelu(forward(x))
+  torch::Tensor forward_gelu(const torch::Tensor& x, Gelu form) const;
+
+  void fold() override;
+
+ private:
+  PackedProduct product_;
+};
+
+}  // namespace cskd::models
