@@ -1,6 +1,5 @@
 #include "analysis/attention_measures.h"
 
-#include <cmath>
 #include <limits>
 
 #include <torch/special.h>
@@ -12,55 +11,11 @@
 namespace cskd::analysis {
 namespace {
 
-constexpr double kTemperature = 0.1;
-
 void require_maps(const at::Tensor& maps) {
   CSKD_CHECK(maps.dim() == 4 && maps.size(2) == maps.size(3), "maps have {} dimensions", maps.dim());
 }
 
 }  // namespace
-
-PatchPlaces patch_places(std::int64_t tokens, int grid) {
-  // A finer grid without other tokens before a coarser one with many: 4, 9 or 16 times as many tokens are no registers.
-  const auto side = static_cast<int>(std::lround(std::sqrt(static_cast<double>(tokens))));
-  if (std::int64_t{side} * side == tokens && side >= grid && side % grid == 0) return {.prefix = 0, .grid = side};
-  const std::int64_t patches = std::int64_t{grid} * grid;
-  CSKD_CHECK(tokens > patches, "attention over {} tokens, of a grid of {} a side", tokens, grid);
-  return {.prefix = static_cast<int>(tokens - patches), .grid = grid};
-}
-
-at::Tensor patch_attention(const models::Attention& attention, const PatchPlaces& places) {
-  const at::Tensor queries = attention.queries.slice(2, places.prefix).to(at::kFloat);
-  const at::Tensor keys = attention.keys.slice(2, places.prefix).to(at::kFloat);
-  // A softmax over some of the keys is that over all of them, renormalised.
-  const double scale = 1 / std::sqrt(static_cast<double>(queries.size(3)));
-  return torch::softmax(torch::matmul(queries * scale, keys.transpose(2, 3)), 3);
-}
-
-at::Tensor token_affinity(const at::Tensor& tokens, int grid, int pooled_grid) {
-  CSKD_CHECK(pooled_grid >= 2 && pooled_grid <= grid && tokens.size(1) == std::int64_t{grid} * grid,
-             "{} tokens of a grid of {}, pooled to {}", tokens.size(1), grid, pooled_grid);
-  const at::Tensor map = tokens.to(at::kFloat).transpose(1, 2).reshape({tokens.size(0), tokens.size(2), grid, grid});
-  const at::Tensor pooled = torch::adaptive_avg_pool2d(map, {pooled_grid, pooled_grid}).flatten(2).transpose(1, 2);
-  const at::Tensor directions = pooled / pooled.norm(2, {2}, true).clamp_min(kLeastNorm);
-  at::Tensor logits = torch::matmul(directions, directions.transpose(1, 2)) / kTemperature;
-  logits.diagonal(0, 1, 2).fill_(-std::numeric_limits<float>::infinity());
-  return torch::softmax(logits, 2).unsqueeze(1);
-}
-
-at::Tensor patch_distances(int grid) {
-  CSKD_CHECK(grid >= 2, "a grid of {} a side has no distances", grid);
-  const at::Tensor side = torch::arange(grid, at::kDouble);
-  const at::Tensor y = side.repeat_interleave(grid);
-  const at::Tensor x = side.repeat({grid});
-  const at::Tensor squares = (y.unsqueeze(0) - y.unsqueeze(1)).square() + (x.unsqueeze(0) - x.unsqueeze(1)).square();
-  return (squares.sqrt() / (std::sqrt(2.0) * (grid - 1))).to(at::kFloat);
-}
-
-at::Tensor attention_distance(const at::Tensor& maps, const at::Tensor& distances) {
-  require_maps(maps);
-  return torch::matmul(maps.flatten(2), distances.flatten()).to(at::kDouble) / static_cast<double>(maps.size(2));
-}
 
 at::Tensor attention_entropy(const at::Tensor& maps) {
   require_maps(maps);

@@ -9,6 +9,7 @@
 
 #include "analysis/attention_measures.h"
 #include "analysis/ranks.h"
+#include "losses/attention.h"
 
 namespace cskd::analysis {
 namespace {
@@ -41,9 +42,9 @@ models::Request AttentionMeter::request() const {
 }
 
 void AttentionMeter::add_maps(const at::Tensor& maps, Sums& sums) const {
-  const at::Tensor distances = patch_distances(sums.grid).to(maps.device());
+  const at::Tensor distances = losses::patch_distances(sums.grid).to(maps.device());
   const at::Tensor heads =
-      torch::cat({with_squares(attention_distance(maps, distances)), with_squares(attention_entropy(maps))});
+      torch::cat({with_squares(losses::attention_distance(maps, distances)), with_squares(attention_entropy(maps))});
   const at::Tensor histogram = distance_histogram(maps, distances, bins_).mean(1).sum(0).to(at::kCPU);
   const at::Tensor similarity = torch::stack(
       {head_similarity(maps).sum().to(at::kCPU), torch::tensor(static_cast<double>(maps.size(0)), at::kDouble)});
@@ -60,7 +61,7 @@ void AttentionMeter::add_maps(const at::Tensor& maps, Sums& sums) const {
 void AttentionMeter::add(const models::Features& features) {
   for (std::size_t layer = 0; layer < layers_.size(); ++layer) {
     const models::Attention& attention = features.attention[layer];
-    const PatchPlaces places = patch_places(attention.queries.size(2), shape_.grid);
+    const losses::PatchPlaces places = losses::patch_places(attention.queries.size(2), shape_.grid);
     Sums& sums = layers_[layer];
     sums.grid = places.grid;
     if (places.grid < 2) continue;
@@ -68,15 +69,14 @@ void AttentionMeter::add(const models::Features& features) {
     const std::int64_t at_once =
         std::max<std::int64_t>(1, kMostNumbers / (attention.queries.size(1) * patches * patches));
     for (std::int64_t first = 0; first < attention.queries.size(0); first += at_once) {
-      add_maps(patch_attention({attention.queries.slice(0, first, first + at_once),
-                                attention.keys.slice(0, first, first + at_once)},
-                               places),
+      add_maps(losses::patch_attention(attention.queries.slice(0, first, first + at_once),
+                                       attention.keys.slice(0, first, first + at_once), places),
                sums);
     }
   }
   if (affinity_grid_ < 2) return;
   affinity_.grid = affinity_grid_;
-  add_maps(token_affinity(features.tokens, shape_.grid, affinity_grid_), affinity_);
+  add_maps(losses::token_affinity(features.tokens, shape_.grid, affinity_grid_), affinity_);
 }
 
 std::vector<HeadFigures> AttentionMeter::figures_of(const Sums& sums) const {

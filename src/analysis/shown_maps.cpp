@@ -10,10 +10,10 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
-#include "analysis/attention_measures.h"
 #include "data/jpeg_encoder.h"
 #include "data/render_view.h"
 #include "data/sample_source.h"
+#include "losses/attention.h"
 #include "models/headed_encoder.h"
 #include "runtime/error.h"
 
@@ -90,12 +90,12 @@ std::vector<ShownMap> ShownPictures::maps(models::Encoder& encoder) const {
   if (layers.empty() && shape.grid < 2) return {};
   const models::Features features = encoder.forward(models::normalise(pixels(shape.image_size), shape), request);
   if (layers.empty())
-    return {received(token_affinity(features.tokens, shape.grid, shape.grid), "affinity", shape.grid)};
+    return {received(losses::token_affinity(features.tokens, shape.grid, shape.grid), "affinity", shape.grid)};
   std::vector<ShownMap> all;
   for (std::size_t i = 0; i < request.attention.size(); ++i) {
-    const PatchPlaces places = patch_places(features.attention[i].queries.size(2), shape.grid);
+    const losses::PatchPlaces places = losses::patch_places(features.attention[i].queries.size(2), shape.grid);
     if (places.grid < 2) continue;
-    all.push_back(received(patch_attention(features.attention[i], places),
+    all.push_back(received(losses::patch_attention(features.attention[i].queries, features.attention[i].keys, places),
                            fmt::format("layer {}", request.attention[i] + 1), places.grid));
   }
   return all;

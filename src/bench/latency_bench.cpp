@@ -45,6 +45,7 @@ LatencyFigures run_latency_bench(const LatencyOptions& options) {
   at::set_num_threads(options.threads);
   LatencyFigures figures{.model = scorer.name(),
                          .encoder = scorer.encoder(),
+                         .engine = scorer.engine(),
                          .image_size = scorer.image_size(),
                          .parameters = scorer.parameters(),
                          .multiplications = scorer.multiplications(),
@@ -66,11 +67,12 @@ LatencyFigures run_latency_bench(const LatencyOptions& options) {
 std::string to_text(const LatencyOptions& options, const LatencyFigures& figures) {
   std::string text = fmt::format(
       "{}: {} at {} pixels, {:.2f} million parameters, {:.1f} million multiplications, {} thread{}, peak memory {:.0f} "
-      "MB\n\n"
+      "MB, computed by {}\n\n"
       "  {:<24} {:>9} {:>9} {:>9} {:>10}\n",
       figures.model, figures.encoder, figures.image_size, static_cast<double>(figures.parameters) * 1e-6,
       figures.multiplications * 1e-6, options.threads, options.threads == 1 ? "" : "s",
-      static_cast<double>(figures.peak_bytes) * 1e-6, "milliseconds", "median", "p95", "least", "photos/s");
+      static_cast<double>(figures.peak_bytes) * 1e-6, figures.engine, "milliseconds", "median", "p95", "least",
+      "photos/s");
   for (const LatencyFigures::OfBatch& batch : figures.batches) {
     text += fmt::format("  {:<24} {} {:>10.1f}\n", fmt::format("network, batch of {}", batch.images),
                         milliseconds(batch.network), batch.images / batch.network.median);
@@ -85,10 +87,15 @@ std::string to_json(const LatencyOptions& options, const LatencyFigures& figures
   nlohmann::ordered_json batches = nlohmann::ordered_json::array();
   for (const LatencyFigures::OfBatch& batch : figures.batches)
     batches.push_back({{"images", batch.images}, {"seconds", json_of(batch.network)}});
-  nlohmann::ordered_json document{{"model", figures.model},           {"encoder", figures.encoder},
-                                  {"image_size", figures.image_size}, {"threads", options.threads},
-                                  {"parameters", figures.parameters}, {"multiplications", figures.multiplications},
-                                  {"peak_bytes", figures.peak_bytes}, {"batches", batches}};
+  nlohmann::ordered_json document{{"model", figures.model},
+                                  {"encoder", figures.encoder},
+                                  {"engine", figures.engine},
+                                  {"image_size", figures.image_size},
+                                  {"threads", options.threads},
+                                  {"parameters", figures.parameters},
+                                  {"multiplications", figures.multiplications},
+                                  {"peak_bytes", figures.peak_bytes},
+                                  {"batches", batches}};
   if (!options.photo.empty()) document["preprocessing_seconds"] = json_of(figures.preprocessing);
   return document.dump(2);
 }

@@ -26,7 +26,7 @@ struct LatencyFigures {
     int images = 0;
     Times network;  // of the whole batch: from uint8 pixels to scores
   };
-  std::string model, encoder;
+  std::string model, encoder, engine;
   int image_size = 0;
   std::int64_t parameters = 0;
   double multiplications = 0;    // multiply-accumulate operations of convolutions and matrix products, one image

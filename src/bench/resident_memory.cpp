@@ -1,9 +1,8 @@
 #include "bench/resident_memory.h"
 
-#include <cerrno>
 #include <fstream>
+#include <string>
 
-#include <sys/resource.h>
 #include <unistd.h>
 
 #include "runtime/error.h"
@@ -19,10 +18,13 @@ std::uint64_t resident_bytes() {
 }
 
 std::uint64_t peak_resident_bytes() {
-  rusage usage{};
-  if (::getrusage(RUSAGE_SELF, &usage) != 0) runtime::throw_system_error("cannot ask for this process's memory", errno);
-  constexpr std::uint64_t kUnit = 1024;  // of ru_maxrss on Linux
-  return static_cast<std::uint64_t>(usage.ru_maxrss) * kUnit;
+  // Not getrusage(), which counts what the process was before it became this program.
+  std::ifstream file("/proc/self/status");
+  for (std::string word; file >> word;) {
+    std::uint64_t kilobytes = 0;
+    if (word == "VmHWM:" && file >> kilobytes) return kilobytes * 1024;
+  }
+  throw runtime::Error("/proc/self/status does not say VmHWM");
 }
 
 }  // namespace cskd::bench

@@ -48,17 +48,19 @@ bool HeadedEncoder::is_head(const std::string& name) const {
   return name.starts_with(head_name_ + ".") || name.starts_with(std::string(kTokenProjector) + ".");
 }
 
-torch::Tensor HeadedEncoder::with_head(const torch::Tensor& pooled) {
+torch::Tensor HeadedEncoder::forward_from(const torch::Tensor& pooled) {
   const torch::Tensor seen = whitens_ ? torch::layer_norm(pooled, {pooled.size(-1)}) : pooled;
   return head_(torch::dropout(seen, feature_dropout_, is_training())).to(torch::kFloat);
 }
 
 torch::Tensor HeadedEncoder::forward(const torch::Tensor& images) { return forward_with_features(images).outputs; }
 
-HeadedEncoder::WithFeatures HeadedEncoder::forward_with_features(const torch::Tensor& images) {
+HeadedEncoder::WithFeatures HeadedEncoder::forward_with_features(const torch::Tensor& images, const Request& request) {
   const AutocastGuard guard(settings_.precision, images.device().type());
-  const torch::Tensor pooled = encoder_->forward(images.contiguous(layout_of(settings_.memory_format))).pooled;
-  return {.outputs = with_head(pooled), .pooled = pooled.to(torch::kFloat)};
+  Features features = encoder_->forward(images.contiguous(layout_of(settings_.memory_format)), request);
+  return {.outputs = forward_from(features.pooled),
+          .pooled = features.pooled.to(torch::kFloat),
+          .asked = std::move(features)};
 }
 
 Features HeadedEncoder::project(const torch::Tensor& images) {
@@ -66,7 +68,7 @@ Features HeadedEncoder::project(const torch::Tensor& images) {
   const AutocastGuard guard(settings_.precision, images.device().type());
   const Features features = encoder_->forward(images.contiguous(layout_of(settings_.memory_format)),
                                               Request{.tokens = true, .attention = {}});
-  return {.pooled = with_head(features.pooled),
+  return {.pooled = forward_from(features.pooled),
           .tokens = token_projector_(features.tokens).to(torch::kFloat),
           .attention = {}};
 }

@@ -29,11 +29,16 @@ class HeadedEncoder : public torch::nn::Module {
   // distribution over bins.
   torch::Tensor forward(const torch::Tensor& images);
 
-  // forward(), and the pooled features [N, D] float32 that it comes from.
+  // forward(), the pooled features [N, D] float32 that it comes from, and what the encoder was asked for beside them,
+  // in the type that it computes with.
   struct WithFeatures {
     torch::Tensor outputs, pooled;
+    Features asked;
   };
-  WithFeatures forward_with_features(const torch::Tensor& images);
+  WithFeatures forward_with_features(const torch::Tensor& images, const Request& request = {});
+
+  // The rest of forward(), from pooled features [N, D]: [N, outputs] float32.
+  torch::Tensor forward_from(const torch::Tensor& pooled);
 
   // The linear layer by itself, on features [N, D] as it sees them (whiten_features()): [N, outputs] float32.
   torch::Tensor score(const torch::Tensor& features) { return head_(features).to(torch::kFloat); }
@@ -76,7 +81,6 @@ class HeadedEncoder : public torch::nn::Module {
   void load(const std::map<std::string, torch::Tensor>& weights, const std::string& origin, bool encoder_only);
 
  private:
-  torch::Tensor with_head(const torch::Tensor& pooled);
   std::string file_name(const std::string& module_name) const;
 
   std::shared_ptr<Encoder> encoder_;

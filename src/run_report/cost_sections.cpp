@@ -5,10 +5,12 @@
 #include <map>
 #include <tuple>
 
+#include <ATen/Parallel.h>
 #include <c10/core/Device.h>
 #include <fmt/format.h>
 #include <fmt/ranges.h>
 
+#include "compiled/compiled_network.h"
 #include "models/compute_settings.h"
 #include "models/model_file.h"
 #include "report/html_page.h"
@@ -93,6 +95,10 @@ std::vector<ModelLatency> measure_latencies(std::vector<RunRecord>& runs) {
                                                         .trains_encoder = false},
                                                        models::ComputeSettings{}, at::Device(at::kCPU));
           cost = costs.emplace(structure, measured).first;
+          // As cskd score computes it.
+          if (const auto compiled =
+                  compiled::seconds_of_one_image(stored.encoder, stored.image_size, at::get_num_threads()))
+            cost->second.forward_seconds = *compiled;
         }
         models.push_back({.run = run.name,
                           .model = result.model,

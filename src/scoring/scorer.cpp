@@ -110,8 +110,24 @@ double Scorer::multiplications() const {
 
 at::Tensor Scorer::distributions(const at::Tensor& pixels) {
   const c10::InferenceMode inference;
-  return torch::softmax(model_->forward(models::normalise(pixels, model_->shape())), 1).to(torch::kDouble);
+  compiled::CompiledNetwork* const fast = network();
+  const at::Tensor outputs = fast != nullptr ? model_->forward_from(fast->pooled(pixels))
+                                             : model_->forward(models::normalise(pixels, model_->shape()));
+  return torch::softmax(outputs, 1).to(torch::kDouble);
 }
+
+compiled::CompiledNetwork* Scorer::network() {
+  if (!not_compiled_.empty()) return nullptr;
+  if (network_ && network_->threads() == at::get_num_threads()) return network_.get();
+  try {
+    network_ = std::make_unique<compiled::CompiledNetwork>(model_->encoder(), at::get_num_threads());
+  } catch (const runtime::DataError& error) {
+    not_compiled_ = error.what();
+  }
+  return network_.get();
+}
+
+std::string Scorer::engine() { return network() != nullptr ? "XNNPACK" : fmt::format("LibTorch ({})", not_compiled_); }
 
 at::Tensor Scorer::pixels(const Photo& photo, data::ResizeMode mode) const {
   const int side = image_size();

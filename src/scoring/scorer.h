@@ -12,6 +12,7 @@
 
 #include <ATen/core/Tensor.h>
 
+#include "compiled/compiled_network.h"
 #include "data/colour.h"
 #include "data/resize.h"
 #include "models/headed_encoder.h"
@@ -53,9 +54,11 @@ class Scorer {
   const std::string& encoder() const { return model_->shape().name; }
   int image_size() const { return model_->shape().image_size; }
   std::int64_t parameters() const;
+  std::string engine();            // what computes, and why it is not XNNPACK where it is not
   double multiplications() const;  // of convolutions and matrix products with weights, for one image
 
-  // uint8 [n, S, S, 3] to distributions [n, K], float64.
+  // uint8 [n, S, S, 3] to distributions [n, K], float64, by as many threads as at::get_num_threads() says. Networks of
+  // convolutions are compiled for that at their first use (Note [Compiled networks]).
   at::Tensor distributions(const at::Tensor& pixels);
   // The whole photo, squeezed: uint8 [1, S, S, 3]. Throws DataError with why it cannot be read.
   at::Tensor pixels(const Photo& photo, data::ResizeMode mode) const;
@@ -66,9 +69,13 @@ class Scorer {
              const std::function<bool(ScoredPhoto&&)>& take);
 
  private:
+  compiled::CompiledNetwork* network();  // null: the encoder has to be used
+
   std::shared_ptr<models::HeadedEncoder> model_;
   std::vector<double> centres_;
   std::string name_;
+  std::unique_ptr<compiled::CompiledNetwork> network_;
+  std::string not_compiled_;  // why; "": it is, or was not tried yet
 };
 
 }  // namespace cskd::scoring

@@ -14,6 +14,7 @@
 #include "features/cache.h"
 #include "models/encoder.h"
 #include "runtime/error.h"
+#include "stages/attention_reference.h"
 #include "stages/distill_terms.h"
 #include "stages/head_transfer.h"
 #include "stages/inputs.h"
@@ -195,6 +196,14 @@ Projector on_device(const Projector& projector, const config::Distill& distill, 
   return {.weight = moved(projector.weight), .bias = moved(projector.bias)};
 }
 
+// Nothing where no attention is kept.
+std::shared_ptr<const AttentionReference> attention_reference(const run::Context& context,
+                                                              const config::Distill& distill,
+                                                              const models::EncoderShape& student) {
+  if (distill.attention_of().empty()) return nullptr;
+  return std::make_shared<const AttentionReference>(context, distill.attention_of(), student);
+}
+
 // A model that starts from `from`, and its average.
 std::shared_ptr<HeadedPair> learner(const run::Context& context, const TrainingSetup& setup, const ModelSource& source,
                                     const std::string& from, std::int64_t bins, const std::string& purpose) {
@@ -210,6 +219,7 @@ struct LossParts {
   Projector projector;
   std::uint64_t seed = 0;
   double mix_alpha = 1;
+  std::shared_ptr<const AttentionReference> attention;  // null where none is kept
   std::uint64_t steps = 0;
   at::Device device;
 };
@@ -221,14 +231,17 @@ at::Tensor joined(const DistillBatch& batch, at::Tensor StreamBatch::*part, cons
 
 // What a model makes of a batch.
 struct Seen {
+  at::Tensor pixels;     // [N, S, S, 3] uint8
   torch::Tensor strong;  // as it sees them
   models::HeadedEncoder::WithFeatures features;
   at::Tensor student;  // [N, K]
 };
 
-Seen seen_by(HeadedPair& pair, const DistillBatch& batch, const at::Device& device) {
-  Seen seen{.strong = models::normalise(joined(batch, &StreamBatch::strong, device), pair.shape())};
-  seen.features = pair.model().forward_with_features(seen.strong);
+Seen seen_by(HeadedPair& pair, const DistillBatch& batch, const LossParts& parts) {
+  Seen seen{.pixels = joined(batch, &StreamBatch::strong, parts.device)};
+  seen.strong = models::normalise(seen.pixels, pair.shape());
+  seen.features =
+      pair.model().forward_with_features(seen.strong, parts.attention ? parts.attention->request() : models::Request());
   seen.student = torch::softmax(seen.features.outputs, 1);
   return seen;
 }
@@ -256,6 +269,8 @@ DistillLoss distill_loss(HeadedPair& pair, const Seen& seen, const DistillBatch&
             return torch::softmax(pair.average_model().forward(weak), 1);
           },
       .partner = partner == nullptr ? at::Tensor() : partner->student.slice(0, labelled).detach(),
+      .reaches = parts.attention ? parts.attention->of_student(seen.features.asked) : at::Tensor(),
+      .wanted_reaches = parts.attention ? parts.attention->of_reference(seen.pixels) : at::Tensor(),
       .mix = mix,
       .mixed = [&] { return torch::softmax(pair.model().forward(mix.of(seen.strong)), 1); },
   };
@@ -264,15 +279,15 @@ DistillLoss distill_loss(HeadedPair& pair, const Seen& seen, const DistillBatch&
 
 BatchLoss loss_alone(HeadedPair& pair, const DistillBatch& batch, const Answers& answers, const LossParts& parts,
                      std::uint64_t step) {
-  DistillLoss sum = distill_loss(pair, seen_by(pair, batch, parts.device), batch, answers, parts, nullptr, step);
+  DistillLoss sum = distill_loss(pair, seen_by(pair, batch, parts), batch, answers, parts, nullptr, step);
   return {.loss = std::move(sum.loss), .figures = std::move(sum.figures)};
 }
 
 // Of two models that learn from each other.
 BatchLoss loss_together(HeadedPair& pair, HeadedPair& partner, const DistillBatch& batch, const Answers& answers,
                         const LossParts& parts, std::uint64_t step) {
-  const Seen first = seen_by(pair, batch, parts.device);
-  const Seen second = seen_by(partner, batch, parts.device);
+  const Seen first = seen_by(pair, batch, parts);
+  const Seen second = seen_by(partner, batch, parts);
   DistillLoss own = distill_loss(pair, first, batch, answers, parts, &second, step);
   DistillLoss other = distill_loss(partner, second, batch, answers, parts, &first, step);
   BatchLoss sum{.loss = own.loss + other.loss, .figures = std::move(own.figures)};
@@ -309,6 +324,8 @@ TrainingSetup distill_training(const config::Config& config, const std::string& 
                       .views = tower.views().count(),
                       .view_bytes = features::feature_bytes(models::encoder_shape(tower.architecture()), false)});
   }
+  if (!distill.attention_of().empty())
+    towers.push_back({.name = distill.attention_of(), .source = model_source(config, distill.attention_of())});
   return {.stage = stage,
           .training = &distill.training(),
           .source = model_source(config, distill.from()),
@@ -354,6 +371,7 @@ run::StageOutcome run_distill(const run::Context& context, const std::string& na
                           .projector = on_device(projector, distill, context),
                           .seed = context.config.run().seed(),
                           .mix_alpha = distill.mix().alpha(),
+                          .attention = attention_reference(context, distill, parts.model->shape()),
                           .steps = distill.training().steps(),
                           .device = context.communicator.device()}](const DistillBatch& batch, std::uint64_t step) {
           const Answers answers = answering.answers(batch);

@@ -5,6 +5,7 @@
 #include <ATen/ATen.h>
 
 #include "losses/alignment.h"
+#include "losses/attention.h"
 #include "losses/distribution.h"
 
 namespace cskd::stages {
@@ -28,6 +29,10 @@ at::Tensor consistency(const DistillInput& input) { return losses::squared_emd(i
 at::Tensor partner(const DistillInput& input) {
   const std::int64_t unlabelled = input.student.size(0) - input.labelled;
   return losses::squared_emd(input.student.narrow(0, input.labelled, unlabelled), input.partner).mean();
+}
+
+at::Tensor attention(const DistillInput& input) {
+  return losses::distance_of_moments(input.reaches, input.wanted_reaches);
 }
 
 at::Tensor mix(const DistillInput& input) {
@@ -74,6 +79,8 @@ std::vector<DistillTerm> distill_terms(const config::Distill& settings, const st
                      .compute = mix,
                      .is_costly = true});
   }
+  if (!settings.attention_of().empty())
+    terms.push_back({.name = "attention", .weight = constant(settings.attention_weight()), .compute = attention});
   if (!settings.partner().empty())
     terms.push_back({.name = "partner", .weight = constant(settings.partner_weight()), .compute = partner});
   return terms;

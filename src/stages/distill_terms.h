@@ -30,6 +30,9 @@ struct DistillInput {
   // [N - labelled, K]: what the other model says of the unlabelled pictures, without gradients. Only where there is
   // one.
   at::Tensor partner;
+  // [N, layers, heads]: attention distances of the student, with gradients, and of the model whose attention it keeps.
+  // Only where there is one.
+  at::Tensor reaches, wanted_reaches;
   // How pictures are mixed, and [N, K], what the student says of the mixed strong views, with gradients. Only where the
   // term "mix" is there. Costs a pass forward and backward.
   Mix mix;
@@ -51,6 +54,7 @@ struct DistillTerm {
 //   rank          pairwise logistic loss of the student's mean scores, of the pairs that teachers tell apart
 //   mix           squared EMD of mixed pictures to labels and teacher's answers mixed alike, each by its mixed weight,
 //                 labels count in full; its weight rises with the training
+//   attention     distance of the moments of attention distances (losses/attention.h)
 //   partner       squared EMD to the other model's answers, of unlabelled pictures, in collaborative training
 // Those behind consistency are there where their weights are not 0.
 std::vector<DistillTerm> distill_terms(const config::Distill& settings, const std::vector<double>& bin_centres);

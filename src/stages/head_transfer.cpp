@@ -16,6 +16,7 @@
 #include "models/encoder.h"
 #include "runtime/check.h"
 #include "runtime/error.h"
+#include "stages/attention_reference.h"
 #include "stages/model_source.h"
 #include "stages/teacher_answers.h"
 
@@ -102,6 +103,7 @@ void require_distill(const config::Config& config, const std::string& name) {
       throw runtime::UsageError(fmt::format("distill.{}.teachers names {} twice", name, teacher));
   }
   require_partner(config, name, distill);
+  require_attention(config, distill);
   require_answers(config, name, distill);
   if (distill.feature_weight() > 0 &&
       (distill.answers() != config::Distill::same_view || distill.head() != config::Distill::teacher)) {

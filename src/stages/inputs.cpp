@@ -72,6 +72,7 @@ runtime::Inputs distill_inputs(const config::Config& config, const run::RunFolde
   runtime::Inputs inputs = labelled_inputs(config, folder, distill.from());
   for (const std::string& teacher : distill.teachers()) inputs.add(source_inputs(config, folder, teacher));
   if (!distill.partner().empty()) inputs.add(source_inputs(config, folder, distill.partner()));
+  if (!distill.attention_of().empty()) inputs.add(source_inputs(config, folder, distill.attention_of()));
   if (distill.answers() == config::Distill::same_view) {
     for (const auto& tower : teachers_towers(config, distill)) {
       if (!tower) continue;  // refused by require_distill()

@@ -12,21 +12,23 @@
 #include "analysis/attention_measures.h"
 #include "analysis/collapse_measures.h"
 #include "analysis/nearest_neighbours.h"
+#include "losses/attention.h"
 #include "models/safetensors.h"
 #include "optim/ridge_regression.h"
 
 namespace {
 
 namespace analysis = cskd::analysis;
+namespace losses = cskd::losses;
 namespace optim = cskd::optim;
 
 at::Tensor number(double value) { return torch::full({1}, value, at::kDouble); }
 
 void add_maps(const std::string& name, const at::Tensor& maps, int grid,
               std::vector<std::pair<std::string, at::Tensor>>& found) {
-  const at::Tensor distances = analysis::patch_distances(grid);
+  const at::Tensor distances = losses::patch_distances(grid);
   found.emplace_back(name + ".maps", maps);
-  found.emplace_back(name + ".distance", analysis::attention_distance(maps, distances));
+  found.emplace_back(name + ".distance", losses::attention_distance(maps, distances));
   found.emplace_back(name + ".entropy", analysis::attention_entropy(maps));
   found.emplace_back(name + ".similarity", analysis::head_similarity(maps));
   found.emplace_back(name + ".histogram", analysis::distance_histogram(maps, distances, 8));
@@ -35,9 +37,9 @@ void add_maps(const std::string& name, const at::Tensor& maps, int grid,
 void run(const char* input_path, const char* output_path) {
   const auto input = cskd::models::read_safetensors(input_path);
   std::vector<std::pair<std::string, at::Tensor>> found;
-  add_maps("attention",
-           analysis::patch_attention({input.at("queries"), input.at("keys")}, analysis::patch_places(17, 4)), 4, found);
-  add_maps("affinity", analysis::token_affinity(input.at("tokens"), 6, 3), 3, found);
+  add_maps("attention", losses::patch_attention(input.at("queries"), input.at("keys"), losses::patch_places(17, 4)), 4,
+           found);
+  add_maps("affinity", losses::token_affinity(input.at("tokens"), 6, 3), 3, found);
   const at::Tensor& features = input.at("features");
   const at::Tensor& others = input.at("others");
   const at::Tensor& scores = input.at("scores");

@@ -18,7 +18,7 @@ ORDER = [
     {"distributed"},
     {"data"},
     {"models", "losses", "optim", "metrics", "export"},
-    {"run"},
+    {"run", "compiled"},
     {"batches"},
     {"inference"},
     {"training", "packing", "features"},

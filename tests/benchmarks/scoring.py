@@ -3,7 +3,7 @@ Above 1: cskd is faster.
 
 All score the same exported student. PyTorch: timm's model in channels last under torch.inference_mode(), photos from a DataLoader with as many workers
 as cores, or read by the main process, whichever is faster; ONNX Runtime: model.onnx, photos decoded by as many threads as cores (Pillow releases the
-interpreter). Start-up is left out for both peers, and counted for cskd.
+interpreter). Start-up is left out for both peers, and counted for cskd. The network alone is timed before, for one image and for sixteen.
 
   build/release/cskd export configs/demo.toml student
   .venv/bin/python tests/benchmarks/scoring.py runs/demo/export/student [--photos runs/demo/corpus/coast] [--rounds 3] [--megapixels 12]
@@ -13,6 +13,7 @@ import argparse
 import concurrent.futures
 import csv
 import io
+import json
 import pathlib
 import statistics
 import subprocess
@@ -138,6 +139,36 @@ def compare(name, ways, files, rounds):
         )
 
 
+def onnx_median(session, images, side, repeats):
+    pixels = numpy.random.default_rng(0).standard_normal((images, 3, side, side), numpy.float32)
+    seconds = []
+    for number in range(repeats + repeats // 10):
+        begin = time.perf_counter()
+        session.run(["score"], {"pixels": pixels})
+        if number >= repeats // 10:
+            seconds.append(time.perf_counter() - begin)
+    return statistics.median(seconds)
+
+
+def compare_latencies(arguments, session, side):
+    """Medians of 300 runs of the network alone: cskd from uint8 pixels, ONNX Runtime from normalised ones."""
+    print("| images at once | cskd | ONNX Runtime | ratio | rounds |\n| -- | -- | -- | -- | -- |")
+    for images in (1, 16):
+        ours, theirs = [], []
+        for _ in range(arguments.rounds):
+            command = [CSKD, "bench", "latency", arguments.export, "--json", "--repeats", "300", "--batch", str(images),
+                       "--threads", str(arguments.threads)]  # fmt: skip
+            figures = json.loads(subprocess.run(command, capture_output=True, text=True, check=True).stdout)
+            ours.append(figures["batches"][0]["seconds"]["median"])
+            theirs.append(onnx_median(session, images, side, 300))
+        ratios = [other / own for own, other in zip(ours, theirs, strict=True)]
+        print(
+            f"| {images} | {statistics.median(ours) * 1e3:.2f} ms | {statistics.median(theirs) * 1e3:.2f} ms | "
+            f"{statistics.median(ratios):.2f} | {' '.join(f'{ratio:.2f}' for ratio in ratios)} |",
+            flush=True,
+        )
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("export", type=pathlib.Path)
@@ -160,9 +191,10 @@ def main():
         "PyTorch, Pillow, one process": lambda files: torch_scores(student, files, 0),
         "ONNX Runtime, Pillow": lambda files: onnx_scores(session, student, files, arguments.threads),
     }
+    compare_latencies(arguments, session, student.side)
     files = [file for file in sorted(arguments.photos.rglob("*.jpg"))[: arguments.count] if is_sound(file)]
     print(
-        "| photos | way | photos/s | time beside the first | rounds | greatest difference of a score to the first |\n| -- | -- | -- | -- | -- | -- |"
+        "\n| photos | way | photos/s | time beside the first | rounds | greatest difference of a score to the first |\n| -- | -- | -- | -- | -- | -- |"
     )
     torch_scores(student, files[:BATCH], 0)
     compare(f"{len(files)} of the demo", exact, files, arguments.rounds)

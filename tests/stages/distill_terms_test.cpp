@@ -131,6 +131,21 @@ TEST_F(DistillTerms, ThePartnersAnswersCountOnUnlabelledPictures) {
   EXPECT_EQ(input_.student.grad()[0].abs().sum().item<double>(), 0);
 }
 
+TEST_F(DistillTerms, AttentionIsThatOfTheModelWhoseAttentionIsKept) {
+  settings_.set_attention_of("towers.clip");
+  settings_.set_attention_weight(0.5);
+  input_.reaches = at::tensor({0.2F, 0.4F, 0.6F}).view({3, 1, 1}).set_requires_grad(true);
+  input_.wanted_reaches = at::tensor({0.1F, 0.3F, 0.7F, 0.7F, 0.6F, 0.6F}).view({3, 1, 2});
+  const std::vector<DistillTerm> terms = distill_terms(settings_, {0, 1});
+  ASSERT_EQ(terms.size(), 4U);
+  EXPECT_EQ(terms[3].name, "attention");
+  EXPECT_EQ(terms[3].weight(0, 100), 0.5);
+  const at::Tensor value = terms[3].compute(input_);
+  EXPECT_NEAR(value.item<double>(), (0.5 * 0.1 + 0.3) / 3, 1e-5);
+  value.backward();
+  EXPECT_NEAR(input_.reaches.grad()[1].item<double>(), -1.0 / 3, 1e-6);
+}
+
 TEST(DrawMix, SharesAreAtLeastAHalfAndPartnersAreOthers) {
   double sum = 0;
   std::set<std::int64_t> offsets;
