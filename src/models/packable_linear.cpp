@@ -55,17 +55,21 @@ Tensor gelu(const Tensor& x, Gelu form) {
   return x * torch::sigmoid(1.702 * x);
 }
 
-PackedProduct::PackedProduct(const Tensor& weight) {
-  if (!weight.is_cpu() || weight.scalar_type() != torch::kFloat || !has_onednn()) return;
+Tensor packed_weight(const Tensor& weight) {
+  if (!weight.is_cpu() || weight.scalar_type() != torch::kFloat || !has_onednn()) return {};
   const torch::NoGradGuard no_gradients;
-  packed_ = reorder(weight.detach().contiguous());
+  return reorder(weight.detach().contiguous());
+}
+
+bool packed_weights_serve(const Tensor& x) {
+  return x.is_cpu() && x.scalar_type() == torch::kFloat && !(torch::GradMode::is_enabled() && x.requires_grad()) &&
+         !at::autocast::is_autocast_enabled(at::kCPU) && !at::tracer::impl::is_dispatch_enabled();
 }
 
 bool PackedProduct::serves(const Tensor& x, bool is_training) const {
   if (!packed_.defined()) return false;
   CSKD_CHECK(!is_training, "an encoder whose layers were folded for inference cannot be trained");
-  return x.is_cpu() && x.scalar_type() == torch::kFloat && !(torch::GradMode::is_enabled() && x.requires_grad()) &&
-         !at::autocast::is_autocast_enabled(at::kCPU) && !at::tracer::impl::is_dispatch_enabled();
+  return packed_weights_serve(x);
 }
 
 Tensor PackedProduct::apply(const Tensor& x, const Tensor& bias) const {

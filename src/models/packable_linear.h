@@ -21,13 +21,19 @@ torch::Tensor gelu(const torch::Tensor& x, Gelu form);
 // transformer's time on a CPU with AVX-512 (docs/benchmarks.md). The packed weights lie beside the layer's own, which
 // serve whatever this does not: other devices, autocast, gradients, and the recording of an export.
 
+// [out, in] float32 on a CPU, packed; undefined where it is something else, or oneDNN is missing. What multiplies with
+// it is the operator "mkldnn::_linear_pointwise".
+torch::Tensor packed_weight(const torch::Tensor& weight);
+// Whether packed weights serve for a product with x here and now.
+bool packed_weights_serve(const torch::Tensor& x);
+
 // x W^T with packed weights.
 class PackedProduct {
  public:
   PackedProduct() = default;  // serves nothing
 
-  // weight: [out, in]. Serves nothing where it is not float32 in the memory of a CPU, or oneDNN is missing.
-  explicit PackedProduct(const torch::Tensor& weight);
+  // Serves nothing where packed_weight() is undefined.
+  explicit PackedProduct(const torch::Tensor& weight) : packed_(packed_weight(weight)) {}
 
   // Whether it may stand for at::linear(x, ...) here and now. Throws CheckFailure for a packed one in training mode.
   bool serves(const torch::Tensor& x, bool is_training) const;

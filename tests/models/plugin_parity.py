@@ -59,10 +59,10 @@ def without_randomness(model):
 
 
 def differences(exported, folder):
-    """The largest difference of pooled features and tokens over batches; the largest relative one of gradients."""
+    """Largest differences of pooled features and tokens over batches, also folded for inference; of gradients."""
     generator = torch.Generator().manual_seed(5)
     images_file, output_file = pathlib.Path(folder) / "in.safetensors", pathlib.Path(folder) / "out.safetensors"
-    forward = 0.0
+    forward = folded = 0.0
     for batch in BATCHES:
         images = torch.randn(batch, 3, exported.size, exported.size, generator=generator)
         safetensors.torch.save_file({"images": images}, images_file)
@@ -76,6 +76,7 @@ def differences(exported, folder):
             assert found[name].shape == tensor.shape, (name, found[name].shape, tensor.shape)
             scale = tensor.abs().max().clamp(min=1e-6)
             forward = max(forward, ((found[name] - tensor).abs().max() / scale).item())
+            folded = max(folded, ((found[f"folded.{name}"] - tensor).abs().max() / scale).item())
 
     exported.model.train()
     images = torch.randn(4, 3, exported.size, exported.size, generator=generator)
@@ -104,6 +105,7 @@ def differences(exported, folder):
             statistics = max(statistics, (trained[name] - buffer).abs().max().item())
     return types.SimpleNamespace(
         forward=forward,
+        folded=folded,
         gradient=gradient,
         statistics=statistics,
         parameters=compared,

@@ -34,7 +34,7 @@ NAMES = [
 def test_equals_python(name, size, tmp_path):
     exported = export_timm(name, tmp_path, size)
     found = differences(exported, tmp_path)
-    assert found.forward <= 1e-6 and found.gradient <= 1e-4 and found.statistics <= 1e-6
+    assert found.forward <= 1e-6 and found.folded <= 2e-5 and found.gradient <= 1e-4 and found.statistics <= 1e-6
     assert found.parameters == sum(1 for _ in exported.model.parameters())
 
 

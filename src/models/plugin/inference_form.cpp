@@ -8,6 +8,8 @@
 #include <c10/core/GradMode.h>
 #include <c10/core/InferenceMode.h>
 
+#include "models/packable_linear.h"
+
 namespace cskd::models {
 namespace {
 
@@ -18,6 +20,9 @@ constexpr std::size_t kMean = 3;
 constexpr std::size_t kVariance = 4;
 constexpr std::size_t kTraining = 5;
 constexpr std::size_t kEpsilon = 7;
+// Of mkldnn::_linear_pointwise: x, weight and bias as in aten::linear, then these.
+constexpr std::size_t kActivation = 3;
+constexpr std::size_t kAlgorithm = 5;
 
 class Folding {
  public:
@@ -42,13 +47,52 @@ class Folding {
           is_gone[i] = fold(program_.calls[found->second], call);
       }
     }
+    remove(is_gone);
+  }
+
+  // Whether any product was packed.
+  bool pack() {
+    static const c10::OperatorHandle multiply =
+        c10::Dispatcher::singleton().findSchemaOrThrow("mkldnn::_linear_pointwise", "");
+    std::map<Value, std::size_t> products;  // by their result
+    std::vector<bool> is_gone(program_.calls.size(), false);
+    for (std::size_t i = 0; i < program_.calls.size(); ++i) {
+      Call& call = program_.calls[i];
+      if (call.name == "aten::linear") {
+        const auto weight = given(call, kWeight);
+        if (call.is_fixed || !weight || !weight->defined() || weight->dim() != 2) continue;
+        const at::Tensor packed = packed_weight(*weight);
+        if (!packed.defined()) continue;
+        set(call, kWeight, packed);
+        call.op = multiply;
+        call.arguments.resize(kActivation);
+        const c10::IValue no_numbers = c10::impl::GenericList(c10::OptionalType::create(c10::NumberType::get()));
+        for (const c10::IValue& argument : {c10::IValue("none"), no_numbers, c10::IValue("none")})
+          call.arguments.push_back(argument);
+        products[call.outputs.front().values.front()] = i;
+      } else if (call.name == "aten::gelu") {
+        const std::optional<Value> source = tensor(call, 0);
+        const auto found = source ? products.find(*source) : products.end();
+        if (found == products.end() || readers_[*source] != 1) continue;
+        Call& product = program_.calls[found->second];
+        product.arguments[kActivation] = "gelu";
+        product.arguments[kAlgorithm] = call.arguments[1];
+        product.outputs = call.outputs;
+        is_gone[i] = true;
+      }
+    }
+    remove(is_gone);
+    return !products.empty();
+  }
+
+ private:
+  void remove(const std::vector<bool>& is_gone) {
     std::vector<Call> calls;
     for (std::size_t i = 0; i < program_.calls.size(); ++i)
       if (!is_gone[i]) calls.push_back(std::move(program_.calls[i]));
     program_.calls = std::move(calls);
   }
 
- private:
   // The value that is filled in there; none where there is another argument.
   static std::optional<Value> tensor(const Call& call, std::size_t argument) {
     const auto found = std::ranges::find(call.tensors, argument, &Call::Tensors::argument);
@@ -117,6 +161,14 @@ void take_inference_form(PreparedProgram& program, std::vector<at::Tensor>& inpu
   for (Call& call : program.calls)
     if (call.fresh) call.op = call.fresh;
   let_go(program);
+}
+
+bool pack_products(PreparedProgram& program, std::vector<at::Tensor>& inputs) {
+  const c10::InferenceMode no_inference(false);
+  const c10::NoGradGuard no_gradients;
+  if (!Folding(program, inputs).pack()) return false;
+  let_go(program);
+  return true;
 }
 
 }  // namespace cskd::models

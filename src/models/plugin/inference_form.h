@@ -14,4 +14,9 @@ namespace cskd::models {
 // tensor, where the program allows. Results differ by rounding.
 void take_inference_form(PreparedProgram& program, std::vector<at::Tensor>& inputs);
 
+// Puts products with packed weights (Note [Packed products]) into a program in that form, which go behind `inputs`, and
+// GELUs into the products that they follow. False, and no change: there is none. The program then serves where
+// packed_weights_serve() says so.
+bool pack_products(PreparedProgram& program, std::vector<at::Tensor>& inputs);
+
 }  // namespace cskd::models

@@ -10,6 +10,7 @@
 #include <fmt/ranges.h>
 #include <torch/types.h>
 
+#include "models/packable_linear.h"
 #include "models/plugin/inference_form.h"
 #include "models/safetensors_header.h"
 #include "runtime/check.h"
@@ -109,6 +110,10 @@ void PluginEncoder::require_shape(const torch::Tensor& result, std::int64_t batc
 void PluginEncoder::fold() {
   PreparedProgram program = runner_.program();
   take_inference_form(program, inputs_);
+  PreparedProgram packed = program;
+  packed_inputs_ = inputs_;
+  packed_runner_.reset();
+  if (pack_products(packed, packed_inputs_)) packed_runner_.emplace(std::move(packed));
   runner_.set_program(std::move(program));
   is_folded_ = true;
 }
@@ -116,7 +121,9 @@ void PluginEncoder::fold() {
 Features PluginEncoder::forward(const torch::Tensor& images, const Request& request) {
   require(images, request);
   CSKD_CHECK(!is_folded_ || !is_training(), "{} is folded for inference", shape().name);
-  const std::vector<torch::Tensor> results = runner_.run(images, inputs_, is_training());
+  const std::vector<torch::Tensor> results = packed_runner_ && packed_weights_serve(images)
+                                                 ? packed_runner_->run(images, packed_inputs_, is_training())
+                                                 : runner_.run(images, inputs_, is_training());
   for (std::size_t i = 0; i < results.size(); ++i) require_shape(results[i], images.size(0), i);
   Features features;
   torch::Tensor tokens;

@@ -3,6 +3,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,6 +37,9 @@ class PluginEncoder final : public Encoder, public Foldable {
   ProgramRunner runner_;
   PluginOutputs outputs_;
   std::vector<torch::Tensor> inputs_;  // of the program, the registered tensors themselves
+  // Where folded: with packed products, if there are any.
+  std::optional<ProgramRunner> packed_runner_;
+  std::vector<torch::Tensor> packed_inputs_;
   bool is_folded_ = false;
 };
 
