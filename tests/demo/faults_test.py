@@ -7,6 +7,8 @@ import pytest
 
 from cskd_program import errors, mpirun, run
 
+pytestmark = pytest.mark.rotating(2)
+
 IMAGES = ("--images", "60")
 
 

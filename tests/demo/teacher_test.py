@@ -70,6 +70,7 @@ def test_its_features_tell_more_of_the_taste_than_statistics_and_a_random_networ
     assert found["teacher"] > found["random network"] + 0.3, found
 
 
+@pytest.mark.rotating(3)
 def test_training_gives_the_same_file_each_time(tmp_path):
     """The command that made the stored file, for a few steps, in one go and stopped on the way: all that it draws follows
     from its options."""

@@ -11,6 +11,8 @@ from cskd_program import mpirun, run
 from packing_runs import contents, dropped, folder_config, keys_in, photo, samples, save_photos, shard_files
 from PIL import Image
 
+pytestmark = pytest.mark.rotating(2)
+
 LABELLED = 'bins = [1, 2, 3, 4, 5]\ncolumns.mean = "score"\ncolumns.split = "split"\n'
 
 

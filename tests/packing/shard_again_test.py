@@ -13,6 +13,8 @@ from cskd_program import mpirun, run
 from packing_runs import contents, dropped, folder_config, keys_in, photo, samples, save_photos, shard_files
 from PIL import Image, ImageOps
 
+pytestmark = pytest.mark.rotating(2)
+
 
 def test_added_files_and_sources_only_write_new_shards(tmp_path):
     save_photos(tmp_path / "a", range(30))

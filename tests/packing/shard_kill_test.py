@@ -75,6 +75,7 @@ def test_killed_at_every_passage_of(small, point):
     assert passage > 1 or point == "shard.verify", f"{point} is not passed at all"
 
 
+@pytest.mark.rotating(2)
 def test_killed_while_pictures_are_added(small):
     """The second packing of a growing corpus, killed before each of its files counts, the manifest among them."""
     folder, _ = small
@@ -100,6 +101,7 @@ def test_killed_while_pictures_are_added(small):
         assert grow(f"grown-{number}", f"atomic_file.rename@{file}:kill") == undisturbed, file
 
 
+@pytest.mark.rotating(2)
 @pytest.mark.skipif("CSKD_TEST_FULL" not in os.environ, reason="takes minutes: tests/run.sh --full")
 def test_killed_at_random_moments(tmp_path):
     seed = int(os.environ.get("CSKD_TEST_SEED", time.time_ns() % 1_000_000))

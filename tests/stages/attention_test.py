@@ -6,6 +6,8 @@ from cskd_program import mpirun, run
 from small_run import TRAINING
 from stage_runs import copied, result, result_folder, settings
 
+pytestmark = pytest.mark.rotating(2)
+
 KEEPER = """
 [encoders.vit]
 architecture = "ViT-demo-16"

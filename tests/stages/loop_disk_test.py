@@ -8,6 +8,8 @@ import pytest
 from cskd_program import CSKD, environment, mpirun, run
 from stage_runs import EVERY_STEP, checkpoints, copied, result, settings
 
+pytestmark = pytest.mark.rotating(2)
+
 
 def test_a_full_disk_ends_the_training_with_the_last_good_state(cached, config, trained):
     path, folder = copied(cached, config, "full")

@@ -16,6 +16,8 @@ from sklearn.preprocessing import StandardScaler
 from stage_runs import copied, digest, result_folder
 from torch_tower import batch_of, rows_of, transformer
 
+pytestmark = pytest.mark.rotating(2)
+
 CENTRES = numpy.arange(1, 11)
 ALL_LABELS = ["--set", "labels.fraction=1"]
 # So small that nothing changes.
