@@ -42,6 +42,12 @@ std::uint32_t positive(const Operation& operation, std::int64_t value) {
   return static_cast<std::uint32_t>(value);
 }
 
+// Of rows and of columns, for which one number may stand.
+std::pair<std::uint32_t, std::uint32_t> both(const Operation& operation, std::size_t argument) {
+  const std::vector<std::int64_t> given = operation.integers(argument);
+  return {positive(operation, given.front()), positive(operation, given.back())};
+}
+
 class Planner {
  public:
   Planner(const Recording& recording, const FirstStep& make_first) : recording_(recording) {
@@ -193,25 +199,21 @@ class Planner {
     require(operation, !operation.truth(6), "is transposed");
     const at::Tensor& weight = weights(operation, 1);
     require(operation, weight.dim() == 4, "is not one of pictures");
-    const auto each = [&](std::size_t argument) {
-      const std::vector<std::int64_t> given = operation.integers(argument);
-      return std::pair(positive(operation, given.front()), positive(operation, given.back()));
-    };
     std::size_t input = operation.value(0);
     Zeros zeros{};
     if (const auto padded = padded_.find(input); padded != padded_.end()) {
       input = padded->second.value;
       zeros = padded->second.zeros;
     }
-    const auto [rows, columns] = each(4);
+    const auto [rows, columns] = both(operation, 4);
     Window window{.kernel_height = positive(operation, weight.size(2)),
                   .kernel_width = positive(operation, weight.size(3)),
                   .top = zeros[0] + rows,
                   .bottom = zeros[1] + rows,
                   .left = zeros[2] + columns,
                   .right = zeros[3] + columns};
-    std::tie(window.stride_height, window.stride_width) = each(3);
-    std::tie(window.dilation_height, window.dilation_width) = each(5);
+    std::tie(window.stride_height, window.stride_width) = both(operation, 3);
+    std::tie(window.dilation_height, window.dilation_width) = both(operation, 5);
     const auto groups = static_cast<std::size_t>(operation.integer(8));
     multiply_by(operation, input, window, groups, weight, operation.has(2) ? weights(operation, 2) : at::Tensor());
   }
@@ -386,16 +388,12 @@ class Planner {
 
   // max_pool2d(x, kernel, stride, padding, dilation, ceil_mode)
   void max_pool(const Operation& operation) {
-    const auto each = [&](std::size_t argument) {
-      const std::vector<std::int64_t> given = operation.integers(argument);
-      return std::pair(positive(operation, given.front()), positive(operation, given.back()));
-    };
     require(operation, !operation.truth(5), "rounds its size up");
     Window window;
-    std::tie(window.kernel_height, window.kernel_width) = each(1);
-    std::tie(window.stride_height, window.stride_width) = each(operation.integers(2).empty() ? 1 : 2);
-    std::tie(window.dilation_height, window.dilation_width) = each(4);
-    std::tie(window.top, window.left) = each(3);
+    std::tie(window.kernel_height, window.kernel_width) = both(operation, 1);
+    std::tie(window.stride_height, window.stride_width) = both(operation, operation.integers(2).empty() ? 1 : 2);
+    std::tie(window.dilation_height, window.dilation_width) = both(operation, 4);
+    std::tie(window.top, window.left) = both(operation, 3);
     window.bottom = window.top;
     window.right = window.left;
     const std::size_t from = read(operation, 0);

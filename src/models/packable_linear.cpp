@@ -72,24 +72,25 @@ bool PackedProduct::serves(const Tensor& x, bool is_training) const {
   return packed_weights_serve(x);
 }
 
-Tensor PackedProduct::apply(const Tensor& x, const Tensor& bias) const {
-  return multiply(x, packed_, bias, "none", "none");
+Tensor PackedProduct::linear(const Tensor& x, const Tensor& weight, const Tensor& bias, bool is_training) const {
+  return serves(x, is_training) ? multiply(x, packed_, bias, "none", "none") : torch::linear(x, weight, bias);
 }
 
-Tensor PackedProduct::apply_gelu(const Tensor& x, const Tensor& bias, Gelu form) const {
-  if (form == Gelu::kQuick) return gelu(apply(x, bias), form);
-  return multiply(x, packed_, bias, "gelu", form == Gelu::kErf ? "none" : "tanh");
+Tensor PackedProduct::linear_gelu(const Tensor& x, const Tensor& weight, const Tensor& bias, Gelu form,
+                                  bool is_training) const {
+  if (form != Gelu::kQuick && serves(x, is_training))
+    return multiply(x, packed_, bias, "gelu", form == Gelu::kErf ? "none" : "tanh");
+  Tensor hidden = linear(x, weight, bias, is_training);
+  if (form == Gelu::kQuick || hidden.requires_grad()) return gelu(hidden, form);
+  return at::gelu_(hidden, form == Gelu::kErf ? "none" : "tanh");
 }
 
 Tensor PackableLinear::forward(const Tensor& x, const Tensor& other_bias) const {
-  return product_.serves(x, is_training()) ? product_.apply(x, other_bias) : torch::linear(x, weight, other_bias);
+  return product_.linear(x, weight, other_bias, is_training());
 }
 
 Tensor PackableLinear::forward_gelu(const Tensor& x, Gelu form) const {
-  if (product_.serves(x, is_training())) return product_.apply_gelu(x, bias, form);
-  Tensor hidden = torch::linear(x, weight, bias);
-  if (form == Gelu::kQuick || hidden.requires_grad()) return gelu(hidden, form);
-  return at::gelu_(hidden, form == Gelu::kErf ? "none" : "tanh");
+  return product_.linear_gelu(x, weight, bias, form, is_training());
 }
 
 void PackableLinear::fold() { product_ = PackedProduct(weight); }

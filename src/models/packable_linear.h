@@ -27,22 +27,25 @@ torch::Tensor packed_weight(const torch::Tensor& weight);
 // Whether packed weights serve for a product with x here and now.
 bool packed_weights_serve(const torch::Tensor& x);
 
-// x W^T with packed weights.
+// x W^T, with packed weights where they serve, otherwise with the layer's own.
 class PackedProduct {
  public:
-  PackedProduct() = default;  // serves nothing
+  PackedProduct() = default;  // packs nothing
 
-  // Serves nothing where packed_weight() is undefined.
+  // Packs nothing where packed_weight() is undefined.
   explicit PackedProduct(const torch::Tensor& weight) : packed_(packed_weight(weight)) {}
 
-  // Whether it may stand for at::linear(x, ...) here and now. Throws CheckFailure for a packed one in training mode.
-  bool serves(const torch::Tensor& x, bool is_training) const;
-
-  // [..., in] to [..., out], equal to at::linear() but for rounding; bias [out] or undefined. REQUIRES: serves(x)
-  torch::Tensor apply(const torch::Tensor& x, const torch::Tensor& bias) const;
-  torch::Tensor apply_gelu(const torch::Tensor& x, const torch::Tensor& bias, Gelu form) const;
+  // at::linear(x, weight, bias) of the layer, but for rounding: [..., in] to [..., out]; bias [out] or undefined.
+  // Throws CheckFailure for a packed one in training mode.
+  torch::Tensor linear(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias,
+                       bool is_training) const;
+  // gelu() of that.
+  torch::Tensor linear_gelu(const torch::Tensor& x, const torch::Tensor& weight, const torch::Tensor& bias, Gelu form,
+                            bool is_training) const;
 
  private:
+  bool serves(const torch::Tensor& x, bool is_training) const;
+
   torch::Tensor packed_;
 };
 

@@ -63,15 +63,10 @@ class PlacewiseLinear final : public torch::nn::Module, public Foldable {
     draw_weights(weight_, bias_);
   }
 
-  Tensor forward(const Tensor& map) const {
-    return product_.serves(map, is_training()) ? product_.apply(map, bias_)
-                                               : torch::linear(map, weight_.flatten(1), bias_);
-  }
+  Tensor forward(const Tensor& map) const { return product_.linear(map, weight_.flatten(1), bias_, is_training()); }
 
   Tensor forward_gelu(const Tensor& map) const {
-    if (product_.serves(map, is_training())) return product_.apply_gelu(map, bias_, Gelu::kErf);
-    Tensor x = torch::linear(map, weight_.flatten(1), bias_);
-    return x.requires_grad() ? at::gelu(x) : at::gelu_(x);
+    return product_.linear_gelu(map, weight_.flatten(1), bias_, Gelu::kErf, is_training());
   }
 
   void fold() override { product_ = PackedProduct(weight_.flatten(1)); }

@@ -68,8 +68,7 @@ SelfAttention::SelfAttention(int width, int heads, Form form, bool has_bias) : h
 }
 
 Tensor SelfAttention::forward(const Tensor& x, Attention* captured, const Tensor& bias) {
-  const Tensor all =
-      in_product_.serves(x, is_training()) ? in_product_.apply(x, in_bias_) : torch::linear(x, in_weight_, in_bias_);
+  const Tensor all = in_product_.linear(x, in_weight_, in_bias_, is_training());
   const std::vector<Tensor> qkv = split_heads(all, 3, heads_);
   if (captured != nullptr) *captured = {qkv[0], qkv[1]};
   return out_->forward(attend(qkv[0], qkv[1], qkv[2], bias));
