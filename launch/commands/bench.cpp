@@ -14,6 +14,8 @@
 #include "bench/latency_bench.h"
 #include "bench/loader_bench.h"
 #include "launch/commands/commands.h"
+#include "models/encoder.h"
+#include "models/plugin/plugin.h"
 #include "runtime/cores.h"
 #include "runtime/error.h"
 #include "runtime/freed_memory.h"
@@ -190,11 +192,12 @@ void add_step(CLI::App& bench, Program& program) {
   };
   const auto arguments = std::make_shared<Arguments>();
   bench::StepOptions& options = arguments->options;
-  command.add_option("--encoder", options.encoder, "Architecture, as in encoders.NAME.architecture")
+  command
+      .add_option("--encoder", options.encoder, "Architecture, as in encoders.NAME.architecture, or a plug-in (*.pt2)")
       ->capture_default_str();
-  command.add_option("--image-size", options.image_size, "Pixels a side")
-      ->check(CLI::Range(16, 4096))
-      ->capture_default_str();
+  CLI::Option* const image_size = command.add_option("--image-size", options.image_size, "Pixels a side")
+                                      ->check(CLI::Range(16, 4096))
+                                      ->capture_default_str();
   command.add_option("--batch", options.batch, "Images of a micro-batch")
       ->check(CLI::Range(1, 1 << 20))
       ->capture_default_str();
@@ -217,8 +220,11 @@ void add_step(CLI::App& bench, Program& program) {
       .add_option("--weights", options.weights, "safetensors file to start from, to compare losses with other programs")
       ->check(CLI::ExistingFile);
   add_world_options(command, *arguments);
-  program.run_in_world(command, [arguments](runtime::World& world) {
+  program.run_in_world(command, [arguments, image_size](runtime::World& world) {
     bench::StepOptions chosen = arguments->options;
+    chosen.encoder = models::encoder_named(chosen.encoder);
+    if (models::find_plugin(chosen.encoder) != nullptr && image_size->count() == 0)
+      chosen.image_size = models::encoder_shape(chosen.encoder).image_size;
     chosen.precision = models::precision_named(arguments->precision);
     chosen.memory_format = models::memory_format_named(arguments->memory_format);
     if (chosen.bare && (world.size() > 1 || chosen.elastic || chosen.compress))

@@ -32,10 +32,17 @@ void register_plugin_of(StoredModel& model) {
     plugin.constants[at->first.substr(kPluginPrefix.size())] = at->second;
     at = model.tensors.erase(at);
   }
-  const std::string name = register_stored_plugin(plugin, model.path.native());
+  WeightShapes weights;
+  for (const auto& [name, tensor] : model.tensors) weights.emplace(name, tensor.sizes().vec());
+  const std::string name = register_stored_plugin(plugin, weights, model.path.native());
   if (name != model.encoder) {
     throw runtime::DataError(
         fmt::format("{} says that its plug-in is '{}', but it holds '{}'", model.path.native(), model.encoder, name));
+  }
+  try {
+    try_plugin(name);
+  } catch (const std::exception&) {
+    runtime::rethrow_with_context(fmt::format("{} cannot be used", model.path.native()));
   }
 }
 

@@ -21,6 +21,7 @@ def uses():
         "--uses",
         str(WINDOW),
         "2",
+        "3",
         *(f"{count}x100" for count in SHARDS),
     ]
     lines = subprocess.run(command, check=True, capture_output=True, text=True).stdout.split("\n")[:-1]

@@ -59,7 +59,7 @@ void infer(Encoder& encoder, const torch::Tensor& images, cskd::models::Precisio
 void answer(const std::string& given, int image_size, int batch, int threads) {
   cskd::runtime::keep_freed_memory();  // as cskd does
   torch::set_num_threads(threads);
-  const std::string name = given.ends_with(cskd::models::kPluginEnding) ? cskd::models::register_plugin(given) : given;
+  const std::string name = cskd::models::encoder_named(given);
   const auto trained = cskd::models::make_encoder(name, image_size);
   const auto frozen = cskd::models::make_encoder(name, image_size);
   for (Encoder* encoder : {trained.get(), frozen.get()}) use_channels_last(*encoder);

@@ -1,8 +1,10 @@
 // What the order of samples costs, in nanoseconds a sample: batches of 16, as a micro-batch asks for them, in sequence,
 // over corpora of shards of 10,000 pictures in two sources. One JSON line for each size.
 //   order_benchmark [SIZE...]
-//   order_benchmark --uses WINDOW WEIGHT SIZE...    prints "position group block sample" for each use of three epochs
-//                                                   of a corpus; block sizes of the groups, as 4x100 for four of 100
+//   order_benchmark --uses WINDOW WEIGHT EPOCHS SIZE...
+//                                                   prints "position group block sample" for each use of these epochs
+//                                                   of a corpus; block sizes of the groups, as 4x100+1x37 for four of
+//                                                   100 and one of 37
 #include <algorithm>
 #include <chrono>
 #include <cstdint>
@@ -10,6 +12,7 @@
 #include <cstdlib>
 #include <string>
 #include <string_view>
+#include <utility>
 #include <vector>
 
 #include <fmt/format.h>
@@ -49,16 +52,19 @@ void measure(std::uint64_t size) {
   std::fflush(stdout);
 }
 
-// "4x100": four blocks of 100.
+// "4x100+1x37": four blocks of 100, and one of 37.
 SampleGroup group_of(std::string_view text, double weight) {
-  const std::size_t times = text.find('x');
   SampleGroup group{.weight = weight, .blocks = {}};
-  group.blocks.assign(std::strtoull(text.substr(0, times).data(), nullptr, 10),
-                      std::strtoull(text.substr(times + 1).data(), nullptr, 10));
+  while (!text.empty()) {
+    const std::string part(text.substr(0, text.find('+')));
+    text.remove_prefix(std::min(text.size(), part.size() + 1));
+    const std::uint64_t size = std::strtoull(part.c_str() + part.find('x') + 1, nullptr, 10);
+    group.blocks.insert(group.blocks.end(), std::strtoull(part.c_str(), nullptr, 10), size);
+  }
   return group;
 }
 
-void print_uses(std::uint64_t window, double weight, const std::vector<std::string>& blocks) {
+void print_uses(std::uint64_t window, double weight, std::uint64_t epochs, const std::vector<std::string>& blocks) {
   std::vector<SampleGroup> groups;
   std::vector<std::pair<std::size_t, std::size_t>> places;  // of each sample: group, block
   for (const std::string& text : blocks) {
@@ -68,7 +74,7 @@ void print_uses(std::uint64_t window, double weight, const std::vector<std::stri
   }
   const SampleOrder order(1, cskd::data::kStreamAlignOrder, groups, window);
   std::uint64_t position = 0;
-  for (const auto& use : order.at(0, 3 * order.size())) {
+  for (const auto& use : order.at(0, epochs * order.size())) {
     const auto& [group, block] = places[use.sample];
     fmt::print("{} {} {} {}\n", position++, group, block, use.sample);
   }
@@ -78,9 +84,9 @@ void print_uses(std::uint64_t window, double weight, const std::vector<std::stri
 
 int main(int argc, char** argv) {
   const std::vector<std::string> arguments(argv + 1, argv + argc);
-  if (arguments.size() > 3 && arguments[0] == "--uses") {
+  if (arguments.size() > 4 && arguments[0] == "--uses") {
     print_uses(std::strtoull(arguments[1].c_str(), nullptr, 10), std::strtod(arguments[2].c_str(), nullptr),
-               {arguments.begin() + 3, arguments.end()});
+               std::strtoull(arguments[3].c_str(), nullptr, 10), {arguments.begin() + 4, arguments.end()});
     return 0;
   }
   std::vector<std::uint64_t> sizes;

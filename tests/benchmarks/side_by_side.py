@@ -7,6 +7,9 @@ rank without the gradient reducer, beside the same with it.
 
   cmake --build build/release --target cskd
   .venv/bin/python tests/benchmarks/side_by_side.py [--rounds 3] [--only vit]
+  .venv/bin/python tests/benchmarks/side_by_side.py --plugins [--rounds 3]
+
+With --plugins: the steps of plug-ins beside DDP with the same models of timm, in the faster of two memory formats; and the losses of 20 steps.
 """
 
 import argparse
@@ -18,7 +21,12 @@ import sys
 import tempfile
 
 import programs
+import torch
 from programs import RANKS, ROOT
+
+sys.path.insert(0, str(ROOT / "launch"))
+
+import export_encoder  # noqa: E402
 
 DDP = ROOT / "tests/benchmarks/ddp_steps.py"
 # Encoder, pixels, images of a rank, steps that count.
@@ -30,6 +38,13 @@ STEPS = [
 ]
 # Steps whose losses are compared, on smaller pictures.
 LOSSES = {"mobilenetv3_small_100": 128, "mobilenetv3_large_100": 128, "resnet50": 64, "vit_small_patch16_224": 64}
+# As STEPS; encoders that are not native, but the last.
+PLUGINS = [
+    ("regnety_002", 224, 16, 12),
+    ("fastvit_t8", 256, 8, 8),
+    ("mobilevit_xxs", 256, 8, 8),
+    ("vit_small_patch16_224", 224, 8, 4),
+]
 ALL_REDUCES = [(1, 500), (25_000, 200), (250_000, 200), (1_000_000, 100), (6_500_000, 30), (25_000_000, 15)]
 
 
@@ -73,23 +88,61 @@ def compare_steps(case, rounds):
     )
 
 
-def compare_losses(encoder, folder):
-    """The greatest relative difference of the losses of 20 steps."""
-    pixels, batch, steps = LOSSES[encoder], 8, 17
+def compare_losses(encoder, pixels, folder, given=None):
+    """The greatest relative difference of the losses of 20 steps. `given`: the plug-in of this encoder."""
+    batch, steps = 8, 17
     weights = pathlib.Path(folder) / "weights.safetensors"
     subprocess.run([sys.executable, DDP, "weights", encoder, str(pixels), str(weights)], check=True, timeout=300)
-    ours = cskd(
-        "step", "--encoder", encoder, "--image-size", pixels, "--batch", batch, "--steps", steps, "--weights", weights
-    )["losses"]
+    words = ["step", "--encoder", given or encoder, "--image-size", pixels, "--batch", batch, "--steps", steps]
+    ours = cskd(*words, "--weights", weights)["losses"]
     theirs = ddp("step", encoder, pixels, batch, steps, "channels_last")["losses"]
     return max(abs(one - other) / other for one, other in zip(ours, theirs, strict=True))
+
+
+def compare_plugin(case, rounds, folder):
+    encoder, pixels, batch, steps = case
+    plugin = pathlib.Path(folder) / f"{encoder}.pt2"
+    torch.manual_seed(1)
+    model, size, facts = export_encoder.timm_encoder(encoder, None, False, None)
+    assert size == pixels, f"{encoder} takes {size} pixels"
+    export_encoder.export(model, plugin, image_size=size, name=encoder, **facts)
+    runs = {name: [] for name in ("cskd", "channels_last", "contiguous")}
+    for _ in range(rounds):
+        runs["cskd"].append(cskd("step", "--encoder", plugin, "--batch", batch, "--steps", steps))
+        for layout in ("channels_last", "contiguous"):
+            runs[layout].append(ddp("step", encoder, pixels, batch, steps, layout))
+    ms = {name: 1000 * median(each) for name, each in runs.items()}
+    faster = min(("channels_last", "contiguous"), key=ms.get)
+    ratios = " ".join(
+        f"{statistics.median(theirs['seconds']) / our['median']:.2f}"
+        for our, theirs in zip(runs["cskd"], runs[faster], strict=True)
+    )
+    difference = compare_losses(encoder, pixels, folder, plugin)
+    print(
+        f"| {encoder}, {pixels} pixels, {batch} a rank | {ms['cskd']:.1f} | {ms[faster]:.1f} ({faster.replace('_', ' ')}) | "
+        f"{ms[faster] / ms['cskd']:.2f} | {ratios} | {difference:.1e} |",
+        flush=True,
+    )
+
+
+def compare_plugins(rounds, only):
+    print(
+        "| step of a plug-in | cskd ms | DDP ms | ratio | of each round | losses of 20 steps |\n|---|---|---|---|---|---|"
+    )
+    with tempfile.TemporaryDirectory() as folder:
+        for case in (case for case in PLUGINS if only in case[0]):
+            compare_plugin(case, rounds, folder)
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
     parser.add_argument("--only", default="", help="cases whose name contains this")
+    parser.add_argument("--plugins", action="store_true", help="steps of plug-ins alone")
     arguments = parser.parse_args()
+    if arguments.plugins:
+        compare_plugins(arguments.rounds, arguments.only)
+        return
     print(
         "| step | cskd ms | DDP ms | ratio | of each round | probe picks | cskd probed ms | DDP default ms | ratio | exposed | reducer at 1 rank |"
     )
@@ -99,7 +152,10 @@ def main():
     print("\n| losses of 20 steps | greatest relative difference |\n|---|---|")
     with tempfile.TemporaryDirectory() as folder:
         for encoder in (encoder for encoder in LOSSES if arguments.only in encoder):
-            print(f"| {encoder}, {LOSSES[encoder]} pixels | {compare_losses(encoder, folder):.1e} |", flush=True)
+            print(
+                f"| {encoder}, {LOSSES[encoder]} pixels | {compare_losses(encoder, LOSSES[encoder], folder):.1e} |",
+                flush=True,
+            )
     print("\n| all-reduce of numbers | cskd ms | Gloo ms | ratio | of each round |\n|---|---|---|---|---|")
     for numbers, repeats in (case for case in ALL_REDUCES if arguments.only in "all-reduce"):
         rounds = [

@@ -112,8 +112,7 @@ void run(const std::vector<std::string>& arguments) {
     throw std::runtime_error("the arguments are described at the top of encoder_features.cpp");
   }
   torch::manual_seed(1);  // the same initial weights in every run
-  const std::string name =
-      arguments[0].ends_with(cskd::models::kPluginEnding) ? cskd::models::register_plugin(arguments[0]) : arguments[0];
+  const std::string name = cskd::models::encoder_named(arguments[0]);
   const auto encoder = cskd::models::make_encoder(name, std::stoi(arguments[1]));
   cskd::models::WeightReport report;
   if (!is_initial) report = cskd::models::load_encoder_weights(*encoder, arguments[3]);

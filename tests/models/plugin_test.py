@@ -336,6 +336,26 @@ def test_refuses_the_wrong_shapes_when_it_is_tried(plain, tmp_path):
     refused(with_program(plain, tmp_path / "m.pt2", shape), "where its file says")
 
 
+class Greedy(torch.nn.Module):
+    """Asks for 77 GB for two images."""
+
+    def forward(self, images):
+        means = images.mean((2, 3))[:, :, None, None]
+        return (means.expand(-1, -1, 40_000, 80_000) * 2).mean((2, 3))
+
+
+def test_a_program_cannot_fill_the_machine(tmp_path):
+    path = export_plainly(tmp_path / "m.pt2", Greedy(), torch.zeros(3, 3, 16, 16), **ANY_BATCH)
+    refused(path, "needs more than 8.0 GiB of memory")
+
+
+def test_sizes_of_weights_that_the_file_does_not_hold_are_refused(plain, tmp_path):
+    def larger(module):
+        module["graph"]["tensor_values"]["p_convolution_weight"]["sizes"][0] = {"as_int": 2**30}
+
+    refused(with_program(plain, tmp_path / "m.pt2", larger), "has the shape [8, 3, 4, 4]")
+
+
 def test_the_name_follows_the_program(plain, tmp_path):
     def name_of(path):
         return json.loads(inspect(path, "--json").stdout)["plugin"]["name"]

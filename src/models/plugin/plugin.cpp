@@ -14,6 +14,7 @@
 
 #include "models/construction.h"
 #include "models/plugin/json_reader.h"
+#include "models/plugin/memory_limit.h"
 #include "models/plugin/plugin_encoder.h"
 #include "models/plugin/prepared_program.h"
 #include "models/plugin/program_reader.h"
@@ -26,11 +27,15 @@ namespace {
 
 constexpr std::size_t kDigits = 12;  // of a hash in a name
 constexpr int kDepths = 12;          // groups of parameters for rates that fall with depth
+// What two images may take in a trial, beside the weights. A hostile program must not be able to fill a machine.
+constexpr std::uint64_t kTrialBytes = std::uint64_t{8} << 30;
 
 struct Plugin {
   EncoderEntry entry;
   StoredPlugin stored;
   PluginReport report;
+  std::uint64_t weight_bytes = 0;  // of parameters and buffers
+  bool was_tried = false;
 };
 
 // Note [Registered plug-ins]
@@ -111,14 +116,31 @@ std::string literal(const std::string& text) {
   return pattern;
 }
 
+// What a program says of its parameters must be what its file holds: memory is taken for the former.
+void require_weights(const PreparedProgram& program, const WeightShapes& weights, const std::string& origin) {
+  for (const Input& input : program.inputs) {
+    if (input.kind != InputKind::kParameter) continue;
+    const auto found = weights.find(input.name);
+    if (found == weights.end())
+      throw runtime::DataError(fmt::format("{} lacks the weights of {}", origin, shown(input.name)));
+    if (found->second != input.shape) {
+      throw runtime::DataError(fmt::format("{}: {} has the shape [{}], where its program takes [{}]", origin,
+                                           shown(input.name), fmt::join(found->second, ", "),
+                                           fmt::join(input.shape, ", ")));
+    }
+  }
+}
+
 int side_of(const PreparedProgram& program) {
   return static_cast<int>(std::ranges::find(program.inputs, InputKind::kImages, &Input::kind)->shape.back());
 }
 
 // REQUIRES: the description says how pixels are normalised
 std::unique_ptr<Plugin> make_plugin(const std::string& program_text, const PluginDescription& description,
-                                    std::map<std::string, at::Tensor> constants, const std::string& origin) {
+                                    std::map<std::string, at::Tensor> constants, const WeightShapes& weights,
+                                    const std::string& origin) {
   const PreparedProgram program = prepare_program(read_program(program_text, origin), origin);
+  require_weights(program, weights, origin);
   std::erase_if(constants, [&](const auto& item) {
     return std::ranges::none_of(program.inputs, [&](const Input& input) { return input.name == item.first; });
   });
@@ -150,7 +172,10 @@ std::unique_ptr<Plugin> make_plugin(const std::string& program_text, const Plugi
   // PyTorch counts batches, and no forward pass reads the count.
   std::erase_if(plugin->report.unused, [](const std::string& name) { return is_statistic(name); });
   for (const Input& input : program.inputs) {
-    if (input.kind == InputKind::kParameter) plugin->report.parameters += c10::multiply_integers(input.shape);
+    if (input.kind == InputKind::kImages) continue;
+    const std::int64_t numbers = c10::multiply_integers(input.shape);
+    plugin->weight_bytes += static_cast<std::uint64_t>(numbers) * c10::elementSize(input.type);
+    if (input.kind == InputKind::kParameter) plugin->report.parameters += numbers;
   }
   return plugin;
 }
@@ -162,7 +187,7 @@ std::string add(std::unique_ptr<Plugin> plugin) {
   return name;
 }
 
-const Plugin* find(const std::string& name) {
+Plugin* find(const std::string& name) {
   const std::lock_guard lock(registry().mutex);
   const auto found = registry().plugins.find(name);
   return found == registry().plugins.end() ? nullptr : found->second.get();
@@ -191,7 +216,9 @@ std::string register_plugin(const std::filesystem::path& path, const PluginDescr
     if (at::isFloatingType(info.type) && tensor.isnan().any().item<bool>())
       throw runtime::DataError(fmt::format("{}: buffer {} holds NaN", origin, shown(name)));
   }
-  return add(make_plugin(text, description, std::move(constants), origin));
+  WeightShapes weights;
+  for (const auto& [name, info] : file.weights()) weights.emplace(name, info.shape);
+  return add(make_plugin(text, description, std::move(constants), weights, origin));
 }
 
 std::optional<StoredPlugin> stored_plugin(const std::string& encoder) {
@@ -200,13 +227,13 @@ std::optional<StoredPlugin> stored_plugin(const std::string& encoder) {
   return plugin->stored;
 }
 
-std::string register_stored_plugin(const StoredPlugin& stored, const std::string& origin) {
+std::string register_stored_plugin(const StoredPlugin& stored, const WeightShapes& weights, const std::string& origin) {
   const JsonReader json(fmt::format("{}: its plug-in", origin));
   const nlohmann::json document = json.parse(stored.text);
   const PluginDescription description = read_description(json.field(document, "description").dump(), origin);
   if (!description.normalisation) json.fail("it does not say how pixels are normalised");
   const std::string program = json.field(document, "program").dump();
-  return add(make_plugin(program, description, stored.constants, origin));
+  return add(make_plugin(program, description, stored.constants, weights, origin));
 }
 
 const EncoderEntry* find_plugin(const std::string& name) {
@@ -215,17 +242,28 @@ const EncoderEntry* find_plugin(const std::string& name) {
 }
 
 void try_plugin(const std::string& name) {
+  Plugin& plugin = *find(name);
+  if (plugin.was_tried) return;
   const EncoderShape shape = encoder_shape(name);
-  const auto encoder = make_encoder(name);
-  encoder->eval();
   const torch::NoGradGuard no_gradients;
   try {
+    const MemoryLimit limit(plugin.weight_bytes + kTrialBytes);
+    const auto encoder = make_encoder(name);
+    encoder->eval();
     encoder->forward(torch::zeros({2, 3, shape.image_size, shape.image_size}));
   } catch (const c10::Error& error) {
     const std::string reason = error.what_without_backtrace();
     throw runtime::DataError(
         fmt::format("the program of {} cannot be run: {}", name, reason.substr(0, reason.find('\n'))));
   }
+  plugin.was_tried = true;
+}
+
+std::string encoder_named(const std::string& name_or_file) {
+  if (!name_or_file.ends_with(kPluginEnding)) return name_or_file;
+  const std::string name = register_plugin(name_or_file);
+  try_plugin(name);
+  return name;
 }
 
 PluginReport plugin_report(const std::string& name) { return find(name)->report; }

@@ -32,15 +32,23 @@ struct StoredPlugin {
 // None for a native encoder.
 std::optional<StoredPlugin> stored_plugin(const std::string& encoder);
 
-// As register_plugin(). Throws DataError that begins with `origin`.
-std::string register_stored_plugin(const StoredPlugin& stored, const std::string& origin);
+// Shapes of a file's weights by name.
+using WeightShapes = std::map<std::string, std::vector<std::int64_t>>;
+
+// As register_plugin(), for a file with these weights. Throws DataError that begins with `origin`.
+std::string register_stored_plugin(const StoredPlugin& stored, const WeightShapes& weights, const std::string& origin);
 
 // Null for a name that nobody registered.
 const EncoderEntry* find_plugin(const std::string& name);
 
-// Runs a registered plug-in once, on two black images, with any weights. Throws DataError when it cannot be run, or
-// gives other shapes than its file says.
+// Runs a registered plug-in once, on two black images, with any weights; a second call does nothing. Throws DataError
+// when it cannot be run, takes more than 8 GiB beside its weights, or gives other shapes than its file says. Not
+// thread-safe.
 void try_plugin(const std::string& name);
+
+// The encoder's name for what a user gives as one: a .pt2 file, which is registered and tried, or a name, as it is.
+// Throws as register_plugin() and try_plugin().
+std::string encoder_named(const std::string& name_or_file);
 
 // Facts of a registered plug-in for people.
 struct PluginReport {
