@@ -137,13 +137,14 @@ ReducedBox reduced_box(const ImageHeader& header, const Box& box, int side) {
   const double scale = 1.0 / reduction;
   return {reduction,
           {left, top, right - left, bottom - top},
-          {stored.x * scale - left, stored.y * scale - top, stored.width * scale, stored.height * scale}};
+          {stored.x * scale - left, stored.y * scale - top, stored.width * scale, stored.height * scale},
+          std::min(box.width, box.height) < 16 * side ? ColourDetail::kFull : ColourDetail::kHalf};
 }
 
 Image decode_reduced(std::span<const std::byte> bytes, const ImageHeader& header, const ReducedBox& box,
                      Rectangle& inside) {
   Image image = box.reduction == 1 ? decode_stored(bytes, header, box.pixels)
-                                   : decode_jpeg(bytes, header, box.pixels, box.reduction);
+                                   : decode_jpeg(bytes, header, box.pixels, box.reduction, box.colour);
   inside = upright_rectangle(box.inside, image.width, image.height, header.orientation);
   return turn_upright(std::move(image), header.orientation);
 }

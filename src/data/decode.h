@@ -8,11 +8,12 @@
 
 #include "data/image.h"
 #include "data/image_header.h"
+#include "data/jpeg_decoder.h"
 
 namespace cskd::data {
 
 // Raise it with any change that changes a decoded or resized pixel: feature caches are bound to it.
-constexpr int kDecoderVersion = 2;
+constexpr int kDecoderVersion = 3;
 
 // The whole picture. Throws DataError with a short reason; a JPEG whose data ends early or is damaged is refused too,
 // so that a shard never holds it. Thread-safe.
@@ -25,13 +26,14 @@ Image decode_region(std::span<const std::byte> bytes, const ImageHeader& header,
 
 // Where a part of a picture lies at a lower resolution, in stored coordinates.
 struct ReducedBox {
-  int reduction = 1;  // 1, 2, 4 or 8: so many times fewer pixels a side
-  Box pixels;         // of that smaller picture: all that the part touches
-  Rectangle inside;   // the part, within `pixels`
+  int reduction = 1;                          // 1, 2, 4 or 8: so many times fewer pixels a side
+  Box pixels;                                 // of that smaller picture: all that the part touches
+  Rectangle inside;                           // the part, within `pixels`
+  ColourDetail colour = ColourDetail::kFull;  // half, where that still has as many pixels as were asked for
 };
 
 // The lowest resolution at which `box` (upright source pixels) still has at least `side` pixels in both directions;
-// below 1 for JPEG only, where libjpeg then computes fewer pixels (decode_jpeg()). Throws DataError as decode_region()
+// below 1 for JPEG only, where fewer pixels are then computed (decode_jpeg()). Throws DataError as decode_region()
 // for the box. REQUIRES: side >= 1
 ReducedBox reduced_box(const ImageHeader& header, const Box& box, int side);
 

@@ -10,6 +10,7 @@
 #include <jerror.h>
 #include <jpeglib.h>
 
+#include "data/jpeg_block_means.h"
 #include "runtime/error.h"
 
 namespace cskd::data {
@@ -143,7 +144,6 @@ std::size_t pitch_of(std::size_t row_bytes, PixelLayout layout) {
 class StripMemory {
  public:
   std::uint8_t* with_room_for(std::size_t size) {
-    constexpr std::size_t kReadBehind = 16;
     memory_ = std::make_unique_for_overwrite<std::uint8_t[]>(kLine + kOffset + size + kReadBehind);
     const std::size_t beyond = reinterpret_cast<std::uintptr_t>(memory_.get()) % kLine;
     return memory_.get() + (kLine - beyond) + kOffset;
@@ -220,12 +220,13 @@ bool run(Decompressor& decompressor, std::span<const std::byte> bytes, const Rea
 
 }  // namespace
 
-Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction) {
+Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction,
+                  ColourDetail colour) {
   constexpr int kStrip = 16;
   const std::size_t row_bytes = std::size_t{3} * static_cast<std::size_t>(box.width);
   Image image{box.width, box.height, {}};
   image.rgb.resize(row_bytes * static_cast<std::size_t>(box.height));
-  decode_jpeg_rows(bytes, header, box, reduction, PixelLayout::kRgb, kStrip,
+  decode_jpeg_rows(bytes, header, box, reduction, colour, PixelLayout::kRgb, kStrip,
                    [&](int first, int count, const std::uint8_t* rows, std::size_t pitch) {
                      for (int row = first; row < first + count; ++row, rows += pitch)
                        std::memcpy(image.row(row), rows, row_bytes);
@@ -234,7 +235,17 @@ Image decode_jpeg(std::span<const std::byte> bytes, const ImageHeader& header, c
 }
 
 void decode_jpeg_rows(std::span<const std::byte> bytes, const ImageHeader& header, const Box& box, int reduction,
-                      PixelLayout layout, int strip, const TakeRows& take) {
+                      ColourDetail colour, PixelLayout layout, int strip, const TakeRows& take) {
+  if (reduction == 8) {
+    if (const auto means = decode_block_means(bytes, header, box.y + box.height, colour, layout)) {
+      const auto channels = static_cast<std::size_t>(layout);
+      const std::size_t pitch = channels * static_cast<std::size_t>(means->width);
+      const std::uint8_t* const rows = means->pixels.data() + channels * static_cast<std::size_t>(box.x);
+      for (int first = 0; first < box.height; first += strip)
+        take(first, std::min(strip, box.height - first), rows + pitch * static_cast<std::size_t>(box.y + first), pitch);
+      return;
+    }
+  }
   Decompressor decompressor;
   StripMemory rows;
   const Reading reading{header, box, reduction, layout, strip, take, rows};

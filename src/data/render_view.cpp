@@ -46,7 +46,7 @@ void resize_box(std::span<const std::byte> bytes, const ImageHeader& header, con
     const Box& source = resizer.source();
     const Box pixels{box.pixels.x + source.x, box.pixels.y + source.y, source.width, source.height};
     decode_jpeg_rows(
-        bytes, header, pixels, box.reduction, PixelLayout::kRgbx, StripResizer::kStrip,
+        bytes, header, pixels, box.reduction, box.colour, PixelLayout::kRgbx, StripResizer::kStrip,
         [&](int, int count, const std::uint8_t* rows, std::size_t pitch) { resizer.take(count, rows, pitch); });
     return;
   }

@@ -10,6 +10,7 @@
 #include <torch/types.h>
 #include <torch/utils.h>
 
+#include "models/strided_kernel.h"
 #include "runtime/check.h"
 
 namespace cskd::models {
@@ -73,15 +74,10 @@ torch::Tensor NormedConvolution::convolve(const torch::Tensor& images, const tor
       padding = {0, 0};
     }
   }
-  const auto& stride = *options.stride();
-  // LibTorch 2.11 on AVX-512 writes beyond the gradient of a kernel of 1 x 1 with a stride and up to 8 input channels,
-  // channels last, from pictures of 112 pixels on. What the stride leaves out is left out before.
-  constexpr std::int64_t kFewChannels = 16;
-  if (kernel.size(2) == 1 && kernel.size(3) == 1 && stride[0] > 1 && kernel.size(1) < kFewChannels) {
-    return torch::conv2d(padded.slice(2, 0, std::nullopt, stride[0]).slice(3, 0, std::nullopt, stride[1]), kernel,
-                         shift, 1, padding, 1, options.groups());
-  }
-  return torch::conv2d(padded, kernel, shift, stride, padding, options.dilation(), options.groups());
+  const auto& stride = options.stride();
+  if (has_unsafe_gradient(kernel, *stride, padding))
+    return torch::conv2d(read_by_stride(padded, *stride), kernel, shift, 1, padding, 1, options.groups());
+  return torch::conv2d(padded, kernel, shift, *stride, padding, options.dilation(), options.groups());
 }
 
 // In double precision: an error of a channel's scale would not average out over its places.

@@ -133,7 +133,7 @@ std::vector<std::byte> check(const config::Packing& packing, shards::SurveyChunk
   data::Image image;  // empty when its rows are upright and needed once
   if (header.format == data::ImageFormat::kJpeg && header.orientation == 1 && !too_large) {
     const data::Box whole{0, 0, header.width(), header.height()};
-    data::decode_jpeg_rows(bytes, header, whole, 1, data::PixelLayout::kRgb, facts.strip(),
+    data::decode_jpeg_rows(bytes, header, whole, 1, data::ColourDetail::kFull, data::PixelLayout::kRgb, facts.strip(),
                            [&](int, int count, const std::uint8_t* rows, std::size_t) { facts.add(rows, count); });
   } else {
     std::optional<data::Image> over = over_colour(packing, bytes, header);

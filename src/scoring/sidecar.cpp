@@ -79,9 +79,14 @@ std::optional<Rating> read_rating(const std::filesystem::path& sidecar) {
 void write_rating(const std::filesystem::path& sidecar, int stars, double score) {
   start_library();
   const bool is_there = std::filesystem::exists(sidecar);
-  // An atomic replacement would go around the permissions of the file itself.
-  if (is_there && ::access(sidecar.c_str(), W_OK) != 0)
-    runtime::throw_system_error(fmt::format("cannot write {}", sidecar.native()), errno);
+  // An atomic replacement would go around the permissions of the file itself, and nothing is read-only for root.
+  if (is_there) {
+    constexpr auto kWritable = std::filesystem::perms::owner_write | std::filesystem::perms::group_write |
+                               std::filesystem::perms::others_write;
+    const auto permissions = std::filesystem::status(sidecar).permissions();
+    if ((permissions & kWritable) == std::filesystem::perms::none || ::access(sidecar.c_str(), W_OK) != 0)
+      runtime::throw_system_error(fmt::format("cannot write {}", sidecar.native()), EACCES);
+  }
   const Document document = is_there ? read(sidecar) : Document(xmp_new_empty());
   const bool is_set = xmp_set_property_int32(document.get(), NS_XAP, kRating, stars, 0) &&
                       xmp_set_property_int32(document.get(), kOurs, kRating, stars, 0) &&

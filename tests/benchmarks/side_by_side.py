@@ -41,7 +41,7 @@ LOSSES = {"mobilenetv3_small_100": 128, "mobilenetv3_large_100": 128, "resnet50"
 # As STEPS; encoders that are not native, but the last.
 PLUGINS = [
     ("regnety_002", 224, 16, 12),
-    ("fastvit_t8", 256, 8, 8),
+    ("tiny_vit_5m_224", 224, 8, 6),
     ("mobilevit_xxs", 256, 8, 8),
     ("vit_small_patch16_224", 224, 8, 4),
 ]

@@ -1,7 +1,7 @@
 // Decodes pictures for pixels_test.py, which compares them with Pillow's. Each line of the standard input is one
 // request, its words separated by tabs:
 //
-//   PATH [region X Y WIDTH HEIGHT] [resize FILTER WIDTH HEIGHT X Y BOX_WIDTH BOX_HEIGHT] [flip] [jpeg QUALITY]
+//   PATH [region X Y WIDTH HEIGHT] [eighth] [resize FILTER WIDTH HEIGHT X Y BOX_WIDTH BOX_HEIGHT] [flip] [jpeg QUALITY]
 //     [hash]
 //
 // and answered by a line and what it announces: "pixels WIDTH HEIGHT" and the RGB bytes, "hash" and 16 hexadecimal
@@ -15,6 +15,7 @@
 #include <fmt/format.h>
 
 #include "data/decode.h"
+#include "data/jpeg_decoder.h"
 #include "data/perceptual_hash.h"
 #include "data/recompress.h"
 #include "data/resize.h"
@@ -54,6 +55,11 @@ std::string answer(const std::string& request) {
   Image image;
   if (word == "region") {
     image = decode_region(bytes, read_image_header(bytes), read_box(words));
+    words >> word;
+  } else if (word == "eighth") {
+    const ImageHeader header = read_image_header(bytes);
+    image = decode_jpeg(bytes, header, {0, 0, (header.stored_width + 7) / 8, (header.stored_height + 7) / 8}, 8,
+                        ColourDetail::kHalf);
     words >> word;
   } else {
     image = decode(bytes);

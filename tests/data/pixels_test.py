@@ -212,6 +212,35 @@ def test_jpeg_of_other_colours(tool, tmp_path, mode, progressive):
         assert_equal(tool.ask(tmp_path / "a.jpg"), reference(tmp_path / "a.jpg"), f"{width} x {height}")
 
 
+def eighth_of(path):
+    """As libjpeg scales it."""
+    with Image.open(path) as image:
+        image.draft(None, (1, 1))
+        return numpy.asarray(image.convert("RGB"))
+
+
+@pytest.mark.parametrize("options", [*JPEG_OPTIONS.values(), {"mode": "L"}], ids=[*JPEG_OPTIONS, "grey"])
+def test_an_eighth_of_a_jpeg(tool, tmp_path, options):
+    """Equal where no colour is halved; there it is interpolated, which differs by little."""
+    saved_as = {"quality": 88, **options}
+    mode = saved_as.pop("mode", "RGB")
+    is_equal = mode == "L" or "progressive" in options or "keep_rgb" in options or options.get("subsampling") == "4:4:4"
+    for width, height in [*SIZES[2:], (640, 489)]:
+        for optimised in (False, True):
+            if is_equal:
+                image = Image.fromarray(scene(width, height)).convert(mode)
+            else:
+                small = Image.fromarray(scene(width // 32 + 3, height // 32 + 3))
+                image = small.resize((width, height), Image.Resampling.BICUBIC)
+            image.save(tmp_path / "a.jpg", optimize=optimised and "keep_rgb" not in options, **saved_as)
+            ours, theirs = tool.ask(tmp_path / "a.jpg", "eighth"), eighth_of(tmp_path / "a.jpg")
+            if is_equal:
+                assert_equal(ours, theirs, f"{width} x {height}")
+                continue
+            assert ours.shape == theirs.shape
+            assert numpy.abs(ours.astype(float) - theirs).mean() < 4, f"{width} x {height}"
+
+
 @pytest.mark.parametrize("orientation", range(1, 9))
 def test_orientation(tool, tmp_path, orientation):
     exif = Image.Exif()

@@ -356,6 +356,31 @@ def test_sizes_of_weights_that_the_file_does_not_hold_are_refused(plain, tmp_pat
     refused(with_program(plain, tmp_path / "m.pt2", larger), "has the shape [8, 3, 4, 4]")
 
 
+class RepVggStem(torch.nn.Module):
+    """With a kernel of 1 x 1 and a stride over three channels."""
+
+    def __init__(self):
+        super().__init__()
+        self.wide = torch.nn.Conv2d(3, 48, 3, 2, 1, bias=False)
+        self.narrow = torch.nn.Conv2d(3, 48, 1, 2, bias=False)
+
+    def forward(self, images):
+        return (self.wide(images) + self.narrow(images)).mean((2, 3))
+
+
+def test_trains_what_libtorch_would_crash_on(tmp_path):
+    """Channels last, on processors with AVX2 or AVX-512: PyTorch itself ends by a signal."""
+    plugin = tmp_path / "stem.pt2"
+    EXPORTER.export(RepVggStem(), plugin, image_size=256, name="stem", **STATISTICS)
+    command = [CSKD, "bench", "step", "--encoder", str(plugin), "--batch", "8", "--steps", "2", "--json"]
+    result = subprocess.run(command, capture_output=True, text=True, timeout=120)
+    assert result.returncode == 0, result.stderr
+    losses = json.loads(result.stdout[result.stdout.index("{") :])["losses"]
+    # The same with images that lie as exported.
+    result = subprocess.run([*command, "--memory-format", "contiguous"], capture_output=True, text=True, timeout=120)
+    assert json.loads(result.stdout[result.stdout.index("{") :])["losses"] == pytest.approx(losses, rel=1e-4)
+
+
 def test_the_name_follows_the_program(plain, tmp_path):
     def name_of(path):
         return json.loads(inspect(path, "--json").stdout)["plugin"]["name"]

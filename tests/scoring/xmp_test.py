@@ -93,6 +93,15 @@ def test_sidecars_that_cannot_be_written(model, photos):
     assert process.returncode == 1 and "2 failed" in process.stderr, process.stderr
     assert "is no XMP" in process.stderr and (photos / f"{first}.xmp").read_text() == "no XMP <"
     assert sum(name.endswith(".xmp") for name in os.listdir(photos)) == len(scores)
+    # A file that nobody may write, not even root, stays as it is.
+    protected = photos / f"{list(scores)[2]}.xmp"
+    protected.chmod(0o444)
+    before = protected.read_bytes()
+    process = run(
+        "score", exported, protected.with_suffix(""), "--xmp", "--stars", "0,0.1,0.2,0.3", "--overwrite-ratings"
+    )
+    assert process.returncode == 1 and f"cannot write {protected}: Permission denied" in process.stderr, process.stderr
+    assert protected.read_bytes() == before
     for words, text in [
         (("--stars", "1,2,3"), "is not 4 rising numbers"),
         (("--stars", "5%,4%,6%,7%"), "is not 4 rising numbers"),

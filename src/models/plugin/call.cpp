@@ -44,6 +44,8 @@ class CallMaker {
     if (operation.was_in_place && operation.rule->kind == OperatorKind::kInPlace)
       call.fresh =
           c10::Dispatcher::singleton().findSchema({call.name.substr(0, call.name.size() - 1), operation.overload});
+    call.is_convolution =
+        operation.overload.empty() && (call.name == "aten::conv2d" || call.name == "aten::convolution");
     const c10::FunctionSchema& schema = call.op->schema();
     if (operation.node.outputs.size() != schema.returns().size())
       throw unusable_program(origin_, fmt::format("{} returns {} results", call.name, schema.returns().size()));

@@ -41,6 +41,7 @@ struct Call {
   std::vector<Node::Output> outputs;
   std::vector<Value> dead;  // let go after it
   bool is_fixed = false;
+  bool is_convolution = false;  // images, kernel, bias, stride and padding are its first arguments
 };
 
 // Throws DataError that begins with `origin`: this LibTorch does not have the operator, or its arguments and results

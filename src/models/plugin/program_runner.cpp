@@ -6,6 +6,7 @@
 #include <c10/core/InferenceMode.h>
 #include <c10/core/impl/LocalDispatchKeySet.h>
 
+#include "models/strided_kernel.h"
 #include "runtime/check.h"
 
 namespace cskd::models {
@@ -50,6 +51,16 @@ std::int64_t computed(Call::Number number, std::int64_t a, std::int64_t b) {
   return result;
 }
 
+// Note [Strided kernels of 1 x 1]
+void keep_gradient_safe(c10::Stack& convolution) {
+  const std::vector<std::int64_t> stride = convolution[3].toIntVector();
+  constexpr std::size_t kTransposed = 6;
+  if (convolution[kTransposed].isBool() && convolution[kTransposed].toBool()) return;
+  if (!has_unsafe_gradient(convolution[1].toTensor(), stride, convolution[4].toIntVector())) return;
+  convolution[0] = read_by_stride(convolution[0].toTensor(), stride);
+  convolution[3] = std::vector<std::int64_t>(stride.size(), 1);
+}
+
 }  // namespace
 
 void ProgramRunner::compute(const Call& call, std::vector<c10::IValue>& values, const at::Device& device,
@@ -89,6 +100,7 @@ void ProgramRunner::compute(const Call& call, std::vector<c10::IValue>& values, 
   }
   for (const std::size_t place : call.devices) stack_[place] = device;
   if (call.training) stack_[*call.training] = is_training;
+  if (call.is_convolution && c10::GradMode::is_enabled()) keep_gradient_safe(stack_);
   call.op->callBoxed(stack_);
   for (std::size_t i = 0; i < call.outputs.size(); ++i) {
     const Node::Output& output = call.outputs[i];
