@@ -1,11 +1,13 @@
 // The stage that stores what a tower sees in views (data/view_series.h) of every unlabelled and training picture.
 #pragma once
 
-#include <ATen/core/Tensor.h>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <utility>
 
-#include "data/corpus.h"
-#include "data/view.h"
 #include "data/view_series.h"
+#include "features/stored_features.h"
 #include "models/encoder.h"
 #include "run/context.h"
 #include "runtime/inputs.h"
@@ -20,17 +22,12 @@ shards::CacheBinding cache_binding(const config::Config& config, const config::T
 // The views of each picture that the tower sees.
 data::ViewSeries view_series(const config::Tower& tower);
 
-// The view that was stored, to be rendered again.
-data::View view_of(const shards::StoredView& stored);
-
-// Pooled features [n, D] of rendered views (as render_batch()), float16, on the CPU.
-at::Tensor encode_views(models::Encoder& encoder, const at::Tensor& pixels, const at::Device& device);
+// The tower as it looks at views.
+ViewEncoder view_encoder(const run::Context& context, const config::Tower& tower,
+                         const std::shared_ptr<models::Encoder>& encoder);
 
 // Of the float16 features of a view, with those of every token or without.
 std::uint64_t feature_bytes(const models::EncoderShape& shape, bool with_tokens);
-
-// Whether a shard has a cache: those of pictures that are trained on.
-bool is_cached(const shards::Manifest::Shard& shard);
 
 // Throws UsageError unless the number of views is one that can be stored or, for towers that are asked in each step,
 // shown.
@@ -39,13 +36,10 @@ void require_views(const config::Tower& tower, bool are_stored);
 // The stage that makes a tower's caches: "cache.clip".
 std::string cache_stage(const config::Tower& tower);
 
-// File of the cache of a shard.
-std::filesystem::path cache_path(const run::Context& context, const config::Tower& tower,
-                                 const shards::Manifest::Shard& shard);
+// <run>/cache/<tower>.
+FeaturePlace cache_place(const run::RunFolder& folder, const config::Tower& tower);
 
-// <run>/cache/<tower>/<shard>: one feature cache for each image shard, shared out over ranks as they ask. Collective.
-// Caches that are whole are kept, and views that are missing in them are added; one of another tower or view
-// specification is refused (BindingError). Facts: views, width.
+// Stores what a tower sees, as store_features(); caches of another tower or view specification are refused.
 run::StageOutcome run_cache(const run::Context& context, const std::string& tower);
 
 // What decides about its result. Throws DataError when the manifest is damaged.

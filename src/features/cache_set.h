@@ -1,13 +1,14 @@
-// The feature caches of a corpus's shards: where Stage I takes its targets from.
+// Stored features of a corpus's shards: where trainings take a tower's features, or a teacher's answers, from.
 #pragma once
 
 #include <cstddef>
 #include <cstdint>
+#include <filesystem>
 #include <memory>
 
 #include "data/corpus.h"
 #include "data/open_files.h"
-#include "models/encoder.h"
+#include "features/stored_features.h"
 #include "run/context.h"
 #include "shards/feature_cache/reader.h"
 
@@ -17,9 +18,8 @@ constexpr int kAuditedRows = 4;  // of each rank
 
 class CacheSet {
  public:
-  // `context`, `tower` and `corpus` must outlive it.
-  CacheSet(const run::Context& context, const config::Tower& tower, const data::Corpus& corpus,
-           shards::CacheBinding binding);
+  // `context` and `corpus` must outlive it.
+  CacheSet(const run::Context& context, FeaturePlace place, const data::Corpus& corpus, shards::CacheBinding binding);
 
   // The cache of a shard; those that were used last are kept, up to kOpenCaches of them. Any thread. Throws as
   // FeatureCacheReader, and DataError that names file and row when the cache belongs to other pictures than the
@@ -36,15 +36,16 @@ class CacheSet {
   // altogether: kLargestDifference lies far from both. Damaged pictures are passed over: training meets them.
   //
   // Returns how many of `rows` it compared. Throws DataError that names file and row.
-  int audit(const data::SampleSet& samples, std::uint64_t step, models::Encoder& encoder,
+  int audit(const data::SampleSet& samples, std::uint64_t step, const ViewEncoder& encoder,
             int rows = kAuditedRows) const;
 
  private:
   void require_complete() const;
+  std::filesystem::path path_of(const shards::Manifest::Shard& shard) const { return place_.folder / shard.file(); }
   std::shared_ptr<const shards::FeatureCacheReader> open(std::uint32_t shard) const;
 
   const run::Context& context_;
-  const config::Tower& tower_;
+  FeaturePlace place_;
   const data::Corpus& corpus_;
   shards::CacheBinding binding_;
   std::shared_ptr<data::OpenFiles<shards::FeatureCacheReader>> readers_;

@@ -22,11 +22,11 @@ class CachedTargets final : public TargetSource {
   CachedTargets(const run::Context& context, const config::Tower& tower, const data::Corpus& corpus)
       : context_(context),
         tower_(tower),
-        caches_(context, tower, corpus,
+        caches_(context, cache_place(context.folder, tower), corpus,
                 cache_binding(context.config, tower, models::encoder_shape(tower.architecture()))) {}
 
   void start(const data::SampleSet& samples, std::uint64_t step) override {
-    caches_.audit(samples, step, *load_tower(context_, tower_));
+    caches_.audit(samples, step, view_encoder(context_, tower_, load_tower(context_, tower_)));
   }
 
   TargetRoom begin(const at::Tensor& pixels) const override {

@@ -85,6 +85,10 @@ struct Recomputation {
 Recomputation recompute_own(const std::filesystem::path& folder, runtime::World& world,
                             distributed::Communicator& communicator) {
   Recomputation own;
+  if (folder.filename() == "answers") {  // stages/stored_answers.h
+    own.missing = "of a teacher's answers, each start of one of its students does that";
+    return own;
+  }
   const run::RunFolder run{.root = folder.parent_path().parent_path(), .elsewhere = {}};
   try {
     const std::filesystem::path settings = run.root / "config.toml";
@@ -99,12 +103,13 @@ Recomputation recompute_own(const std::filesystem::path& folder, runtime::World&
     const data::Corpus corpus(run.shards());
     own.tower = tower->weights();
     try {
-      const features::CacheSet caches(context, *tower, corpus,
+      const features::CacheSet caches(context, features::cache_place(run, *tower), corpus,
                                       features::cache_binding(config, *tower, encoder->shape()));
       const auto samples = data::SampleSet::of_split(corpus, shards::Split::kUnlabelled)
                                .followed_by(data::SampleSet::of_split(corpus, shards::Split::kTrain));
       // Other rows each time.
-      own.agree = caches.audit(samples, static_cast<std::uint64_t>(runtime::unix_time()), *encoder, kRecomputedRows);
+      own.agree = caches.audit(samples, static_cast<std::uint64_t>(runtime::unix_time()),
+                               features::view_encoder(context, *tower, encoder), kRecomputedRows);
     } catch (const runtime::Error& error) {
       own.faults.push_back({{"file", folder.native()}, {"fault", runtime::messages(error).back()}});
     }

@@ -45,6 +45,36 @@ void check(const heif_error& error) {
     throw runtime::DataError(fmt::format("damaged HEIC or AVIF: {}", error.message == nullptr ? "" : error.message));
 }
 
+// Of a raw file that `open` has opened, if the status it returns is LIBRAW_SUCCESS.
+template <typename Open>
+RawPreview preview_after(const Open& open) {
+  const auto raw = std::make_unique<LibRaw>();  // half a megabyte
+  // Damage is told by what it returns, not on standard error.
+  raw->set_dataerror_handler([](void*, const char*, auto) {}, nullptr);
+  int status = open(*raw);
+  if (status == LIBRAW_SUCCESS) status = raw->unpack_thumb();
+  if (status != LIBRAW_SUCCESS)
+    throw runtime::DataError(fmt::format("no preview in this raw file: {}", libraw_strerror(status)));
+  const libraw_thumbnail_t& thumbnail = raw->imgdata.thumbnail;
+  if (thumbnail.tformat != LIBRAW_THUMBNAIL_JPEG) throw runtime::DataError("the preview in this raw file is no JPEG");
+  const auto* data = reinterpret_cast<const std::byte*>(thumbnail.thumb);
+  RawPreview preview{.jpeg = {data, data + thumbnail.tlength}};
+  switch (raw->imgdata.sizes.flip) {
+    case 3:
+      preview.orientation = 3;
+      break;
+    case 5:
+      preview.orientation = 8;
+      break;
+    case 6:
+      preview.orientation = 6;
+      break;
+    default:
+      break;
+  }
+  return preview;
+}
+
 }  // namespace
 
 std::optional<ForeignFormat> foreign_format(std::span<const std::byte> bytes, const std::filesystem::path& name) {
@@ -144,33 +174,14 @@ data::Image decode_jpeg_xl(std::span<const std::byte> bytes, const std::optional
   return image;
 }
 
+RawPreview raw_preview(const std::filesystem::path& file) {
+  return preview_after([&](LibRaw& raw) { return raw.open_file(file.c_str()); });
+}
+
 RawPreview raw_preview(std::span<const std::byte> bytes) {
-  const auto raw = std::make_unique<LibRaw>();  // half a megabyte
-  // Damage is told by what it returns, not on standard error.
-  raw->set_dataerror_handler([](void*, const char*, auto) {}, nullptr);
   // It reads and never writes; its interface came before const.
-  int status = raw->open_buffer(const_cast<std::byte*>(bytes.data()), bytes.size());
-  if (status == LIBRAW_SUCCESS) status = raw->unpack_thumb();
-  if (status != LIBRAW_SUCCESS)
-    throw runtime::DataError(fmt::format("no preview in this raw file: {}", libraw_strerror(status)));
-  const libraw_thumbnail_t& thumbnail = raw->imgdata.thumbnail;
-  if (thumbnail.tformat != LIBRAW_THUMBNAIL_JPEG) throw runtime::DataError("the preview in this raw file is no JPEG");
-  const auto* data = reinterpret_cast<const std::byte*>(thumbnail.thumb);
-  RawPreview preview{.jpeg = {data, data + thumbnail.tlength}};
-  switch (raw->imgdata.sizes.flip) {
-    case 3:
-      preview.orientation = 3;
-      break;
-    case 5:
-      preview.orientation = 8;
-      break;
-    case 6:
-      preview.orientation = 6;
-      break;
-    default:
-      break;
-  }
-  return preview;
+  return preview_after(
+      [&](LibRaw& raw) { return raw.open_buffer(const_cast<std::byte*>(bytes.data()), bytes.size()); });
 }
 
 }  // namespace cskd::scoring

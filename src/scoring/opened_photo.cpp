@@ -1,5 +1,7 @@
 #include "scoring/opened_photo.h"
 
+#include <algorithm>
+
 #include <fmt/format.h>
 
 #include "data/render_view.h"
@@ -15,11 +17,17 @@ namespace {
 
 constexpr std::uint64_t kLargestPhoto = std::uint64_t{1} << 29;
 
+// Of a raw file of its own only the first bytes, which say that it is one.
 std::vector<std::byte> read(const Photo& photo) {
+  constexpr std::uint64_t kHead = 4096;
   if (!photo.fault.empty()) throw runtime::DataError(photo.fault);
   const runtime::InputFile file(photo.file);
   const std::uint64_t size = photo.is_whole_file ? file.size() : photo.size;
   if (size > kLargestPhoto) throw runtime::DataError(fmt::format("{} bytes are more than a photo has", size));
+  if (photo.is_whole_file && has_foreign_extension(photo.name)) {
+    std::vector<std::byte> head = file.read_at(0, std::min(size, kHead));
+    if (foreign_format(head, photo.name) == ForeignFormat::kRaw) return head;
+  }
   return file.read_at(photo.offset, size);
 }
 
@@ -32,7 +40,7 @@ OpenedPhoto::OpenedPhoto(const Photo& photo, const std::optional<data::Colour>& 
   } else if (foreign == ForeignFormat::kJpegXl) {
     image_ = decode_jpeg_xl(bytes_, alpha);
   } else if (foreign == ForeignFormat::kRaw) {
-    RawPreview preview = raw_preview(bytes_);
+    RawPreview preview = photo.is_whole_file ? raw_preview(photo.file) : raw_preview(bytes_);
     bytes_ = std::move(preview.jpeg);
     header_ = data::read_image_header(bytes_);
     // Cameras put the preview's own turn into it or leave that to the raw file.

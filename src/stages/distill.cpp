@@ -22,6 +22,7 @@
 #include "stages/mix.h"
 #include "stages/model_source.h"
 #include "stages/score.h"
+#include "stages/stored_answers.h"
 #include "stages/stream_objective.h"
 #include "stages/teacher_answers.h"
 #include "stages/train_stage.h"
@@ -123,7 +124,7 @@ class DistillSource final : public BatchSource<DistillBatch> {
         data::training_sets(corpus_->corpus(), context_.config.labels().fraction(), context_.config.run().seed());
     const PictureStream& chosen = setup.streams[labelled ? 1 : 0];
     data::SampleSet pictures = labelled ? std::move(sets.labelled) : std::move(sets.unlabelled);
-    std::unique_ptr<TeacherAnswers> answers = answers_to(teachers, pictures, labelled);
+    std::unique_ptr<TeacherAnswers> answers = answers_to(teachers, labelled);
     return {.samples = {context_, *corpus_, std::move(pictures),
                         labelled ? data::kStreamLabelledOrder : data::kStreamUnlabelledOrder, chosen.key, chosen.batch},
             .answers = std::move(answers),
@@ -131,11 +132,10 @@ class DistillSource final : public BatchSource<DistillBatch> {
   }
 
   // Views of labelled pictures keep their labels, and are not those that teachers answer to (same_view).
-  std::unique_ptr<TeacherAnswers> answers_to(const Teachers& teachers, const data::SampleSet& pictures,
-                                             bool labelled) const {
+  std::unique_ptr<TeacherAnswers> answers_to(const Teachers& teachers, bool labelled) const {
     if (teachers.empty()) return nullptr;
     if (settings_.answers() == config::Distill::whole)
-      return answers_to_whole_pictures(context_, settings_, teachers, *corpus_, pictures);
+      return answers_to_whole_pictures(context_, settings_, teachers, *corpus_);
     return labelled ? nullptr : answers_to_same_views(context_, settings_, teachers, *corpus_);
   }
 
@@ -300,13 +300,12 @@ BatchLoss loss_together(HeadedPair& pair, HeadedPair& partner, const DistillBatc
 TrainingSetup distill_training(const config::Config& config, const std::string& name) {
   const config::Distill& distill = config::table_named(config.distill(), name);
   const std::string stage = "distill." + name;
-  constexpr std::uint64_t kTeacherViews = 2;  // whole, and mirrored
   std::vector<TeacherPass> passes;
   std::vector<TowerUse> towers;
   for (const std::string& teacher : distill.teachers()) {
     if (distill.answers() == config::Distill::same_view) break;
     for (const auto pictures : {PictureStream::Pictures::kUnlabelled, PictureStream::Pictures::kLabelled})
-      passes.push_back({model_source(config, teacher), pictures, kTeacherViews});
+      passes.push_back({model_source(config, teacher), pictures, kAnsweredViews});
   }
   const auto reads = teachers_towers(config, distill);
   for (std::size_t i = 0; i < reads.size(); ++i) {

@@ -16,6 +16,7 @@
 #include "models/encoder.h"
 #include "runtime/error.h"
 #include "runtime/inputs.h"
+#include "stages/stored_answers.h"
 #include "stages/train_stage.h"
 #include "training/checkpoint.h"
 
@@ -207,10 +208,12 @@ class Planner {
       if (!planned.towers.back().step_seconds) return;
       seconds += *planned.towers.back().step_seconds;
     }
-    // How many pictures a teacher looks at before the first step is known when the corpus is packed.
+    // How many pictures a teacher answers to before the first step is known when the corpus is packed.
+    std::uint64_t answers = 0;
     for (const TeacherPass& pass : setup.passes) {
       if (!pictures_) break;
       seconds += forward_seconds(pass.teacher, pictures_->of(pass.pictures) * pass.views).value_or(0);
+      answers += pictures_->of(pass.pictures) * answer_bytes(static_cast<std::uint64_t>(pictures_->bins));
     }
     planned.seconds = seconds;
     // Weights and their average; gradients and one or two means for what is trained.
@@ -223,7 +226,7 @@ class Planner {
     // The newest, and one that is being written; the model itself.
     const std::uint64_t kept = training.keep_checkpoints() + training.keep_best() + 1 +
                                (training.keep_every() > 0 ? training.steps() / training.keep_every() : 0);
-    planned.disk_bytes = kept * (2 * model + optimizer) + model;
+    planned.disk_bytes = kept * (2 * model + optimizer) + model + answers;
   }
 
   // Of rendered views, at most.

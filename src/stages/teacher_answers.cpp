@@ -9,10 +9,10 @@
 #include "data/render_view.h"
 #include "data/view_series.h"
 #include "features/cache.h"
-#include "inference/prediction.h"
 #include "losses/alignment.h"
 #include "losses/distribution.h"
 #include "runtime/check.h"
+#include "stages/stored_answers.h"
 
 namespace cskd::stages {
 namespace {
@@ -29,14 +29,28 @@ Answers summed_up(const at::Tensor& distributions, const at::Tensor& centres, do
           .features = {}};
 }
 
+// Note [Stored answers]
 class WholePictureAnswers final : public TeacherAnswers {
  public:
-  WholePictureAnswers(Answers all, at::Device device) : all_(std::move(all)), device_(device) {}
+  WholePictureAnswers(const run::Context& context, const config::Distill& distill, const Teachers& teachers,
+                      const batches::CheckedCorpus& corpus)
+      : context_(context), penalty_(distill.variance_penalty()), bins_(centres_of(corpus).numel()) {
+    centres_ = centres_of(corpus).to(context.communicator.device());
+    for (std::size_t i = 0; i < teachers.size(); ++i) {
+      const std::string& name = distill.teachers(static_cast<int>(i));
+      store_answers(context, name, teachers[i], bins_);
+      teachers_.push_back({name, teachers[i], stored_answers(context, name, teachers[i], bins_, corpus.corpus())});
+    }
+  }
 
-  void start(const data::SampleSet&, std::uint64_t) override {}
+  void start(const data::SampleSet& samples, std::uint64_t step) override {
+    for (const Teacher& teacher : teachers_)
+      teacher.answers->audit(samples, step, answering(context_, teacher.name, teacher.model));
+  }
 
   Room begin(const at::Tensor& pixels) const override {
-    return {.made_before = {at::empty({pixels.size(0), all_.distributions.size(1)}), at::empty({pixels.size(0)}), {}},
+    const auto answers = static_cast<std::int64_t>(teachers_.size() * kAnsweredViews);
+    return {.made_before = {at::empty({pixels.size(0), answers, bins_}), at::ones({pixels.size(0)}), {}},
             .teachers = {}};
   }
 
@@ -44,24 +58,49 @@ class WholePictureAnswers final : public TeacherAnswers {
     return std::nullopt;
   }
 
+  // A picture that could not be read when it was to be answered has no answer. Should it be readable now, it does not
+  // count.
   void fill(Room& room, std::uint64_t item, const data::SampleSource::Sample& sample,
             const data::SampleUse&) const override {
-    std::ranges::copy(batches::row_of(all_.distributions, sample.number),
-                      batches::row_of(room.made_before.distributions, item).begin());
-    room.made_before.weights.data_ptr<float>()[item] = all_.weights.data_ptr<float>()[sample.number];
+    const std::uint64_t numbers = teachers_.size() * kAnsweredViews * static_cast<std::uint64_t>(bins_);
+    float* const own = room.made_before.distributions.data_ptr<float>() + item * numbers;
+    float* to = own;
+    for (const Teacher& teacher : teachers_) {
+      const auto answers = teacher.answers->of(sample.ref.shard);
+      if (!answers->has_features(sample.ref.row)) {
+        std::fill_n(own, numbers, 1.0F / static_cast<float>(bins_));
+        room.made_before.weights.data_ptr<float>()[item] = 0;
+        return;
+      }
+      for (std::uint64_t view = 0; view < kAnsweredViews; ++view)
+        for (const std::uint16_t bits : answers->pooled(sample.ref.row, view))
+          *to++ = c10::Half(bits, c10::Half::from_bits());
+    }
   }
 
-  std::uint64_t bytes(std::uint64_t) const override { return 0; }
+  std::uint64_t bytes(std::uint64_t pictures) const override {
+    return pictures * teachers_.size() * kAnsweredViews * static_cast<std::uint64_t>(bins_) * sizeof(float);
+  }
 
   Answers of(const Room& room) override {
-    return {batches::to_device(room.made_before.distributions, device_),
-            batches::to_device(room.made_before.weights, device_),
-            {}};
+    Answers answers =
+        summed_up(batches::to_device(room.made_before.distributions, centres_.device()), centres_, penalty_);
+    answers.weights = answers.weights * batches::to_device(room.made_before.weights, centres_.device());
+    return answers;
   }
 
  private:
-  const Answers all_;
-  const at::Device device_;
+  struct Teacher {
+    std::string name;
+    inference::Model model;
+    std::unique_ptr<features::CacheSet> answers;
+  };
+
+  const run::Context& context_;
+  const double penalty_;
+  const std::int64_t bins_;
+  at::Tensor centres_;  // [K]
+  std::vector<Teacher> teachers_;
 };
 
 class SameViewAnswers final : public TeacherAnswers {
@@ -179,28 +218,8 @@ class SameViewAnswers final : public TeacherAnswers {
 
 std::unique_ptr<TeacherAnswers> answers_to_whole_pictures(const run::Context& context, const config::Distill& distill,
                                                           const Teachers& teachers,
-                                                          const batches::CheckedCorpus& corpus,
-                                                          const data::SampleSet& samples) {
-  std::vector<at::Tensor> of_teachers;
-  const auto pictures = static_cast<std::int64_t>(samples.size());
-  const auto all = pictures * static_cast<std::int64_t>(teachers.size());
-  for (const inference::Model& teacher : teachers) {
-    const std::int64_t before = pictures * static_cast<std::int64_t>(of_teachers.size());
-    of_teachers.push_back(inference::predict_distributions(
-        *teacher, corpus, samples,
-        {.views = data::TestViews::kMirrored, .leave_out_damaged = true, .doing = "pseudo-labels were made"}, context,
-        [&](std::int64_t done, std::int64_t) { context.progress("pseudo-labels", before + done, all); }));
-  }
-  const at::Tensor views = at::cat(of_teachers, 1);
-  const Answers answers = summed_up(views, centres_of(corpus), distill.variance_penalty());
-  // A damaged picture has no answer. Should it be readable later, it does not count.
-  const at::Tensor damaged = views.isnan().any(2).any(1);
-  const double even = 1.0 / static_cast<double>(views.size(2));
-  return std::make_unique<WholePictureAnswers>(
-      Answers{at::where(damaged.view({-1, 1}), even, answers.distributions).to(at::kFloat).contiguous(),
-              at::where(damaged, 0.0, answers.weights).to(at::kFloat).contiguous(),
-              {}},
-      context.communicator.device());
+                                                          const batches::CheckedCorpus& corpus) {
+  return std::make_unique<WholePictureAnswers>(context, distill, teachers, corpus);
 }
 
 std::unique_ptr<TeacherAnswers> answers_to_same_views(const run::Context& context, const config::Distill& distill,

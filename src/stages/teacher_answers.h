@@ -1,4 +1,4 @@
-// Answers of aesthetics teachers to pictures of Stage II: made before the training, or to the very pixels that the
+// Answers of aesthetics teachers to pictures of Stage II: stored ones to whole pictures, or to the very pixels that the
 // student sees.
 #pragma once
 
@@ -56,12 +56,12 @@ class TeacherAnswers {
 
 using Teachers = std::vector<inference::Model>;
 
-// The mean over the whole picture, its mirror image and all teachers, of all of `samples`, made now. A picture that
-// cannot be read does not count. Collective. Throws as inference::predict_distributions().
+// The mean over the whole picture, its mirror image and all teachers, as stored: Note [Stored answers]; what is missing
+// is made now. A picture that could not be read does not count. Collective. `corpus` outlives it. Throws as
+// store_answers().
 std::unique_ptr<TeacherAnswers> answers_to_whole_pictures(const run::Context& context, const config::Distill& distill,
                                                           const Teachers& teachers,
-                                                          const batches::CheckedCorpus& corpus,
-                                                          const data::SampleSet& samples);
+                                                          const batches::CheckedCorpus& corpus);
 
 // Answers to the view that the student sees. Teachers that read the whitened features of a tower give them from stored
 // ones where the tower has views to store; others look at the pixels in each step. REQUIRES: require_distill();

@@ -66,15 +66,18 @@ loader_threads = 1
 """
 
 
-def prepare(work, pictures):
-    cskd("demo", work / "corpus", "--images", pictures * 5, ranks=1)
+def random_tower(path):
+    """Weights of ViT-B-16's image tower."""
     torch.manual_seed(0)
     tower = VisionTransformer(
         image_size=224, patch_size=16, width=768, layers=12, heads=12, mlp_ratio=4, output_dim=512
     )
-    save_file(
-        {f"visual.{name}": value.contiguous() for name, value in tower.state_dict().items()}, work / "tower.safetensors"
-    )
+    save_file({f"visual.{name}": value.contiguous() for name, value in tower.state_dict().items()}, path)
+
+
+def prepare(work, pictures):
+    cskd("demo", work / "corpus", "--images", pictures * 5, ranks=1)
+    random_tower(work / "tower.safetensors")
     text = CONFIGURATION.format(work=work, batch=BATCH, steps=STEPS + 2, global_batch=RANKS * BATCH, ranks=RANKS)
     (work / "run.toml").write_text(text)
     cskd("shard", work / "run.toml", ranks=1)

@@ -2,6 +2,8 @@
 
 import struct
 
+import numpy
+
 BYTE, ASCII, SHORT, LONG, RATIONAL = 1, 2, 3, 4, 5
 SIZES = {BYTE: 1, ASCII: 1, SHORT: 2, LONG: 4, RATIONAL: 8}
 
@@ -30,7 +32,8 @@ def directory(entries, offset):
 
 def dng(preview, width, height, orientation=1, side=64):
     """`preview`: a JPEG of that size, as the sensor saw it."""
-    sensor = struct.pack(f"<{side * side}H", *((x * 37 + y * 11) % 4096 for y in range(side) for x in range(side)))
+    rows = numpy.arange(side)
+    sensor = ((rows[:, None] * 11 + rows * 37) % 4096).astype("<u2").tobytes()
     jpeg_at = 8
     sensor_at = jpeg_at + len(preview) + len(preview) % 2
     raw_at = sensor_at + len(sensor)

@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cmath>
 #include <csignal>
+#include <filesystem>
 #include <limits>
 #include <string>
 #include <thread>
@@ -23,6 +24,7 @@
 #include "tests/support/captured_log.h"
 #include "tests/support/on_ranks.h"
 #include "tests/support/temporary_folder.h"
+#include "training/capsule.h"
 #include "training/checkpoint.h"
 
 namespace cskd::training {
@@ -82,6 +84,7 @@ class Regression final : public TrainedModel, public Objective {
     Data data = data_of(step, number);
     if (std::ranges::count(no_numbers, std::pair(step, number)) > 0)
       data.inputs = data.inputs + std::numeric_limits<double>::quiet_NaN();
+    if (std::ranges::count(outliers, std::pair(step, number)) > 0) data.targets = data.targets + 1000;
     const at::Tensor inputs = data.inputs.to(at::kFloat);
     {
       const at::NoGradGuard no_gradients;
@@ -113,6 +116,7 @@ class Regression final : public TrainedModel, public Objective {
   double weights_sum() const { return weights_.sum().item<double>(); }
 
   std::vector<std::pair<std::uint64_t, std::uint64_t>> no_numbers;  // (step, micro-batch) without a finite loss
+  std::vector<std::pair<std::uint64_t, std::uint64_t>> outliers;    // with a loss like no other
   std::chrono::milliseconds first_validation{};                     // how long it takes
   std::uint64_t stops_at = std::numeric_limits<std::uint64_t>::max();
 
@@ -303,6 +307,28 @@ TEST_P(TrainerTest, ALossThatStaysInfiniteEndsTheTraining) {
         [&] { run.train(stage); },
         testing::ThrowsMessage<runtime::Error>(HasSubstr(fmt::format(
             "align: {} steps in a row had no finite gradient; lower align.training.learning_rate", kMostSkipped + 1))));
+  });
+}
+
+TEST_P(TrainerTest, AStepWithALossLikeNoOtherIsTakenAndKept) {
+  on_ranks(GetParam(), kLimit, [](World& world) {
+    EightSteps run(world);
+    run.options.training.set_steps(70);
+    Regression stage(world);
+    stage.outliers = {{30, 0}, {60, 2}};  // the first one comes before it is known what is usual
+    EXPECT_TRUE(run.train(stage).finished);
+    EXPECT_EQ(stage.state()[2].second.item<std::int64_t>(), 70);
+    world.barrier();
+    const std::filesystem::path capsules = run.options.folder / "capsules";
+    std::vector<std::string> kept;
+    for (const auto& item : std::filesystem::directory_iterator(capsules)) kept.push_back(item.path().filename().native());
+    ASSERT_THAT(kept, ElementsAre("step-000000061"));
+    const Capsule capsule = read_capsule(capsules / kept.front());
+    EXPECT_THAT(capsule.reason, HasSubstr("that of the 50 steps before it was"));
+    ASSERT_EQ(capsule.micro_batches.size(), kMicroBatches);
+    for (const Capsule::MicroBatch& part : capsule.micro_batches)
+      EXPECT_EQ(std::stod(part.loss) > 1e5, part.number == 2) << part.loss;
+    EXPECT_EQ(newest_checkpoint(checkpoints_of_capsule(capsules / kept.front())), 60U) << "the moment before it";
   });
 }
 
