@@ -79,6 +79,11 @@ class BitReader {
 // One code after the other.
 class CodeReader {
  public:
+  struct Code {
+    std::uint8_t length = 0;  // 0: no code begins so
+    std::uint8_t symbol = 0;
+  };
+
   explicit CodeReader(const JpegHuffmanCodes& codes) : symbols_(codes.symbols) {
     std::uint32_t code = 0;  // the next one, in 16 bits
     int index = 0;
@@ -89,41 +94,49 @@ class CodeReader {
       ends_[length] = code;
       index += static_cast<int>(count);
     }
+    for (std::uint32_t bits = 0; bits < short_.size(); ++bits) {
+      const Code found = search(bits << (16U - kShort));
+      if (found.length <= kShort) short_[bits] = found;
+    }
   }
 
-  struct Code {
-    int length = 0;  // 0: no code begins so
-    int symbol = 0;
-  };
   // `bits`: the next 16.
   Code find(std::uint32_t bits) const {
+    const Code found = short_[bits >> (16U - kShort)];
+    return found.length != 0 ? found : search(bits);
+  }
+
+ private:
+  static constexpr unsigned kShort = 9;
+
+  Code search(std::uint32_t bits) const {
     for (unsigned length = 1; length <= 16; ++length) {
       if (bits >= ends_[length]) continue;
       const int index = first_[length] + static_cast<int>(bits >> (16U - length));
-      return {static_cast<int>(length), symbols_[static_cast<std::size_t>(index)]};
+      return {static_cast<std::uint8_t>(length), symbols_[static_cast<std::size_t>(index)]};
     }
     return {};
   }
 
- private:
   std::array<std::uint8_t, 256> symbols_;
   std::array<std::uint32_t, 17> ends_{};  // of the codes of a length: the first of 16 bits that is none of them
   std::array<int, 17> first_{};           // index of a length's first symbol, less its first code
+  std::array<Code, 1U << kShort> short_{};
 };
 
 constexpr int kEnd = 0;         // of a block: what is left of it is 0
 constexpr int kSixteen = 0xF0;  // zeros
 constexpr int kCoefficients = 64;
 
-// Whole codes, with the bits that belong to them, in kBits bits.
+// Whole codes, with the bits that belong to them, in kBits bits. As small as the first cache.
 class SkipTable {
  public:
   static constexpr unsigned kBits = 13;
 
   struct Step {
-    std::uint8_t bits = 0;     // 0: not one whole code
-    std::uint8_t advance = 0;  // coefficients
-    bool ends_block = false;
+    std::uint16_t bits : 4 = 0;  // 0: not one whole code
+    std::uint16_t ends_block : 1 = 0;
+    std::uint16_t advance : 8 = 0;  // coefficients
   };
 
   explicit SkipTable(const JpegHuffmanCodes& codes) : codes_(codes), reader_(codes), steps_(1U << kBits) {
@@ -132,27 +145,27 @@ class SkipTable {
 
   const JpegHuffmanCodes& codes() const { return codes_; }
   const CodeReader& reader() const { return reader_; }
-  const Step& next(const BitReader& bits) const { return steps_[bits.next(kBits)]; }
+  Step next(const BitReader& bits) const { return steps_[bits.next(kBits)]; }
 
  private:
   Step step_of(std::uint32_t window) const {
-    Step step;
+    unsigned bits = 0;
+    unsigned advance = 0;
+    const auto step = [&](bool ends_block) {
+      return Step{static_cast<std::uint16_t>(bits & 15U), static_cast<std::uint16_t>(ends_block ? 1 : 0),
+                  static_cast<std::uint16_t>(advance & 255U)};
+    };
     while (true) {
-      const auto [length, symbol] = reader_.find((window << (16U - kBits) << step.bits) & 0xFFFFU);
-      const int size = symbol % 16;
-      const int bits = step.bits + length + size;
-      if (length == 0 || bits > static_cast<int>(kBits)) return step;
+      const auto [length, symbol] = reader_.find((window << (16U - kBits) << bits) & 0xFFFFU);
+      const unsigned size = symbol % 16U;
+      if (length == 0 || bits + length + size > kBits) return step(false);
       if (symbol == kEnd) {
-        step.ends_block = true;
-      } else if (symbol == kSixteen) {
-        step.advance += 16;
-      } else if (size > 0) {
-        step.advance = static_cast<std::uint8_t>(step.advance + symbol / 16 + 1);
-      } else {
-        return step;  // no symbol of a sequential scan
+        bits += length;
+        return step(true);
       }
-      step.bits = static_cast<std::uint8_t>(bits);
-      if (step.ends_block) return step;
+      if (size == 0 && symbol != kSixteen) return step(false);  // no symbol of a sequential scan
+      bits += length + size;
+      advance += symbol / 16U + 1;
     }
   }
 
@@ -174,12 +187,12 @@ bool skip_block(BitReader& bits, const SkipTable& table) {
   int coefficient = 1;
   while (coefficient < kCoefficients) {
     if (bits.count() < 32) bits.refill();
-    const SkipTable::Step& step = table.next(bits);
+    const SkipTable::Step step = table.next(bits);
     // With one code more, the end would belong to the next block.
-    const int reached = coefficient + step.advance + (step.ends_block ? 1 : 0);
+    const int reached = coefficient + step.advance + step.ends_block;
     if (step.bits != 0 && reached <= kCoefficients) {
       bits.drop(step.bits);
-      if (step.ends_block) return true;
+      if (step.ends_block != 0) return true;
       coefficient += step.advance;
       continue;
     }
@@ -217,8 +230,9 @@ class ScanReader {
     std::array<Decoder, 3> decoders = make_decoders();
     int left = layout_.restart_interval;
     std::uint8_t marker = 0xD0;
+    const int mcus_across = layout_.mcus_across();
     for (int y = 0; y < mcus_down_; ++y) {
-      for (int x = 0; x < layout_.mcus_across(); ++x) {
+      for (int x = 0; x < mcus_across; ++x) {
         if (layout_.restart_interval > 0 && left-- == 0) {
           if (!bits_.ends_at(marker)) return false;
           marker = static_cast<std::uint8_t>(0xD0 + (marker + 1) % 8);
@@ -275,7 +289,7 @@ class ScanReader {
     if (length == 0 || size > kMostBits) return false;
     bits_.drop(length);
     if (size == 0) return true;
-    const int bits = static_cast<int>(bits_.next(static_cast<unsigned>(size)));
+    const int bits = static_cast<int>(bits_.next(size));
     bits_.drop(size);
     const bool is_negative = bits < 1 << (size - 1);
     decoder.value += is_negative ? bits + 1 - (1 << size) : bits;

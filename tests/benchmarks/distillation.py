@@ -3,7 +3,7 @@ ranks, one thread each; a ridge on ViT-B/16 teaches MobileNetV3-Large, 224 pixel
 Prints medians and ratios. Then the losses of 20 steps beside PyTorch's from the same weights and pictures.
 
   cmake --build build/release --target cskd
-  .venv/bin/python tests/benchmarks/distillation.py [--rounds 3] [--pictures 240]
+  .venv/bin/python tests/benchmarks/distillation.py [--rounds 3] [--pictures 120]
 """
 
 import argparse
@@ -15,17 +15,19 @@ import statistics
 import sys
 import tempfile
 
+import distillation_peer
 import h5py
 import numpy
 import torch
 from alignment import ROOT, random_tower, row
+from PIL import Image
 from programs import RANKS, cskd, torchrun
 from safetensors.torch import load_file
 
 os.environ.setdefault("CSKD_SOURCE_DIR", str(ROOT))
 sys.path.insert(0, str(ROOT / "tests/support"))
 
-from torch_tower import batch_of, whole_pictures  # noqa: E402
+from torch_tower import batch_of, transformer, whole_pictures  # noqa: E402
 
 BATCH, LABELLED, STEPS = 16, 4, 8  # of a rank
 
@@ -44,8 +46,8 @@ kind = "ava"
 path = "{work}/corpus/rated"
 
 [towers.clip]
-architecture = "ViT-B-16"
-weights = "{work}/tower.safetensors"
+architecture = "{architecture}"
+weights = "{weights}"
 views.count = {views}
 views.whole = {whole}
 
@@ -87,8 +89,9 @@ loader_threads = 1
 
 def configure(work, name="run", **changes):
     values = {
-        "views": 4, "whole": 0.25, "side": 224, "labelled": RANKS * LABELLED, "supervised": 1, "steps": STEPS + 2,
-        "batch": RANKS * BATCH, "parts": RANKS, "rate": 1e-3, "threads": 1, **changes,
+        "architecture": "ViT-B-16", "weights": work / "tower.safetensors", "views": 4, "whole": 0.25, "side": 224,
+        "labelled": RANKS * LABELLED, "supervised": 1, "steps": STEPS + 2, "batch": RANKS * BATCH, "parts": RANKS,
+        "rate": 1e-3, "threads": 1, **changes,
     }  # fmt: skip
     path = work / f"{name}.toml"
     path.write_text(CONFIGURATION.format(work=work, **values))
@@ -121,43 +124,59 @@ def distilled(work, path):
 
 
 def peer(work):
-    words = [work / "unlabelled", work / "train", work / "tower.safetensors", work / "run/ridge/teacher/model.safetensors"]
+    words = [
+        work / "unlabelled",
+        work / "train",
+        work / "tower.safetensors",
+        work / "run/ridge/teacher/model.safetensors",
+    ]
     return json.loads(torchrun(ROOT / "tests/benchmarks/distillation_peer.py", *words, STEPS + 2, BATCH, LABELLED))[
         "seconds"
     ]
 
 
 def losses_beside_pytorch(work, steps=20, side=96):
-    """The greatest relative difference of the losses of both: all unlabelled pictures in each step, whole, mirrored at each second use."""
-    import distillation_peer
-
+    """The greatest relative difference of both programs' losses, and PyTorch's: a ridge on the demo's tower teaches by all unlabelled pictures of a small
+    corpus in each step, each of them whole, mirrored at each second use."""
+    work.mkdir()
+    cskd("demo", work / "corpus", "--images", 200, ranks=1)
+    demo = {"architecture": "ViT-demo-16", "weights": ROOT / "configs/demo/teacher.safetensors"}
+    path = configure(work, **demo)
+    for stage in ("shard", "ridge"):
+        cskd(stage, path, ranks=1)
     folder = work / "run"
     pictures = [whole_pictures(folder, use, lambda file: "-unlabelled-" in file) for use in (0, 1)]
-    shared = {"views": 0, "whole": 1, "side": side, "labelled": 1, "supervised": 0, "batch": len(pictures[0]), "parts": 1}
-    found = {}
+    shared = {
+        **demo, "views": 0, "whole": 1, "side": side, "labelled": 1, "supervised": 0, "batch": len(pictures[0]), "parts": 1,
+        "threads": 2,
+    }  # fmt: skip
+    states = {}
     for name, changes in {"start": {"steps": 1, "rate": 1e-30}, "run": {"steps": steps}}.items():
         shutil.rmtree(folder / "distill", ignore_errors=True)
-        cskd("distill", configure(work, name, **shared, threads=2, **changes), ranks=1)
-        found[name] = load_file(folder / "distill/student/model.safetensors")
+        cskd("distill", configure(work, name, **shared, **changes), ranks=1)
+        states[name] = load_file(folder / "distill/student/model.safetensors")
         lines = (folder / "distill/student/metrics.jsonl").read_text().splitlines()
         losses = [json.loads(line)["train/loss"] for line in lines]
     torch.set_num_threads(2)
-    teacher = distillation_peer.Teacher(work / "tower.safetensors", folder / "ridge/teacher/model.safetensors")
-    student = distillation_peer.Student("mobilenetv3_large_100", 10)
-    student.load_state_dict(distillation_peer.own_names(found["start"]), strict=False)
+    teacher = distillation_peer.Teacher(
+        transformer(load_file(demo["weights"]), 128), folder / "ridge/teacher/model.safetensors"
+    )
+    student = distillation_peer.Student("mobilenetv3_large_100", distillation_peer.BINS)
+    student.load_state_dict(distillation_peer.own_names(states["start"]), strict=False)
     student.train()
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in distillation_peer.IMAGENET)
     inputs, answers = [], []
     for images in pictures:
-        pixels = numpy.stack([numpy.asarray(image.resize((side, side), 3)) for image in images])
+        pixels = numpy.stack([numpy.asarray(image.resize((side, side), Image.BICUBIC)) for image in images])
         inputs.append((torch.tensor(pixels).permute(0, 3, 1, 2).float() / 255 - mean) / std)
         with torch.no_grad():
-            answers.append(torch.cat([teacher(batch_of(images[at : at + 16], 224)) for at in range(0, len(images), 16)]))
+            answers.append(teacher(batch_of(images, 128)))
     optimiser = torch.optim.AdamW(student.parameters(), lr=1e-3, weight_decay=0)
     expected = []
     for step in range(steps):
-        loss = distillation_peer.squared_emd(torch.softmax(student(inputs[step % 2]), 1), answers[step % 2]).sum()
-        loss = loss / (len(pictures[0]) + 1)  # a labelled picture without a weight
+        images = inputs[step % 2].contiguous(memory_format=torch.channels_last)
+        loss = distillation_peer.squared_emd(torch.softmax(student(images), 1), answers[step % 2]).sum()
+        loss = loss / (len(images) + 1)  # and a labelled picture that does not count
         optimiser.zero_grad(set_to_none=True)
         loss.backward()
         optimiser.step()
@@ -168,7 +187,7 @@ def losses_beside_pytorch(work, steps=20, side=96):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
-    parser.add_argument("--pictures", type=int, default=240, help="about as many, of the demo's coast")
+    parser.add_argument("--pictures", type=int, default=120, help="about as many, of the demo's coast")
     arguments = parser.parse_args()
     (ROOT / "runs").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "runs") as name:
@@ -179,7 +198,7 @@ def main():
             steps["stored"].append(statistics.median(distilled(work, configure(work))))
             steps["online"].append(statistics.median(distilled(work, configure(work, views=0))))
             steps["peer"].append(statistics.median(peer(work)))
-        difference, losses = losses_beside_pytorch(work)
+        difference, losses = losses_beside_pytorch(work / "losses")
     print("| | median | of each round |\n|---|---|---|")
     pictures = f"step of {RANKS * BATCH} unlabelled and {RANKS * LABELLED} labelled pictures"
     row(f"{pictures}, stored features", steps["stored"], "s")

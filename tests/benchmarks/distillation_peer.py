@@ -37,13 +37,14 @@ class Teacher(nn.Module):
 
     def __init__(self, tower, ridge):
         super().__init__()
-        self.tower = tower_of(tower)
+        self.tower = tower
         state = load_file(ridge)
         self.head = nn.Linear(*reversed(state["score_head.weight"].shape))
         self.head.load_state_dict({part: state[f"score_head.{part}"] for part in ("weight", "bias")})
 
     def forward(self, images):
         features = self.tower(images)
+        features = features[0] if isinstance(features, tuple) else features
         return torch.softmax(self.head(nn.functional.layer_norm(features, features.shape[-1:])), 1)
 
 
@@ -82,7 +83,7 @@ def main():
     dist.init_process_group("gloo")
     torch.set_num_threads(1)
     torch.manual_seed(1)
-    teacher = Teacher(arguments.tower, arguments.ridge).eval().to(memory_format=torch.channels_last)
+    teacher = Teacher(tower_of(arguments.tower), arguments.ridge).eval().to(memory_format=torch.channels_last)
     student = Student("mobilenetv3_large_100", BINS).to(memory_format=torch.channels_last)
     model = DistributedDataParallel(student, gradient_as_bucket_view=True)
     optimiser = torch.optim.AdamW(model.parameters(), lr=1e-3, weight_decay=0, fused=True)

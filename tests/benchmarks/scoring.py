@@ -3,8 +3,8 @@ Above 1: cskd is faster.
 
 All score the same exported student. PyTorch: timm's model in channels last under torch.inference_mode(), photos from a DataLoader with as many workers
 as cores, or read by the main process, whichever is faster; ONNX Runtime: model.onnx, photos decoded by as many threads as cores (Pillow releases the
-interpreter). Start-up is left out for both peers, and counted for cskd. The network alone is timed before, for one image and for sixteen; and at
-the end raw files of 24 megapixels with previews of that size, on one thread.
+interpreter). Start-up is left out for both peers, and counted for cskd. The network alone is timed before, for one image and for sixteen; at the end
+one large photo, decoded whole or not, and a raw file.
 
   build/release/cskd export configs/demo.toml student
   .venv/bin/python tests/benchmarks/scoring.py runs/demo/export/student [--photos runs/demo/corpus/coast] [--rounds 3] [--megapixels 12]
@@ -36,6 +36,7 @@ import small_raw  # noqa: E402
 
 CSKD = ROOT / "build/release/cskd"
 BATCH = 16
+PARTS = ("latency", "demo", "large", "one")
 
 
 def read(file, side):
@@ -147,24 +148,33 @@ def compare(name, ways, files, rounds):
         )
 
 
-def time_previews(arguments, photo, folder):
-    """Milliseconds from a raw file of 27 MB to its score: of 41 files, less the time of one."""
+def milliseconds(arguments, files, *words):
+    """Of a photo on one thread, without the start: the time of all less that of the first."""
+    seconds = []
+    for some in (files[:1], files):
+        begin = time.perf_counter()
+        our_scores(arguments.export, some, 1, *words)
+        seconds.append(time.perf_counter() - begin)
+    return 1e3 * (seconds[1] - seconds[0]) / (len(files) - 1)
+
+
+def time_photos(arguments, photos, photo, folder):
+    """From file to score: large JPEGs decoded whole and at a lower resolution, and raw files with a preview of the size of `photo`."""
     width, height = Image.open(photo).size
     raw = small_raw.dng(photo.read_bytes(), width, height, side=3500)
-    files = [folder / f"{number}.dng" for number in range(41)]
-    for file in files:
+    raws = [folder / f"{number}.dng" for number in range(41)]
+    for file in raws:
         file.write_bytes(raw)
-    found = []
-    for _ in range(arguments.rounds):
-        seconds = []
-        for some in (files[:1], files):
-            begin = time.perf_counter()
-            our_scores(arguments.export, some, 1)
-            seconds.append(time.perf_counter() - begin)
-        found.append(1e3 * (seconds[1] - seconds[0]) / (len(files) - 1))
-    rounds = " ".join(f"{each:.1f}" for each in found)
-    print(f"\nraw file of {len(raw) / 1e6:.0f} MB, its preview {width} x {height} in {photo.stat().st_size / 1e6:.1f} MB: "
-          f"{statistics.median(found):.1f} ms to its score ({rounds})")  # fmt: skip
+    ways = {
+        f"JPEG of {arguments.megapixels:g} megapixels, decoded whole (--exact)": (photos, ["--exact"]),
+        f"JPEG of {arguments.megapixels:g} megapixels": (photos, []),
+        f"JPEG of 24 megapixels, {photo.stat().st_size / 1e6:.1f} MB": (41 * [photo], []),
+        f"raw file of {len(raw) / 1e6:.0f} MB with that JPEG as its preview": (raws, []),
+    }
+    print("\n| one photo, one thread | ms | rounds |\n| -- | -- | -- |")
+    for name, (files, words) in ways.items():
+        found = [milliseconds(arguments, files, *words) for _ in range(arguments.rounds)]
+        print(f"| {name} | {statistics.median(found):.1f} | {' '.join(f'{each:.1f}' for each in found)} |", flush=True)
 
 
 def onnx_median(session, images, side, repeats):
@@ -206,6 +216,7 @@ def main():
     parser.add_argument("--megapixels", type=float, default=12)
     parser.add_argument("--large", type=int, default=50, help="of so many megapixels, each of them scored four times")
     parser.add_argument("--threads", type=int, default=2)
+    parser.add_argument("--only", nargs="*", choices=PARTS, help="parts of it")
     arguments = parser.parse_args()
     torch.set_num_threads(arguments.threads)
     student = Student(arguments.export)
@@ -219,20 +230,28 @@ def main():
         "PyTorch, Pillow, one process": lambda files: torch_scores(student, files, 0),
         "ONNX Runtime, Pillow": lambda files: onnx_scores(session, student, files, arguments.threads),
     }
-    compare_latencies(arguments, session, student.side)
+    parts = arguments.only or PARTS
     files = [file for file in sorted(arguments.photos.rglob("*.jpg"))[: arguments.count] if is_sound(file)]
-    print(
-        "\n| photos | way | photos/s | time beside the first | rounds | greatest difference of a score to the first |\n| -- | -- | -- | -- | -- | -- |"
-    )
-    torch_scores(student, files[:BATCH], 0)
-    compare(f"{len(files)} of the demo", exact, files, arguments.rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        large = enlarged(files[: arguments.large], arguments.megapixels, pathlib.Path(folder))
-        compare(f"{4 * len(large)} of {arguments.megapixels:g} megapixels", exact, 4 * large, arguments.rounds)
-    with tempfile.TemporaryDirectory() as folder:
-        (pathlib.Path(folder) / "photo").mkdir()
-        photo = enlarged(files[:1], 24, pathlib.Path(folder) / "photo")[0]
-        time_previews(arguments, photo, pathlib.Path(folder))
+    if "latency" in parts:
+        compare_latencies(arguments, session, student.side)
+    if "demo" in parts or "large" in parts:
+        print(
+            "\n| photos | way | photos/s | time beside the first | rounds | greatest difference of a score to the first |\n| -- | -- | -- | -- | -- | -- |"
+        )
+        torch_scores(student, files[:BATCH], 0)
+    if "demo" in parts:
+        compare(f"{len(files)} of the demo", exact, files, arguments.rounds)
+    if "large" not in parts and "one" not in parts:
+        return
+    with tempfile.TemporaryDirectory() as name:
+        folder = pathlib.Path(name)
+        for part in ("large", "largest"):
+            (folder / part).mkdir()
+        large = enlarged(files[: arguments.large], arguments.megapixels, folder / "large")
+        if "large" in parts:
+            compare(f"{4 * len(large)} of {arguments.megapixels:g} megapixels", exact, 4 * large, arguments.rounds)
+        if "one" in parts:
+            time_photos(arguments, large, enlarged(files[:1], 24, folder / "largest")[0], folder)
 
 
 if __name__ == "__main__":

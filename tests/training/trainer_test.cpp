@@ -321,7 +321,8 @@ TEST_P(TrainerTest, AStepWithALossLikeNoOtherIsTakenAndKept) {
     world.barrier();
     const std::filesystem::path capsules = run.options.folder / "capsules";
     std::vector<std::string> kept;
-    for (const auto& item : std::filesystem::directory_iterator(capsules)) kept.push_back(item.path().filename().native());
+    for (const auto& item : std::filesystem::directory_iterator(capsules))
+      kept.push_back(item.path().filename().native());
     ASSERT_THAT(kept, ElementsAre("step-000000061"));
     const Capsule capsule = read_capsule(capsules / kept.front());
     EXPECT_THAT(capsule.reason, HasSubstr("that of the 50 steps before it was"));
