@@ -75,18 +75,23 @@ def random_tower(path):
     save_file({f"visual.{name}": value.contiguous() for name, value in tower.state_dict().items()}, path)
 
 
+def write_pictures(shards, folder):
+    """Each picture of image shards as a file of its own."""
+    folder.mkdir()
+    for path in sorted(shards):
+        with h5py.File(path) as shard:
+            blob, offsets = shard["bytes"][:].tobytes(), shard["offset"][:]
+        for row in range(len(offsets) - 1):
+            (folder / f"{path.stem}-{row}").write_bytes(blob[offsets[row] : offsets[row + 1]])
+
+
 def prepare(work, pictures):
     cskd("demo", work / "corpus", "--images", pictures * 5, ranks=1)
     random_tower(work / "tower.safetensors")
     text = CONFIGURATION.format(work=work, batch=BATCH, steps=STEPS + 2, global_batch=RANKS * BATCH, ranks=RANKS)
     (work / "run.toml").write_text(text)
     cskd("shard", work / "run.toml", ranks=1)
-    (work / "pictures").mkdir()
-    for path in sorted((work / "run/shards").glob("*.h5")):
-        with h5py.File(path) as shard:
-            blob, offsets = shard["bytes"][:].tobytes(), shard["offset"][:]
-        for row in range(len(offsets) - 1):
-            (work / f"pictures/{path.stem}-{row}").write_bytes(blob[offsets[row] : offsets[row + 1]])
+    write_pictures((work / "run/shards").glob("*.h5"), work / "pictures")
 
 
 def aligned(work, targets):
@@ -116,7 +121,7 @@ def bare():
     return BATCH / float(output_of(words, stdin="inference\n").split()[-1])
 
 
-def row(name, values, unit):
+def print_row(name, values, unit):
     print(
         f"| {name} | {statistics.median(values):.3g} {unit} | {' '.join(f'{value:.3g}' for value in values)} |",
         flush=True,
@@ -142,15 +147,15 @@ def main():
             steps["online"].append(statistics.median(aligned(work, "online")))
             steps["peer"].append(statistics.median(peer(work)))
     print("| | median | of each round |\n|---|---|---|")
-    row("tower's bare forward pass, one thread", rates["bare"], "images/s")
-    row("cskd cache, one rank", rates["one rank"], "views/s")
-    row("cskd cache, two ranks", rates["two ranks"], "views/s")
-    row("step of 32, stored features", steps["stored"], "s")
-    row("step of 32, tower in each step", steps["online"], "s")
-    row("step of 32, PyTorch, tower in each step", steps["peer"], "s")
+    print_row("tower's bare forward pass, one thread", rates["bare"], "images/s")
+    print_row("cskd cache, one rank", rates["one rank"], "views/s")
+    print_row("cskd cache, two ranks", rates["two ranks"], "views/s")
+    print_row("step of 32, stored features", steps["stored"], "s")
+    print_row("step of 32, tower in each step", steps["online"], "s")
+    print_row("step of 32, PyTorch, tower in each step", steps["peer"], "s")
 
     def ratio(name, above, below):
-        row(name, [one / other for one, other in zip(above, below, strict=True)], "")
+        print_row(name, [one / other for one, other in zip(above, below, strict=True)], "")
 
     ratio("caching beside the bare pass", rates["one rank"], rates["bare"])
     ratio("caching on two ranks beside one", rates["two ranks"], rates["one rank"])

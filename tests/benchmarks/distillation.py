@@ -7,6 +7,7 @@ Prints medians and ratios. Then the losses of 20 steps beside PyTorch's from the
 """
 
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -16,10 +17,9 @@ import sys
 import tempfile
 
 import distillation_peer
-import h5py
 import numpy
 import torch
-from alignment import ROOT, random_tower, row
+from alignment import ROOT, print_row, random_tower, write_pictures
 from PIL import Image
 from programs import RANKS, cskd, torchrun
 from safetensors.torch import load_file
@@ -27,9 +27,12 @@ from safetensors.torch import load_file
 os.environ.setdefault("CSKD_SOURCE_DIR", str(ROOT))
 sys.path.insert(0, str(ROOT / "tests/support"))
 
-from torch_tower import batch_of, transformer, whole_pictures  # noqa: E402
+from torch_tower import batch_of, transformer, whole_pictures
 
 BATCH, LABELLED, STEPS = 16, 4, 8  # of a rank
+STUDENT = "mobilenetv3_large_100"
+# Without batch normalisation, by which a labelled picture changes what is computed of the others.
+STUDENT_OF_LOSSES = "deit_tiny_patch16_224"
 
 CONFIGURATION = """
 [run]
@@ -52,7 +55,7 @@ views.count = {views}
 views.whole = {whole}
 
 [encoders.large]
-architecture = "mobilenetv3_large_100"
+architecture = "{student}"
 image_size = {side}
 
 [ridge.teacher]
@@ -89,7 +92,7 @@ loader_threads = 1
 
 def configure(work, name="run", **changes):
     values = {
-        "architecture": "ViT-B-16", "weights": work / "tower.safetensors", "views": 4, "whole": 0.25, "side": 224,
+        "student": STUDENT, "architecture": "ViT-B-16", "weights": work / "tower.safetensors", "views": 4, "whole": 0.25, "side": 224,
         "labelled": RANKS * LABELLED, "supervised": 1, "steps": STEPS + 2, "batch": RANKS * BATCH, "parts": RANKS,
         "rate": 1e-3, "threads": 1, **changes,
     }  # fmt: skip
@@ -106,12 +109,7 @@ def prepare(work, pictures):
     for stage in ("shard", "cache", "ridge"):
         cskd(stage, path)
     for split in ("unlabelled", "train"):
-        (work / split).mkdir()
-        for file in sorted((work / "run/shards").glob(f"*-{split}-*.h5")):
-            with h5py.File(file) as shard:
-                blob, offsets = shard["bytes"][:].tobytes(), shard["offset"][:]
-            for number in range(len(offsets) - 1):
-                (work / split / f"{file.stem}-{number}").write_bytes(blob[offsets[number] : offsets[number + 1]])
+        write_pictures((work / "run/shards").glob(f"*-{split}-*.h5"), work / split)
 
 
 def distilled(work, path):
@@ -120,7 +118,7 @@ def distilled(work, path):
     cskd("distill", path)
     lines = (work / "run/distill/student/metrics.jsonl").read_text().splitlines()
     times = [json.loads(line)["time"] for line in lines]
-    return [later - earlier for earlier, later in zip(times, times[1:])][1:]
+    return [later - earlier for earlier, later in itertools.pairwise(times)][1:]
 
 
 def peer(work):
@@ -147,7 +145,7 @@ def losses_beside_pytorch(work, steps=20, side=96):
     folder = work / "run"
     pictures = [whole_pictures(folder, use, lambda file: "-unlabelled-" in file) for use in (0, 1)]
     shared = {
-        **demo, "views": 0, "whole": 1, "side": side, "labelled": 1, "supervised": 0, "batch": len(pictures[0]), "parts": 1,
+        **demo, "views": 0, "whole": 1, "side": side, "labelled": 1, "supervised": 0, "student": STUDENT_OF_LOSSES, "batch": len(pictures[0]), "parts": 1,
         "threads": 2,
     }  # fmt: skip
     states = {}
@@ -161,7 +159,7 @@ def losses_beside_pytorch(work, steps=20, side=96):
     teacher = distillation_peer.Teacher(
         transformer(load_file(demo["weights"]), 128), folder / "ridge/teacher/model.safetensors"
     )
-    student = distillation_peer.Student("mobilenetv3_large_100", distillation_peer.BINS)
+    student = distillation_peer.Student(STUDENT_OF_LOSSES, distillation_peer.BINS, img_size=side)
     student.load_state_dict(distillation_peer.own_names(states["start"]), strict=False)
     student.train()
     mean, std = (torch.tensor(each).view(3, 1, 1) for each in distillation_peer.IMAGENET)
@@ -187,26 +185,33 @@ def losses_beside_pytorch(work, steps=20, side=96):
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--losses", action="store_true", help="compare losses alone")
     parser.add_argument("--pictures", type=int, default=120, help="about as many, of the demo's coast")
     arguments = parser.parse_args()
     (ROOT / "runs").mkdir(exist_ok=True)
     with tempfile.TemporaryDirectory(dir=ROOT / "runs") as name:
         work = pathlib.Path(name)
+        difference, losses = losses_beside_pytorch(work / "losses")
+        print(
+            f"losses of 20 steps, {losses[0]:.4f} to {losses[-1]:.4f}: greatest relative difference {difference:.1e}\n"
+        )
+        if arguments.losses:
+            return
         prepare(work, arguments.pictures)
         steps = {"stored": [], "online": [], "peer": []}
         for _ in range(arguments.rounds):
             steps["stored"].append(statistics.median(distilled(work, configure(work))))
             steps["online"].append(statistics.median(distilled(work, configure(work, views=0))))
             steps["peer"].append(statistics.median(peer(work)))
-        difference, losses = losses_beside_pytorch(work / "losses")
     print("| | median | of each round |\n|---|---|---|")
     pictures = f"step of {RANKS * BATCH} unlabelled and {RANKS * LABELLED} labelled pictures"
-    row(f"{pictures}, stored features", steps["stored"], "s")
-    row(f"{pictures}, teacher in each step", steps["online"], "s")
-    row(f"{pictures}, PyTorch, teacher in each step", steps["peer"], "s")
+    print_row(f"{pictures}, stored features", steps["stored"], "s")
+    print_row(f"{pictures}, teacher in each step", steps["online"], "s")
+    print_row(f"{pictures}, PyTorch, teacher in each step", steps["peer"], "s")
     for name in ("stored", "online"):
-        row(f"PyTorch beside {name}", [one / other for one, other in zip(steps["peer"], steps[name], strict=True)], "")
-    print(f"\nlosses of 20 steps, {losses[0]:.4f} to {losses[-1]:.4f}: greatest relative difference {difference:.1e}")
+        print_row(
+            f"PyTorch beside {name}", [one / other for one, other in zip(steps["peer"], steps[name], strict=True)], ""
+        )
 
 
 if __name__ == "__main__":

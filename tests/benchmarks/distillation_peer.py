@@ -23,9 +23,9 @@ BINS = 10
 
 
 class Student(nn.Module):
-    def __init__(self, name, bins):
+    def __init__(self, name, bins, **options):
         super().__init__()
-        self.encoder = timm.create_model(name, num_classes=0)
+        self.encoder = timm.create_model(name, num_classes=0, **options)
         self.head = nn.Linear(self.encoder.head_hidden_size, bins)
 
     def forward(self, images):
