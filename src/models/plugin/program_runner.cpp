@@ -51,8 +51,13 @@ std::int64_t computed(Call::Number number, std::int64_t a, std::int64_t b) {
   return result;
 }
 
-// Note [Strided kernels of 1 x 1]
+bool lies_channels_last(const at::Tensor& tensor) {
+  return tensor.suggest_memory_format() == at::MemoryFormat::ChannelsLast;
+}
+
+// Note [Strided kernels of 1 x 1]. In the exported layout nothing has to be changed, and no bit is.
 void keep_gradient_safe(c10::Stack& convolution) {
+  if (!lies_channels_last(convolution[0].toTensor()) && !lies_channels_last(convolution[1].toTensor())) return;
   const std::vector<std::int64_t> stride = convolution[3].toIntVector();
   constexpr std::size_t kTransposed = 6;
   if (convolution[kTransposed].isBool() && convolution[kTransposed].toBool()) return;
