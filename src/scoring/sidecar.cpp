@@ -84,8 +84,9 @@ void write_rating(const std::filesystem::path& sidecar, int stars, double score)
     constexpr auto kWritable = std::filesystem::perms::owner_write | std::filesystem::perms::group_write |
                                std::filesystem::perms::others_write;
     const auto permissions = std::filesystem::status(sidecar).permissions();
-    if ((permissions & kWritable) == std::filesystem::perms::none || ::access(sidecar.c_str(), W_OK) != 0)
-      runtime::throw_system_error(fmt::format("cannot write {}", sidecar.native()), EACCES);
+    const bool is_protected = (permissions & kWritable) == std::filesystem::perms::none;
+    if (is_protected || ::access(sidecar.c_str(), W_OK) != 0)
+      runtime::throw_system_error(fmt::format("cannot write {}", sidecar.native()), is_protected ? EACCES : errno);
   }
   const Document document = is_there ? read(sidecar) : Document(xmp_new_empty());
   const bool is_set = xmp_set_property_int32(document.get(), NS_XAP, kRating, stars, 0) &&

@@ -115,7 +115,7 @@ class DistillSource final : public BatchSource<DistillBatch> {
  private:
   struct Stream {
     batches::SampleStream samples;
-    std::unique_ptr<TeacherAnswers> answers;  // null where there are none
+    std::shared_ptr<TeacherAnswers> answers;  // null where there are none
     bool has_labels = false;
   };
 
@@ -124,7 +124,7 @@ class DistillSource final : public BatchSource<DistillBatch> {
         data::training_sets(corpus_->corpus(), context_.config.labels().fraction(), context_.config.run().seed());
     const PictureStream& chosen = setup.streams[labelled ? 1 : 0];
     data::SampleSet pictures = labelled ? std::move(sets.labelled) : std::move(sets.unlabelled);
-    std::unique_ptr<TeacherAnswers> answers = answers_to(teachers, labelled);
+    std::shared_ptr<TeacherAnswers> answers = answers_to(teachers, labelled);
     return {.samples = {context_, *corpus_, std::move(pictures),
                         labelled ? data::kStreamLabelledOrder : data::kStreamUnlabelledOrder, chosen.key, chosen.batch},
             .answers = std::move(answers),
@@ -132,10 +132,11 @@ class DistillSource final : public BatchSource<DistillBatch> {
   }
 
   // Views of labelled pictures keep their labels, and are not those that teachers answer to (same_view).
-  std::unique_ptr<TeacherAnswers> answers_to(const Teachers& teachers, bool labelled) const {
+  // Answers to whole pictures are those of both streams.
+  std::shared_ptr<TeacherAnswers> answers_to(const Teachers& teachers, bool labelled) const {
     if (teachers.empty()) return nullptr;
     if (settings_.answers() == config::Distill::whole)
-      return answers_to_whole_pictures(context_, settings_, teachers, *corpus_);
+      return labelled ? answers_to_whole_pictures(context_, settings_, teachers, *corpus_) : labelled_.answers;
     return labelled ? nullptr : answers_to_same_views(context_, settings_, teachers, *corpus_);
   }
 
@@ -186,7 +187,7 @@ class DistillSource final : public BatchSource<DistillBatch> {
   std::shared_ptr<batches::CheckedCorpus> corpus_;
   std::int64_t bins_;
   int side_;
-  Stream labelled_, unlabelled_;
+  Stream labelled_, unlabelled_;  // in this order: the second may take the answers of the first
 };
 
 // For the term "feature"; nothing where it is not there.

@@ -22,15 +22,11 @@ features::FeaturePlace answers_place(const run::RunFolder& folder, const std::st
           .replaces_others = true};
 }
 
-runtime::ContentHash model_hash(const run::Context& context, const std::string& teacher) {
-  return runtime::content_hash(runtime::InputFile(context.folder.model(teacher)));
-}
-
 shards::CacheBinding answers_binding(const run::Context& context, const std::string& teacher,
                                      const inference::Model& model, std::int64_t bins) {
   const models::EncoderShape& shape = model->shape();
   return {.encoder = shape.name,
-          .weights = model_hash(context, teacher),
+          .weights = runtime::content_hash(runtime::InputFile(context.folder.model(teacher))),
           .image_size = static_cast<std::uint64_t>(shape.image_size),
           .preprocessing = features::preprocessing_of(context.config, shape),
           .views = "whole, mirrored whole",
@@ -58,26 +54,23 @@ features::ViewEncoder answering(const run::Context& context, const std::string& 
           }};
 }
 
-void store_answers(const run::Context& context, const std::string& teacher, const inference::Model& model,
-                   std::int64_t bins) {
+std::unique_ptr<features::CacheSet> stored_answers(const run::Context& context, const std::string& teacher,
+                                                   const inference::Model& model, std::int64_t bins,
+                                                   const data::Corpus& corpus) {
   constexpr std::uint64_t kBatch = 64;
+  const features::FeaturePlace place = answers_place(context.folder, teacher);
+  const shards::CacheBinding binding = answers_binding(context, teacher, model, bins);
   runtime::Inputs inputs = run::corpus_inputs(context.config, context.folder);
-  inputs.add("contents of the teacher's model", model_hash(context, teacher).hex());
-  features::store_features(context, answers_place(context.folder, teacher), inputs, [&] {
+  inputs.add("contents of the teacher's model", binding.weights.hex());
+  features::store_features(context, place, inputs, [&] {
     return features::StoredFeatures{.encoder = answering(context, teacher, model),
-                                    .binding = answers_binding(context, teacher, model, bins),
+                                    .binding = binding,
                                     .batch = kBatch,
                                     .view = [](std::uint64_t, std::uint64_t number, int width, int height) {
                                       return data::test_views(data::TestViews::kMirrored, width, height)[number];
                                     }};
   });
-}
-
-std::unique_ptr<features::CacheSet> stored_answers(const run::Context& context, const std::string& teacher,
-                                                   const inference::Model& model, std::int64_t bins,
-                                                   const data::Corpus& corpus) {
-  return std::make_unique<features::CacheSet>(context, answers_place(context.folder, teacher), corpus,
-                                              answers_binding(context, teacher, model, bins));
+  return std::make_unique<features::CacheSet>(context, place, corpus, binding);
 }
 
 }  // namespace cskd::stages

@@ -22,12 +22,8 @@ constexpr std::uint64_t kAnsweredViews = 2;
 // Of a picture in a file.
 std::uint64_t answer_bytes(std::uint64_t bins);
 
-// Makes those that are missing. Collective. Throws as features::store_features().
-void store_answers(const run::Context& context, const std::string& teacher, const inference::Model& model,
-                   std::int64_t bins);
-
-// The answers as trainings read them.
-// REQUIRES: store_answers(); `context` and `corpus` outlive it
+// The answers as trainings read them; those that are missing are made now. Collective. `context` and `corpus` outlive
+// it. Throws as features::store_features().
 std::unique_ptr<features::CacheSet> stored_answers(const run::Context& context, const std::string& teacher,
                                                    const inference::Model& model, std::int64_t bins,
                                                    const data::Corpus& corpus);

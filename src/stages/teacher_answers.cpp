@@ -34,11 +34,12 @@ class WholePictureAnswers final : public TeacherAnswers {
  public:
   WholePictureAnswers(const run::Context& context, const config::Distill& distill, const Teachers& teachers,
                       const batches::CheckedCorpus& corpus)
-      : context_(context), penalty_(distill.variance_penalty()), bins_(centres_of(corpus).numel()) {
-    centres_ = centres_of(corpus).to(context.communicator.device());
+      : context_(context),
+        penalty_(distill.variance_penalty()),
+        centres_(centres_of(corpus).to(context.communicator.device())),
+        bins_(centres_.numel()) {
     for (std::size_t i = 0; i < teachers.size(); ++i) {
       const std::string& name = distill.teachers(static_cast<int>(i));
-      store_answers(context, name, teachers[i], bins_);
       teachers_.push_back({name, teachers[i], stored_answers(context, name, teachers[i], bins_, corpus.corpus())});
     }
   }
@@ -98,8 +99,8 @@ class WholePictureAnswers final : public TeacherAnswers {
 
   const run::Context& context_;
   const double penalty_;
+  const at::Tensor centres_;  // [K]
   const std::int64_t bins_;
-  at::Tensor centres_;  // [K]
   std::vector<Teacher> teachers_;
 };
 

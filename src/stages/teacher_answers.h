@@ -58,7 +58,7 @@ using Teachers = std::vector<inference::Model>;
 
 // The mean over the whole picture, its mirror image and all teachers, as stored: Note [Stored answers]; what is missing
 // is made now. A picture that could not be read does not count. Collective. `corpus` outlives it. Throws as
-// store_answers().
+// stored_answers().
 std::unique_ptr<TeacherAnswers> answers_to_whole_pictures(const run::Context& context, const config::Distill& distill,
                                                           const Teachers& teachers,
                                                           const batches::CheckedCorpus& corpus);
